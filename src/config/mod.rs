@@ -1,0 +1,51 @@
+//! Settings: flags, then `BULLA_*`, then `bulla.toml`; resolved into [`Settings`], with nothing left to interpret.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::session::Policy;
+
+/// Everything a server needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens (default 127.0.0.1:8080).
+    pub listen: SocketAddr,
+    /// Certificate chain and key, PEM; TLS if given.
+    pub tls: Option<Tls>,
+    /// The keys directory (default `keys`).
+    pub keys: PathBuf,
+    /// Accept group-readable keys.
+    pub allow_group_read: bool,
+    /// SQLite file (default `bulla.db`).
+    pub database: PathBuf,
+    /// Where the world sees the server, e.g. `https://login.example.org`; none: loopback, `http://localhost:PORT`.
+    pub public_url: Option<String>,
+    /// Further origins `rd` may return to.
+    pub allowed_origins: Vec<String>,
+    /// Whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// One login for several subdomains.
+    pub cookie_domain: Option<String>,
+    /// Lifetimes and rules.
+    pub policy: Policy,
+    /// Least code points of a new password.
+    pub password_min: usize,
+    /// How many logins may wait for the hashing pool.
+    pub login_queue: usize,
+    /// How long audit rows are kept.
+    pub audit_keep: Duration,
+    /// `text` or `json` logs.
+    pub log_json: bool,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// How long a shutdown waits for requests under way.
+    pub shutdown_timeout: Duration,
+}
+
+/// Files of a certificate.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Chain, PEM.
+    pub cert: PathBuf,
+    /// Key, PEM.
+    pub key: PathBuf,
+}

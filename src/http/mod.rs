@@ -1,0 +1,1 @@
+//! HTTP: the server, and the middleware for other actix-web apps.

@@ -1,0 +1,9 @@
+//! Identities: how somebody proves who they are (step 3 of the ladder). Knows no session; yields a [`crate::store::User`].
+
+mod hasher;
+mod password;
+mod throttle;
+
+pub use hasher::{HashError, Hasher};
+pub use password::{PasswordRule, StoreUsers};
+pub use throttle::{Throttle, Throttled};

@@ -1,0 +1,214 @@
+//! Names as types: key, session and user ids, purposes and audiences. Each can only hold what its rule allows.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::secret::{self, NoRandomness};
+
+/// A text that breaks the rule of the name it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid {what}: {rule}")]
+pub struct BadName {
+    what: &'static str,
+    rule: &'static str,
+}
+
+/// Key id: the public name of one root key, 4 bytes, written as 8 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kid(pub [u8; 4]);
+
+impl fmt::Display for Kid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for Kid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kid({self})")
+    }
+}
+
+impl FromStr for Kid {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let digits = text.len() == 8 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        match u32::from_str_radix(text, 16) {
+            Ok(number) if digits => Ok(Self(number.to_be_bytes())),
+            _ => Err(BadName { what: "key id", rule: "8 lower-case hex digits" }),
+        }
+    }
+}
+
+/// Session id: 16 random bytes, written as 22 characters of base64url.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sid(pub [u8; 16]);
+
+impl Sid {
+    /// A fresh one.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let mut bytes = [0; 16];
+        secret::random(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; 22];
+        match URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).map(|_| std::str::from_utf8(&text)) {
+            Ok(Ok(text)) => f.write_str(text),
+            _ => Err(fmt::Error),
+        }
+    }
+}
+
+impl fmt::Debug for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sid({self})")
+    }
+}
+
+impl FromStr for Sid {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let mut bytes = [0; 18];
+        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+            Ok(16) => Ok(Self(std::array::from_fn(|i| bytes[i]))),
+            _ => Err(BadName { what: "session id", rule: "22 characters of base64url" }),
+        }
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks the rule and takes the text over.
+            pub fn new(text: impl Into<String>) -> Result<Self, BadName> {
+                let text = text.into();
+                let valid: fn(&[u8]) -> bool = $valid;
+                if valid(text.as_bytes()) { Ok(Self(text)) } else { Err(BadName { what: $what, rule: $rule }) }
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadName;
+
+            fn from_str(text: &str) -> Result<Self, BadName> {
+                Self::new(text)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// Who a session belongs to: `users.id` as text, or whatever names a user in the embedding program.
+    UserId, "user id", "1 to 255 bytes", |b| (1..=255).contains(&b.len())
+);
+
+text_id!(
+    /// What a token is for; selects the key. `[a-z][a-z0-9-]{0,31}`.
+    Purpose, "purpose", "a lower-case letter, then at most 31 lower-case letters, digits or hyphens",
+    |b| b.len() <= 32
+        && b.first().is_some_and(u8::is_ascii_lowercase)
+        && b.iter().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+);
+
+impl Purpose {
+    /// The short pass: `access`.
+    pub fn access() -> Self {
+        Self("access".into())
+    }
+    /// The renewal: `refresh`.
+    pub fn refresh() -> Self {
+        Self("refresh".into())
+    }
+    /// A machine's pass: `service`.
+    pub fn service() -> Self {
+        Self("service".into())
+    }
+    /// The state of a third-party login under way: `login`.
+    pub fn login() -> Self {
+        Self("login".into())
+    }
+}
+
+text_id!(
+    /// Who may open a token; selects the key. Empty (the server itself) or `[a-z0-9][a-z0-9.-]{0,63}`.
+    Audience, "audience", "empty, or a lower-case letter or digit, then at most 63 of them, dots or hyphens",
+    |b| b.is_empty()
+        || b.len() <= 64
+            && !matches!(b[0], b'.' | b'-')
+            && b.iter().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
+);
+
+impl Audience {
+    /// The server itself: the empty audience.
+    pub fn own() -> Self {
+        Self(String::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_back_as_they_were_written() {
+        assert_eq!("d3e3dad3".parse(), Ok(Kid([0xd3, 0xe3, 0xda, 0xd3])));
+        assert_eq!(Kid([0, 0, 0, 1]).to_string(), "00000001");
+        let sid = Sid::generate().unwrap();
+        assert_eq!(sid.to_string().parse(), Ok(sid));
+        assert_eq!(sid.to_string().len(), 22);
+    }
+
+    #[test]
+    fn ids_have_one_spelling() {
+        for bad in ["", "D3E3DAD3", "d3e3dad", "d3e3dad33", "+3e3dad3", "d3e3dadg"] {
+            assert!(bad.parse::<Kid>().is_err(), "{bad}");
+        }
+        for bad in [
+            "",
+            "AAAAAAAAAAAAAAAAAAAAAB",
+            "AAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAAA=",
+            "AAAAAAAAAAAAAAAAAAAA+A",
+        ] {
+            assert!(bad.parse::<Sid>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn purposes_and_audiences_keep_their_alphabet() {
+        for good in ["access", "a", "my-own-2"] {
+            assert!(Purpose::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "Access", "2a", "-a", "a.b", "a\0b", &"a".repeat(33)] {
+            assert!(Purpose::new(bad).is_err(), "{bad}");
+        }
+        for good in ["", "billing", "shop.example", "4"] {
+            assert!(Audience::new(good).is_ok(), "{good}");
+        }
+        for bad in [".a", "-a", "A", "a b", "a\0", &"a".repeat(65)] {
+            assert!(Audience::new(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! One root key: its suite, its name, and the keys derived from it.
+
+use crate::{
+    ids::{Audience, Kid, Purpose},
+    secret::{NoRandomness, Secret},
+};
+
+/// The AEAD a key is for. A property of the key, never of the token: the letter on the wire must equal it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Suite {
+    /// XAES-256-GCM (C2SP), 24-byte nonce; the default.
+    #[serde(rename = "xaes-256-gcm")]
+    Xaes256Gcm,
+    /// AES-256-GCM, 12-byte nonce; at most 2^32 tokens per key.
+    #[serde(rename = "aes-256-gcm")]
+    Aes256Gcm,
+    /// XChaCha20-Poly1305, 24-byte nonce.
+    #[serde(rename = "xchacha20-poly1305")]
+    XChaCha20Poly1305,
+}
+
+impl Suite {
+    /// The letter on the wire and in key derivation: `X`, `A` or `C`.
+    pub const fn letter(self) -> u8 {
+        match self {
+            Self::Xaes256Gcm => b'X',
+            Self::Aes256Gcm => b'A',
+            Self::XChaCha20Poly1305 => b'C',
+        }
+    }
+
+    /// Length of the nonce in bytes.
+    pub const fn nonce_len(self) -> usize {
+        match self {
+            Self::Aes256Gcm => 12,
+            _ => 24,
+        }
+    }
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyState {
+    /// Opens, doesn't seal yet.
+    Staged,
+    /// Seals and opens; exactly one.
+    Active,
+    /// Opens.
+    Retired,
+    /// Neither; stays listed.
+    Revoked,
+}
+
+impl KeyState {
+    /// Whether tokens under such a key may be opened.
+    pub const fn opens(self) -> bool {
+        !matches!(self, Self::Revoked)
+    }
+}
+
+/// A root key. Its kid is derived from its bytes and suite, so it can't be filed under another's name.
+#[derive(Clone, Debug)]
+pub struct RootKey {
+    suite: Suite,
+    kid: Kid,
+    bytes: Secret<32>,
+}
+
+impl RootKey {
+    /// A fresh one from the system's generator.
+    pub fn generate(suite: Suite) -> Result<Self, NoRandomness> {
+        Ok(Self::new(suite, Secret::generate()?))
+    }
+
+    /// From its bytes; computes the kid.
+    pub fn new(suite: Suite, bytes: Secret<32>) -> Self {
+        let _ = (&suite, &bytes);
+        todo!("HKDF, DESIGN 2")
+    }
+
+    /// The suite it is for.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// Its public name.
+    pub fn kid(&self) -> Kid {
+        self.kid
+    }
+
+    /// The bytes, for the key's own file.
+    pub fn bytes(&self) -> &Secret<32> {
+        &self.bytes
+    }
+
+    /// The key that seals tokens of one purpose and audience (HKDF-SHA256, RFC 5869; DESIGN 2).
+    pub fn derive(&self, purpose: &Purpose, audience: &Audience) -> Secret<32> {
+        let _ = (purpose, audience);
+        todo!()
+    }
+}

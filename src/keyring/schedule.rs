@@ -1,0 +1,1 @@
+//! What a rollover, a revocation or a first start does to a ring: pure functions over its listing.

@@ -1,0 +1,163 @@
+//! The store: rows of users, sessions, revocations and audit, behind one trait (DESIGN 4).
+//!
+//! Knows no token and no HTTP. Decisions live above: the store reads a row and its own time, and writes
+//! only if the row is still the one that was judged.
+
+mod feed;
+mod rows;
+pub mod sqlite;
+mod users;
+
+use async_trait::async_trait;
+
+pub use feed::{Feed, FollowHandle, Revocation, Target};
+pub use rows::{
+    AuditEvent, AuditRow, Device, NewSession, NewUser, SessionChange, SessionEnd, SessionRow, Transport,
+    UserChange, UserRow,
+};
+
+pub use users::{LoginError, User, Users};
+
+use crate::{
+    clock::Timestamp,
+    ids::{Sid, UserId},
+    secret::Digest,
+};
+
+/// What a store can answer besides data.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It can't tell at present: away, locked, exhausted, full, failing. Nothing was acknowledged.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The schema is newer than this program.
+    #[error("{0}")]
+    Schema(String),
+    /// A name is taken (or can't be told apart from a taken one).
+    #[error("{0}")]
+    Conflict(String),
+    /// The last administrator can't go.
+    #[error("the last administrator can't be removed; give another user the role `admin` first")]
+    LastAdmin,
+}
+
+/// A conditional write either found the row as it was judged, or lost to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// Committed, durably.
+    Applied,
+    /// The row was no longer the one that was judged; nothing was written. Read again, judge anew.
+    Lost,
+}
+
+/// Every store of Bulla. Each method is one transaction; what it returns as done is durable.
+#[async_trait]
+pub trait Store: std::fmt::Debug + Send + Sync + 'static {
+    /// The store's own time.
+    async fn now(&self) -> Result<Timestamp, StoreError>;
+
+    /// A session's row, with the store's time of the read. Expired rows are returned as well: the rule judges.
+    async fn session(&self, sid: Sid) -> Result<(Option<SessionRow>, Timestamp), StoreError>;
+
+    /// Begins a session: `created_at` and `rotated_at` are the store's now, the expiries are now plus what `new` says.
+    /// In the same transaction: ends `replaces` (an earlier session of the same browser), ends the user's oldest live sessions beyond `cap`
+    /// (this one counted), writes `event`. Refuses (`Ok(None)`) when a row of `users` with that id is disabled.
+    async fn begin_session(
+        &self,
+        new: NewSession,
+        cap: u32,
+        event: AuditEvent,
+    ) -> Result<Option<SessionRow>, StoreError>;
+
+    /// Rotates, pardons or sets forward: only if the row still has `judged`'s secret_hash, generation, rotated_at and pardoned_*.
+    /// Many of these queue up and commit together.
+    async fn change_session(
+        &self,
+        judged: &SessionRow,
+        change: SessionChange,
+        event: Option<AuditEvent>,
+    ) -> Result<Written, StoreError>;
+
+    /// Deletes a row if it is still the one judged (reuse).
+    async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError>;
+
+    /// Ends sessions; returns the sids that were ended. One audit event per session: `event`'s `subject` is replaced by the sid.
+    async fn end_sessions(&self, which: SessionEnd, event: AuditEvent) -> Result<Vec<Sid>, StoreError>;
+
+    /// Live sessions, newest first: all of a user's, or (`None`) of everyone's, at most `limit`.
+    async fn sessions(
+        &self,
+        user: Option<&UserId>,
+        limit: u32,
+    ) -> Result<(Vec<SessionRow>, Timestamp), StoreError>;
+
+    /// A user by id; disabled ones too.
+    async fn user(&self, id: &UserId) -> Result<Option<UserRow>, StoreError>;
+
+    /// A user by name, compared as names are folded (NFKC, case).
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError>;
+
+    /// Users in order of id, after `after`, at most `limit`.
+    async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError>;
+
+    /// Adds a user. A name that differs from a taken one by case or homoglyph only is a conflict.
+    async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError>;
+
+    /// Changes a user; `Ok(None)` if there is none. Taking `admin` from, or disabling, the last enabled administrator is `LastAdmin`.
+    async fn change_user(
+        &self,
+        id: &UserId,
+        change: UserChange,
+        event: AuditEvent,
+    ) -> Result<Option<UserRow>, StoreError>;
+
+    /// A new password: in one transaction sets the hash, ends *all* of the user's sessions, and begins `next` for the caller if given.
+    async fn change_password(
+        &self,
+        id: &UserId,
+        password_hash: String,
+        next: Option<NewSession>,
+        event: AuditEvent,
+    ) -> Result<Option<SessionRow>, StoreError>;
+
+    /// Replaces a stored hash by one of the same password with stronger parameters; ends nothing. Only if the hash is still `was`.
+    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<(), StoreError>;
+
+    /// Deletes a user and so all sessions; false if there was none. The last enabled administrator is `LastAdmin`.
+    async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError>;
+
+    /// Writes an event that records no change (a failed login).
+    async fn record(&self, event: AuditEvent) -> Result<(), StoreError>;
+
+    /// Audit rows with `seq` above `after`, in order, at most `limit`. `after = None`: the newest `limit`, in order.
+    async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError>;
+
+    /// The revocations in force, in order of `seq`.
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreError>;
+
+    /// Loads every revocation in force into `feed`, then follows the table until the handle is dropped. Returns after the first load.
+    /// In this process a revocation reaches `feed` before the call that made it returns.
+    async fn follow(&self, feed: std::sync::Arc<dyn Feed>) -> Result<FollowHandle, StoreError>;
+
+    /// Deletes what has expired: sessions past their end by `keep` (the ceiling plus twice the skew), revocations, spent nonces, audit older than `audit_keep`. Returns rows deleted.
+    /// In small transactions, so that nobody waits behind it.
+    async fn sweep(
+        &self,
+        keep: std::time::Duration,
+        audit_keep: std::time::Duration,
+    ) -> Result<u64, StoreError>;
+
+    /// The highest ring generation this database has recorded, with that `ring.json`'s fingerprint.
+    async fn ring_mark(&self) -> Result<Option<(u64, [u8; 32])>, StoreError>;
+
+    /// Records a ring generation in force; never lowers it.
+    async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError>;
+
+    /// Which stored hash belongs to which secret isn't the store's business; this checks that it answers and can write.
+    async fn healthy(&self) -> Result<(), StoreError>;
+}
+
+/// The digest a row keeps of a session's key.
+pub type SecretHash = Digest;

@@ -1,0 +1,236 @@
+//! The rows, as the rest of the crate sees them.
+
+use std::{str::FromStr, time::Duration};
+
+use crate::{
+    clock::Timestamp,
+    ids::{Sid, UserId},
+    secret::Digest,
+};
+
+/// How a session's tokens travel; fixed for its life (DESIGN 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Both in cookies.
+    Cookie,
+    /// Both in bodies.
+    Body,
+    /// Access in the body, refresh in the cookie.
+    Hybrid,
+    /// Both in cookies, begun by HTTP Basic.
+    Basic,
+}
+
+impl Transport {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cookie => "cookie",
+            Self::Body => "body",
+            Self::Hybrid => "hybrid",
+            Self::Basic => "basic",
+        }
+    }
+}
+
+impl FromStr for Transport {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Cookie, Self::Body, Self::Hybrid, Self::Basic]
+            .into_iter()
+            .find(|t| t.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// Where a request comes from, as shown to the user and kept as evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Device {
+    /// `User-Agent`, cut to 255 characters.
+    pub user_agent: String,
+    /// Address, behind trusted proxies the client's.
+    pub ip: String,
+}
+
+/// One login on one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its name.
+    pub sid: Sid,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// SHA-256 of the session's key.
+    pub secret_hash: Digest,
+    /// How many times it was rotated.
+    pub generation: u64,
+    /// When it was last rotated (or pardoned).
+    pub rotated_at: Timestamp,
+    /// The generation last pardoned.
+    pub pardoned_gen: Option<u64>,
+    /// When.
+    pub pardoned_at: Option<Timestamp>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// Ends if not rotated until then; slides.
+    pub idle_expires_at: Timestamp,
+    /// Ends then; never moves.
+    pub expires_at: Timestamp,
+    /// How its tokens travel.
+    pub transport: Transport,
+    /// The device that began it.
+    pub device: Device,
+}
+
+impl SessionRow {
+    /// When it ends if nothing happens.
+    pub fn ends_at(&self) -> Timestamp {
+        self.idle_expires_at.min(self.expires_at)
+    }
+}
+
+/// A session to begin.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Its name, drawn by the caller; the same `sid` as `takes_over` for Basic.
+    pub sid: Sid,
+    /// Whose.
+    pub user_id: UserId,
+    /// SHA-256 of its key.
+    pub secret_hash: Digest,
+    /// How its tokens travel.
+    pub transport: Transport,
+    /// The device.
+    pub device: Device,
+    /// Sliding life from the store's now.
+    pub idle: Duration,
+    /// Absolute life from the store's now.
+    pub life: Duration,
+    /// An earlier session, ended in the same transaction (audit `session.revoked`), if it is the same user's or anyone's.
+    pub replaces: Option<Sid>,
+    /// Basic only: if this user has a live `transport = 'basic'` row with the same ip and user agent, that row is taken over: its sid
+    /// stays (and is returned), secret_hash/generation/times are new, nothing is revoked.
+    pub takes_over_basic: bool,
+}
+
+/// What a judged refresh writes. Times are the store's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionChange {
+    /// `generation` becomes this one, `rotated_at` now, the idle expiry now + `idle` (never past `expires_at`).
+    Rotate {
+        /// The new generation.
+        to: u64,
+        /// Sliding life.
+        idle: Duration,
+        /// The time the rule judged by.
+        now: Timestamp,
+    },
+    /// `rotated_at` and `pardoned_at` become now, `pardoned_gen` this one.
+    Pardon {
+        /// The generation pardoned.
+        generation: u64,
+        /// The time the rule judged by.
+        now: Timestamp,
+    },
+}
+
+/// Which sessions to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// One.
+    One(Sid),
+    /// One, if it is this user's.
+    OneOf(UserId, Sid),
+    /// All of a user's.
+    AllOf(UserId),
+    /// Everybody's.
+    Everyones,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    /// `users.id` as text.
+    pub id: UserId,
+    /// The name to log in with, as given.
+    pub name: String,
+    /// PHC string; none: no password login.
+    pub password_hash: Option<String>,
+    /// Roles, in order.
+    pub roles: Vec<String>,
+    /// Claims of the application.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+    /// Whether logins are refused.
+    pub disabled: bool,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+
+/// A user to add.
+#[derive(Clone, Debug, Default)]
+pub struct NewUser {
+    /// Name to log in with: 1 to 128 characters, no control characters, checked by the caller.
+    pub name: String,
+    /// PHC string.
+    pub password_hash: Option<String>,
+    /// Roles.
+    pub roles: Vec<String>,
+    /// Claims.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A change of a user; `None` leaves as is.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// Roles.
+    pub roles: Option<Vec<String>>,
+    /// Claims.
+    pub claims: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Disabling ends all sessions (by trigger).
+    pub disabled: Option<bool>,
+}
+
+/// What happened, before the store stamps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// Words with dots: `login`, `refresh.reuse`, …
+    pub event: &'static str,
+    /// Who did it: a user id, `cli`, `system`, or empty.
+    pub actor: String,
+    /// To whom or what: a sid, a user id, a kid.
+    pub subject: String,
+    /// A JSON object with the evidence; no secrets.
+    pub detail: serde_json::Value,
+}
+
+impl AuditEvent {
+    /// An event without detail.
+    pub fn new(event: &'static str, actor: impl Into<String>, subject: impl Into<String>) -> Self {
+        Self { event, actor: actor.into(), subject: subject.into(), detail: serde_json::json!({}) }
+    }
+
+    /// The same with evidence.
+    #[must_use]
+    pub fn with(mut self, detail: serde_json::Value) -> Self {
+        self.detail = detail;
+        self
+    }
+}
+
+/// A row of `audit`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct AuditRow {
+    /// Its number, never used twice.
+    pub seq: i64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: String,
+    /// By whom.
+    pub actor: String,
+    /// To whom or what.
+    pub subject: String,
+    /// The evidence.
+    pub detail: serde_json::Value,
+}

@@ -1,0 +1,42 @@
+//! Where users come from: the table `users`, or the embedding program's own.
+
+use async_trait::async_trait;
+
+use crate::{ids::UserId, secret::SecretText, store::StoreError};
+
+/// A user as a session needs one: present name, roles and claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// What becomes the token's `id`.
+    pub id: UserId,
+    /// The name shown.
+    pub name: String,
+    /// Present roles.
+    pub roles: Vec<String>,
+    /// Claims that access tokens carry beside `id`, `sid`, `roles`.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Why a name and password gave no user.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// Unknown, disabled, or the wrong password: one answer for all, after the same time.
+    #[error("name or password is wrong")]
+    Wrong,
+    /// Too many passwords wait to be checked.
+    #[error("too many logins at once")]
+    Busy,
+    /// The source can't tell.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A source of users. An embedding program implements this over its own table; [`crate::identity`] does over `users`.
+#[async_trait]
+pub trait Users: Send + Sync + 'static {
+    /// The user as it is now; `None` if deleted or disabled. Asked at every rotation, never for an access token.
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError>;
+
+    /// Checks a name and password.
+    async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError>;
+}

@@ -1,0 +1,10 @@
+//! Tokens: sealing and opening (DESIGN 2). Knows no SQL, no HTTP, no async.
+
+mod export;
+mod payload;
+mod seal;
+mod suite;
+mod wire;
+
+pub use export::KeyExport;
+pub use seal::{OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys};

@@ -1,0 +1,1 @@
+//! The three AEADs behind one enum.

@@ -1,0 +1,1 @@
+//! The layout of a token, byte by byte.
