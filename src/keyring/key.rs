@@ -1,5 +1,9 @@
 //! One root key: its suite, its name, and the keys derived from it.
 
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
 use crate::{
     ids::{Audience, Kid, Purpose},
     secret::{NoRandomness, Secret},
@@ -75,8 +79,9 @@ impl RootKey {
 
     /// From its bytes; computes the kid.
     pub fn new(suite: Suite, bytes: Secret<32>) -> Self {
-        let _ = (&suite, &bytes);
-        todo!("HKDF, DESIGN 2")
+        let mut kid = [0; 4];
+        expand(&bytes, &[b"bulla/v1", &[suite.letter()], b"kid"], &mut kid);
+        Self { suite, kid: Kid(kid), bytes }
     }
 
     /// The suite it is for.
@@ -96,7 +101,17 @@ impl RootKey {
 
     /// The key that seals tokens of one purpose and audience (HKDF-SHA256, RFC 5869; DESIGN 2).
     pub fn derive(&self, purpose: &Purpose, audience: &Audience) -> Secret<32> {
-        let _ = (purpose, audience);
-        todo!()
+        let mut derived = Zeroizing::new([0; 32]);
+        let info: [&[u8]; 4] =
+            [b"bulla/v1", &[self.suite.letter()], purpose.as_str().as_bytes(), audience.as_str().as_bytes()];
+        expand(&self.bytes, &info, &mut *derived);
+        Secret::new(*derived)
     }
+}
+
+/// HKDF-SHA256 without salt; `info` is the parts joined by zero bytes, which no part can hold.
+fn expand(root: &Secret<32>, parts: &[&[u8]], out: &mut [u8]) {
+    Hkdf::<Sha256>::new(None, root.expose())
+        .expand(&parts.join(&0), out)
+        .expect("4 and 32 bytes are below HKDF's limit of 255 hashes");
 }

@@ -6,5 +6,5 @@ mod seal;
 mod suite;
 mod wire;
 
-pub use export::KeyExport;
+pub use export::{BadExport, KeyExport};
 pub use seal::{OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys};

@@ -1,1 +1,364 @@
-//! Strict JSON (RFC 7493): one object, no duplicate keys, no lone surrogates, at most 8 deep; checked without allocating.
+//! Strict JSON (RFC 7493): one object, no duplicate keys, no lone surrogates, at most 8 deep.
+//!
+//! A scan that builds nothing. Heap memory is used only when more than 24 keys are open at once.
+
+/// How deep objects and arrays may nest; the outermost object is 1.
+const MAX_DEPTH: usize = 8;
+
+/// The text breaks a rule.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotStrict;
+
+type Scan<T> = Result<T, NotStrict>;
+
+/// Checks that `bytes` are UTF-8 and one strict JSON object.
+pub(super) fn check(bytes: &[u8]) -> Scan<&str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| NotStrict)?;
+    let mut scanner = Scanner { text: bytes, at: 0, keys: Keys::default() };
+    scanner.blank();
+    if scanner.peek() != Some(b'{') {
+        return Err(NotStrict);
+    }
+    scanner.value(1)?;
+    scanner.blank();
+    if scanner.at == bytes.len() { Ok(text) } else { Err(NotStrict) }
+}
+
+/// Where a key's text lies, without its quotes, and whether it has escapes.
+#[derive(Clone, Copy, Default)]
+struct Key {
+    start: u16,
+    end: u16,
+    escaped: bool,
+}
+
+/// The keys of the objects that are open, innermost last.
+#[derive(Default)]
+struct Keys {
+    first: [Key; 24],
+    more: Vec<Key>,
+    len: usize,
+}
+
+impl Keys {
+    fn push(&mut self, key: Key) {
+        match self.first.get_mut(self.len) {
+            Some(slot) => *slot = key,
+            None => self.more.push(key),
+        }
+        self.len += 1;
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.len = len;
+        self.more.truncate(len.saturating_sub(self.first.len()));
+    }
+
+    fn after(&self, mark: usize) -> impl Iterator<Item = Key> {
+        let first = self.first.get(mark..self.len.min(self.first.len())).unwrap_or_default();
+        let more = self.more.get(mark.saturating_sub(self.first.len())..).unwrap_or_default();
+        first.iter().chain(more).copied()
+    }
+}
+
+struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+    keys: Keys,
+}
+
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn blank(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn eat(&mut self, byte: u8) -> Scan<()> {
+        if self.peek() != Some(byte) {
+            return Err(NotStrict);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn value(&mut self, depth: usize) -> Scan<()> {
+        match self.peek().ok_or(NotStrict)? {
+            b'"' => self.string().map(drop),
+            b'{' if depth <= MAX_DEPTH => self.object(depth),
+            b'[' if depth <= MAX_DEPTH => self.array(depth),
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'n' => self.word(b"null"),
+            _ => self.number(),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Scan<()> {
+        self.at += 1;
+        let mark = self.keys.len;
+        self.blank();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.blank();
+            let key = self.string()?;
+            if self.keys.after(mark).any(|earlier| same(self.text, earlier, key)) {
+                return Err(NotStrict);
+            }
+            self.keys.push(key);
+            self.blank();
+            self.eat(b':')?;
+            self.blank();
+            self.value(depth + 1)?;
+            self.blank();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                _ => break,
+            }
+        }
+        self.keys.truncate(mark);
+        self.eat(b'}')
+    }
+
+    fn array(&mut self, depth: usize) -> Scan<()> {
+        self.at += 1;
+        self.blank();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.blank();
+            self.value(depth + 1)?;
+            self.blank();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                _ => break,
+            }
+        }
+        self.eat(b']')
+    }
+
+    fn word(&mut self, word: &[u8]) -> Scan<()> {
+        if !self.text[self.at..].starts_with(word) {
+            return Err(NotStrict);
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Scan<()> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(NotStrict) }
+    }
+
+    fn number(&mut self) -> Scan<()> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn string(&mut self) -> Scan<Key> {
+        self.eat(b'"')?;
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            match self.peek().ok_or(NotStrict)? {
+                b'"' => break,
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                0..0x20 => return Err(NotStrict),
+                _ => self.at += 1,
+            }
+        }
+        let key = Key {
+            start: u16::try_from(start).map_err(|_| NotStrict)?,
+            end: u16::try_from(self.at).map_err(|_| NotStrict)?,
+            escaped,
+        };
+        self.at += 1;
+        Ok(key)
+    }
+
+    /// One escape; a surrogate must be a high one followed by a low one.
+    fn escape(&mut self) -> Scan<()> {
+        let (_, length) = unescape(&self.text[self.at..]).ok_or(NotStrict)?;
+        self.at += length;
+        Ok(())
+    }
+}
+
+/// The character an escape stands for, and the bytes it takes.
+fn unescape(text: &[u8]) -> Option<(char, usize)> {
+    let simple = match text.get(1)? {
+        b'"' => '"',
+        b'\\' => '\\',
+        b'/' => '/',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => {
+            let high = hex4(text.get(2..6)?)?;
+            if let Some(c) = char::from_u32(high) {
+                return Some((c, 6));
+            }
+            let low = text.get(6..8).filter(|next| *next == b"\\u").and(hex4(text.get(8..12)?))?;
+            if high >= 0xdc00 || !(0xdc00..0xe000).contains(&low) {
+                return None;
+            }
+            return Some((char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))?, 12));
+        }
+        _ => return None,
+    };
+    Some((simple, 2))
+}
+
+fn hex4(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
+}
+
+/// Whether two keys name the same member once unescaped.
+fn same(text: &[u8], a: Key, b: Key) -> bool {
+    let slice = |key: Key| &text[usize::from(key.start)..usize::from(key.end)];
+    if !a.escaped && !b.escaped {
+        return slice(a) == slice(b);
+    }
+    characters(slice(a)).eq(characters(slice(b)))
+}
+
+/// The bytes of a checked string, unescaped.
+fn characters(mut text: &[u8]) -> impl Iterator<Item = u8> {
+    let mut pending = [0; 4];
+    let (mut next, mut len) = (0, 0);
+    std::iter::from_fn(move || {
+        if next < len {
+            next += 1;
+            return Some(pending[next - 1]);
+        }
+        if text.first() == Some(&b'\\') {
+            let (c, used) = unescape(text)?;
+            text = &text[used..];
+            len = c.encode_utf8(&mut pending).len();
+            next = 1;
+            return Some(pending[0]);
+        }
+        let (first, rest) = text.split_first()?;
+        text = rest;
+        Some(*first)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_strict_object_passes() {
+        let deep = format!("{}{}{}", r#"{"a":"#.repeat(7), "{}", "}".repeat(7));
+        for good in [
+            "{}",
+            r#"{"id":"42"}"#,
+            r#" { "a" : [ 1 , -0.5e+3 , true , false , null , "x" ] } "#,
+            r#"{"\ud83d\ude00":"\u0061\n"}"#,
+            r#"{"a":{"a":1},"b":{"a":1}}"#,
+            r#"{"ключ":"значение"}"#,
+            &deep,
+        ] {
+            assert_eq!(check(good.as_bytes()), Ok(good));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let deep = format!("{}{}{}", r#"{"a":"#.repeat(8), "{}", "}".repeat(8));
+        let abyss = "[".repeat(10_000);
+        let in_object = format!(r#"{{"a":{abyss}"#);
+        for bad in [
+            "",
+            " ",
+            "[]",
+            "1",
+            "null",
+            r#""a""#,
+            "{",
+            "}",
+            "{}{}",
+            "{}x",
+            "\u{feff}{}",
+            r#"{"a":1,}"#,
+            r#"{,}"#,
+            r#"{"a"}"#,
+            r#"{a:1}"#,
+            r#"{"a":01}"#,
+            r#"{"a":+1}"#,
+            r#"{"a":1.}"#,
+            r#"{"a":.5}"#,
+            r#"{"a":1e}"#,
+            r#"{"a":NaN}"#,
+            r#"{"a":tru}"#,
+            r#"{"a":[1,]}"#,
+            r#"{"a":1 "b":2}"#,
+            "{\"a\":\"\n\"}",
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\u12"}"#,
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\udc00"}"#,
+            r#"{"a":"\ud800\u0041"}"#,
+            r#"{"a":"\ud800\ud800"}"#,
+            r#"{"a":"\udc00\ud800"}"#,
+            r#"{"a":"\u+041"}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"\ud83d\ude00":1,"😀":2}"#,
+            r#"{"x":{"\/":1,"/":2}}"#,
+            r#"{"a":"}"#,
+            &deep,
+            &abyss,
+            &in_object,
+        ] {
+            assert_eq!(check(bad.as_bytes()), Err(NotStrict), "{bad:.60}");
+        }
+        assert_eq!(check(b"{\"a\":\"\xff\"}"), Err(NotStrict));
+    }
+
+    #[test]
+    fn duplicates_are_found_among_many_keys() {
+        let keys = |n: usize| (0..n).map(|i| format!(r#""{i}":0"#)).collect::<Vec<_>>().join(",");
+        assert!(check(format!("{{{}}}", keys(300)).as_bytes()).is_ok());
+        for early in [0, 23, 24, 25, 299] {
+            let text = format!(r#"{{{},"{early}":1}}"#, keys(300));
+            assert_eq!(check(text.as_bytes()), Err(NotStrict), "{early}");
+        }
+    }
+}

@@ -1,12 +1,35 @@
 //! Seal and open.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
     clock::Timestamp,
     ids::{Audience, Kid, Purpose},
-    keyring::Ring,
+    keyring::{KeyState, Ring, Suite},
+    secret::{self, Secret},
+    token::{
+        payload,
+        suite::Cipher,
+        wire::{self, HEADER, ISSUED_AT, MAX_BYTES, MAX_CHARS, MIN_CHARS, TAG},
+    },
 };
+
+/// How far ahead of the opener's clock the sealer's may be.
+const SKEW: Duration = Duration::from_secs(60);
+/// How many tokens a process seals under one AES-256-GCM key: beyond 2^32 random 96-bit nonces a collision is no
+/// longer negligible (NIST SP 800-38D, 8.3).
+const MAX_UNDER_A: u64 = 1 << 32;
 
 /// A token's text as it came from outside or goes there: untrusted until opened. `Debug` doesn't print it.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,7 +67,8 @@ pub struct Opened<T> {
 impl<'b> Opened<&'b str> {
     /// Reads the JSON payload as a `T`; a payload of another shape is refused.
     pub fn parse<T: serde::Deserialize<'b>>(self) -> Result<Opened<T>, Refused> {
-        todo!()
+        let payload = serde_json::from_str(self.payload).map_err(|_| Refused::Payload)?;
+        Ok(Opened { kid: self.kid, issued_at: self.issued_at, payload })
     }
 }
 
@@ -106,50 +130,151 @@ pub enum SealError {
     /// This process has sealed 2^32 tokens under an AES-256-GCM key.
     #[error("this AES-256-GCM key has sealed 2^32 tokens; roll over with `bulla keys rotate`")]
     Exhausted,
+    /// These keys hold no active one: an export without it opens only.
+    #[error("no active key to seal under")]
+    NoActiveKey,
+    /// `issued_at` is before 1970 or beyond 48 bits of milliseconds.
+    #[error("the time is out of range")]
+    Time,
     /// The system's generator failed.
     #[error(transparent)]
     NoRandomness(#[from] crate::secret::NoRandomness),
 }
 
-/// Room for one token being opened; reuse it to open without allocating. Wiped on drop.
-pub struct OpenBuffer([u8; 3072]);
+/// Room for one token being opened; reuse it to open without allocating. Wiped on drop, as far as it was used.
+pub struct OpenBuffer {
+    bytes: [u8; MAX_BYTES],
+    used: usize,
+}
 
 impl OpenBuffer {
     /// An empty one.
     pub const fn new() -> Self {
-        Self([0; 3072])
+        Self { bytes: [0; MAX_BYTES], used: 0 }
+    }
+
+    /// Decodes a token's text; what an earlier token left is overwritten or wiped on drop.
+    fn decode(&mut self, text: &str) -> Result<&mut [u8], Refused> {
+        self.used = self.used.max(text.len().div_ceil(4) * 3);
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut self.bytes).map_err(|_| Refused::Encoding)?;
+        Ok(&mut self.bytes[..length])
+    }
+}
+
+impl Default for OpenBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for OpenBuffer {
+    fn drop(&mut self) {
+        self.bytes[..self.used.min(MAX_BYTES)].zeroize();
+    }
+}
+
+impl fmt::Debug for OpenBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenBuffer(…)")
     }
 }
 
 /// How many tokens this process has sealed under each key; outlives a ring's reload.
 #[derive(Debug, Default)]
-pub struct SealCounts {}
+pub struct SealCounts(Mutex<BTreeMap<Kid, Arc<AtomicU64>>>);
 
 impl SealCounts {
     /// (kid, tokens sealed) for every key that was in a ring of this process.
     pub fn all(&self) -> Vec<(Kid, u64)> {
-        todo!()
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(kid, count)| (*kid, count.load(Ordering::Relaxed))).collect()
+    }
+
+    fn of(&self, kid: Kid) -> Arc<AtomicU64> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kid).or_default())
+    }
+}
+
+/// One derived key, expanded.
+pub(super) struct TokenKey {
+    kid: Kid,
+    state: KeyState,
+    cipher: Cipher,
+    sealed: Arc<AtomicU64>,
+}
+
+impl TokenKey {
+    pub(super) fn new(
+        kid: Kid,
+        state: KeyState,
+        suite: Suite,
+        key: &Secret<32>,
+        counts: &SealCounts,
+    ) -> Self {
+        Self { kid, state, cipher: Cipher::new(suite, key), sealed: counts.of(kid) }
     }
 }
 
 /// The derived keys of one purpose and audience, ready to seal and open. Immutable; made anew from a reloaded ring.
-#[derive(Debug)]
-pub struct TokenKeys {}
+pub struct TokenKeys {
+    keys: Box<[TokenKey]>,
+    not_before: Timestamp,
+}
+
+impl fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|key| (key.kid, key.state))).finish()
+    }
+}
 
 impl TokenKeys {
     /// Derives from every key of the ring that opens.
-    pub fn derive(ring: &Ring, purpose: &Purpose, audience: &Audience, counts: &Arc<SealCounts>) -> Self {
-        let _ = (ring, purpose, audience, counts);
-        todo!()
+    pub fn derive(ring: &Ring, purpose: &Purpose, audience: &Audience, counts: &SealCounts) -> Self {
+        let openers = ring.keys.iter().filter(|key| key.state.opens());
+        let keys = openers.filter_map(|key| {
+            let derived = key.root.as_ref()?.derive(purpose, audience);
+            Some(TokenKey::new(key.kid, key.state, key.suite, &derived, counts))
+        });
+        Self::of(keys.collect(), ring.not_before)
     }
 
-    /// Seals a JSON object under the active key.
+    pub(super) fn of(keys: Box<[TokenKey]>, not_before: Timestamp) -> Self {
+        Self { keys, not_before }
+    }
+
+    /// Seals a JSON object under the active key. The nonce is fresh from the system's generator.
     pub fn seal(&self, payload: &str, issued_at: Timestamp) -> Result<SealedToken, SealError> {
-        let _ = (payload, issued_at);
-        todo!()
+        let key = self.keys.iter().find(|key| key.state == KeyState::Active).ok_or(SealError::NoActiveKey)?;
+        let suite = key.cipher.suite();
+        let text = HEADER + suite.nonce_len();
+        if (text + ISSUED_AT + payload.len() + TAG) * 4 > MAX_CHARS * 3 {
+            return Err(SealError::TooLong);
+        }
+        payload::check(payload.as_bytes()).map_err(|_| SealError::Payload)?;
+        let issued_at =
+            u64::try_from(issued_at.millis()).ok().filter(|at| *at < 1 << 48).ok_or(SealError::Time)?;
+        if suite == Suite::Aes256Gcm && key.sealed.load(Ordering::Relaxed) >= MAX_UNDER_A {
+            return Err(SealError::Exhausted);
+        }
+        key.sealed.fetch_add(1, Ordering::Relaxed);
+
+        let mut bytes = Zeroizing::new(Vec::with_capacity(text + ISSUED_AT + payload.len() + TAG));
+        bytes.extend_from_slice(&wire::magic(suite));
+        bytes.extend_from_slice(&key.kid.0);
+        bytes.resize(text, 0);
+        secret::random(&mut bytes[HEADER..])?;
+        bytes.extend_from_slice(&issued_at.to_be_bytes()[8 - ISSUED_AT..]);
+        bytes.extend_from_slice(payload.as_bytes());
+        let (head, sealed) = bytes.split_at_mut(text);
+        let (header, nonce) = head.split_at(HEADER);
+        let tag = key.cipher.encrypt(nonce, header, sealed).map_err(|_| SealError::TooLong)?;
+        bytes.extend_from_slice(&tag);
+        Ok(SealedToken(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
     }
 
-    /// Opens a token younger than `max_age`. Allocates nothing.
+    /// Opens a token younger than `max_age`. Allocates nothing (beyond 24 keys open at once in the payload: a list of them).
+    ///
+    /// The key is looked up by the token's kid; no second one is tried. `issued_at - 60 s <= now < issued_at + max_age`.
     pub fn open<'b>(
         &self,
         token: &str,
@@ -157,7 +282,92 @@ impl TokenKeys {
         max_age: Duration,
         buffer: &'b mut OpenBuffer,
     ) -> Result<Opened<&'b str>, Refused> {
-        let _ = (token, now, max_age, buffer);
-        todo!()
+        if !(MIN_CHARS..=MAX_CHARS).contains(&token.len()) {
+            return Err(Refused::Length);
+        }
+        let bytes = buffer.decode(token)?;
+        let (header, rest) = bytes.split_at_mut(HEADER);
+        let suite = wire::suite(&header[..3]).ok_or(Refused::Magic)?;
+        let key = self.keys.iter().find(|key| key.kid.0 == header[3..]).ok_or(Refused::UnknownKey)?;
+        if key.cipher.suite() != suite {
+            return Err(Refused::Suite);
+        }
+        if rest.len() < suite.nonce_len() + ISSUED_AT + TAG {
+            return Err(Refused::Length);
+        }
+        let (nonce, rest) = rest.split_at_mut(suite.nonce_len());
+        let (text, tag) = rest.split_at_mut(rest.len() - TAG);
+        key.cipher.decrypt(nonce, header, text, tag).map_err(|_| Refused::Tag)?;
+
+        let (issued_at, payload) = text.split_at(ISSUED_AT);
+        let millis = issued_at.iter().fold(0, |number, byte| number << 8 | i64::from(*byte));
+        let issued_at = Timestamp::from_millis(millis);
+        self.judge_age(issued_at, now, max_age)?;
+        let payload = payload::check(payload).map_err(|_| Refused::Payload)?;
+        Ok(Opened { kid: key.kid, issued_at, payload })
+    }
+
+    fn judge_age(&self, issued_at: Timestamp, now: Timestamp, max_age: Duration) -> Result<(), Refused> {
+        if issued_at > now.plus(SKEW) {
+            Err(Refused::Future)
+        } else if now >= issued_at.plus(max_age) {
+            Err(Refused::Expired)
+        } else if issued_at < self.not_before {
+            Err(Refused::NotBefore)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::{RingKey, RootKey};
+
+    fn ring(suite: Suite) -> Ring {
+        let root = RootKey::new(suite, Secret::new([9; 32]));
+        let (kid, since) = (root.kid(), Timestamp::EPOCH);
+        let key = RingKey { kid, state: KeyState::Active, suite, since, root: Some(root) };
+        Ring { generation: 1, not_before: Timestamp::EPOCH, fingerprint: [0; 32], keys: vec![key] }
+    }
+
+    fn keys(suite: Suite, counts: &SealCounts) -> TokenKeys {
+        TokenKeys::derive(&ring(suite), &Purpose::access(), &Audience::own(), counts)
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+    const AGE: Duration = Duration::from_secs(120);
+
+    #[test]
+    fn what_was_sealed_opens_until_it_is_too_old() {
+        for suite in [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305] {
+            let keys = keys(suite, &SealCounts::default());
+            let token = keys.seal(r#"{"id":"42"}"#, NOW).unwrap();
+            let open = |now: i64| {
+                let mut buffer = OpenBuffer::new();
+                let now = Timestamp::from_millis(NOW.millis() + now);
+                keys.open(token.as_str(), now, AGE, &mut buffer).map(|opened| opened.payload.to_owned())
+            };
+            assert_eq!(open(0).as_deref(), Ok(r#"{"id":"42"}"#));
+            assert_eq!(open(-60_000).as_deref(), Ok(r#"{"id":"42"}"#));
+            assert_eq!(open(-60_001), Err(Refused::Future));
+            assert_eq!(open(119_999).as_deref(), Ok(r#"{"id":"42"}"#));
+            assert_eq!(open(120_000), Err(Refused::Expired));
+        }
+    }
+
+    #[test]
+    fn an_aes_key_seals_no_more_than_two_to_the_32() {
+        let counts = SealCounts::default();
+        let (a, x) = (keys(Suite::Aes256Gcm, &counts), keys(Suite::Xaes256Gcm, &counts));
+        for (kid, _) in counts.all() {
+            counts.of(kid).store(MAX_UNDER_A - 1, Ordering::Relaxed);
+        }
+        assert!(a.seal("{}", NOW).is_ok());
+        assert_eq!(a.seal("{}", NOW), Err(SealError::Exhausted));
+        let reloaded = keys(Suite::Aes256Gcm, &counts);
+        assert_eq!(reloaded.seal("{}", NOW), Err(SealError::Exhausted), "a reload doesn't forget");
+        assert!(x.seal("{}", NOW).is_ok() && x.seal("{}", NOW).is_ok(), "the other suites need no counting");
     }
 }

@@ -1,1 +1,49 @@
-//! The layout of a token, byte by byte.
+//! The layout of a token, byte by byte (DESIGN 2):
+//!
+//! ```text
+//! base64url( magic 3 | kid 4 | nonce 24 or 12 | ciphertext of (issued_at 6 | payload) | tag 16 )
+//! ```
+
+use crate::keyring::Suite;
+
+/// Characters of the shortest token: suite A around `{}`.
+pub(super) const MIN_CHARS: usize = 58;
+/// Characters of the longest token.
+pub(super) const MAX_CHARS: usize = 4096;
+/// Bytes of the longest token.
+pub(super) const MAX_BYTES: usize = MAX_CHARS / 4 * 3;
+/// Magic and kid: the associated data.
+pub(super) const HEADER: usize = 7;
+/// Bytes of `issued_at` before the payload.
+pub(super) const ISSUED_AT: usize = 6;
+/// Bytes of the tag; never fewer.
+pub(super) const TAG: usize = 16;
+
+/// The bytes whose base64url text is `bulX`, `bulA` or `bulC`.
+pub(super) const fn magic(suite: Suite) -> [u8; 3] {
+    match suite {
+        Suite::Xaes256Gcm => [0x6e, 0xe9, 0x57],
+        Suite::Aes256Gcm => [0x6e, 0xe9, 0x40],
+        Suite::XChaCha20Poly1305 => [0x6e, 0xe9, 0x42],
+    }
+}
+
+/// The suite a magic names.
+pub(super) fn suite(bytes: &[u8]) -> Option<Suite> {
+    [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305].into_iter().find(|s| magic(*s) == bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+    use super::*;
+
+    #[test]
+    fn the_magic_reads_as_the_name_and_the_letter() {
+        for suite in [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305] {
+            assert_eq!(URL_SAFE_NO_PAD.encode(magic(suite)), format!("bul{}", char::from(suite.letter())));
+            assert_eq!(super::suite(&magic(suite)), Some(suite));
+        }
+    }
+}
