@@ -1,6 +1,6 @@
 //! Time as an argument: Unix milliseconds, and the one place that reads the system's clock.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,37 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that isn't a time as this program writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time like 2026-11-20T19:00:00Z")]
+pub struct BadTime;
+
+impl FromStr for Timestamp {
+    type Err = BadTime;
+
+    /// Reads what [`Display`](fmt::Display) writes, and no other spelling.
+    fn from_str(text: &str) -> Result<Self, BadTime> {
+        let digits = |range: std::ops::Range<usize>| {
+            text.get(range).and_then(|part| part.parse::<i64>().ok()).ok_or(BadTime)
+        };
+        let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
+        let (h, m, s) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
+        let days = days_since_epoch(year, month, day);
+        let time = Self((((days * 24 + h) * 60 + m) * 60 + s) * 1000);
+        // Whatever isn't a date, or is written otherwise, comes out different.
+        if time.to_string() == text { Ok(time) } else { Err(BadTime) }
+    }
+}
+
+/// The inverse of [`civil`].
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 /// Days since 1970-01-01 as (year, month, day) of the proleptic Gregorian calendar.
 fn civil(days: i64) -> (i64, i64, i64) {
     // Counted from 0000-03-01, so that the leap day ends a year (Hinnant, "chrono-compatible low-level date algorithms").
@@ -94,6 +125,33 @@ mod tests {
         assert_eq!(Timestamp::EPOCH.to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp::from_millis(951_782_400_000).to_string(), "2000-02-29T00:00:00Z");
         assert_eq!(Timestamp::from_millis(1_790_000_000_000).to_string(), "2026-09-21T14:13:20Z");
+    }
+
+    #[test]
+    fn a_time_reads_back_as_it_was_written_and_has_one_spelling() {
+        for seconds in (0..4_000_000_000i64).step_by(86_399 * 37) {
+            let time = Timestamp::from_millis(seconds * 1000);
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        for bad in [
+            "",
+            "2026-11-20",
+            "2026-11-20T19:00:00",
+            "2026-11-20T19:00:00z",
+            "2026-11-20t19:00:00Z",
+            "2026-11-20T19:00:00.0Z",
+            "2026-11-20T19:00:60Z",
+            "2026-11-20T24:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-10T00:00:00Z",
+            "+026-11-20T19:00:00Z",
+            "2026-+1-20T19:00:00Z",
+            "2026-11-20T19:00:00Zé",
+            "２０26-11-20T19:00:00Z",
+        ] {
+            assert_eq!(bad.parse::<Timestamp>(), Err(BadTime), "{bad}");
+        }
     }
 
     #[test]

@@ -1,15 +1,29 @@
 //! The keys directory: reading all or nothing, writing by rename under a lock (DESIGN 3).
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{
     clock::Timestamp,
     ids::Kid,
-    keyring::{Ring, Suite},
+    keyring::{
+        KeyState, ListedKey, Listing, Ring, RingKey, RootKey, Suite, key_file,
+        read::{self, Readers, bad},
+        schedule::{self, Fresh, Refusal, Step},
+        write::{self, Lock, RING},
+    },
 };
+
+/// Nothing in the directory is larger; checked before reading.
+const MAX_RING: usize = 1 << 20;
+const MAX_KEY: usize = 4096;
+/// How often a load begins anew because the ring was replaced under it. Each time takes a whole rollover by somebody else.
+const TRIES: usize = 100;
 
 /// What is wrong with a keys directory, where, and what mends it. `Display` is for an operator: it names the file and the fix.
 #[derive(Debug, thiserror::Error)]
@@ -70,49 +84,227 @@ impl KeyDirectory {
         &self.path
     }
 
-    /// Whether a `ring.json` is there.
+    /// Whether a `ring.json` is there, be it readable or not.
     pub fn exists(&self) -> bool {
-        todo!()
+        match self.ring_path().symlink_metadata() {
+            Ok(_) => true,
+            // "Can't tell" isn't "no": whoever makes a ring where there is none must not make a second one.
+            Err(e) => !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        }
     }
 
-    /// Makes the directory, one active and one staged key. Refuses where a ring is already.
+    /// Makes the directory (mode 0700), one active and one staged key. Refuses where a ring is already.
     pub fn init(&self, suite: Suite, now: Timestamp) -> Result<Ring, RingError> {
-        let _ = (suite, now);
-        todo!()
+        let refuse = || Err(bad(&self.ring_path(), "is there already; `bulla keys list` shows it"));
+        if self.exists() {
+            return refuse();
+        }
+        write::make_directory(&self.path)?;
+        let _lock = Lock::take(&self.path)?;
+        if self.exists() {
+            return refuse();
+        }
+        let new = [RootKey::generate(suite), RootKey::generate(suite)];
+        let [Ok(active), Ok(staged)] = new else { return Err(no_randomness()) };
+        let listing = schedule::first(name(&active), name(&staged), now);
+        write::carry_out(&self.path, &write::plan(&listing, &[active, staged], &[], now))?;
+        self.load()
     }
 
     /// Loads all or nothing.
     pub fn load(&self) -> Result<Ring, RingError> {
-        todo!()
+        let mut read = self.read_listing()?;
+        for _ in 0..TRIES {
+            let loaded = self.load_keys(&read);
+            let Err(error) = loaded else { return loaded };
+            // A key that is gone because the ring was replaced meanwhile is no fault.
+            let again = self.read_listing()?;
+            if again.fingerprint == read.fingerprint {
+                return Err(error);
+            }
+            read = again;
+        }
+        Err(bad(&self.ring_path(), "is being replaced all the time; stop what does it"))
     }
 
     /// Loads anew if `ring.json` differs from `last`'s; never worse than `last`.
+    ///
+    /// Cheap when nothing changed: one small file is read and hashed, no key is touched.
     pub fn reload(&self, last: &Ring) -> Reload {
-        let _ = last;
-        todo!()
+        match self.read_listing() {
+            Ok(read) if read.fingerprint == last.fingerprint => Reload::Unchanged,
+            _ => match self
+                .load()
+                .and_then(|ring| ring.may_follow(last).map(|()| ring).map_err(|e| self.blame(e)))
+            {
+                Ok(ring) => Reload::Changed(ring),
+                Err(error) => Reload::Degraded(self.salvage(last), error),
+            },
+        }
     }
 
     /// One rollover. `min_staged` of zero means `--now`.
     pub fn rotate(&self, min_staged: Duration, keep: Duration, now: Timestamp) -> Result<Ring, RingError> {
-        let _ = (min_staged, keep, now);
-        todo!()
+        self.change(now, Before::Whole, |old, fresh| schedule::rotate(old, fresh, min_staged, keep, now))
     }
 
-    /// Revokes one key; on the active one promotes the staged one in the same replacement.
+    /// Revokes one key; on the active one promotes the staged one in the same replacement. Needs no key's file but
+    /// that of a key it promotes, so that a damaged ring can be mended. Revoking a revoked key is refused.
     pub fn revoke(&self, kid: Kid, now: Timestamp) -> Result<Ring, RingError> {
-        let _ = (kid, now);
-        todo!()
+        self.change(now, Before::Listed, |old, fresh| schedule::revoke(old, kid, fresh, now))
     }
 
-    /// Revokes every key and makes new ones.
-    pub fn revoke_all(&self, now: Timestamp) -> Result<Ring, RingError> {
-        let _ = now;
-        todo!()
+    /// Revokes every key and makes new ones; needs no key's file. The new generation is above the ring's and above
+    /// `above`, the highest one a database has recorded: this is what mends a restored or forked ring.
+    pub fn revoke_all(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
+        self.change(now, Before::Listed, |old, fresh| Ok(schedule::revoke_all(old, above, fresh, now)))
     }
 
-    /// Refuses every token sealed before `not_before`.
-    pub fn not_before(&self, not_before: Timestamp) -> Result<Ring, RingError> {
-        let _ = not_before;
-        todo!()
+    /// Refuses every token sealed before `not_before`. `now` dates the change.
+    pub fn not_before(&self, not_before: Timestamp, now: Timestamp) -> Result<Ring, RingError> {
+        self.change(now, Before::Listed, |old, _| Ok(schedule::not_before(old, not_before)))
+    }
+
+    fn change(
+        &self,
+        now: Timestamp,
+        before: Before,
+        decide: impl FnOnce(&Listing, [Fresh; 2]) -> Result<Step, Refusal>,
+    ) -> Result<Ring, RingError> {
+        if !self.exists() {
+            return Err(RingError::Missing(self.path.clone()));
+        }
+        write::refuse_copy(&self.path)?;
+        let _lock = Lock::take(&self.path)?;
+        let old = self.read_listing()?;
+        if before == Before::Whole {
+            self.load_keys(&old)?;
+        }
+        let suite = old.listing.in_state(KeyState::Active).map_or(Suite::Xaes256Gcm, |key| key.suite);
+        let new = fresh_keys(&old.listing, suite)?;
+        let step = decide(&old.listing, [name(&new[0]), name(&new[1])]).map_err(refused)?;
+        if let Some(active) = step.listing.in_state(KeyState::Active)
+            && new.iter().all(|key| key.kid() != active.kid)
+        {
+            // What is to seal from now on must be there.
+            self.read_key(active)?;
+        }
+        write::carry_out(&self.path, &write::plan(&step.listing, &new, &step.gone, now))?;
+        self.load()
+    }
+
+    fn ring_path(&self) -> PathBuf {
+        self.path.join(RING)
+    }
+
+    fn readers(&self) -> Readers {
+        if self.allow_group_read { Readers::Group } else { Readers::Owner }
+    }
+
+    fn read_listing(&self) -> Result<Read, RingError> {
+        self.read_listing_for(self.readers())
+    }
+
+    fn read_listing_for(&self, readers: Readers) -> Result<Read, RingError> {
+        if !self.exists() {
+            return Err(RingError::Missing(self.path.clone()));
+        }
+        read::directory(&self.path, self.readers())?;
+        let path = self.ring_path();
+        let bytes = read::file(&path, readers, MAX_RING)?;
+        let listing = Listing::parse(&bytes).map_err(|fault| bad(&path, fault))?;
+        Ok(Read { listing, fingerprint: Sha256::digest(&*bytes).into() })
+    }
+
+    fn read_key(&self, key: &ListedKey) -> Result<RootKey, RingError> {
+        // By its name, never by listing the directory: what else lies there, and how much of it, is of no account.
+        let path = self.path.join(key_file::name(key.kid));
+        let bytes = read::file(&path, self.readers(), MAX_KEY)?;
+        key_file::parse(&bytes, key).map_err(|fault| bad(&path, fault))
+    }
+
+    fn load_keys(&self, read: &Read) -> Result<Ring, RingError> {
+        let mut keys: Vec<RingKey> = Vec::with_capacity(read.listing.keys.len());
+        for listed in &read.listing.keys {
+            let root = if listed.state.opens() { Some(self.read_key(listed)?) } else { None };
+            let bytes = root.as_ref().map(RootKey::bytes);
+            let twin =
+                keys.iter().find(|key| bytes.is_some() && key.root.as_ref().map(RootKey::bytes) == bytes);
+            if let Some(twin) = twin {
+                let path = self.path.join(key_file::name(listed.kid));
+                let fault =
+                    format!("holds the same bytes as key {}; `bulla keys revoke {}`", twin.kid, listed.kid);
+                return Err(bad(&path, fault));
+            }
+            let ListedKey { kid, state, suite, since } = *listed;
+            keys.push(RingKey { kid, state, suite, since, root });
+        }
+        let Listing { generation, not_before, .. } = read.listing;
+        Ok(Ring { generation, not_before, fingerprint: read.fingerprint, keys })
+    }
+
+    /// The last good ring with what may be taken from a newer `ring.json` whose ring can't be loaded. That file must
+    /// come from its owner's hand, though others may be able to read it: it holds no secret.
+    fn salvage(&self, last: &Ring) -> Ring {
+        match self.read_listing_for(Readers::Any) {
+            Ok(read) if read.listing.generation > last.generation => last.heeding(&read.listing),
+            _ => last.clone(),
+        }
+    }
+
+    fn blame(&self, error: RingError) -> RingError {
+        match error {
+            RingError::Refused(fault) => bad(&self.ring_path(), fault),
+            error => error,
+        }
+    }
+}
+
+/// What must be in order before a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// The whole ring, keys and all.
+    Whole,
+    /// `ring.json` alone.
+    Listed,
+}
+
+/// `ring.json` as read.
+struct Read {
+    listing: Listing,
+    fingerprint: [u8; 32],
+}
+
+/// Two keys whose kids no listing has: 4 bytes are few enough to meet twice.
+fn fresh_keys(listing: &Listing, suite: Suite) -> Result<[RootKey; 2], RingError> {
+    loop {
+        let new = [RootKey::generate(suite), RootKey::generate(suite)];
+        let [Ok(a), Ok(b)] = new else { return Err(no_randomness()) };
+        let known = |kid| listing.keys.iter().any(|key| key.kid == kid);
+        if a.kid() != b.kid() && !known(a.kid()) && !known(b.kid()) {
+            return Ok([a, b]);
+        }
+    }
+}
+
+fn name(root: &RootKey) -> Fresh {
+    Fresh { kid: root.kid(), suite: root.suite() }
+}
+
+fn no_randomness() -> RingError {
+    RingError::Refused("the operating system's random generator failed; no key was made".into())
+}
+
+fn refused(refusal: Refusal) -> RingError {
+    match refusal {
+        Refusal::TooYoung { kid, age } => RingError::Refused(format!(
+            "the staged key {kid} has waited {} s only, so servers may not have it yet; wait, or `bulla keys rotate --now`",
+            age.as_secs()
+        )),
+        Refusal::NoStaged => {
+            RingError::Refused("no key is staged; `bulla keys rotate --now` makes one and the next".into())
+        }
+        Refusal::NoSuchKey(kid) => RingError::NoSuchKey(kid),
+        Refusal::AlreadyRevoked(kid) => RingError::Refused(format!("key {kid} is revoked already")),
     }
 }

@@ -1,13 +1,18 @@
 //! The key ring: the root keys of an installation and their states (DESIGN 3).
 //!
-//! Three things, three files: [`Ring`] is the lookup, [`schedule`] decides what a rollover does (pure),
+//! Three things: [`Ring`] is the lookup, [`schedule`] decides what a rollover does (pure),
 //! [`KeyDirectory`] is the disk.
 
 mod directory;
 mod key;
+mod key_file;
+mod listing;
+mod read;
 mod ring;
 pub mod schedule;
+mod write;
 
 pub use directory::{KeyDirectory, Reload, RingError};
 pub use key::{KeyState, RootKey, Suite};
+pub use listing::{ListedKey, Listing};
 pub use ring::{Ring, RingKey};

@@ -3,7 +3,7 @@
 use crate::{
     clock::Timestamp,
     ids::Kid,
-    keyring::{KeyState, RootKey, Suite},
+    keyring::{KeyState, Listing, RingError, RootKey, Suite},
 };
 
 /// A whole, checked ring. Exactly one key is active.
@@ -43,5 +43,75 @@ impl Ring {
     /// The key in waiting.
     pub fn staged(&self) -> Option<&RingKey> {
         self.keys.iter().find(|key| key.state == KeyState::Staged)
+    }
+
+    /// Checks that this ring is no older, and no other, than the one of the highest generation a database has
+    /// recorded (`mark`: that generation and the fingerprint of its `ring.json`).
+    pub fn check_mark(&self, mark: Option<(u64, [u8; 32])>) -> Result<(), RingError> {
+        let Some((generation, fingerprint)) = mark else { return Ok(()) };
+        let what = if self.generation < generation {
+            format!(
+                "the key ring has generation {}, but {generation} has been in force: this is an old copy",
+                self.generation
+            )
+        } else if self.generation == generation && self.fingerprint != fingerprint {
+            format!(
+                "the key ring of generation {generation} isn't the one that has been in force: this is a fork"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(RingError::Refused(format!(
+            "{what}; bring back the newest copy of the keys directory, or, if it is lost, begin anew with \
+             `bulla keys revoke --all` (everybody logs in again)"
+        )))
+    }
+
+    /// Checks that this ring may take the place of `last` in a running process.
+    pub(super) fn may_follow(&self, last: &Self) -> Result<(), RingError> {
+        self.check_mark(Some((last.generation, last.fingerprint)))?;
+        let revived = last
+            .keys
+            .iter()
+            .filter(|key| key.state == KeyState::Revoked)
+            .find(|key| self.keys.iter().any(|now| now.kid == key.kid && now.state != KeyState::Revoked));
+        match revived {
+            // Revoked is for ever, however it came to be forgotten.
+            Some(key) => Err(RingError::Refused(format!(
+                "key {kid} was revoked and is not any more; `bulla keys revoke {kid}`",
+                kid = key.kid
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// This ring, with what may be taken from a newer listing though its ring can't be loaded: revocations, a later
+    /// `not_before`, and the promotion of a key that is held already.
+    ///
+    /// Generation and fingerprint stay, so that the newer ring is tried again. If the active key is revoked and its
+    /// successor isn't held, the staged key seals, unless that is revoked too; then nothing does.
+    pub(super) fn heeding(&self, newer: &Listing) -> Self {
+        let mut ring = self.clone();
+        ring.not_before = ring.not_before.max(newer.not_before);
+        let listed = |kid| newer.keys.iter().find(|key| key.kid == kid);
+        for key in &mut ring.keys {
+            if let Some(now) = listed(key.kid).filter(|now| now.state == KeyState::Revoked) {
+                key.state = KeyState::Revoked;
+                key.since = now.since;
+                key.root = None;
+            }
+        }
+        let promoted = newer.in_state(KeyState::Active).map(|key| key.kid);
+        let held = |kid: &Kid| ring.keys.iter().any(|key| key.kid == *kid && key.root.is_some());
+        let heir = || ring.staged().filter(|key| listed(key.kid).is_some()).map(|key| key.kid);
+        let seals = promoted.filter(held).or_else(|| ring.active().map(|key| key.kid)).or_else(heir);
+        for key in &mut ring.keys {
+            if Some(key.kid) == seals {
+                key.state = KeyState::Active;
+            } else if key.state == KeyState::Active {
+                key.state = KeyState::Retired;
+            }
+        }
+        ring
     }
 }

@@ -1,0 +1,195 @@
+//! `ring.json`: which keys there are and what each may do. No secrets.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    ids::Kid,
+    keyring::{KeyState, Suite},
+};
+
+/// Numbers in JSON are exact up to here (RFC 7493, 2.2), and a database's `bigint` holds it.
+const MAX_GENERATION: u64 = (1 << 53) - 1;
+
+/// What `ring.json` says, checked: exactly one key is active, at most one staged, no kid is listed twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Counts the replacements of the file.
+    pub generation: u64,
+    /// Tokens sealed before are refused.
+    pub not_before: Timestamp,
+    /// Every key, in order.
+    pub keys: Vec<ListedKey>,
+}
+
+/// One key by name; its bytes are in a file of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedKey {
+    /// Its name.
+    pub kid: Kid,
+    /// What it may do.
+    pub state: KeyState,
+    /// The AEAD it is for.
+    pub suite: Suite,
+    /// Since when it is in this state; whole seconds in the file.
+    pub since: Timestamp,
+}
+
+impl Listing {
+    /// The key in a state of which there is at most one.
+    pub fn in_state(&self, state: KeyState) -> Option<&ListedKey> {
+        self.keys.iter().find(|key| key.state == state)
+    }
+
+    /// Reads the file's bytes, strictly: one spelling, nothing unknown, nothing twice, nothing behind the end.
+    /// The error says what is wrong, for an operator.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let file: RingFile = serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}"))?;
+        // Objects only: serde would take a struct's fields from an array too.
+        let plain: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}"))?;
+        if serde_json::to_value(&file).ok() != Some(plain) {
+            return Err("is not a ring: objects and plain numbers are expected".into());
+        }
+        if file.version != 1 {
+            return Err(format!("has version {}; this program knows version 1", file.version));
+        }
+        if !(1..=MAX_GENERATION).contains(&file.generation) || file.not_before < Timestamp::EPOCH {
+            return Err("has a generation or not_before out of range".into());
+        }
+        let keys = file.keys.iter().map(ListedKey::from_file).collect::<Result<_, _>>()?;
+        let listing = Self { generation: file.generation, not_before: file.not_before, keys };
+        listing.check()?;
+        Ok(listing)
+    }
+
+    /// The file's bytes.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let keys = self
+            .keys
+            .iter()
+            .map(|key| KeyLine {
+                kid: key.kid.to_string(),
+                state: key.state,
+                suite: key.suite,
+                since: key.since.to_string(),
+            })
+            .collect();
+        let file = RingFile { version: 1, generation: self.generation, not_before: self.not_before, keys };
+        let mut bytes = serde_json::to_vec_pretty(&file).expect("texts and numbers always have a JSON form");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let count = |state| self.keys.iter().filter(|key| key.state == state).count();
+        let active = count(KeyState::Active);
+        if active != 1 {
+            return Err(format!(
+                "lists {active} active keys, exactly one is needed; restore the file from the newest copy"
+            ));
+        }
+        if count(KeyState::Staged) > 1 {
+            return Err("lists more than one staged key; restore the file from the newest copy".into());
+        }
+        let mut kids: Vec<Kid> = self.keys.iter().map(|key| key.kid).collect();
+        kids.sort_unstable();
+        match kids.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(format!("lists key {} twice; restore the file from the newest copy", pair[0])),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ListedKey {
+    fn from_file(line: &KeyLine) -> Result<Self, String> {
+        Ok(Self {
+            kid: line.kid.parse().map_err(|e| format!("lists a key that is {e}"))?,
+            state: line.state,
+            suite: line.suite,
+            since: line
+                .since
+                .parse()
+                .map_err(|e| format!("lists key {} with a `since` that is {e}", line.kid))?,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RingFile {
+    version: u32,
+    generation: u64,
+    not_before: Timestamp,
+    keys: Vec<KeyLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyLine {
+    kid: String,
+    state: KeyState,
+    suite: Suite,
+    since: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"version":1,"generation":17,"not_before":0,"keys":[
+        {"kid":"9f3c21ab","state":"active","suite":"xaes-256-gcm","since":"2026-11-20T19:00:00Z"},
+        {"kid":"00000001","state":"staged","suite":"aes-256-gcm","since":"2026-11-20T19:00:00Z"}]}"#;
+
+    #[test]
+    fn a_listing_reads_back_as_it_was_written() {
+        let listing = Listing::parse(GOOD.as_bytes()).unwrap();
+        assert_eq!(listing.generation, 17);
+        assert_eq!(Listing::parse(&listing.to_json()), Ok(listing));
+    }
+
+    #[test]
+    fn a_listing_is_read_strictly() {
+        let replaced = |from: &str, to: &str| {
+            assert!(GOOD.contains(from), "{from}");
+            GOOD.replacen(from, to, 1)
+        };
+        for bad in [
+            String::new(),
+            GOOD[..GOOD.len() - 1].into(),
+            format!("{GOOD}x"),
+            format!("{GOOD}{GOOD}"),
+            format!("\u{feff}{GOOD}"),
+            "<html></html>".into(),
+            "null".into(),
+            "[]".into(),
+            "{}".into(),
+            r#"[1,17,0,[["9f3c21ab","active","xaes-256-gcm","2026-11-20T19:00:00Z"]]]"#.into(),
+            r#"{"version":1,"generation":17,"not_before":0,"keys":[["9f3c21ab","active","xaes-256-gcm","2026-11-20T19:00:00Z"]]}"#.into(),
+            replaced(r#""version":1"#, r#""version":2"#),
+            replaced(r#""version":1"#, r#""version":1,"version":1"#),
+            replaced(r#""version":1"#, r#""version":1,"extra":1"#),
+            replaced(r#""generation":17"#, r#""generation":0"#),
+            replaced(r#""generation":17"#, r#""generation":-1"#),
+            replaced(r#""generation":17"#, r#""generation":17.0"#),
+            replaced(r#""generation":17"#, r#""generation":"17""#),
+            replaced(r#""generation":17"#, r#""generation":9007199254740992"#),
+            replaced(r#""generation":17,"#, ""),
+            replaced(r#""not_before":0"#, r#""not_before":-1"#),
+            replaced("9f3c21ab", "9F3C21AB"),
+            replaced("9f3c21ab", "../../ab"),
+            replaced("9f3c21ab", "00000001"),
+            replaced(r#""kid":"9f3c21ab""#, r#""kid":"9f3c21ab","kid":"9f3c21ab""#),
+            replaced(r#""state":"active""#, r#""state":"Active""#),
+            replaced(r#""state":"active""#, r#""state":"retired""#),
+            replaced(r#""state":"staged""#, r#""state":"active""#),
+            replaced(r#""state":"staged""#, r#""state":"staged","x":0"#),
+            replaced("xaes-256-gcm", "none"),
+            replaced("2026-11-20T19:00:00Z", "2026-11-20 19:00:00Z"),
+            replaced("2026-11-20T19:00:00Z", "2026-02-30T19:00:00Z"),
+            replaced("2026-11-20T19:00:00Z", ""),
+        ] {
+            assert!(Listing::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

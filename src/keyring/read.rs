@@ -1,0 +1,107 @@
+//! Reading a file that must be trusted: whose it is, who else may touch it, and never more of it than expected.
+
+use std::{fs::File, io::Read as _, path::Path};
+
+use rustix::{
+    fs::{FileType, Mode, OFlags, Stat},
+    io::Errno,
+    process::geteuid,
+};
+use zeroize::Zeroizing;
+
+use crate::keyring::RingError;
+
+/// Who but the owner may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Nobody (0600).
+    Owner,
+    /// The group too (0640, 0440), as secret mounts have it.
+    Group,
+    /// Anybody: the content isn't secret, only who may have *written* it counts.
+    Any,
+}
+
+/// Reads a regular file (after symlinks) of at most `cap` bytes, owned by this user or root.
+///
+/// Opened without blocking, looked at by its descriptor: a FIFO or a device in its place is refused, not waited for.
+pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizing<Vec<u8>>, RingError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+        Errno::NOENT => bad(path, "is missing; restore it from the newest copy of the directory"),
+        Errno::ACCESS | Errno::PERM => {
+            bad(path, "may not be read by this user; `chown` it, or run as its owner")
+        }
+        Errno::NXIO => bad(path, "is not a regular file; remove it"),
+        e => bad(path, format!("can't be opened: {e}")),
+    })?;
+    let stat = rustix::fs::fstat(&fd).map_err(|e| bad(path, format!("can't be examined: {e}")))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(bad(path, "is not a regular file; remove it"));
+    }
+    owner(path, &stat)?;
+    let (wrong, fix) = match readers {
+        Readers::Owner => (0o077, "chmod 600"),
+        Readers::Group => (0o037, "chmod 640"),
+        Readers::Any => (0o022, "chmod 600"),
+    };
+    if stat.st_mode & wrong != 0 {
+        let mode = stat.st_mode & 0o7777;
+        return Err(bad(path, format!("has mode {mode:04o}, open to others; `{fix} {}`", path.display())));
+    }
+    if usize::try_from(stat.st_size).map_or(true, |size| size > cap) {
+        return Err(bad(path, format!("is larger than {cap} bytes; restore it from the newest copy")));
+    }
+    // It could grow meanwhile; and a vector that has room needn't leave copies of a key behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(cap.min(8192) + 1));
+    let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
+    File::from(fd)
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|e| bad(path, format!("can't be read: {e}")))?;
+    if bytes.len() > cap {
+        return Err(bad(path, format!("is larger than {cap} bytes; restore it from the newest copy")));
+    }
+    Ok(bytes)
+}
+
+/// Checks that nobody but this user or root can put other files in the place of those in a directory.
+///
+/// With `Readers::Group` a sticky directory will do, for Kubernetes mounts secrets so (mode 1777): nobody can replace
+/// another's files there, and files of others are refused one by one.
+pub(super) fn directory(path: &Path, readers: Readers) -> Result<(), RingError> {
+    let stat = rustix::fs::stat(path).map_err(|e| match e {
+        Errno::NOENT => RingError::Missing(path.into()),
+        e => bad(path, format!("can't be examined: {e}")),
+    })?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(bad(path, "is not a directory"));
+    }
+    owner(path, &stat)?;
+    let sticky = readers == Readers::Group && stat.st_mode & 0o1000 != 0;
+    if stat.st_mode & 0o022 != 0 && !sticky {
+        let mode = stat.st_mode & 0o7777;
+        return Err(bad(
+            path,
+            format!("has mode {mode:04o}, others may write to it; `chmod 700 {}`", path.display()),
+        ));
+    }
+    Ok(())
+}
+
+fn owner(path: &Path, stat: &Stat) -> Result<(), RingError> {
+    let me = geteuid().as_raw();
+    if stat.st_uid == me || stat.st_uid == 0 {
+        return Ok(());
+    }
+    let fault = format!(
+        "belongs to user {}, neither to this one ({me}) nor to root; run as its owner, or `chown {me} {}`",
+        stat.st_uid,
+        path.display()
+    );
+    Err(bad(path, fault))
+}
+
+pub(super) fn bad(path: &Path, fault: impl Into<String>) -> RingError {
+    RingError::Bad { path: path.into(), fault: fault.into() }
+}

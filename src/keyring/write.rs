@@ -1,0 +1,176 @@
+//! Writing a keys directory: a plan of small steps under a lock. Whatever step it stops at, a whole ring is there.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    clock::Timestamp,
+    ids::Kid,
+    keyring::{
+        Listing, RingError, RootKey, key_file,
+        read::{self, bad},
+    },
+};
+
+/// The file that says it all.
+pub(super) const RING: &str = "ring.json";
+/// Where the next `ring.json` is written. One name: what a crash has left is overwritten by the next command.
+const NEXT: &str = ".ring.json.next";
+const LOCK: &str = ".lock";
+/// How long a command waits for another one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One step of a change.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Writes a key's file, durably. It must not be there.
+    Key { kid: Kid, bytes: Zeroizing<Vec<u8>> },
+    /// Makes names in the directory durable.
+    Sync,
+    /// Writes the next `ring.json` under another name, durably.
+    Next(Vec<u8>),
+    /// Puts it in place.
+    Replace,
+    /// Deletes the file of a key that is in no listing any more, or revoked.
+    Forget(Kid),
+}
+
+/// The steps of a change, in the order that survives a crash after any of them: new keys are there before a listing
+/// names them, old ones stay until none does.
+pub(super) fn plan(listing: &Listing, new: &[RootKey], gone: &[Kid], now: Timestamp) -> Vec<Step> {
+    let listed = |root: &&RootKey| listing.keys.iter().any(|key| key.kid == root.kid());
+    let mut steps: Vec<Step> = new
+        .iter()
+        .filter(listed)
+        .map(|root| Step::Key { kid: root.kid(), bytes: key_file::to_json(root, now) })
+        .collect();
+    steps.extend([Step::Sync, Step::Next(listing.to_json()), Step::Replace, Step::Sync]);
+    steps.extend(gone.iter().map(|&kid| Step::Forget(kid)));
+    steps.push(Step::Sync);
+    steps
+}
+
+/// Takes the steps one by one. The caller holds the [`Lock`].
+pub(super) fn carry_out(directory: &Path, steps: &[Step]) -> Result<(), RingError> {
+    for step in steps {
+        let (path, done) = match step {
+            Step::Key { kid, bytes } => {
+                let path = directory.join(key_file::name(*kid));
+                let done = create(&path, bytes);
+                (path, done)
+            }
+            Step::Sync => (directory.into(), File::open(directory).and_then(|dir| dir.sync_all())),
+            Step::Next(bytes) => {
+                let path = directory.join(NEXT);
+                let done = remove(&path).and_then(|()| create(&path, bytes));
+                (path, done)
+            }
+            Step::Replace => (directory.join(RING), fs::rename(directory.join(NEXT), directory.join(RING))),
+            Step::Forget(kid) => {
+                let path = directory.join(key_file::name(*kid));
+                let done = remove(&path);
+                (path, done)
+            }
+        };
+        done.map_err(|e| bad(&path, format!("can't be written: {e}")))?;
+    }
+    Ok(())
+}
+
+fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // The process' umask may have taken bits away.
+    let written = file
+        .set_permissions(fs::Permissions::from_mode(0o600))
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a file helps nobody; the error that matters is the first one.
+        let _ = remove(path);
+    }
+    written
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Makes the directory if need be, and its owner's alone.
+pub(super) fn make_directory(path: &Path) -> Result<(), RingError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|e| bad(path, format!("can't be made: {e}")))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .map_err(|e| bad(path, format!("can't be given mode 0700: {e}")))
+}
+
+/// Held by the one command that changes the directory; released when dropped.
+#[derive(Debug)]
+pub(super) struct Lock(#[allow(dead_code)] File);
+
+impl Lock {
+    /// Waits for other commands, but not for ever.
+    pub(super) fn take(directory: &Path) -> Result<Self, RingError> {
+        Self::take_within(directory, PATIENCE)
+    }
+
+    fn take_within(directory: &Path, patience: Duration) -> Result<Self, RingError> {
+        let path = directory.join(LOCK);
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+            .open(&path)
+            .map_err(|e| {
+                bad(&path, format!("can't be opened: {e}; changing the ring needs a writable directory"))
+            })?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self(file)),
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(RingError::Refused(format!(
+                        "{}: another command has been changing this ring for {} s; try again when it is done",
+                        path.display(),
+                        patience.as_secs()
+                    )));
+                }
+                Err(fs::TryLockError::Error(e)) => {
+                    return Err(bad(
+                        &path,
+                        format!("can't be locked: {e}; the file system must support locks"),
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Refuses to change a directory that is a distributed copy: where `ring.json` is a symbolic link, replacing it
+/// would cut it off from its origin.
+pub(super) fn refuse_copy(directory: &Path) -> Result<(), RingError> {
+    let path = directory.join(RING);
+    match fs::symlink_metadata(&path) {
+        Ok(meta) if meta.is_symlink() => Err(bad(
+            &path,
+            "is a symbolic link, so this is a mounted copy; change the ring where it comes from",
+        )),
+        _ => read::directory(directory, read::Readers::Owner),
+    }
+}
