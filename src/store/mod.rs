@@ -21,7 +21,6 @@ pub use users::{LoginError, User, Users};
 use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
-    secret::Digest,
 };
 
 /// What a store can answer besides data.
@@ -31,6 +30,9 @@ pub enum StoreError {
     /// It can't tell at present: away, locked, exhausted, full, failing. Nothing was acknowledged.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// A sync failed, or the file was replaced: until a restart has recovered, nothing is acknowledged.
+    #[error("the store can't vouch for what is on the disk; restart to recover")]
+    Broken,
     /// The schema is newer than this program.
     #[error("{0}")]
     Schema(String),
@@ -40,6 +42,19 @@ pub enum StoreError {
     /// The last administrator can't go.
     #[error("the last administrator can't be removed; give another user the role `admin` first")]
     LastAdmin,
+}
+
+impl StoreError {
+    /// The same error for one more of those who waited for one commit.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Unavailable(why) => Self::Unavailable(why.clone()),
+            Self::Broken => Self::Broken,
+            Self::Schema(why) => Self::Schema(why.clone()),
+            Self::Conflict(why) => Self::Conflict(why.clone()),
+            Self::LastAdmin => Self::LastAdmin,
+        }
+    }
 }
 
 /// A conditional write either found the row as it was judged, or lost to another one.
@@ -155,9 +170,6 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Records a ring generation in force; never lowers it.
     async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError>;
 
-    /// Which stored hash belongs to which secret isn't the store's business; this checks that it answers and can write.
+    /// Checks that it answers and can write.
     async fn healthy(&self) -> Result<(), StoreError>;
 }
-
-/// The digest a row keeps of a session's key.
-pub type SecretHash = Digest;

@@ -1,122 +1,299 @@
 //! SQLite, inside the program: one writer thread that commits what has queued up, several readers (DESIGN 4, 9).
 
-use std::{path::Path, sync::Arc};
+mod audit;
+mod checkpoint;
+mod feeds;
+mod open;
+mod readers;
+mod sessions;
+mod state;
+mod users;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-use super::*;
-use crate::clock::Clock;
+use self::{
+    checkpoint::Checkpointer,
+    feeds::Feeds,
+    readers::Readers,
+    state::State,
+    writer::{
+        Statements::{One, Several},
+        Writer,
+    },
+};
+use super::{
+    AuditEvent, AuditRow, Feed, FollowHandle, NewSession, NewUser, Revocation, SessionChange, SessionEnd,
+    SessionRow, Store, StoreError, UserChange, UserRow, Written,
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    ids::{Sid, UserId},
+};
+
+/// How many rows of a table one step of a sweep deletes, so that nobody waits behind it.
+const SWEEP_STEP: u32 = 500;
+
+/// How a database is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many changes one transaction commits at the most; 1 is a transaction each.
+    pub group_commit_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { group_commit_max: 1024 }
+    }
+}
 
 /// A SQLite database of Bulla.
 #[derive(Debug)]
-pub struct SqliteStore {}
+pub struct SqliteStore {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    writer: Writer,
+    readers: Readers,
+    feeds: Arc<Feeds>,
+    state: Arc<State>,
+    _checkpointer: Checkpointer,
+}
 
 impl SqliteStore {
     /// Opens (and makes, if missing) the database, migrates it, starts the threads. Refuses a newer schema, and SQLite older than 3.51.3.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let _ = (path, clock);
-        todo!()
+        Self::open_with(path, clock, Options::default())
     }
+
+    /// The same with options.
+    pub fn open_with(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, StoreError> {
+        let connection = open::open_and_migrate(path)?;
+        let state = Arc::new(State::of(path)?);
+        let feeds = Arc::new(Feeds::default());
+        let group = options.group_commit_max;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Writer::start(
+                connection,
+                Arc::clone(&clock),
+                Arc::clone(&feeds),
+                Arc::clone(&state),
+                group,
+            )?,
+            readers: Readers::open(path, Arc::clone(&state))?,
+            _checkpointer: Checkpointer::start(path)?,
+            clock,
+            feeds,
+            state,
+        })
+    }
+
+    /// How many transactions the writer has committed: many changes share one.
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    /// SQLite's own words name no value of a row.
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error_code();
+        let extended = error.sqlite_error().map(|e| e.extended_code);
+        let sync = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
+        if extended.is_some_and(|e| sync.contains(&e)) {
+            tracing::error!(%error, "the database could not be synced to disk");
+            return Self::Broken;
+        }
+        match code {
+            Some(ErrorCode::ConstraintViolation) => Self::Conflict("a row with this name exists".into()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Self::Unavailable("another process holds the database's lock".into())
+            }
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+fn fingerprint_row(connection: &Connection) -> Result<Option<(u64, [u8; 32])>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT generation, fingerprint FROM ring")?;
+    Ok(statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        todo!()
+        self.state.check()?;
+        Ok(self.clock.now())
     }
-    async fn session(&self, _sid: Sid) -> Result<(Option<SessionRow>, Timestamp), StoreError> {
-        todo!()
+
+    async fn session(&self, sid: Sid) -> Result<(Option<SessionRow>, Timestamp), StoreError> {
+        let clock = Arc::clone(&self.clock);
+        self.readers.read(move |c| Ok((sessions::one(c, sid)?, clock.now()))).await
     }
+
     async fn begin_session(
         &self,
-        _new: NewSession,
-        _cap: u32,
-        _event: AuditEvent,
+        new: NewSession,
+        cap: u32,
+        event: AuditEvent,
     ) -> Result<Option<SessionRow>, StoreError> {
-        todo!()
+        self.writer.write(Several, move |c, now| sessions::begin(c, &new, cap, &event, now)).await
     }
+
     async fn change_session(
         &self,
-        _judged: &SessionRow,
-        _change: SessionChange,
-        _event: Option<AuditEvent>,
+        judged: &SessionRow,
+        change: SessionChange,
+        event: Option<AuditEvent>,
     ) -> Result<Written, StoreError> {
-        todo!()
+        let judged = judged.clone();
+        let Some(event) = event else {
+            return self.writer.write(One, move |c, _| sessions::change(c, &judged, change)).await;
+        };
+        let change = move |c: &Connection, now| {
+            let written = sessions::change(c, &judged, change)?;
+            if written == Written::Applied {
+                audit::write(c, &event, now)?;
+            }
+            Ok(written)
+        };
+        self.writer.write(Several, change).await
     }
-    async fn delete_judged(&self, _judged: &SessionRow, _event: AuditEvent) -> Result<Written, StoreError> {
-        todo!()
+
+    async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
+        let judged = judged.clone();
+        let change = move |c: &Connection, now| {
+            let written = sessions::delete_judged(c, &judged)?;
+            if written == Written::Applied {
+                audit::write(c, &event, now)?;
+            }
+            Ok(written)
+        };
+        self.writer.write(Several, change).await
     }
-    async fn end_sessions(&self, _which: SessionEnd, _event: AuditEvent) -> Result<Vec<Sid>, StoreError> {
-        todo!()
+
+    async fn end_sessions(&self, which: SessionEnd, event: AuditEvent) -> Result<Vec<Sid>, StoreError> {
+        self.writer.write(Several, move |c, now| sessions::end(c, &which, &event, now)).await
     }
+
     async fn sessions(
         &self,
-        _user: Option<&UserId>,
-        _limit: u32,
+        user: Option<&UserId>,
+        limit: u32,
     ) -> Result<(Vec<SessionRow>, Timestamp), StoreError> {
-        todo!()
+        let (user, now) = (user.cloned(), self.clock.now());
+        self.readers.read(move |c| Ok((sessions::live(c, user.as_ref(), now, limit)?, now))).await
     }
-    async fn user(&self, _id: &UserId) -> Result<Option<UserRow>, StoreError> {
-        todo!()
+
+    async fn user(&self, id: &UserId) -> Result<Option<UserRow>, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |c| users::one(c, &id)).await
     }
-    async fn user_by_name(&self, _name: &str) -> Result<Option<UserRow>, StoreError> {
-        todo!()
+
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError> {
+        let name = name.to_owned();
+        self.readers.read(move |c| users::by_name(c, &name)).await
     }
-    async fn users(&self, _after: Option<&UserId>, _limit: u32) -> Result<Vec<UserRow>, StoreError> {
-        todo!()
+
+    async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError> {
+        let after = after.cloned();
+        self.readers.read(move |c| users::page(c, after.as_ref(), limit)).await
     }
-    async fn add_user(&self, _user: NewUser, _event: AuditEvent) -> Result<UserRow, StoreError> {
-        todo!()
+
+    async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError> {
+        self.writer.write(Several, move |c, now| users::add(c, &user, &event, now)).await
     }
+
     async fn change_user(
         &self,
-        _id: &UserId,
-        _change: UserChange,
-        _event: AuditEvent,
+        id: &UserId,
+        change: UserChange,
+        event: AuditEvent,
     ) -> Result<Option<UserRow>, StoreError> {
-        todo!()
+        let id = id.clone();
+        self.writer.write(Several, move |c, now| users::change(c, &id, &change, &event, now)).await
     }
+
     async fn change_password(
         &self,
-        _id: &UserId,
-        _password_hash: String,
-        _next: Option<NewSession>,
-        _event: AuditEvent,
+        id: &UserId,
+        password_hash: String,
+        next: Option<NewSession>,
+        event: AuditEvent,
     ) -> Result<Option<SessionRow>, StoreError> {
-        todo!()
+        let id = id.clone();
+        let change = move |c: &Connection, now| {
+            users::change_password(c, &id, &password_hash, next.as_ref(), &event, now)
+        };
+        self.writer.write(Several, change).await
     }
-    async fn rehash_password(&self, _id: &UserId, _was: &str, _now: String) -> Result<(), StoreError> {
-        todo!()
+
+    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<(), StoreError> {
+        let (id, was) = (id.clone(), was.to_owned());
+        self.writer.write(One, move |c, _| users::rehash(c, &id, &was, &now)).await
     }
-    async fn delete_user(&self, _id: &UserId, _event: AuditEvent) -> Result<bool, StoreError> {
-        todo!()
+
+    async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.writer.write(Several, move |c, now| users::delete(c, &id, &event, now)).await
     }
-    async fn record(&self, _event: AuditEvent) -> Result<(), StoreError> {
-        todo!()
+
+    async fn record(&self, event: AuditEvent) -> Result<(), StoreError> {
+        self.writer.write(One, move |c, now| audit::write(c, &event, now)).await
     }
-    async fn audit(&self, _after: Option<i64>, _limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-        todo!()
+
+    async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.readers.read(move |c| audit::read(c, after, limit)).await
     }
+
     async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
-        todo!()
+        let now = self.clock.now();
+        let all = self.readers.read(|c| feeds::since(c, 0)).await?;
+        Ok(all.into_iter().filter(|revocation| revocation.expires_at > now).collect())
     }
-    async fn follow(&self, _feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError> {
-        todo!()
+
+    async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError> {
+        self.feeds.follow(feed, &self.path, &*self.clock, Arc::clone(&self.state))
     }
-    async fn sweep(
-        &self,
-        _keep: std::time::Duration,
-        _audit_keep: std::time::Duration,
-    ) -> Result<u64, StoreError> {
-        todo!()
+
+    async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let step = move |c: &Connection, now| sessions::sweep(c, now, keep, audit_keep, SWEEP_STEP);
+            match self.writer.write(Several, step).await? as u64 {
+                0 => return Ok(deleted),
+                some => deleted += some,
+            }
+        }
     }
+
     async fn ring_mark(&self) -> Result<Option<(u64, [u8; 32])>, StoreError> {
-        todo!()
+        self.readers.read(fingerprint_row).await
     }
-    async fn note_ring(&self, _generation: u64, _fingerprint: [u8; 32]) -> Result<(), StoreError> {
-        todo!()
+
+    async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError> {
+        let change = move |c: &Connection, _| {
+            c.prepare_cached(
+                "INSERT INTO ring (one, generation, fingerprint) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE
+                 SET generation = excluded.generation, fingerprint = excluded.fingerprint
+                 WHERE excluded.generation > ring.generation",
+            )?
+            .execute(params![generation, fingerprint])?;
+            Ok(())
+        };
+        self.writer.write(One, change).await
     }
+
     async fn healthy(&self) -> Result<(), StoreError> {
-        todo!()
+        self.state.look()?;
+        self.readers.read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await?;
+        self.writer.write(One, |_, _| Ok(())).await
     }
 }

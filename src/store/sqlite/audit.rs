@@ -1,0 +1,43 @@
+//! The rows of `audit`.
+
+use rusqlite::{Connection, params};
+
+use crate::{
+    clock::Timestamp,
+    store::{AuditEvent, AuditRow, StoreError},
+};
+
+pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO audit (at, event, actor, subject, detail) VALUES (?, ?, ?, ?, ?)")?
+        .execute(params![now.millis(), event.event, event.actor, event.subject, event.detail.to_string()])?;
+    Ok(())
+}
+
+pub(super) fn read(
+    connection: &Connection,
+    after: Option<i64>,
+    limit: u32,
+) -> Result<Vec<AuditRow>, StoreError> {
+    let sql = match after {
+        Some(_) => {
+            "SELECT seq, at, event, actor, subject, detail FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+        }
+        None => {
+            "SELECT * FROM (SELECT seq, at, event, actor, subject, detail FROM audit WHERE ?1 IS NULL
+                 ORDER BY seq DESC LIMIT ?2) ORDER BY seq"
+        }
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![after, limit], |row| {
+        Ok(AuditRow {
+            seq: row.get(0)?,
+            at: Timestamp::from_millis(row.get(1)?),
+            event: row.get(2)?,
+            actor: row.get(3)?,
+            subject: row.get(4)?,
+            detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

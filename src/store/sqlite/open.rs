@@ -1,0 +1,81 @@
+//! Opening a database: settings of a connection, the version of SQLite, the schema.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::store::StoreError;
+
+mod embedded {
+    refinery::embed_migrations!("src/store/migrations/sqlite");
+}
+
+/// Older ones can lose a commit when a checkpoint and a WAL reset coincide.
+const LEAST_SQLITE: i32 = 3_051_003;
+/// How long a lock held by another process is waited for.
+const BUSY: Duration = Duration::from_millis(700);
+
+/// Opens one more connection to a database that exists.
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+fn with_flags(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // Checkpoints have a connection of their own, so that COMMIT never pays for one. Small caches: several connections.
+    connection.execute_batch(
+        "PRAGMA page_size = 1024; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+         PRAGMA cache_size = -512; PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = OFF;",
+    )?;
+    Ok(connection)
+}
+
+/// Opens the database, makes it if it is missing (readable by its owner only), and brings its schema up to date.
+pub(super) fn open_and_migrate(path: &Path) -> Result<Connection, StoreError> {
+    if rusqlite::version_number() < LEAST_SQLITE {
+        return Err(StoreError::Schema(format!(
+            "SQLite {} is too old; 3.51.3 is the least",
+            rusqlite::version()
+        )));
+    }
+    create_private(path)?;
+    let mut connection = connect(path)?;
+    refuse_newer(&mut connection, path)?;
+    let report = embedded::migrations::runner().set_abort_divergent(true).run(&mut connection);
+    report.map_err(|error| {
+        StoreError::Schema(format!("{}: the schema can't be brought up to date: {error}", path.display()))
+    })?;
+    Ok(connection)
+}
+
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map(drop).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))
+}
+
+fn refuse_newer(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let exists: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'refinery_schema_history')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !exists {
+        return Ok(());
+    }
+    let found: i64 =
+        connection.query_row("SELECT coalesce(max(version), 0) FROM refinery_schema_history", [], |row| {
+            row.get(0)
+        })?;
+    let known = embedded::migrations::runner().get_migrations().iter().map(|m| i64::from(m.version())).max();
+    if found > known.unwrap_or(0) {
+        return Err(StoreError::Schema(format!(
+            "{}: its schema (version {found}) is newer than this program knows ({}); run the newer program",
+            path.display(),
+            known.unwrap_or(0)
+        )));
+    }
+    Ok(())
+}

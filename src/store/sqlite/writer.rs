@@ -1,0 +1,150 @@
+//! The one writer: a thread that commits what has queued up in one transaction (group commit).
+//!
+//! A change is acknowledged after the commit that holds it, and after the revocations it made have reached the feeds.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, Receiver, SyncSender, TrySendError},
+    },
+    thread,
+};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{feeds::Feeds, state::State};
+use crate::{
+    clock::{Clock, Timestamp},
+    store::StoreError,
+};
+
+/// How many changes may wait. Beyond, the store answers "cannot tell" at once.
+const QUEUE: usize = 4096;
+
+/// Tells the caller how its change ended, once the commit is known.
+type Acknowledge = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+type Job = Box<dyn FnOnce(&Connection, Timestamp) -> Acknowledge + Send>;
+
+/// Whether a change is one statement, which is atomic by itself, or several.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Statements {
+    One,
+    Several,
+}
+
+/// Hands changes to the writer thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: SyncSender<Job>,
+    commits: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Starts the thread; it ends when the writer is dropped.
+    pub(super) fn start(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        feeds: Arc<Feeds>,
+        state: Arc<State>,
+        group: usize,
+    ) -> Result<Self, StoreError> {
+        let (queue, jobs) = mpsc::sync_channel(QUEUE);
+        let commits = Arc::new(AtomicU64::new(0));
+        let run = Run { connection, clock, feeds, state, group: group.max(1), commits: Arc::clone(&commits) };
+        thread::Builder::new()
+            .name("bulla-writer".into())
+            .spawn(move || run.until_closed(&jobs))
+            .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
+        Ok(Self { queue, commits })
+    }
+
+    /// How many transactions have been committed.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Queues a change and waits until it is durable (or is known not to have happened).
+    pub(super) async fn write<T, F>(&self, statements: Statements, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, Timestamp) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection, now| {
+            let done = match statements {
+                Statements::One => change(connection, now),
+                Statements::Several => within_savepoint(connection, || change(connection, now)),
+            };
+            Box::new(move |committed| drop(answer.send(committed.and(done))))
+        });
+        self.queue.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Unavailable("too many changes wait".into()),
+            TrySendError::Disconnected(_) => StoreError::Unavailable("the writer has stopped".into()),
+        })?;
+        answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".into())))
+    }
+}
+
+fn within_savepoint<T>(
+    connection: &Connection,
+    change: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let run = |sql| connection.prepare_cached(sql)?.execute([]);
+    run("SAVEPOINT change")?;
+    match change() {
+        Ok(done) => run("RELEASE change").map(|_| done).map_err(Into::into),
+        Err(error) => {
+            // A failure that has rolled back everything (disk full) leaves no savepoint; the commit will tell.
+            let _ = run("ROLLBACK TO change").and_then(|_| run("RELEASE change"));
+            Err(error)
+        }
+    }
+}
+
+struct Run {
+    connection: Connection,
+    clock: Arc<dyn Clock>,
+    feeds: Arc<Feeds>,
+    state: Arc<State>,
+    group: usize,
+    commits: Arc<AtomicU64>,
+}
+
+impl Run {
+    fn until_closed(self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let batch: Vec<Job> =
+                std::iter::once(first).chain(jobs.try_iter().take(self.group - 1)).collect();
+            self.commit(batch);
+        }
+    }
+
+    fn commit(&self, batch: Vec<Job>) {
+        let mut waiting = Vec::with_capacity(batch.len());
+        let outcome = self.state.check().and_then(|()| {
+            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            let now = self.clock.now();
+            waiting.extend(batch.into_iter().map(|job| job(&self.connection, now)));
+            if self.connection.is_autocommit() {
+                return Err(StoreError::Unavailable("the transaction was rolled back".into()));
+            }
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(())
+        });
+        if let Err(error) = &outcome {
+            self.state.judge(error);
+            if !self.connection.is_autocommit() {
+                // Nothing of the batch is acknowledged; what can't even be rolled back is rolled back by closing.
+                let _ = self.connection.execute_batch("ROLLBACK");
+            }
+        } else {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+            self.feeds.publish(&self.connection);
+        }
+        for acknowledge in waiting {
+            acknowledge(outcome.as_ref().copied().map_err(StoreError::again));
+        }
+    }
+}
