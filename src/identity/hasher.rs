@@ -1,6 +1,37 @@
 //! Argon2id in a bounded pool of its own, memory reused while busy and given back when idle.
+//!
+//! A storm of logins fills this pool and its queue; it can't slow down those who are already in.
 
-use crate::secret::SecretText;
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
+    thread,
+    time::Duration,
+};
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt},
+};
+use subtle::ConstantTimeEq as _;
+use tokio::sync::oneshot;
+use unicode_normalization::UnicodeNormalization as _;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::secret::{self, SecretText};
+
+/// KiB, passes, lanes of new hashes (OWASP's least for Argon2id; RFC 9106).
+const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
+/// What a stored hash may ask for at the most: more would let a row stop the server.
+const MOST: (u32, u32, u32) = (256 * 1024, 16, 8);
+/// Memory is given back after this long without work.
+const IDLE: Duration = Duration::from_secs(5);
+/// Allocations above 32 MiB are always mapped apart and so go back to the system when freed; of a hasher's only the
+/// blocks in use are ever touched.
+const APART: usize = (33 << 20) / Block::SIZE;
 
 /// Why nothing was hashed.
 #[derive(Debug, thiserror::Error)]
@@ -16,28 +47,244 @@ pub enum HashError {
     Failed,
 }
 
-/// The pool.
+type Work = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
+
+/// The pool. Its threads end when it is dropped.
 #[derive(Debug)]
-pub struct Hasher {}
+pub struct Hasher {
+    queue: SyncSender<Work>,
+    waiting: Arc<AtomicUsize>,
+    limit: usize,
+}
 
 impl Hasher {
-    /// `threads` hash at once, at most `waiting` wait.
+    /// `threads` hash at once (each with 19 MiB while it works), at most `waiting` wait.
     pub fn new(threads: usize, waiting: usize) -> Self {
-        let _ = (threads, waiting);
-        todo!()
+        let threads = threads.max(1);
+        let (queue, work) = mpsc::sync_channel(waiting + threads);
+        let work = Arc::new(Mutex::new(work));
+        for n in 0..threads {
+            let work = Arc::clone(&work);
+            // Without a thread the queue fills and logins are told so; those who are in don't need it.
+            if let Err(error) =
+                thread::Builder::new().name(format!("bulla-hash-{n}")).spawn(move || run(&work))
+            {
+                tracing::error!(%error, "no thread for hashing passwords");
+            }
+        }
+        Self { queue, waiting: Arc::default(), limit: waiting + threads }
     }
-    /// A PHC string for a password (NFC first). Argon2id, 19 MiB, t=2, p=1.
+
+    /// A PHC string for a password (NFC first). Argon2id, 19 MiB, t=2, p=1; about 14 ms of one core.
     pub async fn hash(&self, password: &SecretText) -> Result<String, HashError> {
-        let _ = password;
-        todo!()
+        let password = normal(password);
+        self.run(move |memory| {
+            let mut salt = [0; 16];
+            secret::random(&mut salt).map_err(|_| HashError::Failed)?;
+            let params = Params::new(COST.0, COST.1, COST.2, Some(32)).map_err(|_| HashError::Failed)?;
+            let output = argon2id(&password, &salt, params.clone(), memory)?;
+            let stored = PasswordHash {
+                algorithm: Ident::new("argon2id").map_err(|_| HashError::Failed)?,
+                version: Some(Version::V0x13.into()),
+                params: ParamsString::try_from(&params).map_err(|_| HashError::Failed)?,
+                salt: Some(Salt::new(&salt).map_err(|_| HashError::Failed)?),
+                hash: Some(Output::new(&*output).map_err(|_| HashError::Failed)?),
+            };
+            Ok(stored.to_string())
+        })
+        .await
     }
+
     /// Whether `password` matches; without a hash takes the same time and answers false.
     pub async fn verify(&self, password: &SecretText, hash: Option<&str>) -> Result<bool, HashError> {
-        let _ = (password, hash);
-        todo!()
+        let password = normal(password);
+        let stored = hash.map(|hash| Stored::read(hash).ok_or(HashError::BadHash)).transpose()?;
+        let exists = stored.is_some();
+        let stored = stored.map_or_else(nobody, Ok)?;
+        self.run(move |memory| {
+            let output = argon2id(&password, &stored.salt, stored.params, memory)?;
+            Ok(bool::from(output.as_slice().ct_eq(&stored.output)) && exists)
+        })
+        .await
     }
-    /// How many wait now.
+
+    /// How many wait or are being hashed now.
     pub fn waiting(&self) -> usize {
-        todo!()
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Vec<Block>) -> Result<T, HashError> + Send + 'static,
+    ) -> Result<T, HashError> {
+        let place = Place::take(&self.waiting, self.limit).ok_or(HashError::Busy)?;
+        let (answer, answered) = oneshot::channel();
+        let work = Box::new(move |memory: &mut Vec<Block>| {
+            let _place = place;
+            // Whoever asked may have hung up: then the work isn't worth doing.
+            if !answer.is_closed() {
+                drop(answer.send(work(memory)));
+            }
+        });
+        self.queue.try_send(work).map_err(|_| HashError::Busy)?;
+        answered.await.map_err(|_| HashError::Failed)?
+    }
+}
+
+/// A place in the queue, given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(waiting: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        let more = |n| (n < limit).then_some(n + 1);
+        waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Self(Arc::clone(waiting)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One thread of the pool.
+fn run(work: &Mutex<Receiver<Work>>) {
+    let mut memory = Vec::new();
+    loop {
+        let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(IDLE);
+        match next {
+            Ok(work) => work(&mut memory),
+            Err(RecvTimeoutError::Timeout) => memory = Vec::new(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn argon2id(
+    password: &str,
+    salt: &[u8],
+    params: Params,
+    memory: &mut Vec<Block>,
+) -> Result<Zeroizing<Vec<u8>>, HashError> {
+    let blocks = params.block_count();
+    if memory.len() < blocks {
+        memory.try_reserve_exact(blocks.max(APART) - memory.len()).map_err(|_| HashError::Failed)?;
+        memory.resize_with(blocks, Block::new);
+    }
+    let mut output = Zeroizing::new(vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(password.as_bytes(), salt, &mut output, &mut memory[..blocks])
+        .map_err(|_| HashError::Failed)?;
+    Ok(output)
+}
+
+/// A hash from the database, checked.
+#[derive(Clone)]
+struct Stored {
+    params: Params,
+    salt: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Stored {
+    fn read(text: &str) -> Option<Self> {
+        let phc = PasswordHash::new(text).ok()?;
+        let params = Params::try_from(&phc).ok()?;
+        let modest = params.m_cost() <= MOST.0 && params.t_cost() <= MOST.1 && params.p_cost() <= MOST.2;
+        let current = phc.algorithm.as_str() == "argon2id" && phc.version == Some(Version::V0x13.into());
+        let output = phc.hash?.as_bytes().to_vec();
+        (modest && current && output.len() >= 16).then_some(())?;
+        Some(Self { params, salt: phc.salt?.to_vec(), output })
+    }
+}
+
+/// What the password of somebody who doesn't exist is compared with: the same work, and never equal.
+fn nobody() -> Result<Stored, HashError> {
+    static NOBODY: OnceLock<Option<Stored>> = OnceLock::new();
+    let make = || {
+        let mut salt = vec![0; 16];
+        secret::random(&mut salt).ok()?;
+        let params = Params::new(COST.0, COST.1, COST.2, Some(32)).ok()?;
+        Some(Stored { params, salt, output: vec![0; 32] })
+    };
+    NOBODY.get_or_init(make).clone().ok_or(HashError::Failed)
+}
+
+/// Whether a stored hash is cheaper than a new one would be.
+pub(super) fn is_weak(hash: &str) -> bool {
+    Stored::read(hash)
+        .is_some_and(|stored| stored.params.m_cost() < COST.0 || stored.params.t_cost() < COST.1)
+}
+
+/// Unicode's composed form: one password, however the keyboard spells it.
+fn normal(password: &SecretText) -> Zeroizing<String> {
+    let mut composed = Zeroizing::new(String::with_capacity(password.expose().len() * 3));
+    composed.extend(password.expose().nfc());
+    composed
+}
+
+/// Code points of a password in that form.
+pub(super) fn length(password: &SecretText) -> usize {
+    let mut composed = normal(password);
+    let length = composed.chars().count();
+    composed.zeroize();
+    length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(text: &str) -> SecretText {
+        SecretText::new(text.into())
+    }
+
+    #[tokio::test]
+    async fn a_password_matches_in_every_spelling_of_unicode() {
+        let hasher = Hasher::new(1, 4);
+        let stored = hasher.hash(&password("caf\u{e9}-caf\u{e9}")).await.unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(hasher.verify(&password("cafe\u{301}-cafe\u{301}"), Some(&stored)).await.unwrap());
+        assert!(!hasher.verify(&password("cafe-cafe"), Some(&stored)).await.unwrap());
+        assert!(
+            !hasher.verify(&password("caf\u{e9}-caf\u{e9}\0"), Some(&stored)).await.unwrap(),
+            "NUL counts"
+        );
+        assert!(!hasher.verify(&password("caf\u{e9}-caf\u{e9}"), None).await.unwrap());
+        assert!(!is_weak(&stored));
+    }
+
+    #[tokio::test]
+    async fn an_absurd_stored_hash_is_refused() {
+        let hasher = Hasher::new(1, 4);
+        let tail = "c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        for head in [
+            "$argon2id$v=19$m=4194304,t=2,p=1$",
+            "$argon2id$v=19$m=19456,t=4000000,p=1$",
+            "$argon2id$v=19$m=19456,t=2,p=200$",
+            "$argon2i$v=19$m=19456,t=2,p=1$",
+            "$argon2id$v=16$m=19456,t=2,p=1$",
+            "$pbkdf2-sha256$i=1$",
+            "",
+        ] {
+            let outcome = hasher.verify(&password("x"), Some(&format!("{head}{tail}"))).await;
+            assert!(matches!(outcome, Err(HashError::BadHash)), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_may() {
+        let hasher = Arc::new(Hasher::new(1, 2));
+        let logins: Vec<_> = (0..20)
+            .map(|_| {
+                let hasher = Arc::clone(&hasher);
+                async move { hasher.verify(&password("x"), None).await }
+            })
+            .collect();
+        let outcomes = futures_util::future::join_all(logins).await;
+        let busy = outcomes.iter().filter(|outcome| matches!(outcome, Err(HashError::Busy))).count();
+        assert_eq!(busy, 17, "one works, two wait");
+        assert_eq!(hasher.waiting(), 0);
     }
 }

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::hasher;
 use crate::{
-    identity::Hasher,
+    identity::{HashError, Hasher},
     ids::UserId,
     secret::SecretText,
-    store::{LoginError, Store, StoreError, User, Users},
+    store::{LoginError, Store, StoreError, User, UserRow, Users},
 };
 
-/// What a new password must be: NFC, `min` to 256 code points.
+/// No password is longer, in code points.
+const MAX: usize = 256;
+
+/// What a new password must be: `min` to 256 code points in Unicode's composed form (NFC).
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordRule {
     /// Least code points (default 8).
@@ -21,8 +25,11 @@ pub struct PasswordRule {
 impl PasswordRule {
     /// Checks a new password; the error tells the user what to change.
     pub fn check(&self, password: &SecretText) -> Result<(), String> {
-        let _ = password;
-        todo!()
+        match hasher::length(password) {
+            length if length < self.min => Err(format!("a password has at least {} characters", self.min)),
+            length if length > MAX => Err(format!("a password has at most {MAX} characters")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -37,17 +44,59 @@ impl StoreUsers {
     pub fn new(store: Arc<dyn Store>, hasher: Arc<Hasher>) -> Self {
         Self { store, hasher }
     }
+
+    async fn matches(&self, password: &SecretText, hash: Option<&str>) -> Result<bool, LoginError> {
+        match self.hasher.verify(password, hash).await {
+            Ok(matches) => Ok(matches),
+            Err(HashError::Busy) => Err(LoginError::Busy),
+            Err(HashError::BadHash) => {
+                tracing::error!("a stored password hash is not acceptable; `bulla user passwd` replaces it");
+                // The same time as for anybody else.
+                self.hasher.verify(password, None).await.map_err(|_| LoginError::Busy)
+            }
+            Err(HashError::Failed) => {
+                Err(StoreError::Unavailable("a password could not be hashed".into()).into())
+            }
+        }
+    }
+
+    /// A hash made when hashing was cheaper is replaced while the password is at hand.
+    async fn strengthen(&self, id: &UserId, hash: &str, password: &SecretText) {
+        if !hasher::is_weak(hash) {
+            return;
+        }
+        if let Ok(stronger) = self.hasher.hash(password).await
+            && let Err(error) = self.store.rehash_password(id, hash, stronger).await
+        {
+            tracing::warn!(%error, "a password hash could not be strengthened");
+        }
+    }
+}
+
+fn user(row: UserRow) -> User {
+    User { id: row.id, name: row.name, roles: row.roles, claims: row.claims }
 }
 
 #[async_trait]
 impl Users for StoreUsers {
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
-        let _ = (id, &self.store, &self.hasher);
-        todo!()
+        Ok(self.store.user(id).await?.filter(|row| !row.disabled).map(user))
     }
 
     async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {
-        let _ = (name, password);
-        todo!()
+        let row = self.store.user_by_name(name).await?;
+        // Nobody's password is that long (or nothing): refused after the same work as any other.
+        let possible = password.expose().len() <= 16 * MAX && (1..=MAX).contains(&hasher::length(password));
+        let hash =
+            row.as_ref().filter(|row| possible && !row.disabled).and_then(|row| row.password_hash.clone());
+        let shown = if possible { password.clone() } else { SecretText::default() };
+        let matches = self.matches(&shown, hash.as_deref()).await?;
+        match (row, hash) {
+            (Some(row), Some(hash)) if matches => {
+                self.strengthen(&row.id, &hash, password).await;
+                Ok(user(row))
+            }
+            _ => Err(LoginError::Wrong),
+        }
     }
 }

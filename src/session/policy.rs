@@ -1,6 +1,6 @@
 //! The times and bounds a session lives by.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// Clocks of nodes and openers may differ by this much.
 pub const SKEW: Duration = Duration::from_secs(60);
@@ -77,8 +77,155 @@ impl Policy {
         self.access_max_age / 2
     }
 
-    /// Checks the bounds of DESIGN 4.2 to 4.4.
+    /// Checks the bounds of DESIGN 4.2 to 4.4. The error names the first setting that breaks one, as it is
+    /// called in `bulla.toml`, with its value and the bound.
     pub fn check(&self) -> Result<(), PolicyError> {
-        todo!()
+        self.check_ranges()?;
+        let (window, rotate_after) = (self.replay_window, self.rotate_after());
+        bound(
+            rotate_after >= window * 2,
+            "replay_window",
+            window,
+            format_args!(
+                "at most a quarter of access_max_age ({}), so that a repeat is over before the next rotation",
+                Span(self.access_max_age)
+            ),
+        )?;
+        bound(
+            self.refresh_idle <= self.session_max_age,
+            "refresh_idle",
+            self.refresh_idle,
+            format_args!("at most session_max_age ({})", Span(self.session_max_age)),
+        )?;
+        if let Pardon::Every(every) = self.pardon {
+            bound(
+                every > self.refresh_idle,
+                "pardon_every",
+                every,
+                format_args!("more than refresh_idle ({}), or \"never\"", Span(self.refresh_idle)),
+            )?;
+        }
+        if self.session_cap == 0 {
+            return Err(PolicyError("session_cap = 0: must be at least 1".into()));
+        }
+        Ok(())
+    }
+
+    /// No time is nothing, and none is beyond what its kind can have.
+    fn check_ranges(&self) -> Result<(), PolicyError> {
+        let pardon = match self.pardon {
+            Pardon::Every(every) => every,
+            Pardon::Never => LONGEST,
+        };
+        for (name, time, most) in [
+            ("access_max_age", self.access_max_age, ACCESS_CEILING),
+            ("refresh_idle", self.refresh_idle, LONGEST),
+            ("session_max_age", self.session_max_age, LONGEST),
+            ("replay_window", self.replay_window, LONGEST),
+            ("pardon_every", pardon, LONGEST),
+            ("max_staleness", self.max_staleness, LONGEST),
+        ] {
+            bound(!time.is_zero(), name, time, format_args!("more than nothing"))?;
+            bound(time <= most, name, time, format_args!("at most {}", Span(most)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Longer is a slip of the pen, and sums of times should not overflow.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+fn bound(holds: bool, name: &str, value: Duration, must: fmt::Arguments<'_>) -> Result<(), PolicyError> {
+    if holds { Ok(()) } else { Err(PolicyError(format!("{name} = {}: must be {must}", Span(value)))) }
+}
+
+/// A time as it is written in `bulla.toml`: `7d`, `90s`, `1500ms`.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+        match units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit)) {
+            Some((unit, name)) => write!(f, "{}{name}", millis / unit),
+            None => f.write_str("0s"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut Policy)) -> String {
+        let mut policy = Policy::default();
+        change(&mut policy);
+        policy.check().expect_err("the policy should be refused").0
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn the_defaults_hold() {
+        assert_eq!(Policy::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn bounds_hold_to_the_millisecond() {
+        let edge = Policy {
+            access_max_age: ACCESS_CEILING,
+            replay_window: ACCESS_CEILING / 4,
+            refresh_idle: secs(7200),
+            session_max_age: secs(7200),
+            pardon: Pardon::Every(secs(7200) + Duration::from_millis(1)),
+            session_cap: 1,
+            ..Policy::default()
+        };
+        assert_eq!(edge.check(), Ok(()));
+        assert!(Policy { replay_window: ACCESS_CEILING / 4 + Duration::from_millis(1), ..edge }.check().is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_the_setting_its_value_and_the_bound() {
+        assert_eq!(
+            refusal(|p| p.replay_window = secs(31)),
+            "replay_window = 31s: must be at most a quarter of access_max_age (2m), so that a repeat is over before the next rotation"
+        );
+        assert_eq!(
+            refusal(|p| p.pardon = Pardon::Every(secs(1800))),
+            "pardon_every = 30m: must be more than refresh_idle (30m), or \"never\""
+        );
+        assert_eq!(
+            refusal(|p| p.access_max_age = secs(901)),
+            "access_max_age = 901s: must be at most 15m"
+        );
+        assert_eq!(
+            refusal(|p| p.session_max_age = secs(1799)),
+            "refresh_idle = 30m: must be at most session_max_age (1799s)"
+        );
+        assert_eq!(refusal(|p| p.session_cap = 0), "session_cap = 0: must be at least 1");
+        assert_eq!(
+            refusal(|p| p.max_staleness = Duration::ZERO),
+            "max_staleness = 0s: must be more than nothing"
+        );
+    }
+
+    #[test]
+    fn no_time_may_be_nothing_or_without_end() {
+        for time in [Duration::ZERO, Duration::MAX] {
+            refusal(|p| p.access_max_age = time);
+            refusal(|p| p.refresh_idle = time);
+            refusal(|p| p.session_max_age = time);
+            refusal(|p| p.replay_window = time);
+            refusal(|p| p.pardon = Pardon::Every(time));
+            refusal(|p| p.max_staleness = time);
+        }
+    }
+
+    #[test]
+    fn pardons_may_be_off() {
+        assert_eq!(Policy { pardon: Pardon::Never, ..Policy::default() }.check(), Ok(()));
     }
 }

@@ -2,39 +2,80 @@
 
 use std::sync::Arc;
 
-use crate::{ids::Kid, keyring::Ring, token::TokenKeys};
+use arc_swap::ArcSwap;
+
+use crate::{
+    ids::{Audience, Kid, Purpose},
+    keyring::Ring,
+    token::{SealCounts, TokenKeys},
+};
 
 /// The keys in force for the server's own purposes. Readers never wait; `install` replaces all at once.
 #[derive(Debug)]
-pub struct Tokens {}
+pub struct Tokens {
+    bundle: ArcSwap<Bundle>,
+    counts: Arc<SealCounts>,
+}
+
+/// One ring and what was derived from it: never seen half replaced.
+#[derive(Debug)]
+struct Bundle {
+    ring: Arc<Ring>,
+    access: TokenKeys,
+    refresh: TokenKeys,
+    service: TokenKeys,
+    login: TokenKeys,
+}
+
+impl Bundle {
+    fn derive(ring: Ring, counts: &Arc<SealCounts>) -> Arc<Self> {
+        let keys = |purpose| TokenKeys::derive(&ring, &purpose, &Audience::own(), counts);
+        let (access, refresh) = (keys(Purpose::access()), keys(Purpose::refresh()));
+        let (service, login) = (keys(Purpose::service()), keys(Purpose::login()));
+        Arc::new(Self { ring: Arc::new(ring), access, refresh, service, login })
+    }
+}
 
 impl Tokens {
     /// Derives all keys of a ring.
     pub fn new(ring: Ring) -> Self {
-        let _ = ring;
-        todo!()
+        let counts = Arc::new(SealCounts::default());
+        Self { bundle: ArcSwap::new(Bundle::derive(ring, &counts)), counts }
     }
-    /// Puts another ring in force.
+
+    /// Puts another ring in force: the next token is sealed, and opened, under its keys. What this process
+    /// sealed under each key goes on being counted.
     pub fn install(&self, ring: Ring) {
-        let _ = ring;
-        todo!()
+        self.bundle.store(Bundle::derive(ring, &self.counts));
     }
+
     /// The ring in force.
     pub fn ring(&self) -> Arc<Ring> {
-        todo!()
+        Arc::clone(&self.bundle.load().ring)
     }
+
     /// Runs with the keys of purpose `access`.
     pub fn access<R>(&self, use_keys: impl FnOnce(&TokenKeys) -> R) -> R {
-        let _ = use_keys;
-        todo!()
+        use_keys(&self.bundle.load().access)
     }
+
     /// Runs with the keys of purpose `refresh`.
     pub fn refresh<R>(&self, use_keys: impl FnOnce(&TokenKeys) -> R) -> R {
-        let _ = use_keys;
-        todo!()
+        use_keys(&self.bundle.load().refresh)
     }
+
+    /// Runs with the keys of purpose `service`.
+    pub fn service<R>(&self, use_keys: impl FnOnce(&TokenKeys) -> R) -> R {
+        use_keys(&self.bundle.load().service)
+    }
+
+    /// Runs with the keys of purpose `login`.
+    pub fn login<R>(&self, use_keys: impl FnOnce(&TokenKeys) -> R) -> R {
+        use_keys(&self.bundle.load().login)
+    }
+
     /// Tokens sealed by this process under each key.
     pub fn sealed(&self) -> Vec<(Kid, u64)> {
-        todo!()
+        self.counts.all()
     }
 }
