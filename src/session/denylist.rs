@@ -1,5 +1,211 @@
 //! The live revocations in memory: one lookup, no I/O.
 
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::Timestamp,
+    ids::Sid,
+    store::{Feed, Revocation, Target},
+};
+
+/// Parts of the map, each with a lock of its own, so that adding to one holds up few lookups.
+const SHARDS: usize = 64;
+
 /// Follows the store's feed; asked for every access token.
-#[derive(Debug, Default)]
-pub struct Denylist {}
+///
+/// A revoked sid is refused whatever its token's age: its row is gone for good. A client's tokens are refused if
+/// they were issued until the revocation. About 60 bytes of memory for each live revocation.
+pub struct Denylist {
+    sids: Box<[RwLock<HashMap<Sid, Timestamp>>]>,
+    clients: RwLock<HashMap<String, (Timestamp, Timestamp)>>,
+    len: AtomicUsize,
+    hashing: RandomState,
+    /// Milliseconds from `born` to the last time the feed was known to be complete.
+    fresh: AtomicU64,
+    born: Instant,
+    /// Serialises `replace` with `add`, so that nothing added meanwhile is dropped.
+    changing: Mutex<()>,
+}
+
+impl fmt::Debug for Denylist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Denylist").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Denylist {
+    fn default() -> Self {
+        Self {
+            sids: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            clients: RwLock::default(),
+            len: AtomicUsize::new(0),
+            hashing: RandomState::new(),
+            fresh: AtomicU64::new(0),
+            born: Instant::now(),
+            changing: Mutex::new(()),
+        }
+    }
+}
+
+impl Denylist {
+    /// Whether this session has been revoked.
+    pub fn denies(&self, sid: Sid) -> bool {
+        self.len.load(Ordering::Acquire) > 0
+            && self.shard(sid).read().unwrap_or_else(PoisonError::into_inner).contains_key(&sid)
+    }
+
+    /// Whether a client's token, issued then, has been revoked with all of that client's.
+    pub fn denies_client(&self, client: &str, issued_at: Timestamp) -> bool {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        clients.get(client).is_some_and(|(revoked_at, _)| issued_at <= *revoked_at)
+    }
+
+    /// How many revocations are held.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How long ago the feed was last known to be complete.
+    pub fn age(&self) -> Duration {
+        self.born.elapsed().saturating_sub(Duration::from_millis(self.fresh.load(Ordering::Acquire)))
+    }
+
+    /// Forgets revocations that no living token can concern any more.
+    pub fn prune(&self, now: Timestamp) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        for shard in &self.sids {
+            shard.write().unwrap_or_else(PoisonError::into_inner).retain(|_, expires_at| *expires_at > now);
+        }
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|_, (_, expires_at)| *expires_at > now);
+        drop(clients);
+        self.count();
+    }
+
+    fn shard(&self, sid: Sid) -> &RwLock<HashMap<Sid, Timestamp>> {
+        let hash = self.hashing.hash_one(sid);
+        &self.sids[usize::try_from(hash % SHARDS as u64).unwrap_or_default()]
+    }
+
+    fn insert(&self, revocation: Revocation) {
+        let Revocation { target, revoked_at, expires_at, .. } = revocation;
+        match target {
+            Target::Session(sid) => {
+                self.shard(sid).write().unwrap_or_else(PoisonError::into_inner).insert(sid, expires_at);
+            }
+            Target::Client(id) => {
+                let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+                let entry = clients.entry(id).or_insert((revoked_at, expires_at));
+                *entry = (entry.0.max(revoked_at), entry.1.max(expires_at));
+            }
+        }
+    }
+
+    fn count(&self) {
+        let sids: usize =
+            self.sids.iter().map(|s| s.read().unwrap_or_else(PoisonError::into_inner).len()).sum();
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner).len();
+        self.len.store(sids + clients, Ordering::Release);
+    }
+}
+
+impl Feed for Denylist {
+    /// Adds before it removes: at no moment is a revocation missing that is in both.
+    fn replace(&self, all: Vec<Revocation>) {
+        self.add(all.clone());
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let keep: std::collections::HashSet<Target> =
+            all.into_iter().map(|revocation| revocation.target).collect();
+        for shard in &self.sids {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            shard.retain(|sid, _| keep.contains(&Target::Session(*sid)));
+        }
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|id, _| keep.contains(&Target::Client(id.clone())));
+        drop(clients);
+        self.count();
+    }
+
+    fn add(&self, new: Vec<Revocation>) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Lookups must not take the short cut of an empty list while these go in.
+        self.len.fetch_add(new.len(), Ordering::AcqRel);
+        new.into_iter().for_each(|revocation| self.insert(revocation));
+        self.count();
+    }
+
+    fn fresh(&self) {
+        let age = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.fresh.store(age, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revocation(seq: i64, target: Target, at: i64) -> Revocation {
+        let revoked_at = Timestamp::from_millis(at);
+        Revocation { seq, target, revoked_at, expires_at: revoked_at.plus(Duration::from_secs(1020)) }
+    }
+
+    #[test]
+    fn a_revoked_session_is_denied_until_nothing_can_live_any_more() {
+        let (list, sid, other) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
+        assert!(!list.denies(sid));
+        list.add(vec![revocation(1, Target::Session(sid), 0)]);
+        assert!(list.denies(sid) && !list.denies(other));
+        list.prune(Timestamp::from_millis(1_019_999));
+        assert!(list.denies(sid));
+        list.prune(Timestamp::from_millis(1_020_000));
+        assert!(!list.denies(sid) && list.is_empty());
+    }
+
+    #[test]
+    fn a_clients_earlier_tokens_are_denied_and_later_ones_are_not() {
+        let list = Denylist::default();
+        list.add(vec![revocation(1, Target::Client("cron".into()), 500)]);
+        assert!(list.denies_client("cron", Timestamp::from_millis(500)));
+        assert!(!list.denies_client("cron", Timestamp::from_millis(501)));
+        assert!(!list.denies_client("other", Timestamp::from_millis(500)));
+    }
+
+    #[test]
+    fn replacing_drops_what_is_gone_and_keeps_the_rest() {
+        let (list, kept, gone) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
+        list.add(vec![revocation(1, Target::Session(kept), 0), revocation(2, Target::Session(gone), 0)]);
+        list.replace(vec![revocation(1, Target::Session(kept), 0)]);
+        assert!(list.denies(kept) && !list.denies(gone));
+        assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn a_flood_is_held_and_found() {
+        let list = Denylist::default();
+        let sid = |n: u32| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            Sid(bytes)
+        };
+        let flood = 200_000;
+        for n in (0..flood).step_by(1000) {
+            list.add((n..n + 1000).map(|n| revocation(n.into(), Target::Session(sid(n)), 0)).collect());
+        }
+        assert_eq!(list.len(), flood as usize);
+        assert!((0..flood).all(|n| list.denies(sid(n))) && !list.denies(sid(flood)));
+    }
+}

@@ -1,14 +1,20 @@
 //! Sessions: begin, authenticate, refresh, revoke (DESIGN 4). Knows no cookie and no status code.
 
+mod begin;
+mod counters;
 mod denylist;
 mod policy;
 mod principal;
 pub mod refresh;
+mod renew;
 mod sessions;
 mod tokens;
 
+pub use begin::Issued;
+pub use counters::Counters;
 pub use denylist::Denylist;
-pub use policy::{OnStale, Pardon, Policy, PolicyError};
-pub use principal::Principal;
-pub use sessions::{Denied, Issued, Parts, RenewMode, Renewed, Sessions};
+pub use policy::{ACCESS_CEILING, KEEP, OnStale, Pardon, Policy, PolicyError, SKEW};
+pub use principal::{Principal, RESERVED_CLAIMS};
+pub use renew::{RenewMode, Renewed};
+pub use sessions::{Denied, Parts, Sessions};
 pub use tokens::Tokens;

@@ -184,7 +184,9 @@ mod tests {
             ..Policy::default()
         };
         assert_eq!(edge.check(), Ok(()));
-        assert!(Policy { replay_window: ACCESS_CEILING / 4 + Duration::from_millis(1), ..edge }.check().is_err());
+        assert!(
+            Policy { replay_window: ACCESS_CEILING / 4 + Duration::from_millis(1), ..edge }.check().is_err()
+        );
     }
 
     #[test]
@@ -197,10 +199,7 @@ mod tests {
             refusal(|p| p.pardon = Pardon::Every(secs(1800))),
             "pardon_every = 30m: must be more than refresh_idle (30m), or \"never\""
         );
-        assert_eq!(
-            refusal(|p| p.access_max_age = secs(901)),
-            "access_max_age = 901s: must be at most 15m"
-        );
+        assert_eq!(refusal(|p| p.access_max_age = secs(901)), "access_max_age = 901s: must be at most 15m");
         assert_eq!(
             refusal(|p| p.session_max_age = secs(1799)),
             "refresh_idle = 30m: must be at most session_max_age (1799s)"

@@ -1,35 +1,167 @@
 //! Who a request speaks for.
 
-use crate::{clock::Timestamp, ids::Sid};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-/// Who a request speaks for: what a valid access token says.
-#[derive(Clone, Debug)]
-pub struct Principal {}
+use crate::{
+    clock::Timestamp,
+    ids::{Sid, UserId},
+    store::User,
+    token::{Opened, Refused},
+};
+
+/// The names in an access token's payload that are Bulla's own; claims of an application can't take them.
+pub const RESERVED_CLAIMS: [&str; 3] = ["id", "sid", "roles"];
+
+/// Who a request speaks for: what a valid access token says. Roles and claims are those of the time it was sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    id: UserId,
+    sid: Sid,
+    payload: Box<str>,
+    issued_at: Timestamp,
+}
+
+/// The part of the payload that every request needs; borrowed where the text has no escapes.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    sid: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Roles {
+    #[serde(default)]
+    roles: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Access<'a> {
+    id: &'a UserId,
+    sid: String,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    roles: &'a [String],
+    #[serde(flatten)]
+    claims: &'a Map<String, Value>,
+}
+
+impl Serialize for UserId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
 
 impl Principal {
-    /// `users.id` as text, or `client:<client id>`.
-    pub fn id(&self) -> &str {
-        todo!()
+    /// From an opened access token: an `id` of 1 to 255 bytes and a `sid` are asked for.
+    pub(super) fn read(opened: Opened<&str>) -> Result<Self, Refused> {
+        let head: Head<'_> = serde_json::from_str(opened.payload).map_err(|_| Refused::Payload)?;
+        let id = UserId::new(head.id).map_err(|_| Refused::Payload)?;
+        let sid = head.sid.parse().map_err(|_| Refused::Payload)?;
+        Ok(Self { id, sid, payload: opened.payload.into(), issued_at: opened.issued_at })
     }
+
+    /// From a user as it is now: what a new access token of the session says.
+    pub(super) fn of(user: &User, sid: Sid, issued_at: Timestamp) -> Self {
+        let mut claims = Cow::Borrowed(&user.claims);
+        if RESERVED_CLAIMS.iter().any(|name| claims.contains_key(*name)) {
+            claims.to_mut().retain(|name, _| !RESERVED_CLAIMS.contains(&name.as_str()));
+        }
+        let access = Access { id: &user.id, sid: sid.to_string(), roles: &user.roles, claims: &claims };
+        let payload = serde_json::to_string(&access).expect("texts and JSON values have a JSON form").into();
+        Self { id: user.id.clone(), sid, payload, issued_at }
+    }
+
+    /// `users.id` as text, or what names a user in the embedding program.
+    pub fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    /// The same as a type.
+    pub fn user_id(&self) -> &UserId {
+        &self.id
+    }
+
     /// The session.
     pub fn sid(&self) -> Sid {
-        todo!()
+        self.sid
     }
+
     /// The roles when the token was sealed.
     pub fn roles(&self) -> Vec<String> {
-        todo!()
+        serde_json::from_str(&self.payload).map_or_else(|_| Vec::new(), |Roles { roles }| roles)
     }
-    /// Whether `role` is among them.
+
+    /// Whether `role` was among them.
     pub fn has_role(&self, role: &str) -> bool {
-        let _ = role;
-        todo!()
+        self.roles().iter().any(|has| has == role)
     }
+
     /// The application's claims: the payload without `id`, `sid` and `roles`.
-    pub fn claims(&self) -> serde_json::Map<String, serde_json::Value> {
-        todo!()
+    pub fn claims(&self) -> Map<String, Value> {
+        let mut claims: Map<String, Value> = serde_json::from_str(&self.payload).unwrap_or_default();
+        claims.retain(|name, _| !RESERVED_CLAIMS.contains(&name.as_str()));
+        claims
     }
+
+    /// The payload as JSON.
+    pub fn payload(&self) -> &str {
+        &self.payload
+    }
+
     /// When the token was sealed.
     pub fn issued_at(&self) -> Timestamp {
-        todo!()
+        self.issued_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ids::Kid;
+
+    fn read(payload: &str) -> Result<Principal, Refused> {
+        Principal::read(Opened { kid: Kid([0; 4]), issued_at: Timestamp::EPOCH, payload })
+    }
+
+    const SID: &str = "0t4mBqJkT0WQfqk7mFZQ1g";
+
+    #[test]
+    fn a_principal_reads_back_as_it_was_made() {
+        let claims = json!({"mail": "ada@example.org", "id": "1", "sid": "x", "roles": ["admin"]});
+        let user = User {
+            id: UserId::new("42").unwrap(),
+            name: "ada".into(),
+            roles: vec!["ops".into()],
+            claims: claims.as_object().unwrap().clone(),
+        };
+        let made = Principal::of(&user, SID.parse().unwrap(), Timestamp::EPOCH);
+        assert_eq!(
+            made.payload(),
+            format!(r#"{{"id":"42","sid":"{SID}","roles":["ops"],"mail":"ada@example.org"}}"#)
+        );
+        let back = read(made.payload()).unwrap();
+        assert_eq!(back, made);
+        assert_eq!((back.id(), back.has_role("ops"), back.has_role("admin")), ("42", true, false));
+        assert_eq!(serde_json::Value::Object(back.claims()), json!({"mail": "ada@example.org"}));
+    }
+
+    #[test]
+    fn an_id_is_a_text_of_1_to_255_bytes_and_a_sid_is_asked_for() {
+        let long = "a".repeat(256);
+        for bad in [
+            format!(r#"{{"sid":"{SID}"}}"#),
+            format!(r#"{{"id":42,"sid":"{SID}"}}"#),
+            format!(r#"{{"id":"","sid":"{SID}"}}"#),
+            format!(r#"{{"id":"{long}","sid":"{SID}"}}"#),
+            r#"{"id":"42"}"#.into(),
+            r#"{"id":"42","sid":"short"}"#.into(),
+        ] {
+            assert_eq!(read(&bad), Err(Refused::Payload), "{bad:.60}");
+        }
     }
 }

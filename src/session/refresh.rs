@@ -138,7 +138,11 @@ fn late(row: &Chain<'_>, presented: &Presented<'_>, now: Timestamp, rule: &Rule)
     let Pardon::Every(every) = rule.pardon else { return Outcome::Reuse };
     match row.pardoned {
         Some((generation, at)) if now.since(at) < every => {
-            if generation == presented.generation { Outcome::PardonAgain } else { Outcome::Reuse }
+            if generation == presented.generation {
+                Outcome::PardonAgain
+            } else {
+                Outcome::Reuse
+            }
         }
         _ => Outcome::Pardon { generation: presented.generation },
     }

@@ -1,14 +1,23 @@
-//! The service: rows, tokens, denylist and policy together.
+//! The service: rows, tokens, denylist and policy together. `begin` and `renew` are its two larger verbs.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, Timestamp},
     ids::{Sid, UserId},
-    session::{Denylist, Policy, Principal, Tokens},
-    store::{AuditEvent, Device, SessionRow, Store, StoreError, Transport, User, Users},
-    token::{Refused, SealError, SealedToken},
+    secret::Secret,
+    session::{
+        Counters, Denylist, OnStale, Policy, Principal, Tokens,
+        policy::{KEEP, SKEW},
+    },
+    store::{AuditEvent, FollowHandle, SessionEnd, SessionRow, Store, StoreError, User, Users},
+    token::{OpenBuffer, Refused, SealError, SealedToken},
 };
+
+/// Cookies hold 4096 bytes with name and attributes: longer tokens are not sealed for a session.
+const COOKIE_CHARS: usize = 3800;
 
 /// What a [`Sessions`] is made of.
 #[derive(Clone)]
@@ -45,125 +54,169 @@ pub enum Denied {
     Seal(#[from] SealError),
 }
 
-/// What a request may do with a refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenewMode {
-    /// The full rule.
-    Rotate,
-    /// Serve the request by the row, rotate nothing, hand nothing out (cross-site navigation).
-    ServeOnly,
+/// Sessions of one installation.
+pub struct Sessions {
+    pub(super) parts: Parts,
+    pub(super) counters: Counters,
+    denylist: Arc<Denylist>,
+    _following: FollowHandle,
 }
 
-/// A session that has just begun.
-#[derive(Debug)]
-pub struct Issued {
-    /// Who.
-    pub principal: Principal,
-    /// The row.
-    pub row: SessionRow,
-    /// The short pass.
-    pub access: SealedToken,
-    /// The renewal.
-    pub refresh: SealedToken,
-    /// How many other live sessions the user has.
-    pub others: usize,
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("denylist", &self.denylist).finish_non_exhaustive()
+    }
 }
 
-/// A refresh token that held.
-#[derive(Debug)]
-pub struct Renewed {
-    /// Who, with present roles and claims.
-    pub principal: Principal,
-    /// How the session's tokens travel.
-    pub transport: Transport,
-    /// A new access token; none under [`RenewMode::ServeOnly`].
-    pub access: Option<SealedToken>,
-    /// A new refresh token, if the rule hands one out.
-    pub refresh: Option<SealedToken>,
-    /// What is left of the session's life: the longest `Max-Age` its refresh cookie can have.
-    pub refresh_max_age: std::time::Duration,
-    /// `rotate`, `repeat`, `pardon`, `forward`: for the metric.
-    pub outcome: &'static str,
+/// What a refresh token says.
+#[derive(Deserialize, Serialize)]
+pub(super) struct RefreshPayload {
+    pub(super) id: String,
+    pub(super) sid: String,
+    #[serde(rename = "gen")]
+    pub(super) generation: u64,
+    pub(super) key: zeroize::Zeroizing<String>,
 }
 
-/// Sessions of one installation. Cheap to clone through `Arc`.
-pub struct Sessions {}
+/// A refresh token, opened and checked for shape.
+pub(super) struct Presented {
+    pub(super) user_id: UserId,
+    pub(super) sid: Sid,
+    pub(super) generation: u64,
+    pub(super) key: Secret<32>,
+}
 
 impl Sessions {
     /// Loads the denylist and follows the feed: complete when this returns.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let _ = parts;
-        todo!()
+        let denylist = Arc::new(Denylist::default());
+        let following = parts.store.follow(Arc::clone(&denylist) as _).await?;
+        Ok(Self { parts, counters: Counters::default(), denylist, _following: following })
     }
 
     /// Step 1 of the ladder: no I/O. An access token without `sid` is refused.
     pub fn authenticate(&self, access: &str) -> Result<Principal, Denied> {
-        let _ = access;
-        todo!()
+        let outcome = self.open_access(access);
+        match &outcome {
+            Ok(_) => self.counters.add("access.valid"),
+            Err(Denied::Token(refused)) => self.counters.refused(*refused),
+            Err(Denied::Session) => self.counters.add("access.revoked"),
+            Err(_) => self.counters.add("access.cannot_tell"),
+        }
+        outcome
     }
 
-    /// Step 2: by the refresh token's row.
-    pub async fn renew(&self, refresh: &str, device: &Device, mode: RenewMode) -> Result<Renewed, Denied> {
-        let _ = (refresh, device, mode);
-        todo!()
+    fn open_access(&self, access: &str) -> Result<Principal, Denied> {
+        let policy = &self.parts.policy;
+        if policy.on_stale == OnStale::Refuse && self.denylist.age() > policy.max_staleness {
+            return Err(StoreError::Unavailable("the revocation feed is stale".into()).into());
+        }
+        let now = self.parts.clock.now();
+        let mut buffer = OpenBuffer::new();
+        let principal = self.parts.tokens.access(|keys| {
+            let opened = keys.open(access, now, policy.access_max_age, &mut buffer)?;
+            Principal::read(opened)
+        })?;
+        if self.denylist.denies(principal.sid()) {
+            return Err(Denied::Session);
+        }
+        Ok(principal)
     }
 
-    /// Begins a session for a user that has just proven who they are; audit `login`. `presented` is the refresh token the same request carried, if any:
-    /// if it holds, its session ends in the same transaction. `Denied::Session` if the user was disabled meanwhile.
-    pub async fn begin(
+    /// Opens a refresh token. Its row's expiry judges; the token itself may be as old as a row can be idle, and clocks apart.
+    pub(super) fn open_refresh(&self, refresh: &str) -> Result<Presented, Refused> {
+        let (now, max_age) = (self.parts.clock.now(), self.parts.policy.refresh_idle + SKEW);
+        let mut buffer = OpenBuffer::new();
+        let payload: RefreshPayload =
+            self.parts.tokens.refresh(|keys| keys.open(refresh, now, max_age, &mut buffer)?.parse())?.payload;
+        Ok(Presented {
+            user_id: UserId::new(payload.id).map_err(|_| Refused::Payload)?,
+            sid: payload.sid.parse().map_err(|_| Refused::Payload)?,
+            generation: payload.generation,
+            key: Secret::from_base64url(&payload.key).ok_or(Refused::Payload)?,
+        })
+    }
+
+    pub(super) fn seal_access(&self, user: &User, sid: Sid) -> Result<(Principal, SealedToken), SealError> {
+        let now = self.parts.clock.now();
+        let principal = Principal::of(user, sid, now);
+        let token = self.parts.tokens.access(|keys| keys.seal(principal.payload(), now))?;
+        if token.as_str().len() > COOKIE_CHARS {
+            tracing::error!(user = %user.id, "roles and claims make the access token too long for a cookie");
+            return Err(SealError::TooLong);
+        }
+        Ok((principal, token))
+    }
+
+    pub(super) fn seal_refresh(
         &self,
-        user: &User,
-        transport: Transport,
-        device: Device,
-        presented: Option<&str>,
-    ) -> Result<Issued, Denied> {
-        let _ = (user, transport, device, presented);
-        todo!()
+        user: &UserId,
+        sid: Sid,
+        generation: u64,
+        key: &Secret<32>,
+    ) -> Result<SealedToken, SealError> {
+        let payload = RefreshPayload {
+            id: user.to_string(),
+            sid: sid.to_string(),
+            generation,
+            key: key.to_base64url(),
+        };
+        let json = serde_json::to_string(&payload).expect("texts and a number have a JSON form");
+        let json = zeroize::Zeroizing::new(json);
+        self.parts.tokens.refresh(|keys| keys.seal(&json, self.parts.clock.now()))
     }
 
-    /// The session a refresh token belongs to, if its key matches the row (any generation): what a logout with only a refresh cookie ends.
+    /// The live session a refresh token belongs to, if its key matches the row (any generation): what a logout with only a refresh cookie ends.
     pub async fn identify(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
-        let _ = refresh;
-        todo!()
+        let presented = self.open_refresh(refresh)?;
+        let (row, now) = self.parts.store.session(presented.sid).await?;
+        Ok(row.filter(|row| presented.key.sha256() == row.secret_hash && now < row.ends_at()))
     }
 
-    /// Reads row, user and roles from the store for a principal (where something is changed or administered): `Denied::Session` unless the row lives and the user is enabled.
+    /// Reads row, user and roles from the store for a principal (where something is changed or administered):
+    /// `Denied::Session` unless the row lives and the user is enabled.
     pub async fn confirm(&self, principal: &Principal) -> Result<(SessionRow, User), Denied> {
-        let _ = principal;
-        todo!()
+        let (row, now) = self.parts.store.session(principal.sid()).await?;
+        let row = row.filter(|row| row.user_id.as_str() == principal.id() && now < row.ends_at());
+        let row = row.ok_or(Denied::Session)?;
+        let user = self.parts.users.find(&row.user_id).await?.ok_or(Denied::Session)?;
+        Ok((row, user))
     }
 
     /// Ends one session (`logout` or `session.revoked`); false if there was none.
     pub async fn end(&self, sid: Sid, event: AuditEvent) -> Result<bool, StoreError> {
-        let _ = (sid, event);
-        todo!()
+        Ok(!self.parts.store.end_sessions(SessionEnd::One(sid), event).await?.is_empty())
+    }
+
+    /// Ends one of a user's sessions; false if this user has none of that name.
+    pub async fn end_own(&self, user: &UserId, sid: Sid, event: AuditEvent) -> Result<bool, StoreError> {
+        Ok(!self.parts.store.end_sessions(SessionEnd::OneOf(user.clone(), sid), event).await?.is_empty())
     }
 
     /// Ends all of a user's sessions; returns how many.
     pub async fn end_all(&self, user: &UserId, event: AuditEvent) -> Result<usize, StoreError> {
-        let _ = (user, event);
-        todo!()
+        Ok(self.parts.store.end_sessions(SessionEnd::AllOf(user.clone()), event).await?.len())
     }
 
-    /// Changes the password: ends all sessions and begins a new one (same transport and device) for the caller.
-    pub async fn change_password(
-        &self,
-        user: &User,
-        password_hash: String,
-        transport: Transport,
-        device: Device,
-    ) -> Result<Issued, Denied> {
-        let _ = (user, password_hash, transport, device);
-        todo!()
+    /// Deletes what has expired, in the store and in memory; returns rows deleted.
+    pub async fn sweep(&self, audit_keep: Duration) -> Result<u64, StoreError> {
+        let now: Timestamp = self.parts.store.now().await?;
+        self.denylist.prune(now);
+        self.parts.store.sweep(KEEP, audit_keep).await
     }
 
     /// The parts it was made of.
     pub fn parts(&self) -> &Parts {
-        todo!()
+        &self.parts
     }
 
     /// The denylist (size, age: for metrics and readiness).
     pub fn denylist(&self) -> &Denylist {
-        todo!()
+        &self.denylist
+    }
+
+    /// What has been counted, by name.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 }

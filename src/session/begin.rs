@@ -1,0 +1,101 @@
+//! Begin: a session for a user who has just proven who they are.
+
+use crate::{
+    ids::Sid,
+    secret::Secret,
+    session::{Denied, Principal, Sessions},
+    store::{AuditEvent, Device, NewSession, SessionRow, Transport, User},
+    token::{SealError, SealedToken},
+};
+
+/// A session that has just begun.
+#[derive(Debug)]
+pub struct Issued {
+    /// Who.
+    pub principal: Principal,
+    /// The row.
+    pub row: SessionRow,
+    /// The short pass.
+    pub access: SealedToken,
+    /// The renewal.
+    pub refresh: SealedToken,
+    /// How many other live sessions the user has.
+    pub others: usize,
+}
+
+impl Sessions {
+    /// Begins a session; audit `login`. `presented` is the refresh token the same request carried, if any: if it holds, its
+    /// session ends in the same transaction. `Denied::Session` if the user was disabled meanwhile.
+    pub async fn begin(
+        &self,
+        user: &User,
+        transport: Transport,
+        device: Device,
+        presented: Option<&str>,
+    ) -> Result<Issued, Denied> {
+        let replaces = match presented {
+            // What doesn't open, or belongs to nothing, replaces nothing; a store that can't tell can't begin either.
+            Some(token) => match self.identify(token).await {
+                Ok(row) => row.map(|row| row.sid),
+                Err(Denied::CannotTell(error)) => return Err(error.into()),
+                Err(_) => None,
+            },
+            None => None,
+        };
+        let (key, mut new) = self.draw(user, transport, device)?;
+        new.replaces = replaces;
+        let event = AuditEvent::new("login", user.id.to_string(), "").with(serde_json::json!({
+            "name": user.name, "transport": transport.as_str(), "ip": new.device.ip, "user_agent": new.device.user_agent,
+        }));
+        let cap = self.parts.policy.session_cap;
+        let row = self.parts.store.begin_session(new, cap, event).await?.ok_or(Denied::Session)?;
+        self.counters.add("session.begun");
+        self.issue(user, row, &key).await
+    }
+
+    /// Changes the password: ends all sessions and begins a new one for the caller, in one transaction.
+    pub async fn change_password(
+        &self,
+        user: &User,
+        password_hash: String,
+        transport: Transport,
+        device: Device,
+    ) -> Result<Issued, Denied> {
+        let (key, new) = self.draw(user, transport, device)?;
+        let event = AuditEvent::new("password.changed", user.id.to_string(), "");
+        let row = self.parts.store.change_password(&user.id, password_hash, Some(new), event).await?;
+        self.issue(user, row.ok_or(Denied::Session)?, &key).await
+    }
+
+    /// Draws a name and a key, before anything is written.
+    fn draw(
+        &self,
+        user: &User,
+        transport: Transport,
+        device: Device,
+    ) -> Result<(Secret<32>, NewSession), Denied> {
+        let key = Secret::generate().map_err(SealError::from)?;
+        let new = NewSession {
+            sid: Sid::generate().map_err(SealError::from)?,
+            user_id: user.id.clone(),
+            secret_hash: key.sha256(),
+            transport,
+            device,
+            idle: self.parts.policy.refresh_idle,
+            life: self.parts.policy.session_max_age,
+            replaces: None,
+            takes_over_basic: transport == Transport::Basic,
+        };
+        // Claims that don't fit into a token must fail before a row says that there is a session.
+        self.seal_access(user, new.sid)?;
+        Ok((key, new))
+    }
+
+    async fn issue(&self, user: &User, row: SessionRow, key: &Secret<32>) -> Result<Issued, Denied> {
+        let (principal, access) = self.seal_access(user, row.sid)?;
+        let refresh = self.seal_refresh(&user.id, row.sid, row.generation, key)?;
+        let (live, _) = self.parts.store.sessions(Some(&user.id), 100).await?;
+        let others = live.iter().filter(|other| other.sid != row.sid).count();
+        Ok(Issued { principal, row, access, refresh, others })
+    }
+}
