@@ -1,6 +1,10 @@
 //! Settings: flags, then `BULLA_*`, then `bulla.toml`; resolved into [`Settings`], with nothing left to interpret.
 
+mod duration;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use duration::{format_duration, parse_duration};
 
 use crate::session::Policy;
 

@@ -165,6 +165,21 @@ impl KeyDirectory {
         self.change(now, Before::Listed, |old, _| Ok(schedule::not_before(old, not_before)))
     }
 
+    /// Files named like keys that `ring` doesn't list, for a check: an interrupted command leaves such. Lists the
+    /// directory, which loading never does; at most 100 are returned.
+    pub fn unlisted(&self, ring: &Ring) -> Vec<String> {
+        let listed =
+            |kid: &Kid| ring.keys.iter().any(|key| key.kid == *kid && key.state != KeyState::Revoked);
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|file| {
+                file.strip_suffix(".key").and_then(|kid| kid.parse().ok()).is_some_and(|kid| !listed(&kid))
+            })
+            .take(100)
+            .collect()
+    }
+
     fn change(
         &self,
         now: Timestamp,

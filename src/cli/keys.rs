@@ -1,0 +1,304 @@
+//! `bulla keys`: the only hand that writes the keys directory (DESIGN 3).
+
+mod export;
+mod report;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::{
+    cli::{CliError, Context},
+    clock::Timestamp,
+    config::{format_duration, parse_duration},
+    ids::{Audience, Kid, Purpose},
+    keyring::{KeyDirectory, KeyState, Ring, RingError, Suite},
+    session::Policy,
+    store::{AuditEvent, Store, sqlite::SqliteStore},
+};
+
+/// Life of a service token (DESIGN 4.4).
+const SERVICE_MAX_AGE: Duration = Duration::from_secs(3600);
+/// How far clocks may differ (DESIGN 4.4).
+const SKEW: Duration = Duration::from_secs(60);
+/// How long a retired key is kept if nothing is said.
+const KEEP: Duration = Duration::from_secs(2 * 3600);
+
+/// Show the keys, roll them over, revoke them, hand derived ones out.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// List the keys and their states.
+    List,
+    /// Roll over: the staged key becomes active, the active one retired, a new one is staged.
+    ///
+    /// Refused while the staged key is too young, for servers may not have it yet.
+    Rotate(RotateArgs),
+    /// Kill every token under a key at once.
+    #[command(
+        after_help = "Examples:\n  bulla keys revoke 9f3c21ab\n  bulla keys revoke --all    # the ring was stolen"
+    )]
+    Revoke(RevokeArgs),
+    /// Refuse every token sealed before a time.
+    #[command(
+        after_help = "Examples:\n  bulla keys not-before now\n  bulla keys not-before 2026-11-20T19:00:00Z"
+    )]
+    NotBefore {
+        /// `now`, or a time in UTC.
+        #[arg(default_value = "now", value_parser = parse_when)]
+        when: When,
+    },
+    /// Print derived keys for those who open tokens without the server.
+    #[command(
+        after_help = "Examples:\n  bulla keys export --audience billing --out billing.keys.json\n  bulla keys export --purpose service --audience billing"
+    )]
+    Export(ExportArgs),
+    /// Load the ring as a server would, and say whether it can be rolled over.
+    Check {
+        /// How long the staged key must have waited.
+        #[arg(long, default_value = "10m", value_parser = parse_duration)]
+        min_staged: Duration,
+    },
+}
+
+/// How to roll over.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  bulla keys rotate\n  bulla keys rotate --now --keep 4h")]
+pub struct RotateArgs {
+    /// However young the staged key is; tokens may be refused by servers that haven't got it yet.
+    #[arg(long, conflicts_with = "min_staged")]
+    now: bool,
+    /// How long the staged key must have waited.
+    #[arg(long, default_value = "10m", value_parser = parse_duration)]
+    min_staged: Duration,
+    /// How long a retired key is kept: at least the longest life of a token and a minute [default: 2h].
+    #[arg(long, value_parser = parse_duration)]
+    keep: Option<Duration>,
+}
+
+/// What to revoke.
+#[derive(Args, Debug)]
+pub struct RevokeArgs {
+    /// The key, as `bulla keys list` shows it.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    kid: Option<Kid>,
+    /// Every key, the staged one too; everybody logs in again.
+    #[arg(long)]
+    all: bool,
+}
+
+/// What to export.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// What the tokens are for: `access`, `service`, or a purpose of your own.
+    #[arg(long, default_value = "access")]
+    purpose: Purpose,
+    /// Who opens them.
+    #[arg(long, conflicts_with = "own")]
+    audience: Option<Audience>,
+    /// The keys of the server's own cookies: their holder can forge anybody's access token.
+    #[arg(long)]
+    own: bool,
+    /// How old a token may be, for a purpose of your own.
+    #[arg(long, value_parser = parse_duration)]
+    max_age: Option<Duration>,
+    /// Write to a file (mode 0600) instead of stdout.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// A time on the command line.
+#[derive(Clone, Copy, Debug)]
+pub enum When {
+    /// The time at which the command runs.
+    Now,
+    /// This one.
+    At(Timestamp),
+}
+
+fn parse_when(text: &str) -> Result<When, String> {
+    if text == "now" {
+        return Ok(When::Now);
+    }
+    text.parse().map(When::At).map_err(|e| format!("`{text}` is neither `now` nor a time: {e}"))
+}
+
+/// What to say whenever keys of a suite are made, if anything.
+pub const fn suite_note(suite: Suite) -> Option<&'static str> {
+    match suite {
+        Suite::Aes256Gcm => Some(
+            "note: a key of suite aes-256-gcm may seal 2^32 tokens and no more, over all servers; rotate well before",
+        ),
+        _ => None,
+    }
+}
+
+/// Runs one of them.
+pub async fn run(command: KeysCommand, ctx: &Context) -> Result<(), CliError> {
+    let keys = KeyDirectory::new(&ctx.settings.keys).allow_group_read(ctx.settings.allow_group_read);
+    let now = ctx.clock.now();
+    match command {
+        KeysCommand::List => report::list(ctx, &keys.load()?, now),
+        KeysCommand::Rotate(args) => rotate(ctx, &keys, &args, now).await,
+        KeysCommand::Revoke(args) => revoke(ctx, &keys, &args, now).await,
+        KeysCommand::NotBefore { when } => not_before(ctx, &keys, when, now).await,
+        KeysCommand::Export(args) => export::export(ctx, &keys, &args).await,
+        KeysCommand::Check { min_staged } => {
+            let mark = Database::open(ctx).mark(ctx).await;
+            report::check(ctx, &keys, mark, min_staged, now)
+        }
+    }
+}
+
+async fn rotate(
+    ctx: &Context,
+    keys: &KeyDirectory,
+    args: &RotateArgs,
+    now: Timestamp,
+) -> Result<(), CliError> {
+    let least = least_keep(&ctx.settings.policy);
+    let keep = args.keep.unwrap_or(KEEP.max(least));
+    if keep < least {
+        return Err(CliError::Usage(format!(
+            "--keep {} is too short: tokens live up to {}, and their key must outlive them; use at least --keep {}s",
+            format_duration(keep),
+            format_duration(least - SKEW),
+            least.as_secs()
+        )));
+    }
+    let database = Database::open(ctx);
+    let old = keys.load()?;
+    old.check_mark(database.mark(ctx).await)?;
+    let min_staged = if args.now { Duration::ZERO } else { args.min_staged };
+    let ring = keys.rotate(min_staged, keep, now)?;
+    let active = ring.active().map(|key| key.kid.to_string()).unwrap_or_default();
+    let staged = ring.staged().map(|key| key.kid.to_string());
+    let detail = json!({ "generation": ring.generation, "staged": staged });
+    database.record(ctx, AuditEvent::new("key.rotated", "cli", active).with(detail)).await;
+    note_suite(ctx, &ring);
+    report::changed(ctx, &ring, now)
+}
+
+async fn revoke(
+    ctx: &Context,
+    keys: &KeyDirectory,
+    args: &RevokeArgs,
+    now: Timestamp,
+) -> Result<(), CliError> {
+    let database = Database::open(ctx);
+    let mark = database.mark(ctx).await;
+    let ring = match args.kid {
+        Some(kid) => {
+            // A damaged ring may be mended by a revocation, so that it doesn't load is no reason to stop; that it
+            // is an old copy is one.
+            if let Ok(old) = keys.load() {
+                old.check_mark(mark)?;
+            }
+            keys.revoke(kid, now)?
+        }
+        None => keys.revoke_all(mark.map_or(0, |(generation, _)| generation), now)?,
+    };
+    let revoked = ring.keys.iter().filter(|key| key.state == KeyState::Revoked);
+    for key in revoked.filter(|key| args.kid.map_or(key.since == seconds(now), |kid| kid == key.kid)) {
+        let detail = json!({ "generation": ring.generation, "all": args.all });
+        database.record(ctx, AuditEvent::new("key.revoked", "cli", key.kid.to_string()).with(detail)).await;
+    }
+    note_suite(ctx, &ring);
+    report::changed(ctx, &ring, now)
+}
+
+async fn not_before(ctx: &Context, keys: &KeyDirectory, when: When, now: Timestamp) -> Result<(), CliError> {
+    let database = Database::open(ctx);
+    let old = keys.load()?;
+    old.check_mark(database.mark(ctx).await)?;
+    let not_before = match when {
+        When::Now => now.max(old.not_before),
+        When::At(time) if time > now => {
+            return Err(CliError::Usage(format!(
+                "{time} lies ahead: until then every token would be refused, new ones too"
+            )));
+        }
+        When::At(time) => time,
+    };
+    if not_before < old.not_before {
+        ctx.say(&format!("warning: tokens sealed between {not_before} and {} count again", old.not_before));
+    }
+    let ring = keys.not_before(not_before, now)?;
+    let detail = json!({ "generation": ring.generation, "not_before": not_before });
+    database.record(ctx, AuditEvent::new("key.not_before", "cli", "").with(detail)).await;
+    report::changed(ctx, &ring, now)
+}
+
+/// The longest life a token under a retired key may still have, and the skew.
+fn least_keep(policy: &Policy) -> Duration {
+    policy.access_max_age.max(policy.refresh_idle).max(SERVICE_MAX_AGE) + SKEW
+}
+
+/// `ring.json` keeps whole seconds.
+fn seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_millis(time.millis().div_euclid(1000) * 1000)
+}
+
+fn note_suite(ctx: &Context, ring: &Ring) {
+    if let Some(note) = ring.staged().and_then(|key| suite_note(key.suite)) {
+        ctx.say(note);
+    }
+}
+
+/// The installation's database, if there is one: it remembers ring generations and keeps the audit. Keys can be
+/// rolled over and revoked without it, for that must not depend on it; then a warning says what is missing.
+struct Database(Option<SqliteStore>);
+
+impl Database {
+    fn open(ctx: &Context) -> Self {
+        let path = &ctx.settings.database;
+        if !path.exists() {
+            return Self(None);
+        }
+        let store = SqliteStore::open(path, Arc::clone(&ctx.clock));
+        Self(
+            store
+                .map_err(|e| ctx.say(&format!("warning: {}: {e}; no audit is written", path.display())))
+                .ok(),
+        )
+    }
+
+    /// The highest ring generation known, and that ring's fingerprint.
+    async fn mark(&self, ctx: &Context) -> Option<(u64, [u8; 32])> {
+        let mark = self.0.as_ref()?.ring_mark().await;
+        mark.unwrap_or_else(|e| {
+            ctx.say(&format!("warning: {e}; whether the ring is an old copy can't be told"));
+            None
+        })
+    }
+
+    async fn record(&self, ctx: &Context, event: AuditEvent) {
+        if let Some(store) = &self.0
+            && let Err(e) = store.record(event).await
+        {
+            ctx.say(&format!("warning: the audit wasn't written: {e}"));
+        }
+    }
+}
+
+impl From<RingError> for CliError {
+    fn from(error: RingError) -> Self {
+        match error {
+            RingError::Missing(_) | RingError::NoSuchKey(_) => Self::NotFound(error.to_string()),
+            RingError::Bad { .. } | RingError::Refused(_) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retired_key_outlives_every_token_and_the_skew() {
+        let mut policy = Policy::default();
+        assert_eq!(least_keep(&policy), Duration::from_secs(3660));
+        policy.refresh_idle = Duration::from_secs(12 * 3600);
+        assert_eq!(least_keep(&policy), Duration::from_secs(12 * 3600 + 60));
+    }
+}

@@ -1,0 +1,136 @@
+//! `bulla keys export`: derived keys for integrators, and what is never handed out.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::Duration,
+};
+
+use serde_json::json;
+
+use super::{Database, ExportArgs, SERVICE_MAX_AGE};
+use crate::{
+    cli::{CliError, Context},
+    ids::{Audience, Purpose},
+    keyring::KeyDirectory,
+    session::Policy,
+    store::AuditEvent,
+    token::KeyExport,
+};
+
+pub(super) async fn export(ctx: &Context, keys: &KeyDirectory, args: &ExportArgs) -> Result<(), CliError> {
+    let audience = args.audience.clone().unwrap_or_else(Audience::own);
+    let max_age = permitted(args, &audience, &ctx.settings.policy).map_err(CliError::Usage)?;
+    let database = Database::open(ctx);
+    let ring = keys.load()?;
+    ring.check_mark(database.mark(ctx).await)?;
+    let json = KeyExport::new(&ring, &args.purpose, &audience, max_age).to_json();
+    if args.own {
+        ctx.say(
+            "warning: whoever holds these keys can open, and forge, the access tokens of this server's own cookies: \
+             can be anybody, for every route that believes an access token. Keep them as you keep the keys directory.",
+        );
+    }
+    match &args.out {
+        None => ctx.print(&json)?,
+        Some(path) => write(path, json.as_bytes())
+            .map_err(|e| CliError::Failed(format!("{}: can't be written: {e}", path.display())))?,
+    }
+    let detail = json!({ "purpose": args.purpose.as_str(), "audience": audience.as_str(), "generation": ring.generation });
+    database.record(ctx, AuditEvent::new("key.exported", "cli", "").with(detail)).await;
+    Ok(())
+}
+
+/// Whether this may be handed out, and how old such tokens may be.
+fn permitted(args: &ExportArgs, audience: &Audience, policy: &Policy) -> Result<Duration, String> {
+    let own = audience.as_str().is_empty();
+    let access = args.purpose == Purpose::access();
+    if args.own && !access {
+        return Err("--own is for `--purpose access` only".into());
+    }
+    let known = match args.purpose.as_str() {
+        "refresh" | "login" => {
+            return Err(format!(
+                "keys of purpose `{}` are the server's alone; they are never exported",
+                args.purpose
+            ));
+        }
+        "service" if own => {
+            return Err("the server's own service keys are never exported; name an --audience".into());
+        }
+        "access" if own && !args.own => {
+            return Err("name an --audience; without one these are the keys of the server's own cookies, \
+                        whose holder can be anybody: --own if that is what you want"
+                .into());
+        }
+        "access" => Some(policy.access_max_age),
+        "service" => Some(SERVICE_MAX_AGE),
+        _ => None,
+    };
+    match (known, args.max_age) {
+        (Some(max_age), None) | (None, Some(max_age)) if !max_age.is_zero() => Ok(max_age),
+        (None, _) => {
+            Err(format!("only you know how old a token of purpose `{}` may be: say --max-age", args.purpose))
+        }
+        (Some(_), _) => Err("--max-age is for purposes of your own; the settings say it for this one".into()),
+    }
+}
+
+/// Writes the file whole or not at all, readable by its owner alone.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut next = name.to_owned();
+    next.push(".next");
+    let next = path.with_file_name(next);
+    match fs::remove_file(&next) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
+    file.write_all(bytes)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&next, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(purpose: &str, audience: &str, own: bool, max_age: Option<u64>) -> Result<u64, String> {
+        let args = ExportArgs {
+            purpose: purpose.parse().unwrap(),
+            audience: None,
+            own,
+            max_age: max_age.map(Duration::from_secs),
+            out: None,
+        };
+        permitted(&args, &audience.parse().unwrap(), &Policy::default()).map(|age| age.as_secs())
+    }
+
+    #[test]
+    fn the_servers_own_secrets_are_never_exported() {
+        for audience in ["", "billing"] {
+            for own in [false, true] {
+                for purpose in ["refresh", "login"] {
+                    assert!(ask(purpose, audience, own, None).is_err(), "{purpose} {audience}");
+                    assert!(ask(purpose, audience, own, Some(60)).is_err(), "{purpose} {audience}");
+                }
+                assert!(ask("service", "", own, None).is_err());
+            }
+        }
+        assert!(ask("access", "", false, None).is_err());
+    }
+
+    #[test]
+    fn an_integrator_gets_keys_and_the_age_that_goes_with_them() {
+        assert_eq!(ask("access", "billing", false, None), Ok(120));
+        assert_eq!(ask("access", "", true, None), Ok(120));
+        assert_eq!(ask("service", "billing", false, None), Ok(3600));
+        assert_eq!(ask("invite", "", false, Some(86_400)), Ok(86_400));
+        assert!(ask("invite", "", false, None).is_err());
+        assert!(ask("access", "billing", false, Some(86_400)).is_err());
+    }
+}

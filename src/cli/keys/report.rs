@@ -1,0 +1,143 @@
+//! What `bulla keys` prints about a ring.
+
+use std::{fmt::Write as _, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{CliError, Context},
+    clock::Timestamp,
+    config::format_duration,
+    keyring::{KeyDirectory, KeyState, Ring},
+};
+
+/// The keys and their states.
+pub(super) fn list(ctx: &Context, ring: &Ring, now: Timestamp) -> Result<(), CliError> {
+    if ctx.json { ctx.print(&as_json(ring, now).to_string()) } else { ctx.print(&as_text(ring, now)) }
+}
+
+/// The ring after a change.
+pub(super) fn changed(ctx: &Context, ring: &Ring, now: Timestamp) -> Result<(), CliError> {
+    list(ctx, ring, now)?;
+    ctx.say("servers that see this directory follow within 5 s; copies of it must be distributed");
+    Ok(())
+}
+
+/// Whether a server would load the ring, and whether it can be rolled over. A staged key that is too young isn't a
+/// fault: it is so after every rollover.
+pub(super) fn check(
+    ctx: &Context,
+    keys: &KeyDirectory,
+    mark: Option<(u64, [u8; 32])>,
+    min_staged: Duration,
+    now: Timestamp,
+) -> Result<(), CliError> {
+    let ring = keys.load()?;
+    ring.check_mark(mark)?;
+    let faults = faults(&ring, &keys.unlisted(&ring), now);
+    let age = ring.staged().map(|key| now.since(key.since));
+    let ready = age.is_some_and(|age| age >= min_staged);
+    if ctx.json {
+        let mut report = as_json(&ring, now);
+        report["can_rotate"] = json!(ready);
+        report["faults"] = json!(faults);
+        ctx.print(&report.to_string())?;
+    } else {
+        let mut text = as_text(&ring, now);
+        text.push('\n');
+        match age {
+            None => {}
+            Some(_) if ready => text.push_str("ready to roll over"),
+            Some(age) => {
+                let _ = write!(
+                    text,
+                    "not to be rolled over yet: the staged key has waited {} of {}",
+                    format_duration(age),
+                    format_duration(min_staged)
+                );
+            }
+        }
+        for fault in &faults {
+            let _ = write!(text, "\nfault: {fault}");
+        }
+        ctx.print(text.trim_end())?;
+    }
+    match faults.as_slice() {
+        [] => Ok(()),
+        [fault] => Err(CliError::Faults(fault.clone())),
+        [fault, ..] => Err(CliError::Faults(format!("{} faults, the first: {fault}", faults.len()))),
+    }
+}
+
+fn faults(ring: &Ring, unlisted: &[String], now: Timestamp) -> Vec<String> {
+    let mut faults = Vec::new();
+    if ring.staged().is_none() {
+        faults.push("no key is staged; `bulla keys rotate --now` makes one and the next".into());
+    }
+    if ring.not_before > now {
+        let fault = format!(
+            "not_before, {}, lies ahead: every token is refused; `bulla keys not-before TIME`",
+            ring.not_before
+        );
+        faults.push(fault);
+    }
+    // Clocks of the machines that change and check a ring may differ.
+    let ahead = ring.keys.iter().find(|key| key.since > now.plus(super::SKEW));
+    if let Some(key) = ahead {
+        faults
+            .push(format!("key {} was changed at {}, which lies ahead; mend the clock", key.kid, key.since));
+    }
+    for file in unlisted {
+        faults.push(format!(
+            "{file} is in no use (a command was interrupted); delete it if it isn't from a newer copy"
+        ));
+    }
+    faults
+}
+
+fn as_json(ring: &Ring, now: Timestamp) -> Value {
+    let keys: Vec<Value> = ring
+        .keys
+        .iter()
+        .map(|key| {
+            json!({
+                "kid": key.kid.to_string(),
+                "state": key.state,
+                "suite": key.suite,
+                "since": key.since.to_string(),
+                "age_seconds": now.since(key.since).as_secs(),
+            })
+        })
+        .collect();
+    json!({ "generation": ring.generation, "not_before": ring.not_before, "keys": keys })
+}
+
+fn as_text(ring: &Ring, now: Timestamp) -> String {
+    let mut text = format!("generation {}", ring.generation);
+    if ring.not_before > Timestamp::EPOCH {
+        let _ = write!(text, ", tokens sealed before {} are refused", ring.not_before);
+    }
+    text.push_str("\n\nKID       STATE    SUITE               SINCE                 AGE");
+    for key in &ring.keys {
+        let suite = json!(key.suite);
+        let _ = write!(
+            text,
+            "\n{}  {:<7}  {:<18}  {}  {}",
+            key.kid,
+            word(key.state),
+            suite.as_str().unwrap_or_default(),
+            key.since,
+            format_duration(now.since(key.since))
+        );
+    }
+    text
+}
+
+const fn word(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Staged => "staged",
+        KeyState::Active => "active",
+        KeyState::Retired => "retired",
+        KeyState::Revoked => "revoked",
+    }
+}
