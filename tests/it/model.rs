@@ -1,0 +1,499 @@
+//! A search over the refresh rule itself: every interleaving of tabs, nodes, a thief and a logout, with answers
+//! delayed, reordered and lost, within small bounds of time.
+//!
+//! Time goes in ticks of a second: W is the replay window, R the least time between rotations, A the life of an
+//! access token, L the longest one-way latency, F the time between pardons. The searches named *shown to fail*
+//! show that the search would find a fault if there were one.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::Hash,
+    time::Duration,
+};
+
+use bulla::{
+    clock::Timestamp,
+    secret::Digest,
+    session::{
+        Pardon,
+        refresh::{Chain, Outcome, Presented, Rule, judge},
+    },
+};
+
+const KEY: Digest = Digest([1; 32]);
+
+/// What the searches remember of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Row {
+    generation: u64,
+    rotated_at: i64,
+    pardoned: Option<(u64, i64)>,
+}
+
+impl Row {
+    const NEW: Self = Self { generation: 0, rotated_at: 0, pardoned: None };
+
+    /// The real rule's answer.
+    fn judge(&self, generation: u64, now: i64, rule: &Rule) -> Outcome {
+        let time = |ticks: i64| Timestamp::from_millis(ticks * 1000);
+        let row = Chain {
+            secret_hash: KEY,
+            generation: self.generation,
+            rotated_at: time(self.rotated_at),
+            pardoned: self.pardoned.map(|(generation, at)| (generation, time(at))),
+            ends_at: time(i64::from(i32::MAX)),
+            agent: "",
+        };
+        judge(&row, &Presented { secret_hash: KEY, generation, agent: "" }, time(now), rule)
+    }
+
+    /// The row after an outcome, and the generation that the answer carries; `None` if the row is gone.
+    fn after(self, outcome: Outcome, now: i64) -> Option<(Self, Option<u64>)> {
+        match outcome {
+            Outcome::Invalid | Outcome::Reuse => None,
+            Outcome::RepeatAccess => Some((self, None)),
+            Outcome::RepeatSame | Outcome::PardonAgain => Some((self, Some(self.generation))),
+            Outcome::Rotate { to } | Outcome::Forward { to } => {
+                Some((Self { generation: to, rotated_at: now, ..self }, Some(to)))
+            }
+            Outcome::Pardon { generation } => {
+                let row = Self { rotated_at: now, pardoned: Some((generation, now)), ..self };
+                Some((row, Some(self.generation)))
+            }
+        }
+    }
+}
+
+/// The measures of a search.
+#[derive(Clone, Copy)]
+struct Bounds {
+    w: u64,
+    r: u64,
+    a: i64,
+    l: i64,
+    f: u64,
+    /// The search ends here.
+    t: i64,
+    /// Requests and answers of the owner under way at once.
+    tabs: usize,
+    /// Tabs renew whenever they like; else only once the access token has run out (the ladder).
+    any_time: bool,
+    /// Answers that may be lost.
+    losses: u8,
+}
+
+const BOUNDS: Bounds = Bounds { w: 3, r: 6, a: 12, l: 1, f: 60, t: 22, tabs: 3, any_time: true, losses: 0 };
+
+impl Bounds {
+    fn rule(&self) -> Rule {
+        Rule {
+            window: Duration::from_secs(self.w),
+            rotate_after: Duration::from_secs(self.r),
+            pardon: Pardon::Every(Duration::from_secs(self.f)),
+            bind_agent: false,
+        }
+    }
+}
+
+/// States seen and states to go on from, in order of discovery.
+struct Frontier<S> {
+    seen: HashSet<S>,
+    queue: VecDeque<S>,
+}
+
+impl<S: Clone + Eq + Hash> Frontier<S> {
+    fn from(start: S) -> Self {
+        Self { seen: HashSet::from([start.clone()]), queue: VecDeque::from([start]) }
+    }
+
+    fn push(&mut self, state: S) {
+        if !self.seen.contains(&state) {
+            self.seen.insert(state.clone());
+            self.queue.push_back(state);
+        }
+    }
+}
+
+fn without<T: Clone>(list: &[T], at: usize) -> Vec<T> {
+    let mut rest = list.to_vec();
+    rest.remove(at);
+    rest
+}
+
+fn with<T: Clone + Ord>(list: &[T], new: T) -> Vec<T> {
+    let mut longer = list.to_vec();
+    longer.push(new);
+    longer.sort();
+    longer
+}
+
+/// One honest client, one store that judges and writes at once.
+mod honest {
+    use super::*;
+
+    #[derive(Clone, PartialEq, Eq, Hash)]
+    struct World {
+        now: i64,
+        jar: u64,
+        access_until: i64,
+        row: Row,
+        /// (generation, since)
+        asked: Vec<(u64, i64)>,
+        /// (generation carried, the access token's end, since)
+        answers: Vec<(Option<u64>, i64, i64)>,
+        lost: u8,
+    }
+
+    /// States seen, and whether the honest client was ever logged out.
+    fn search(bounds: Bounds) -> (usize, bool) {
+        let rule = bounds.rule();
+        let mut frontier = Frontier::from(World {
+            now: 0,
+            jar: 0,
+            access_until: bounds.a,
+            row: Row::NEW,
+            asked: vec![],
+            answers: vec![],
+            lost: 0,
+        });
+        while let Some(world) = frontier.queue.pop_front() {
+            let now = world.now;
+            let busy = world.asked.len() + world.answers.len();
+            if busy < bounds.tabs && (bounds.any_time || now >= world.access_until) {
+                let asked = with(&world.asked, (world.jar, now));
+                frontier.push(World { asked, ..world.clone() });
+            }
+            for (at, (generation, _)) in world.asked.iter().enumerate() {
+                let outcome = world.row.judge(*generation, now, &rule);
+                let Some((row, carries)) = world.row.after(outcome, now) else {
+                    return (frontier.seen.len(), true);
+                };
+                let answers = with(&world.answers, (carries, now + bounds.a, now));
+                frontier.push(World { row, asked: without(&world.asked, at), answers, ..world.clone() });
+            }
+            for (at, (generation, until, _)) in world.answers.iter().enumerate() {
+                let answers = without(&world.answers, at);
+                let jar = generation.unwrap_or(world.jar);
+                frontier.push(World { jar, access_until: *until, answers: answers.clone(), ..world.clone() });
+                if world.lost < bounds.losses {
+                    frontier.push(World { answers, lost: world.lost + 1, ..world.clone() });
+                }
+            }
+            let prompt = |since: i64| now - since < bounds.l;
+            if now < bounds.t
+                && world.asked.iter().all(|(_, since)| prompt(*since))
+                && world.answers.iter().all(|(.., since)| prompt(*since))
+            {
+                frontier.push(World { now: now + 1, ..world.clone() });
+            }
+        }
+        (frontier.seen.len(), false)
+    }
+
+    // The counts are those of an independent model of the rule: the two agree state by state.
+
+    #[test]
+    fn the_ladder_logs_no_honest_client_out() {
+        assert_eq!(search(Bounds { any_time: false, ..BOUNDS }), (1020, false));
+    }
+
+    #[test]
+    fn renewing_at_any_time_logs_no_honest_client_out() {
+        assert_eq!(search(BOUNDS), (47_640, false));
+    }
+
+    #[test]
+    fn an_answer_lost_logs_no_honest_client_out() {
+        assert_eq!(search(Bounds { losses: 1, t: 18, ..BOUNDS }), (92_346, false));
+    }
+
+    #[test]
+    fn two_answers_lost_on_the_ladder_log_no_honest_client_out() {
+        assert_eq!(search(Bounds { any_time: false, losses: 2, ..BOUNDS }), (9302, false));
+    }
+
+    #[test]
+    fn shown_to_fail_answers_of_two_generations_lost_within_the_hour() {
+        assert_eq!(search(Bounds { losses: 2, tabs: 2, t: 18, ..BOUNDS }), (46_107, true));
+    }
+
+    #[test]
+    fn shown_to_fail_rotations_no_further_apart_than_the_window() {
+        assert_eq!(search(Bounds { r: 3, ..BOUNDS }), (26_792, true));
+    }
+
+    #[test]
+    fn shown_to_fail_a_window_no_longer_than_a_round_trip() {
+        assert_eq!(search(Bounds { w: 2, ..BOUNDS }), (27_202, true));
+    }
+}
+
+/// An owner and perhaps a thief, on nodes that read, judge and only then write; crashes between; a logout.
+mod fleet {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    enum Who {
+        Owner,
+        Thief,
+    }
+
+    /// A request under way: asked, or read by a node that is about to write.
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct Request {
+        who: Who,
+        generation: u64,
+        since: i64,
+        /// The row as a node read it, and when.
+        read: Option<(Option<RowKey>, i64)>,
+    }
+
+    type RowKey = (u64, i64, Option<(u64, i64)>);
+
+    fn key(row: Row) -> RowKey {
+        (row.generation, row.rotated_at, row.pardoned)
+    }
+
+    fn row((generation, rotated_at, pardoned): RowKey) -> Row {
+        Row { generation, rotated_at, pardoned }
+    }
+
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct World {
+        now: i64,
+        jar: u64,
+        access_until: i64,
+        /// What the thief holds, once he has stolen the owner's jar.
+        loot: Option<u64>,
+        row: Option<RowKey>,
+        requests: Vec<Request>,
+        /// To the owner: (generation carried, the access token's end, since). The thief's arrive at once.
+        answers: Vec<(Option<u64>, i64, i64)>,
+        lost: u8,
+        logged_out: bool,
+        /// Kept beside the row, to check it: rotations committed, the time of the last, and the last late parent honoured.
+        rotations: u64,
+        last_rotation: i64,
+        late: Option<(u64, i64)>,
+    }
+
+    /// What is searched for, beyond the bounds.
+    #[derive(Clone, Copy)]
+    struct Play {
+        bounds: Bounds,
+        thief: bool,
+        logout: bool,
+        /// Whether a write asks for the row that was judged.
+        conditional: bool,
+        /// The time within which two late parents of different generations must not both be honoured.
+        hour: i64,
+    }
+
+    /// What was found anywhere.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Found {
+        /// The session was ended as stolen.
+        reuse: bool,
+        /// Somebody was pardoned.
+        pardon: bool,
+        /// A write lost and was judged anew.
+        lost_write: bool,
+        /// More rotations than generations: two live chains.
+        two_chains: bool,
+        /// A session that was logged out has a row.
+        alive_after_logout: bool,
+        /// Two late parents of different generations were honoured within the hour.
+        diverged_twice: bool,
+        /// An answer carried a generation that the row never had.
+        unknown_generation: bool,
+    }
+
+    fn search(play: Play) -> Found {
+        let bounds = play.bounds;
+        let mut found = Found::default();
+        let mut frontier = Frontier::from(World {
+            now: 0,
+            jar: 0,
+            access_until: bounds.a,
+            loot: None,
+            row: Some(key(Row::NEW)),
+            requests: vec![],
+            answers: vec![],
+            lost: 0,
+            logged_out: false,
+            rotations: 0,
+            last_rotation: 0,
+            late: None,
+        });
+        while let Some(world) = frontier.queue.pop_front() {
+            found.two_chains |= world.row.is_some_and(|(generation, ..)| generation != world.rotations);
+            found.alive_after_logout |= world.logged_out && world.row.is_some();
+            if found.two_chains || found.alive_after_logout || found.diverged_twice {
+                break;
+            }
+            asking(&world, &play, &mut frontier);
+            for at in 0..world.requests.len() {
+                serving(&world, at, &play, &mut frontier, &mut found);
+            }
+            answering(&world, &play, &mut frontier);
+            let prompt = |since: i64| world.now - since < bounds.l;
+            if world.now < bounds.t
+                && world.row.is_some()
+                && world.requests.iter().all(|request| prompt(request.since))
+                && world.answers.iter().all(|(.., since)| prompt(*since))
+            {
+                frontier.push(World { now: world.now + 1, ..world.clone() });
+            }
+        }
+        found
+    }
+
+    /// Owner and thief ask, the thief steals, the owner logs out.
+    fn asking(world: &World, play: &Play, frontier: &mut Frontier<World>) {
+        let (bounds, now) = (play.bounds, world.now);
+        let mine = |who| world.requests.iter().filter(move |request| request.who == who).count();
+        let ask =
+            |who, generation| with(&world.requests, Request { who, generation, since: now, read: None });
+        if mine(Who::Owner) + world.answers.len() < bounds.tabs
+            && (bounds.any_time || now >= world.access_until)
+        {
+            frontier.push(World { requests: ask(Who::Owner, world.jar), ..world.clone() });
+        }
+        match world.loot {
+            None if play.thief => frontier.push(World { loot: Some(world.jar), ..world.clone() }),
+            Some(loot) if mine(Who::Thief) == 0 => {
+                frontier.push(World { requests: ask(Who::Thief, loot), ..world.clone() });
+            }
+            _ => {}
+        }
+        if play.logout && !world.logged_out {
+            frontier.push(World { row: None, logged_out: true, ..world.clone() });
+        }
+    }
+
+    /// A node takes one step with a request: reads the row, or judges what it read and writes.
+    fn serving(world: &World, at: usize, play: &Play, frontier: &mut Frontier<World>, found: &mut Found) {
+        let request = &world.requests[at];
+        let rest = without(&world.requests, at);
+        let Some((read, judged_at)) = request.read else {
+            let read = Some((world.row, world.now));
+            frontier
+                .push(World { requests: with(&rest, Request { read, ..request.clone() }), ..world.clone() });
+            return;
+        };
+        // No row: refused, and nothing changes.
+        let Some(before) = read else {
+            return frontier.push(World { requests: rest, ..world.clone() });
+        };
+        let outcome = row(before).judge(request.generation, judged_at, &play.bounds.rule());
+        let writes = !matches!(outcome, Outcome::RepeatAccess | Outcome::RepeatSame | Outcome::PardonAgain);
+        if writes && play.conditional && world.row != Some(before) {
+            found.lost_write = true;
+            let again = Request { read: None, ..request.clone() };
+            return frontier.push(World { requests: with(&rest, again), ..world.clone() });
+        }
+        found.pardon |= matches!(outcome, Outcome::Pardon { .. });
+        let mut next = World { requests: rest, ..world.clone() };
+        let Some((after, carries)) = row(before).after(outcome, judged_at) else {
+            found.reuse = true;
+            next.row = None;
+            return frontier.push(next);
+        };
+        honour(&mut next, request, row(before), judged_at, play, found);
+        if writes {
+            next.row = Some(key(after));
+        }
+        if matches!(outcome, Outcome::Rotate { .. } | Outcome::Forward { .. }) {
+            next.rotations += 1;
+            next.last_rotation = judged_at;
+        }
+        found.unknown_generation |= carries.is_some_and(|carried| carried > next.rotations);
+        match request.who {
+            Who::Owner => {
+                next.answers = with(&world.answers, (carries, world.now + play.bounds.a, world.now));
+            }
+            Who::Thief => next.loot = carries.or(world.loot),
+        }
+        frontier.push(next);
+    }
+
+    /// Notes a late parent that was served, by the search's own book-keeping and not by the row's.
+    fn honour(next: &mut World, request: &Request, before: Row, at: i64, play: &Play, found: &mut Found) {
+        let window = play.bounds.w as i64;
+        if request.generation >= before.generation || at - next.last_rotation < window {
+            return;
+        }
+        found.diverged_twice |= next
+            .late
+            .is_some_and(|(generation, since)| generation != request.generation && at - since < play.hour);
+        if next.late.is_none_or(|(generation, _)| generation != request.generation) {
+            next.late = Some((request.generation, at));
+        }
+    }
+
+    /// The owner's answers arrive, or are lost (in the net, or by a crash after the commit).
+    fn answering(world: &World, play: &Play, frontier: &mut Frontier<World>) {
+        for (at, (generation, until, _)) in world.answers.iter().enumerate() {
+            let answers = without(&world.answers, at);
+            let jar = generation.unwrap_or(world.jar);
+            frontier.push(World { jar, access_until: *until, answers: answers.clone(), ..world.clone() });
+            if world.lost < play.bounds.losses {
+                frontier.push(World { answers, lost: world.lost + 1, ..world.clone() });
+            }
+        }
+    }
+
+    const PLAY: Play = Play {
+        bounds: Bounds { tabs: 2, t: 16, ..BOUNDS },
+        thief: false,
+        logout: false,
+        conditional: true,
+        hour: 60,
+    };
+
+    #[test]
+    fn nodes_that_read_before_they_write_keep_one_chain_and_every_honest_client() {
+        let found = search(PLAY);
+        assert_eq!(found, Found { lost_write: true, pardon: true, ..Found::default() });
+    }
+
+    #[test]
+    fn a_crash_after_the_commit_logs_no_honest_client_out() {
+        let bounds = Bounds { losses: 1, t: 12, ..PLAY.bounds };
+        let found = search(Play { bounds, ..PLAY });
+        assert_eq!(found, Found { lost_write: true, pardon: true, ..Found::default() });
+    }
+
+    #[test]
+    fn shown_to_fail_writes_that_dont_ask_for_the_row_that_was_judged() {
+        assert!(search(Play { conditional: false, ..PLAY }).two_chains);
+        assert!(search(Play { conditional: false, logout: true, ..PLAY }).alive_after_logout);
+    }
+
+    #[test]
+    fn after_a_logout_nothing_is_accepted() {
+        let found = search(Play { logout: true, ..PLAY });
+        assert_eq!(found, Found { lost_write: true, pardon: true, ..Found::default() });
+    }
+
+    #[test]
+    fn a_thief_who_diverges_is_caught_the_second_time_within_the_hour() {
+        let bounds = Bounds { tabs: 1, t: 18, ..BOUNDS };
+        let found = search(Play { bounds, thief: true, ..PLAY });
+        assert!(found.reuse && found.pardon, "nobody was caught: {found:?}");
+        assert!(!found.diverged_twice && !found.two_chains && !found.unknown_generation, "{found:?}");
+    }
+
+    #[test]
+    fn a_thief_with_a_logout_beside_leaves_nothing_alive() {
+        let bounds = Bounds { tabs: 1, t: 14, ..BOUNDS };
+        let found = search(Play { bounds, thief: true, logout: true, ..PLAY });
+        assert!(!found.alive_after_logout && !found.two_chains && !found.unknown_generation, "{found:?}");
+    }
+
+    #[test]
+    fn shown_to_fail_pardons_that_are_forgotten_too_soon() {
+        let bounds = Bounds { tabs: 1, t: 18, f: 4, ..BOUNDS };
+        assert!(search(Play { bounds, thief: true, ..PLAY }).diverged_twice);
+    }
+}
