@@ -174,3 +174,101 @@ pub(super) fn refuse_copy(directory: &Path) -> Result<(), RingError> {
         _ => read::directory(directory, read::Readers::Owner),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::{KeyDirectory, Suite, schedule};
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_millis(hours * 3_600_000)
+    }
+
+    /// A directory whose next rollover makes a key and deletes one, that rollover's plan, and what holds before and after.
+    fn rollover(home: &Path) -> (KeyDirectory, Vec<Step>, Listing) {
+        let keys = KeyDirectory::new(home.join("keys"));
+        keys.init(Suite::Xaes256Gcm, at(0)).unwrap();
+        keys.rotate(Duration::ZERO, Duration::ZERO, at(1)).unwrap();
+        let old = Listing::parse(&fs::read(keys.path().join(RING)).unwrap()).unwrap();
+        let new = [(); 2].map(|()| RootKey::generate(Suite::Xaes256Gcm).unwrap());
+        let names = [&new[0], &new[1]].map(|key| schedule::Fresh { kid: key.kid(), suite: key.suite() });
+        let step = schedule::rotate(&old, names, Duration::ZERO, Duration::ZERO, at(9)).unwrap();
+        assert_eq!(step.gone.len(), 1);
+        (keys, plan(&step.listing, &new, &step.gone, at(9)), step.listing)
+    }
+
+    /// Leaves what a crash in the middle of a step leaves: half a file.
+    fn half(directory: &Path, step: &Step) {
+        let (name, bytes) = match step {
+            Step::Key { kid, bytes } => (key_file::name(*kid), &bytes[..]),
+            Step::Next(bytes) => (NEXT.to_owned(), &bytes[..]),
+            _ => return,
+        };
+        fs::write(directory.join(name), &bytes[..bytes.len() / 2]).unwrap();
+    }
+
+    #[test]
+    fn a_crash_after_or_within_any_step_leaves_a_whole_ring_and_the_next_rollover_works() {
+        let steps = rollover(tempfile::tempdir().unwrap().path()).1.len();
+        let mut seen = Vec::new();
+        for crash in 0..=steps {
+            for halfway in [false, true] {
+                let home = tempfile::tempdir().unwrap();
+                let (keys, plan, after) = rollover(home.path());
+                carry_out(keys.path(), &plan[..crash]).unwrap();
+                if halfway && crash < steps {
+                    half(keys.path(), &plan[crash]);
+                }
+                let ring = keys.load().unwrap();
+                seen.push(ring.generation);
+                assert!(ring.generation == 2 || ring.generation == after.generation, "{crash}");
+                let next = keys.rotate(Duration::ZERO, Duration::ZERO, at(20)).unwrap();
+                assert_eq!(next.generation, ring.generation + 1);
+            }
+        }
+        assert!(seen.is_sorted() && seen.contains(&2) && seen.contains(&3), "{seen:?}");
+    }
+
+    #[test]
+    fn a_crash_during_the_first_start_leaves_nothing_or_a_ring() {
+        let new = || RootKey::generate(Suite::Xaes256Gcm).unwrap();
+        for crash in 0..=7 {
+            let home = tempfile::tempdir().unwrap();
+            let keys = KeyDirectory::new(home.path().join("keys"));
+            make_directory(keys.path()).unwrap();
+            let pair = [new(), new()];
+            let names =
+                [&pair[0], &pair[1]].map(|key| schedule::Fresh { kid: key.kid(), suite: key.suite() });
+            let listing = schedule::first(names[0], names[1], at(0));
+            let plan = plan(&listing, &pair, &[], at(0));
+            carry_out(keys.path(), &plan[..crash.min(plan.len())]).unwrap();
+            let ring = if keys.exists() { keys.load() } else { keys.init(Suite::Xaes256Gcm, at(1)) };
+            assert_eq!(ring.unwrap().generation, 1);
+        }
+    }
+
+    #[test]
+    fn an_existing_key_file_is_never_overwritten() {
+        let home = tempfile::tempdir().unwrap();
+        let (keys, plan, _) = rollover(home.path());
+        carry_out(keys.path(), &plan[..1]).unwrap();
+        assert!(carry_out(keys.path(), &plan[..1]).is_err());
+    }
+
+    #[test]
+    fn a_lock_held_by_another_command_is_waited_for_but_not_for_ever() {
+        let home = tempfile::tempdir().unwrap();
+        let held = Lock::take(home.path()).unwrap();
+        let error = Lock::take_within(home.path(), Duration::from_millis(30)).unwrap_err().to_string();
+        assert!(error.contains("another command"), "{error}");
+        drop(held);
+        Lock::take_within(home.path(), Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/null", home.path().join(LOCK)).unwrap();
+        assert!(Lock::take(home.path()).is_err());
+    }
+}
