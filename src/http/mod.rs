@@ -1,1 +1,28 @@
 //! HTTP: the server, and the middleware for other actix-web apps.
+//!
+//! [`Bulla`] is the handle: [`Bulla::builder`] starts an installation, [`Bulla::routes`] are its routes under `/auth`,
+//! [`Bulla::guard`] is the middleware that puts the ladder before an app's own routes, where handlers take a
+//! [`Principal`](crate::session::Principal). [`serve`] runs the whole server.
+
+mod account;
+mod admin;
+mod app;
+mod body;
+mod bulla;
+mod cookies;
+mod credentials;
+mod error;
+mod guard;
+mod health;
+mod ladder;
+mod login;
+mod openapi;
+mod origin;
+mod pages;
+mod renewal;
+
+pub use app::{Serve, serve, tls};
+pub use bulla::{Builder, Bulla, StartError};
+pub use error::Problem;
+pub use guard::{Guard, Guarded};
+pub use origin::Site;

@@ -1,0 +1,248 @@
+//! `/admin`: users, sessions, revocations, keys (read), audit. For role `admin`, read from the store at each request.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+
+use super::{Bulla, account::describe};
+use crate::{
+    http::Problem,
+    ids::{Sid, UserId},
+    secret::SecretText,
+    session::Principal,
+    store::{AuditEvent, NewUser, SessionEnd, User, UserChange, UserRow},
+};
+
+/// Rows of one page.
+const PAGE: u32 = 100;
+
+/// The present administrator, or a refusal.
+async fn admin(bulla: &Bulla, principal: &Principal) -> Result<User, Problem> {
+    let (_, user) = bulla.sessions().confirm(principal).await?;
+    if user.roles.iter().any(|role| role == "admin") { Ok(user) } else { Err(Problem::forbidden()) }
+}
+
+#[derive(Deserialize)]
+pub(super) struct After {
+    after: Option<String>,
+}
+
+fn user_id(text: &str) -> Result<UserId, Problem> {
+    text.parse().map_err(|_| Problem::not_found())
+}
+
+fn show(row: &UserRow) -> serde_json::Value {
+    serde_json::json!({
+        "id": row.id.as_str(), "name": row.name, "roles": row.roles, "claims": row.claims, "disabled": row.disabled,
+        "created_at": row.created_at, "password": row.password_hash.is_some(),
+    })
+}
+
+/// `GET /admin/users?after=`
+pub(super) async fn users(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+    query: web::Query<After>,
+) -> Result<HttpResponse, Problem> {
+    admin(&bulla, &principal).await?;
+    let after = query.after.as_deref().map(user_id).transpose()?;
+    let rows = bulla.sessions().parts().store.users(after.as_ref(), PAGE).await?;
+    let rows: Vec<_> = rows.iter().map(show).collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({"users": rows})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Add {
+    name: String,
+    password: Option<SecretText>,
+    #[serde(default)]
+    roles: Vec<String>,
+    #[serde(default)]
+    claims: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `POST /admin/users`
+pub(super) async fn add_user(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+    input: web::Json<Add>,
+) -> Result<HttpResponse, Problem> {
+    let by = admin(&bulla, &principal).await?;
+    let input = input.into_inner();
+    let named = (1..=128).contains(&input.name.chars().count()) && !input.name.chars().any(char::is_control);
+    if !named || input.name.trim() != input.name {
+        return Err(Problem::unprocessable(
+            "A name has 1 to 128 characters, none of them a control character, no blanks around it.",
+        ));
+    }
+    let password_hash = match &input.password {
+        Some(password) => {
+            bulla
+                .0
+                .password
+                .check(password)
+                .map_err(|why| Problem::unprocessable(format!("The password won't do: {why}.")))?;
+            Some(bulla.hasher().hash(password).await.map_err(|_| Problem::busy())?)
+        }
+        None => None,
+    };
+    let user = NewUser { name: input.name, password_hash, roles: input.roles, claims: input.claims };
+    let event = AuditEvent::new("user.added", by.id.to_string(), "");
+    let row = bulla.sessions().parts().store.add_user(user, event).await?;
+    Ok(HttpResponse::Created().json(show(&row)))
+}
+
+/// `GET /admin/users/{id}`
+pub(super) async fn user(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    admin(&bulla, &principal).await?;
+    let row = bulla.sessions().parts().store.user(&user_id(&id)?).await?.ok_or_else(Problem::not_found)?;
+    Ok(HttpResponse::Ok().json(show(&row)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    roles: Option<Vec<String>>,
+    claims: Option<serde_json::Map<String, serde_json::Value>>,
+    disabled: Option<bool>,
+}
+
+/// `PATCH /admin/users/{id}`: roles, claims, disabled.
+pub(super) async fn change_user(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+    id: web::Path<String>,
+    input: web::Json<Change>,
+) -> Result<HttpResponse, Problem> {
+    let by = admin(&bulla, &principal).await?;
+    let Change { roles, claims, disabled } = input.into_inner();
+    let name = match disabled {
+        Some(true) => "user.disabled",
+        Some(false) => "user.enabled",
+        None => "user.changed",
+    };
+    let event = AuditEvent::new(name, by.id.to_string(), "");
+    let change = UserChange { roles, claims, disabled };
+    let row = bulla.sessions().parts().store.change_user(&user_id(&id)?, change, event).await?;
+    Ok(HttpResponse::Ok().json(show(&row.ok_or_else(Problem::not_found)?)))
+}
+
+/// `DELETE /admin/users/{id}`
+pub(super) async fn delete_user(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let by = admin(&bulla, &principal).await?;
+    let event = AuditEvent::new("user.deleted", by.id.to_string(), "");
+    match bulla.sessions().parts().store.delete_user(&user_id(&id)?, event).await? {
+        true => Ok(HttpResponse::NoContent().finish()),
+        false => Err(Problem::not_found()),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Whose {
+    user: Option<String>,
+}
+
+/// `GET /admin/sessions?user=`
+pub(super) async fn sessions(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+    query: web::Query<Whose>,
+) -> Result<HttpResponse, Problem> {
+    admin(&bulla, &principal).await?;
+    let user = query.user.as_deref().map(user_id).transpose()?;
+    let (rows, _) = bulla.sessions().parts().store.sessions(user.as_ref(), 1000).await?;
+    let rows: Vec<_> = rows.iter().map(|row| describe(row, None)).collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({"sessions": rows})))
+}
+
+/// `DELETE /admin/sessions/{sid}`
+pub(super) async fn end_session(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+    sid: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let by = admin(&bulla, &principal).await?;
+    let sid: Sid = sid.parse().map_err(|_| Problem::not_found())?;
+    match bulla.sessions().end(sid, AuditEvent::new("session.revoked", by.id.to_string(), "")).await? {
+        true => Ok(HttpResponse::NoContent().finish()),
+        false => Err(Problem::not_found()),
+    }
+}
+
+/// `DELETE /admin/sessions?user=`: all of a user's, or, without `user`, everybody's.
+pub(super) async fn end_sessions(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+    query: web::Query<Whose>,
+) -> Result<HttpResponse, Problem> {
+    let by = admin(&bulla, &principal).await?;
+    let which = match &query.user {
+        Some(user) => SessionEnd::AllOf(user_id(user)?),
+        None => SessionEnd::Everyones,
+    };
+    let event = AuditEvent::new("session.revoked", by.id.to_string(), "");
+    let ended = bulla.sessions().parts().store.end_sessions(which, event).await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({"ended": ended.len()})))
+}
+
+/// `GET /admin/revocations`
+pub(super) async fn revocations(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+) -> Result<HttpResponse, Problem> {
+    admin(&bulla, &principal).await?;
+    let rows = bulla.sessions().parts().store.revocations().await?;
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            serde_json::json!({
+                "seq": row.seq, "target": row.target.to_string(), "revoked_at": row.revoked_at, "expires_at": row.expires_at,
+            })
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({"revocations": rows})))
+}
+
+/// `GET /admin/keys`: names and states; never a key.
+pub(super) async fn keys(bulla: web::Data<Bulla>, principal: Principal) -> Result<HttpResponse, Problem> {
+    admin(&bulla, &principal).await?;
+    let ring = bulla.sessions().parts().tokens.ring();
+    let keys: Vec<_> = ring
+        .keys
+        .iter()
+        .map(|key| {
+            serde_json::json!({
+                "kid": key.kid.to_string(), "state": key.state, "suite": key.suite, "since": key.since.to_string(),
+            })
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({
+        "generation": ring.generation, "not_before": ring.not_before, "good": bulla.ring_is_good(), "keys": keys,
+    })))
+}
+
+#[derive(Deserialize)]
+pub(super) struct AuditPage {
+    after: Option<i64>,
+    limit: Option<u32>,
+}
+
+/// `GET /admin/audit?after=&limit=`: in order; without `after` the newest.
+pub(super) async fn audit(
+    bulla: web::Data<Bulla>,
+    principal: Principal,
+    query: web::Query<AuditPage>,
+) -> Result<HttpResponse, Problem> {
+    admin(&bulla, &principal).await?;
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, 1000);
+    let rows = bulla.sessions().parts().store.audit(query.after, limit).await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({"audit": rows})))
+}

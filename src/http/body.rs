@@ -1,0 +1,51 @@
+//! A body as JSON or as a form; nothing else.
+
+use actix_web::{
+    HttpRequest,
+    http::header::{CONTENT_TYPE, LOCATION},
+    web::Bytes,
+};
+use actix_web::{HttpResponse, http::StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::credentials::text;
+use crate::http::Problem;
+
+/// Bytes of the longest body any route takes.
+pub(super) const MAX: usize = 16 * 1024;
+
+/// How the body came, and so how the answer goes: a page for a form, JSON for a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Form,
+    Json,
+}
+
+/// Reads a body. An empty one is `T`'s default case, if `T` has one for every field.
+pub(super) fn read<T: DeserializeOwned>(request: &HttpRequest, body: &Bytes) -> Result<(T, Kind), Problem> {
+    let media = text(request, &CONTENT_TYPE).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.as_str() {
+        "application/x-www-form-urlencoded" => {
+            let form = actix_web::web::Query::<T>::from_query(std::str::from_utf8(body).unwrap_or("%"));
+            Ok((form.map_err(|_| malformed())?.into_inner(), Kind::Form))
+        }
+        "" if body.is_empty() => Ok((parse(b"{}")?, Kind::Json)),
+        "application/json" if body.is_empty() => Ok((parse(b"{}")?, Kind::Json)),
+        "application/json" => Ok((parse(body)?, Kind::Json)),
+        _ => Err(Problem::unsupported_media_type()),
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|_| malformed())
+}
+
+fn malformed() -> Problem {
+    Problem::bad_request("The body is malformed, or a field is missing.")
+}
+
+/// Sends a browser on with a GET.
+pub(super) fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::build(StatusCode::SEE_OTHER).insert_header((LOCATION, location)).finish()
+}

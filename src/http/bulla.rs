@@ -1,0 +1,279 @@
+//! One installation in a process: ring, store, sessions and what keeps them current. The handle that servers and
+//! embedding programs hold.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{cookies::CookieJar, origin::Site};
+use crate::{
+    clock::{Clock, SystemClock},
+    identity::{Hasher, PasswordRule, StoreUsers, Throttle},
+    keyring::{KeyDirectory, Reload, Ring, RingError, Suite},
+    session::{Parts, Policy, PolicyError, Sessions, Tokens},
+    store::{Store, StoreError, Users, sqlite::SqliteStore},
+};
+
+/// How often the keys directory is looked at: a change is in force well within 5 s.
+const RING_POLL: Duration = Duration::from_secs(1);
+/// How often what has expired is deleted.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Why an installation doesn't start. `Display` is for an operator: what, where, and what mends it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The keys directory.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Settings that contradict each other.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+/// What an installation is made from; each part has a default but the two paths.
+pub struct Builder {
+    directory: KeyDirectory,
+    database: PathBuf,
+    users: Option<Arc<dyn Users>>,
+    policy: Policy,
+    site: Site,
+    cookie_domain: Option<String>,
+    password: PasswordRule,
+    login_queue: usize,
+    audit_keep: Duration,
+    clock: Arc<dyn Clock>,
+    init: bool,
+}
+
+impl Builder {
+    /// Users of the embedding program instead of the table `users`.
+    #[must_use]
+    pub fn users(mut self, users: impl Users) -> Self {
+        self.users = Some(Arc::new(users));
+        self
+    }
+
+    /// Where the world sees the server; default `http://localhost:8080`.
+    #[must_use]
+    pub fn site(mut self, site: Site) -> Self {
+        self.site = site;
+        self
+    }
+
+    /// Lifetimes and rules.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// One login for all subdomains of this domain; each of them is then trusted.
+    #[must_use]
+    pub fn cookie_domain(mut self, domain: Option<String>) -> Self {
+        self.cookie_domain = domain;
+        self
+    }
+
+    /// What a new password must be.
+    #[must_use]
+    pub fn password(mut self, rule: PasswordRule) -> Self {
+        self.password = rule;
+        self
+    }
+
+    /// How many logins may wait for the hashing pool (default 64).
+    #[must_use]
+    pub fn login_queue(mut self, waiting: usize) -> Self {
+        self.login_queue = waiting;
+        self
+    }
+
+    /// How long audit rows are kept (default 1 year).
+    #[must_use]
+    pub fn audit_keep(mut self, keep: Duration) -> Self {
+        self.audit_keep = keep;
+        self
+    }
+
+    /// Accepts group-readable keys, as Kubernetes mounts secrets.
+    #[must_use]
+    pub fn allow_group_read(mut self, allow: bool) -> Self {
+        self.directory = self.directory.allow_group_read(allow);
+        self
+    }
+
+    /// Another clock than the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes a ring where there is none, unless the database has known one.
+    #[must_use]
+    pub fn init(mut self) -> Self {
+        self.init = true;
+        self
+    }
+
+    /// Opens ring and database, loads the revocations, starts what keeps them current. Needs a tokio runtime.
+    pub async fn start(self) -> Result<Bulla, StartError> {
+        self.policy.check()?;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&self.database, Arc::clone(&self.clock))?);
+        let mark = store.ring_mark().await?;
+        if self.init && mark.is_none() && !self.directory.exists() {
+            self.directory.init(Suite::Xaes256Gcm, self.clock.now())?;
+        }
+        let ring = self.directory.load()?;
+        ring.check_mark(mark)?;
+        store.note_ring(ring.generation, ring.fingerprint).await?;
+
+        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
+        let hasher = Arc::new(Hasher::new(threads, self.login_queue));
+        let users =
+            self.users.unwrap_or_else(|| Arc::new(StoreUsers::new(Arc::clone(&store), Arc::clone(&hasher))));
+        let parts = Parts {
+            store,
+            users,
+            tokens: Arc::new(Tokens::new(ring)),
+            policy: self.policy,
+            clock: self.clock,
+        };
+        let bulla = Bulla(Arc::new(Inner {
+            sessions: Sessions::start(parts).await?,
+            hasher,
+            throttle: Throttle::default(),
+            password: self.password,
+            cookies: CookieJar::new(self.cookie_domain),
+            site: self.site,
+            directory: self.directory,
+            ring_good: AtomicBool::new(true),
+            reloading: Mutex::new(()),
+            answers: Default::default(),
+        }));
+        tokio::spawn(keep_current(Arc::downgrade(&bulla.0), self.audit_keep));
+        Ok(bulla)
+    }
+}
+
+/// An installation. Cheap to clone; the last clone's end ends its tasks and threads.
+#[derive(Clone)]
+pub struct Bulla(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) sessions: Sessions,
+    pub(super) hasher: Arc<Hasher>,
+    pub(super) throttle: Throttle,
+    pub(super) password: PasswordRule,
+    pub(super) cookies: CookieJar,
+    pub(super) site: Site,
+    directory: KeyDirectory,
+    ring_good: AtomicBool,
+    reloading: Mutex<()>,
+    /// Answers by the first digit of their status.
+    pub(super) answers: [AtomicU64; 6],
+}
+
+impl fmt::Debug for Bulla {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bulla").field("origin", &self.0.site.origin()).finish_non_exhaustive()
+    }
+}
+
+impl Bulla {
+    /// An installation over a keys directory and a SQLite file (made if it is missing).
+    pub fn builder(keys: impl Into<PathBuf>, database: impl Into<PathBuf>) -> Builder {
+        Builder {
+            directory: KeyDirectory::new(keys),
+            database: database.into(),
+            users: None,
+            policy: Policy::default(),
+            site: Site::loopback(8080, false),
+            cookie_domain: None,
+            password: PasswordRule { min: 8 },
+            login_queue: 64,
+            audit_keep: Duration::from_secs(365 * 24 * 3600),
+            clock: Arc::new(SystemClock),
+            init: false,
+        }
+    }
+
+    /// The sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// The pool that hashes passwords.
+    pub fn hasher(&self) -> &Hasher {
+        &self.0.hasher
+    }
+
+    /// Whether the ring in force is what the directory holds.
+    pub fn ring_is_good(&self) -> bool {
+        self.0.ring_good.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the keys directory now (the server does each second). A ring that can't be loaded leaves the last good
+    /// one in force, less what a newer `ring.json` revokes, and raises an alarm.
+    pub async fn reload_ring(&self) {
+        let inner = Arc::clone(&self.0);
+        let Ok(Some(ring)) = tokio::task::spawn_blocking(move || inner.look_at_ring()).await else { return };
+        let store = &self.0.sessions.parts().store;
+        if let Err(error) = store.note_ring(ring.generation, ring.fingerprint).await {
+            tracing::warn!(%error, "the ring's generation could not be recorded");
+        }
+    }
+}
+
+impl Inner {
+    /// Puts a changed ring in force; returns it if it is a whole new one.
+    fn look_at_ring(&self) -> Option<Arc<Ring>> {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = &self.sessions.parts().tokens;
+        let good = match self.directory.reload(&tokens.ring()) {
+            Reload::Unchanged => true,
+            Reload::Changed(ring) => {
+                tracing::info!(generation = ring.generation, "key ring reloaded");
+                tokens.install(ring);
+                self.ring_good.store(true, Ordering::Relaxed);
+                return Some(tokens.ring());
+            }
+            Reload::Degraded(ring, error) => {
+                if self.ring_good.load(Ordering::Relaxed) {
+                    tracing::error!(%error, "the key ring can't be loaded; the last good one stays in force");
+                }
+                tokens.install(ring);
+                false
+            }
+        };
+        self.ring_good.store(good, Ordering::Relaxed);
+        None
+    }
+}
+
+/// Follows the ring and sweeps, until the last handle is gone.
+async fn keep_current(inner: std::sync::Weak<Inner>, audit_keep: Duration) {
+    let mut poll = tokio::time::interval(RING_POLL);
+    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut swept = tokio::time::Instant::now();
+    loop {
+        poll.tick().await;
+        let Some(bulla) = inner.upgrade().map(Bulla) else { return };
+        bulla.reload_ring().await;
+        if swept.elapsed() >= SWEEP {
+            swept = tokio::time::Instant::now();
+            if let Err(error) = bulla.sessions().sweep(audit_keep).await {
+                tracing::warn!(%error, "what has expired could not be swept");
+            }
+        }
+    }
+}

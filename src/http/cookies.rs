@@ -1,0 +1,165 @@
+//! The two cookies: names, attributes, and a scanner that finds them without parsing the others (RFC 6265).
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderMap, HeaderValue},
+};
+
+use crate::secret;
+
+/// The names, as DESIGN 5 has them: with the `__Host-Http-` prefix a browser itself holds `Secure`, `HttpOnly`, `Path=/` and no `Domain`.
+#[derive(Clone, Debug)]
+pub(super) struct CookieJar {
+    access: &'static str,
+    refresh: &'static str,
+    domain: Option<String>,
+}
+
+/// A name that stands more than once with different values: which one is meant can't be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ambiguous;
+
+/// The two tokens as the request carries them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Carried<'a> {
+    pub(super) access: Option<&'a str>,
+    pub(super) refresh: Option<&'a str>,
+}
+
+impl CookieJar {
+    pub(super) fn new(domain: Option<String>) -> Self {
+        match domain {
+            None => Self { access: "__Host-Http-bulla-access", refresh: "__Host-Http-bulla-refresh", domain },
+            Some(_) => Self { access: "__Secure-bulla-access", refresh: "__Secure-bulla-refresh", domain },
+        }
+    }
+
+    /// Finds both in all `Cookie` lines. Noise around them is passed over.
+    pub(super) fn read<'a>(&self, request: &'a HttpRequest) -> Result<Carried<'a>, Ambiguous> {
+        let mut carried = Carried::default();
+        for line in request.headers().get_all(header::COOKIE) {
+            // A line with bytes beyond ASCII can still hold good cookies: each pair is looked at by itself.
+            for pair in line.as_bytes().split(|byte| *byte == b';') {
+                let Some((name, value)) = split(pair) else { continue };
+                let slot = match name {
+                    name if name == self.access.as_bytes() => &mut carried.access,
+                    name if name == self.refresh.as_bytes() => &mut carried.refresh,
+                    _ => continue,
+                };
+                let value = std::str::from_utf8(value).map_err(|_| Ambiguous)?;
+                if slot.replace(value).is_some_and(|earlier| earlier != value) {
+                    return Err(Ambiguous);
+                }
+            }
+        }
+        Ok(carried)
+    }
+
+    /// Sets the access cookie.
+    pub(super) fn set_access(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
+        self.set(headers, self.access, token, shortened(max_age));
+    }
+
+    /// Sets the refresh cookie.
+    pub(super) fn set_refresh(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
+        self.set(headers, self.refresh, token, shortened(max_age));
+    }
+
+    /// Clears both: for an explicit logout only.
+    pub(super) fn clear(&self, headers: &mut HeaderMap) {
+        self.set(headers, self.access, "", 0);
+        self.set(headers, self.refresh, "", 0);
+    }
+
+    fn set(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: u64) {
+        let domain = self.domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
+        let text =
+            format!("{name}={value}; Max-Age={max_age}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax");
+        // Names, base64url and a checked domain are header-safe.
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.append(header::SET_COOKIE, value);
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+    }
+}
+
+/// Name and value of a pair, without blanks and quotes around them.
+fn split(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = pair.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
+    let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+    Some((name, value))
+}
+
+/// Up to 5 % less, at random, so that what began together doesn't come back together. In seconds.
+fn shortened(max_age: Duration) -> u64 {
+    let most = max_age.as_secs();
+    let mut byte = [0];
+    // Without randomness there is merely no spread.
+    if secret::random(&mut byte).is_err() {
+        return most;
+    }
+    most - most * u64::from(byte[0]) / (20 * 256)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn read(lines: &[&str]) -> Result<(Option<String>, Option<String>), Ambiguous> {
+        let request = lines.iter().fold(TestRequest::default(), |r, line| r.append_header(("Cookie", *line)));
+        let request = request.to_http_request();
+        let carried = CookieJar::new(None).read(&request)?;
+        Ok((carried.access.map(Into::into), carried.refresh.map(Into::into)))
+    }
+
+    const A: &str = "__Host-Http-bulla-access";
+    const R: &str = "__Host-Http-bulla-refresh";
+
+    #[test]
+    fn both_are_found_amid_noise_on_any_line() {
+        let both = Ok((Some("a1".into()), Some("r1".into())));
+        assert_eq!(read(&[&format!("{A}=a1; {R}=r1")]), both);
+        assert_eq!(read(&[&format!(";;; =x; name; {A}=a1;x=y=z; "), &format!("q=\"1\";{R}=\"r1\"")]), both);
+        assert_eq!(read(&[&format!("{A}=a1; {A}=a1; {R}=r1")]), both, "twice the same is one");
+        assert_eq!(read(&[&format!("{}=a1; x{A}=2; {A}x=3", A.to_uppercase())]), Ok((None, None)));
+        assert_eq!(read(&["__Secure-bulla-access=a1"]), Ok((None, None)), "the other installation's name");
+    }
+
+    #[test]
+    fn two_values_of_one_name_are_refused() {
+        assert_eq!(read(&[&format!("{A}=a1; {A}=a2")]), Err(Ambiguous));
+        assert_eq!(read(&[&format!("{R}=r1"), &format!("{R}=r2")]), Err(Ambiguous));
+    }
+
+    #[test]
+    fn the_attributes_are_all_there_and_the_age_at_most_a_twentieth_less() {
+        let mut ages = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let mut headers = HeaderMap::new();
+            CookieJar::new(None).set_refresh(&mut headers, "t", Duration::from_secs(1800));
+            let text = headers.get(header::SET_COOKIE).unwrap().to_str().unwrap().to_owned();
+            let (head, tail) = text.split_once("; Path").unwrap();
+            assert_eq!(tail, "=/; Secure; HttpOnly; SameSite=Lax");
+            ages.insert(head.strip_prefix(&format!("{R}=t; Max-Age=")).unwrap().parse::<u64>().unwrap());
+            assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
+        }
+        assert!(*ages.first().unwrap() >= 1710 && *ages.last().unwrap() <= 1800 && ages.len() > 10);
+    }
+
+    #[test]
+    fn a_cookie_domain_changes_the_names_and_is_said() {
+        let mut headers = HeaderMap::new();
+        CookieJar::new(Some("example.org".into())).clear(&mut headers);
+        let all: Vec<_> = headers.get_all(header::SET_COOKIE).map(|v| v.to_str().unwrap()).collect();
+        let tail = "Max-Age=0; Path=/; Domain=example.org; Secure; HttpOnly; SameSite=Lax";
+        assert_eq!(
+            all,
+            [format!("__Secure-bulla-access=; {tail}"), format!("__Secure-bulla-refresh=; {tail}")]
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! What goes out when a request fails: problem documents (RFC 9457) with a stable `code`; nothing of a cause.
+
+use std::{fmt, time::Duration};
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+
+use crate::session::Denied;
+
+/// A failed request. `Display` and body say the code and a sentence for the caller, never a cause, a token or a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), retry_after: None, allow: None }
+    }
+
+    /// 400: what is wrong with the request.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+    /// 400: an `Authorization` header that can't be read one way only.
+    pub fn bad_authorization() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_authorization", "The Authorization header is malformed.")
+    }
+    /// 401: nobody was recognised. The one answer for every reason.
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Please log in.")
+    }
+    /// 401: name or password is wrong, whichever.
+    pub fn wrong_credentials() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "wrong_credentials", "Name or password is wrong.")
+    }
+    /// 403: the present password that a change asks for is wrong.
+    pub fn wrong_password() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "wrong_password", "The present password is wrong.")
+    }
+    /// 403: not from our own pages.
+    pub fn foreign_origin() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "foreign_origin", "This request did not come from our own pages.")
+    }
+    /// 403: recognised, but not allowed.
+    pub fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this.")
+    }
+    /// 404.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
+    }
+    /// 405 with `Allow`.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let detail = format!("Allowed here: {allow}.");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail) }
+    }
+    /// 409: what stands in the way.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
+    }
+    /// 413.
+    pub fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large.")
+    }
+    /// 415: what is understood here.
+    pub fn unsupported_media_type() -> Self {
+        let detail = "Send application/json or application/x-www-form-urlencoded.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+    /// 421: another host's name.
+    pub fn misdirected() -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "This host is not served here.")
+    }
+    /// 422: what must change about the input.
+    pub fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", detail)
+    }
+    /// 429 with `Retry-After`: failures before this one.
+    pub fn throttled(retry_after: Duration) -> Self {
+        let detail = "Too many failed attempts. Please wait a moment.";
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail)
+        }
+    }
+    /// 429: as many logins wait as may.
+    pub fn busy() -> Self {
+        let detail = "Too many logins at once. Please try again in a moment.";
+        Self {
+            retry_after: Some(Duration::from_secs(2)),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)
+        }
+    }
+    /// 500.
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something failed.")
+    }
+    /// 503 with `Retry-After`: it can't be told at present.
+    pub fn unavailable() -> Self {
+        let detail = "This can't be answered at the moment. Please try again.";
+        Self {
+            retry_after: Some(Duration::from_secs(2)),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+        }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The sentence for a person.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Whether trying again later wouldn't help.
+    pub(super) fn retry_after_is_none(&self) -> bool {
+        self.retry_after.is_none()
+    }
+
+    /// Status and the headers that belong to it, for a body of the caller's.
+    pub(super) fn head(&self) -> actix_web::HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, rounded up: sooner would be refused again.
+            response.insert_header((header::RETRY_AFTER, wait.as_millis().div_ceil(1000).to_string()));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((header::ALLOW, allow));
+        }
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        response
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let body = serde_json::json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        self.head().content_type("application/problem+json").body(body.to_string())
+    }
+}
+
+impl From<Denied> for Problem {
+    /// Three values: valid is no error; invalid is 401; whatever can't be told is 503.
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Token(_) | Denied::Session | Denied::Reuse => Self::unauthorized(),
+            Denied::CannotTell(error) => error.into(),
+            Denied::Seal(error) => {
+                tracing::error!(%error, "a token could not be sealed");
+                Self::unavailable()
+            }
+        }
+    }
+}
+
+impl From<crate::store::StoreError> for Problem {
+    fn from(error: crate::store::StoreError) -> Self {
+        use crate::store::StoreError;
+        match error {
+            StoreError::Conflict(what) => Self::conflict(what),
+            StoreError::LastAdmin => Self::conflict(error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Broken | StoreError::Schema(_) => {
+                tracing::warn!(%error, "the store can't tell");
+                Self::unavailable()
+            }
+        }
+    }
+}

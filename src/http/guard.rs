@@ -1,0 +1,198 @@
+//! The guard: middleware that lets a request through when the ladder holds, and an extractor for who it speaks for.
+
+use std::{
+    future::{Future, Ready, ready},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready as wait},
+};
+
+use actix_web::{
+    Error, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
+    body::EitherBody,
+    dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    http::header::{self, HeaderMap, HeaderValue},
+};
+use futures_util::future::LocalBoxFuture;
+
+use super::{Bulla, credentials, pages};
+use crate::{http::Problem, session::Principal};
+
+/// Middleware made by [`Bulla::guard`].
+#[derive(Clone, Debug)]
+pub struct Guard(Bulla);
+
+impl Bulla {
+    /// Middleware that climbs the ladder for every request and answers 401 (403, 503, …) itself where nothing holds.
+    /// Handlers behind it take a [`Principal`]. An access token costs no I/O; cookies of a renewal go out with the answer.
+    pub fn guard(&self) -> Guard {
+        Guard(self.clone())
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Guard
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = Guarded<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(Guarded { service: Rc::new(service), bulla: self.0.clone() }))
+    }
+}
+
+/// A service behind the guard.
+#[derive(Debug)]
+pub struct Guarded<S> {
+    service: Rc<S>,
+    bulla: Bulla,
+}
+
+impl<S, B> Service<ServiceRequest> for Guarded<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = Answer<S::Future, B>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        // An access token that holds needs no future of its own.
+        if let Some(principal) = self.bulla.0.first_step(request.request()) {
+            request.extensions_mut().insert(principal);
+            return Answer::Passed { future: self.service.call(request) };
+        }
+        let (service, bulla) = (Rc::clone(&self.service), self.bulla.clone());
+        Answer::Climbing { future: Box::pin(climb(bulla, service, request)) }
+    }
+}
+
+async fn climb<S, B>(
+    bulla: Bulla,
+    service: Rc<S>,
+    request: ServiceRequest,
+) -> Result<ServiceResponse<EitherBody<B>>, Error>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+{
+    match bulla.0.climb(request.request()).await {
+        Ok(climbed) => {
+            request.extensions_mut().insert(climbed.principal);
+            let mut response = match service.call(request).await {
+                Ok(response) => response.map_into_left_body(),
+                // A handler's error must not cost the browser the cookies of a rotation that has happened.
+                Err(error) if climbed.cookies.is_empty() => return Err(error),
+                Err(error) => return Err(WithCookies { error, cookies: climbed.cookies }.into()),
+            };
+            add_cookies(response.headers_mut(), climbed.cookies);
+            Ok(response)
+        }
+        Err(problem) => {
+            let answer = refusal(request.request(), &problem);
+            Ok(request.into_response(answer).map_into_right_body())
+        }
+    }
+}
+
+/// An error of a handler, with the cookies that must go out all the same.
+struct WithCookies {
+    error: Error,
+    cookies: HeaderMap,
+}
+
+impl std::fmt::Debug for WithCookies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::fmt::Display for WithCookies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl actix_web::ResponseError for WithCookies {
+    fn status_code(&self) -> actix_web::http::StatusCode {
+        self.error.as_response_error().status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = self.error.error_response();
+        add_cookies(response.headers_mut(), self.cookies.clone());
+        response
+    }
+}
+
+/// Adds the `Set-Cookie` lines; such an answer is never stored, whatever a handler said.
+pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: HeaderMap) {
+    if cookies.is_empty() {
+        return;
+    }
+    for (name, value) in cookies {
+        if name == header::SET_COOKIE {
+            headers.append(name, value);
+        }
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// A page for a person's browser, a problem document for a program.
+pub(super) fn refusal(request: &HttpRequest, problem: &Problem) -> HttpResponse {
+    use actix_web::ResponseError as _;
+    if !credentials::is_navigation(request) {
+        return problem.error_response();
+    }
+    let page = match problem.code() {
+        "unauthorized" => {
+            let here = request.uri().path_and_query().map_or("/", |here| here.as_str());
+            pages::login(&pages::Login { rd: here, error: None, name: "" })
+        }
+        _ => pages::error(problem),
+    };
+    pages::answer(&mut problem.head(), page)
+}
+
+pin_project_lite::pin_project! {
+    /// The answer under way.
+    #[project = AnswerProjection]
+    #[allow(missing_docs, missing_debug_implementations)]
+    pub enum Answer<F, B> {
+        Passed { #[pin] future: F },
+        Climbing { future: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, Error>> },
+    }
+}
+
+impl<F, B> Future for Answer<F, B>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+{
+    type Output = Result<ServiceResponse<EitherBody<B>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AnswerProjection::Passed { future } => {
+                Poll::Ready(wait!(future.poll(context)).map(ServiceResponse::map_into_left_body))
+            }
+            AnswerProjection::Climbing { future } => future.as_mut().poll(context),
+        }
+    }
+}
+
+impl FromRequest for Principal {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    /// Who the guard has recognised; behind no guard, nobody.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(request.extensions().get::<Self>().cloned().ok_or_else(Problem::unauthorized))
+    }
+}

@@ -1,0 +1,102 @@
+//! Is it well: liveness, readiness, metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_web::{HttpResponse, web};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _, text::encode},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use super::Bulla;
+
+/// `GET /health/live`: the process answers.
+pub(super) async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({"status": "live"}))
+}
+
+/// `GET /health/ready`: denylist complete and fresh, store answering, ring good. What isn't is named; 503 then.
+pub(super) async fn ready(bulla: web::Data<Bulla>) -> HttpResponse {
+    let sessions = bulla.sessions();
+    let checks = [
+        ("store", sessions.parts().store.healthy().await.is_ok()),
+        ("revocations", sessions.denylist().age() <= sessions.parts().policy.max_staleness),
+        ("key_ring", bulla.ring_is_good()),
+    ];
+    let ready = checks.iter().all(|(_, good)| *good);
+    let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    let named: serde_json::Map<_, _> =
+        checks.iter().map(|(name, good)| ((*name).into(), (*good).into())).collect();
+    answer.json(serde_json::json!({"status": if ready { "ready" } else { "not ready" }, "checks": named}))
+}
+
+/// `GET /metrics`: OpenMetrics text. Labels come from closed lists, kids aside, of which a ring has few.
+pub(super) async fn metrics(bulla: web::Data<Bulla>) -> HttpResponse {
+    let mut registry = Registry::with_prefix("bulla");
+    registry.register_collector(Box::new(Snapshot(bulla.get_ref().clone())));
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+#[derive(Debug)]
+struct Snapshot(Bulla);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let inner = &self.0.0;
+        let (sessions, tokens) = (&inner.sessions, &inner.sessions.parts().tokens);
+        let counted =
+            sessions.counters().all().map(|(name, count)| (vec![("event", name.to_owned())], count));
+        counters(&mut encoder, "events", "What happened to tokens and sessions", counted.collect())?;
+        let answers = inner.answers.iter().enumerate().skip(1);
+        let answers = answers.map(|(class, count): (usize, &AtomicU64)| {
+            (vec![("class", format!("{class}xx"))], count.load(Ordering::Relaxed))
+        });
+        counters(&mut encoder, "answers", "HTTP answers by class of status", answers.collect())?;
+        let sealed = tokens.sealed().into_iter().map(|(kid, count)| (vec![("kid", kid.to_string())], count));
+        counters(&mut encoder, "sealed", "Tokens this process has sealed under each key", sealed.collect())?;
+        let ring = tokens.ring();
+        for (name, help, value) in [
+            ("revocations", "Live revocations held in memory", sessions.denylist().len() as f64),
+            (
+                "feed_age_seconds",
+                "Since the revocation feed was last known to be complete",
+                sessions.denylist().age().as_secs_f64(),
+            ),
+            ("ring_generation", "Generation of the key ring in force", ring.generation as f64),
+            (
+                "ring_good",
+                "1 if the ring in force is what the keys directory holds",
+                f64::from(u8::from(self.0.ring_is_good())),
+            ),
+            ("hashing", "Passwords being hashed or waiting for it", inner.hasher.waiting() as f64),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+type Counted = Vec<(Vec<(&'static str, String)>, u64)>;
+
+fn counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    counted: Counted,
+) -> std::fmt::Result {
+    let kind = ConstCounter::new(0u64).metric_type();
+    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, count) in counted {
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Where the world sees the server, which requests are from our own pages, and where a login may return to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use actix_web::{
+    HttpRequest,
+    http::{
+        Method,
+        header::{self, HeaderName},
+    },
+};
+use ipnet::IpNet;
+
+use super::credentials::text;
+use crate::{http::Problem, store::Device};
+
+/// The origins that are ours, and whose word about the client is believed.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// `https://login.example.org`, without a slash at the end; the first is the one shown.
+    origins: Vec<String>,
+    /// Further origins a login may return to.
+    allowed: Vec<String>,
+    proxies: Vec<IpNet>,
+}
+
+impl Site {
+    /// A public origin such as `https://login.example.org`.
+    pub fn public(origin: &str) -> Self {
+        Self {
+            origins: vec![origin.trim_end_matches('/').to_ascii_lowercase()],
+            allowed: vec![],
+            proxies: vec![],
+        }
+    }
+
+    /// Loopback at this port: `http://localhost:PORT`, with `127.0.0.1` and `[::1]` ours too.
+    pub fn loopback(port: u16, tls: bool) -> Self {
+        let scheme = if tls { "https" } else { "http" };
+        let origins = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{scheme}://{host}:{port}"));
+        Self { origins: origins.into(), allowed: vec![], proxies: vec![] }
+    }
+
+    /// Further origins that `rd` may return to.
+    #[must_use]
+    pub fn allow(mut self, origins: impl IntoIterator<Item = String>) -> Self {
+        self.allowed
+            .extend(origins.into_iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()));
+        self
+    }
+
+    /// Networks whose `X-Forwarded-For` is believed.
+    #[must_use]
+    pub fn trust(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
+        self.proxies.extend(proxies);
+        self
+    }
+
+    /// The origin to show.
+    pub fn origin(&self) -> &str {
+        self.origins.first().map_or("", String::as_str)
+    }
+
+    /// Whether the world speaks TLS to us.
+    pub fn is_tls(&self) -> bool {
+        self.origin().starts_with("https://")
+    }
+
+    /// Whether `Host` names us; the scheme's own port may be left out.
+    pub(super) fn serves(&self, request: &HttpRequest) -> bool {
+        let Some(host) =
+            text(request, &header::HOST).or_else(|| request.uri().authority().map(|a| a.as_str()))
+        else {
+            return false;
+        };
+        let host = host.to_ascii_lowercase();
+        self.origins.iter().any(|origin| {
+            let ours = origin.split_once("://").map_or("", |(_, host)| host);
+            let port = if origin.starts_with("https:") { ":443" } else { ":80" };
+            host == ours || host.strip_suffix(port) == Some(ours)
+        })
+    }
+
+    fn is_ours(&self, origin: &str) -> bool {
+        self.origins.iter().any(|ours| origin.eq_ignore_ascii_case(ours))
+    }
+
+    /// Refuses an unsafe method that another site may have sent (DESIGN 5). Called when there is no `Authorization` header.
+    pub(super) fn refuse_forgery(&self, request: &HttpRequest, has_cookies: bool) -> Result<(), Problem> {
+        if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {
+            return Ok(());
+        }
+        let fetch_site = request.headers().get(HeaderName::from_static("sec-fetch-site"));
+        let origin = request.headers().get(header::ORIGIN);
+        let ours = match (fetch_site, origin) {
+            (Some(site), _) => site == "same-origin" || site == "none",
+            (None, Some(origin)) => origin.to_str().is_ok_and(|origin| self.is_ours(origin)),
+            (None, None) => !has_cookies,
+        };
+        if ours { Ok(()) } else { Err(Problem::foreign_origin()) }
+    }
+
+    /// Where a login may return to: a path of ours or a URL of an allowed origin; whatever else it is, `/`.
+    pub(super) fn return_to(&self, rd: &str) -> String {
+        let clean =
+            rd.len() <= 2048 && rd.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
+        let path = rd.starts_with('/') && !rd.starts_with("//");
+        let allowed = || {
+            let end = rd.get(8..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(rd.len(), |at| at + 8);
+            let origin = rd[..end].to_ascii_lowercase();
+            rd.starts_with("http") && (self.is_ours(&origin) || self.allowed.contains(&origin))
+        };
+        if clean && (path || allowed()) { rd.into() } else { "/".into() }
+    }
+
+    /// The client's address: the peer, or what trusted proxies say of it, read from the right.
+    pub(super) fn address(&self, request: &HttpRequest) -> IpAddr {
+        let peer = request
+            .peer_addr()
+            .map_or(IpAddr::from([0, 0, 0, 0]), |peer: SocketAddr| peer.ip().to_canonical());
+        let trusted = |ip: &IpAddr| self.proxies.iter().any(|net| net.contains(ip));
+        if !trusted(&peer) {
+            return peer;
+        }
+        let lines: Vec<_> =
+            request.headers().get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
+        let said = lines.iter().rev().flat_map(|line| line.rsplit(','));
+        let mut client = peer;
+        for hop in said {
+            let Ok(ip) = hop.trim().parse::<IpAddr>() else { break };
+            client = ip.to_canonical();
+            if !trusted(&client) {
+                break;
+            }
+        }
+        client
+    }
+
+    /// Address and agent, as a session keeps them.
+    pub(super) fn device(&self, request: &HttpRequest) -> Device {
+        let agent =
+            request.headers().get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        let user_agent = agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(255).collect();
+        Device { user_agent, ip: self.address(request).to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn site() -> Site {
+        Site::public("https://app.example/").allow(["https://shop.example:8443".into()])
+    }
+
+    #[test]
+    fn a_login_returns_to_our_own_pages_or_an_allowed_origin_only() {
+        for good in [
+            "/",
+            "/a?b=c#d",
+            "https://app.example/x",
+            "https://shop.example:8443",
+            "https://shop.example:8443/y?z",
+        ] {
+            assert_eq!(site().return_to(good), good);
+        }
+        for bad in [
+            "",
+            "//evil",
+            "/\\evil",
+            "\\\\evil",
+            "https:evil",
+            "https:/evil",
+            "https://evil",
+            "https://app.example@evil/",
+            "https://app.example.evil/",
+            "https://app.example:444/",
+            "https://shop.example/",
+            "javascript:alert(1)",
+            "/a\r\nb",
+            "/a\tb",
+            "/\u{a0}",
+            "https://xn--pp-8ia.example/",
+            " /",
+            "http://app.example/",
+            "data:x",
+            "/\"><script>",
+        ] {
+            assert_eq!(site().return_to(bad), "/", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_unsafe_request_must_be_from_our_own_pages() {
+        let refused = |headers: &[(&'static str, &str)], cookies: bool| {
+            let request =
+                headers.iter().fold(TestRequest::post(), |r, h| r.append_header(*h)).to_http_request();
+            site().refuse_forgery(&request, cookies).is_err()
+        };
+        let ours = ("origin", "https://app.example");
+        for (headers, cookies, expected) in [
+            (&[("sec-fetch-site", "same-origin")][..], true, false),
+            (&[("sec-fetch-site", "none")], true, false),
+            (&[("sec-fetch-site", "same-site")], true, true),
+            (&[("sec-fetch-site", "cross-site"), ours], true, true),
+            (&[("sec-fetch-site", "cross-site")], false, true),
+            (&[ours], true, false),
+            (&[("origin", "https://app.example.evil")], true, true),
+            (&[("origin", "https://app.example.evil")], false, true),
+            (&[("origin", "null")], true, true),
+            (&[("origin", "null")], false, true),
+            (&[], true, true),
+            (&[], false, false),
+        ] {
+            assert_eq!(refused(headers, cookies), expected, "{headers:?} {cookies}");
+        }
+    }
+
+    #[test]
+    fn the_clients_address_is_believed_from_trusted_proxies_only() {
+        let address = |site: &Site, peer: &str, said: &[&str]| {
+            let request = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
+            let request = said.iter().fold(request, |r, line| r.append_header(("x-forwarded-for", *line)));
+            site.address(&request.to_http_request()).to_string()
+        };
+        let trusting = site().trust(["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(address(&site(), "10.0.0.1", &["192.0.2.9"]), "10.0.0.1");
+        assert_eq!(address(&trusting, "192.0.2.1", &["192.0.2.9"]), "192.0.2.1");
+        assert_eq!(address(&trusting, "10.0.0.1", &["6.6.6.6, 192.0.2.9, 10.0.0.2"]), "192.0.2.9");
+        assert_eq!(address(&trusting, "10.0.0.1", &["6.6.6.6", "192.0.2.9"]), "192.0.2.9");
+        assert_eq!(address(&trusting, "10.0.0.1", &["nonsense"]), "10.0.0.1");
+    }
+
+    #[test]
+    fn loopback_goes_by_three_names_at_its_port() {
+        let site = Site::loopback(8080, false);
+        for (host, served) in [
+            ("localhost:8080", true),
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("LOCALHOST:8080", true),
+            ("localhost", false),
+            ("localhost:80", false),
+            ("evil:8080", false),
+        ] {
+            assert_eq!(
+                site.serves(&TestRequest::default().insert_header(("host", host)).to_http_request()),
+                served,
+                "{host}"
+            );
+        }
+        let public = Site::public("https://app.example");
+        let serves =
+            |host| public.serves(&TestRequest::default().insert_header(("host", host)).to_http_request());
+        assert!(serves("app.example") && serves("app.example:443") && !serves("app.example:80"));
+    }
+}
