@@ -1,13 +1,15 @@
 //! `bulla keys`: the only hand that writes the keys directory (DESIGN 3).
 
+mod database;
 mod export;
 mod report;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use self::database::Database;
 use crate::{
     cli::{CliError, Context},
     clock::Timestamp,
@@ -15,7 +17,7 @@ use crate::{
     ids::{Audience, Kid, Purpose},
     keyring::{KeyDirectory, KeyState, Ring, RingError, Suite},
     session::Policy,
-    store::{AuditEvent, Store, sqlite::SqliteStore},
+    store::AuditEvent,
 };
 
 /// Life of a service token (DESIGN 4.4).
@@ -242,42 +244,6 @@ fn seconds(time: Timestamp) -> Timestamp {
 fn note_suite(ctx: &Context, ring: &Ring) {
     if let Some(note) = ring.staged().and_then(|key| suite_note(key.suite)) {
         ctx.say(note);
-    }
-}
-
-/// The installation's database, if there is one: it remembers ring generations and keeps the audit. Keys can be
-/// rolled over and revoked without it, for that must not depend on it; then a warning says what is missing.
-struct Database(Option<SqliteStore>);
-
-impl Database {
-    fn open(ctx: &Context) -> Self {
-        let path = &ctx.settings.database;
-        if !path.exists() {
-            return Self(None);
-        }
-        let store = SqliteStore::open(path, Arc::clone(&ctx.clock));
-        Self(
-            store
-                .map_err(|e| ctx.say(&format!("warning: {}: {e}; no audit is written", path.display())))
-                .ok(),
-        )
-    }
-
-    /// The highest ring generation known, and that ring's fingerprint.
-    async fn mark(&self, ctx: &Context) -> Option<(u64, [u8; 32])> {
-        let mark = self.0.as_ref()?.ring_mark().await;
-        mark.unwrap_or_else(|e| {
-            ctx.say(&format!("warning: {e}; whether the ring is an old copy can't be told"));
-            None
-        })
-    }
-
-    async fn record(&self, ctx: &Context, event: AuditEvent) {
-        if let Some(store) = &self.0
-            && let Err(e) = store.record(event).await
-        {
-            ctx.say(&format!("warning: the audit wasn't written: {e}"));
-        }
     }
 }
 

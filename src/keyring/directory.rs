@@ -12,11 +12,12 @@ use crate::{
     clock::Timestamp,
     ids::Kid,
     keyring::{
-        KeyState, ListedKey, Listing, Ring, RingKey, RootKey, Suite, key_file,
+        KeyState, ListedKey, Listing, Ring, RingError, RingKey, RootKey, Suite, key_file,
         read::{self, Readers, bad},
         schedule::{self, Fresh, Refusal, Step},
         write::{self, Lock, RING},
     },
+    secret::NoRandomness,
 };
 
 /// Nothing in the directory is larger; checked before reading.
@@ -24,28 +25,6 @@ const MAX_RING: usize = 1 << 20;
 const MAX_KEY: usize = 4096;
 /// How often a load begins anew because the ring was replaced under it. Each time takes a whole rollover by somebody else.
 const TRIES: usize = 100;
-
-/// What is wrong with a keys directory, where, and what mends it. `Display` is for an operator: it names the file and the fix.
-#[derive(Debug, thiserror::Error)]
-pub enum RingError {
-    /// No such directory, or no `ring.json` in it.
-    #[error("{path}: no key ring here; `bulla init` makes one", path = .0.display())]
-    Missing(PathBuf),
-    /// Something in it can't be trusted or read.
-    #[error("{path}: {fault}", path = .path.display())]
-    Bad {
-        /// The file at fault.
-        path: PathBuf,
-        /// What is wrong and how to mend it.
-        fault: String,
-    },
-    /// A command was refused (staged key too young, no such kid, …).
-    #[error("{0}")]
-    Refused(String),
-    /// No such key.
-    #[error("no key {0} in the ring; `bulla keys list` shows them")]
-    NoSuchKey(Kid),
-}
 
 /// What a poll found.
 #[derive(Debug)]
@@ -104,10 +83,9 @@ impl KeyDirectory {
         if self.exists() {
             return refuse();
         }
-        let new = [RootKey::generate(suite), RootKey::generate(suite)];
-        let [Ok(active), Ok(staged)] = new else { return Err(no_randomness()) };
-        let listing = schedule::first(name(&active), name(&staged), now);
-        write::carry_out(&self.path, &write::plan(&listing, &[active, staged], &[], now))?;
+        let new = fresh_keys(&[], suite)?;
+        let listing = schedule::first(name(&new[0]), name(&new[1]), now);
+        write::carry_out(&self.path, &write::plan(&listing, &new, &[], now))?;
         self.load()
     }
 
@@ -196,8 +174,8 @@ impl KeyDirectory {
             self.load_keys(&old)?;
         }
         let suite = old.listing.in_state(KeyState::Active).map_or(Suite::Xaes256Gcm, |key| key.suite);
-        let new = fresh_keys(&old.listing, suite)?;
-        let step = decide(&old.listing, [name(&new[0]), name(&new[1])]).map_err(refused)?;
+        let new = fresh_keys(&old.listing.keys, suite)?;
+        let step = decide(&old.listing, [name(&new[0]), name(&new[1])])?;
         if let Some(active) = step.listing.in_state(KeyState::Active)
             && new.iter().all(|key| key.kid() != active.kid)
         {
@@ -291,11 +269,10 @@ struct Read {
 }
 
 /// Two keys whose kids no listing has: 4 bytes are few enough to meet twice.
-fn fresh_keys(listing: &Listing, suite: Suite) -> Result<[RootKey; 2], RingError> {
+fn fresh_keys(listed: &[ListedKey], suite: Suite) -> Result<[RootKey; 2], NoRandomness> {
     loop {
-        let new = [RootKey::generate(suite), RootKey::generate(suite)];
-        let [Ok(a), Ok(b)] = new else { return Err(no_randomness()) };
-        let known = |kid| listing.keys.iter().any(|key| key.kid == kid);
+        let [a, b] = [RootKey::generate(suite)?, RootKey::generate(suite)?];
+        let known = |kid| listed.iter().any(|key| key.kid == kid);
         if a.kid() != b.kid() && !known(a.kid()) && !known(b.kid()) {
             return Ok([a, b]);
         }
@@ -304,22 +281,4 @@ fn fresh_keys(listing: &Listing, suite: Suite) -> Result<[RootKey; 2], RingError
 
 fn name(root: &RootKey) -> Fresh {
     Fresh { kid: root.kid(), suite: root.suite() }
-}
-
-fn no_randomness() -> RingError {
-    RingError::Refused("the operating system's random generator failed; no key was made".into())
-}
-
-fn refused(refusal: Refusal) -> RingError {
-    match refusal {
-        Refusal::TooYoung { kid, age } => RingError::Refused(format!(
-            "the staged key {kid} has waited {} s only, so servers may not have it yet; wait, or `bulla keys rotate --now`",
-            age.as_secs()
-        )),
-        Refusal::NoStaged => {
-            RingError::Refused("no key is staged; `bulla keys rotate --now` makes one and the next".into())
-        }
-        Refusal::NoSuchKey(kid) => RingError::NoSuchKey(kid),
-        Refusal::AlreadyRevoked(kid) => RingError::Refused(format!("key {kid} is revoked already")),
-    }
 }

@@ -4,6 +4,7 @@
 //! [`KeyDirectory`] is the disk.
 
 mod directory;
+mod error;
 mod key;
 mod key_file;
 mod listing;
@@ -12,7 +13,8 @@ mod ring;
 pub mod schedule;
 mod write;
 
-pub use directory::{KeyDirectory, Reload, RingError};
+pub use directory::{KeyDirectory, Reload};
+pub use error::RingError;
 pub use key::{KeyState, RootKey, Suite};
 pub use listing::{ListedKey, Listing};
 pub use ring::{Ring, RingKey};

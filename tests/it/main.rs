@@ -1,5 +1,8 @@
 //! The integration tests, one binary: one file per subject.
 
+// Whatever goes wrong in a test, or in what tests share, is to end it.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod arrows;
 mod model;
 mod ring;
