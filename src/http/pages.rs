@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn times_are_told_in_the_unit_that_says_enough() {
-        let told = |seconds| ago(Timestamp::EPOCH, Timestamp::from_millis(seconds * 1000));
+        let told = |seconds: i64| ago(Timestamp::EPOCH, Timestamp::from_millis(seconds * 1000));
         assert_eq!(
             [told(5), told(61), told(7200), told(200_000)],
             ["just now", "1 min ago", "2 h ago", "2 d ago"]
