@@ -49,6 +49,13 @@ impl Sessions {
         }));
         let cap = self.parts.policy.session_cap;
         let row = self.parts.store.begin_session(new, cap, event).await?.ok_or(Denied::Session)?;
+        // Whoever deletes or disables the user from now on ends this session too; who did it just before could not.
+        if self.parts.users.find(&user.id).await?.is_none() {
+            let event = AuditEvent::new("session.revoked", "system", "")
+                .with(serde_json::json!({"reason": "the user is gone"}));
+            self.end(row.sid, event).await?;
+            return Err(Denied::Session);
+        }
         self.counters.add("session.begun");
         self.issue(user, row, &key).await
     }

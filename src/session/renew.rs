@@ -21,7 +21,8 @@ const TRIES: usize = 16;
 pub enum RenewMode {
     /// The full rule.
     Rotate,
-    /// Serve the request by the row, rotate nothing, hand nothing out (cross-site navigation).
+    /// Serve the request by the row, rotate nothing, hand nothing out (cross-site navigation). A pardon is written down all
+    /// the same: unrecorded, it could be had again and again.
     ServeOnly,
 }
 
@@ -42,12 +43,20 @@ pub struct Renewed {
     pub outcome: &'static str,
 }
 
-/// What was decided, and written if there was something to write.
+/// What was decided.
 struct Decided {
     outcome: &'static str,
     /// The generation of the refresh token to hand out.
     carries: Option<u64>,
     idle_expires_at: Timestamp,
+    write: Write,
+}
+
+/// What is to be written before the answer goes out.
+enum Write {
+    Nothing,
+    Change(SessionChange, Option<AuditEvent>),
+    End(AuditEvent),
 }
 
 impl Sessions {
@@ -75,79 +84,91 @@ impl Sessions {
             let (row, now) = self.parts.store.session(presented.sid).await?;
             let row = row.filter(|row| row.user_id == presented.user_id).ok_or(Denied::Session)?;
             let user = self.parts.users.find(&row.user_id).await?.ok_or(Denied::Session)?;
-            let Some(decided) = self.decide(&row, &presented, device, now, mode).await? else {
-                self.counters.add("session.conflict");
-                continue;
+            let decided = self.decide(&row, &presented, device, now, mode)?;
+            // Sealed after the decision, with the roles and claims of now, and before the write: what can't be
+            // sealed must not use up a rotation that nobody gets.
+            let answer = match &decided.write {
+                Write::End(_) => Err(Denied::Reuse),
+                Write::Nothing | Write::Change(..) => {
+                    Ok(self.answer(&user, &row, &presented, &decided, now, mode)?)
+                }
             };
-            return self.answer(&user, &row, &presented, &decided, now, mode);
+            match self.write(&row, decided.write).await? {
+                Written::Applied => return answer,
+                Written::Lost => self.counters.add("session.conflict"),
+            }
         }
         Err(StoreError::Unavailable("the session kept changing".into()).into())
     }
 
-    /// Judges and writes; `None` if the row was no longer the one that was judged.
-    async fn decide(
+    /// Judges; writes nothing yet.
+    fn decide(
         &self,
         row: &SessionRow,
         presented: &Presented,
         device: &Device,
         now: Timestamp,
         mode: RenewMode,
-    ) -> Result<Option<Decided>, Denied> {
+    ) -> Result<Decided, Denied> {
         let policy = &self.parts.policy;
         let said = refresh::Presented {
             secret_hash: presented.key.sha256(),
             generation: presented.generation,
             agent: &device.user_agent,
         };
-        let outcome = refresh::judge(&row.into(), &said, now, &Rule::from(policy));
-        let decided = |outcome, carries| Decided { outcome, carries, idle_expires_at: row.idle_expires_at };
         let idle = policy.refresh_idle;
-        let slid = |outcome, to| Decided {
+        let stays = |outcome, carries| Decided {
+            outcome,
+            carries,
+            idle_expires_at: row.idle_expires_at,
+            write: Write::Nothing,
+        };
+        let slides = |outcome, to, event| Decided {
+            outcome,
+            carries: Some(to),
             idle_expires_at: now.plus(idle).min(row.expires_at),
-            ..decided(outcome, Some(to))
+            write: Write::Change(SessionChange::Rotate { to, idle, now }, event),
         };
-        let evidence = || evidence(row, presented, device, now);
-        let (decided, change, event) = match outcome {
+        let event = |name| event(name, row, evidence(row, presented, device, now));
+        Ok(match refresh::judge(&row.into(), &said, now, &Rule::from(policy)) {
             Outcome::Invalid => return Err(Denied::Session),
-            Outcome::Reuse => return self.end_stolen(row, evidence()).await,
-            Outcome::RepeatAccess => return Ok(Some(decided("repeat", None))),
-            Outcome::RepeatSame | Outcome::PardonAgain => {
-                return Ok(Some(decided("repeat", Some(row.generation))));
+            Outcome::Reuse => Decided { write: Write::End(event("refresh.reuse")), ..stays("reuse", None) },
+            Outcome::RepeatAccess => stays("repeat", None),
+            Outcome::RepeatSame | Outcome::PardonAgain => stays("repeat", Some(row.generation)),
+            Outcome::Rotate { .. } | Outcome::Forward { .. } if mode == RenewMode::ServeOnly => {
+                stays("serve", None)
             }
-            _ if mode == RenewMode::ServeOnly => return Ok(Some(decided("serve", None))),
-            Outcome::Rotate { to } => (slid("rotate", to), SessionChange::Rotate { to, idle, now }, None),
-            Outcome::Forward { to } => {
-                tracing::error!(sid = %row.sid, "a refresh token is ahead of its row: was an old backup restored?");
-                let event = event("refresh.forward", row, evidence());
-                (slid("forward", to), SessionChange::Rotate { to, idle, now }, Some(event))
-            }
+            Outcome::Rotate { to } => slides("rotate", to, None),
+            Outcome::Forward { to } => slides("forward", to, Some(event("refresh.forward"))),
             Outcome::Pardon { generation } => {
-                let event = event("refresh.pardon", row, evidence());
-                (
-                    decided("pardon", Some(row.generation)),
-                    SessionChange::Pardon { generation, now },
-                    Some(event),
-                )
+                let change = SessionChange::Pardon { generation, now };
+                Decided {
+                    write: Write::Change(change, Some(event("refresh.pardon"))),
+                    ..stays("pardon", Some(row.generation))
+                }
             }
-        };
-        match self.parts.store.change_session(row, change, event).await? {
-            Written::Applied => Ok(Some(decided)),
-            Written::Lost => Ok(None),
-        }
+        })
     }
 
-    /// Theft: the row goes, the evidence stays.
-    async fn end_stolen(
-        &self,
-        row: &SessionRow,
-        evidence: serde_json::Value,
-    ) -> Result<Option<Decided>, Denied> {
-        match self.parts.store.delete_judged(row, event("refresh.reuse", row, evidence)).await? {
-            Written::Applied => {
-                tracing::warn!(sid = %row.sid, user = %row.user_id, "an outdated refresh token was used again: the session is ended");
-                Err(Denied::Reuse)
+    /// Writes what was decided, if the row is still the one that was judged.
+    async fn write(&self, row: &SessionRow, write: Write) -> Result<Written, StoreError> {
+        match write {
+            Write::Nothing => Ok(Written::Applied),
+            Write::Change(change, event) => {
+                let ahead = event.as_ref().is_some_and(|event| event.event == "refresh.forward");
+                let written = self.parts.store.change_session(row, change, event).await?;
+                if ahead && written == Written::Applied {
+                    tracing::error!(sid = %row.sid, "a refresh token was ahead of its row: was an old backup restored?");
+                }
+                Ok(written)
             }
-            Written::Lost => Ok(None),
+            Write::End(event) => {
+                let written = self.parts.store.delete_judged(row, event).await?;
+                if written == Written::Applied {
+                    tracing::warn!(sid = %row.sid, user = %row.user_id, "an outdated refresh token was used again: the session is ended");
+                }
+                Ok(written)
+            }
         }
     }
 
@@ -160,7 +181,6 @@ impl Sessions {
         now: Timestamp,
         mode: RenewMode,
     ) -> Result<Renewed, Denied> {
-        // Sealed after the decision, with the roles and claims of now.
         let (principal, access) = self.seal_access(user, row.sid)?;
         let refresh = match (mode, decided.carries) {
             (RenewMode::Rotate, Some(generation)) => {

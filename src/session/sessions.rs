@@ -19,6 +19,9 @@ use crate::{
 /// Cookies hold 4096 bytes with name and attributes: longer tokens are not sealed for a session.
 const COOKIE_CHARS: usize = 3800;
 
+/// No session is rotated so often; beyond, integers in JSON are not exact (RFC 7493, section 2.2).
+const MOST_ROTATIONS: u64 = 1 << 53;
+
 /// What a [`Sessions`] is made of.
 #[derive(Clone)]
 pub struct Parts {
@@ -123,16 +126,17 @@ impl Sessions {
         Ok(principal)
     }
 
-    /// Opens a refresh token. Its row's expiry judges; the token itself may be as old as a row can be idle, and clocks apart.
+    /// Opens a refresh token. How old it may be is its row's to say, so it opens as long as any row can live: a parent whose
+    /// rotation got lost is honest at twice the idle time, and an outdated token gives a thief away at any age.
     pub(super) fn open_refresh(&self, refresh: &str) -> Result<Presented, Refused> {
-        let (now, max_age) = (self.parts.clock.now(), self.parts.policy.refresh_idle + SKEW);
+        let (now, max_age) = (self.parts.clock.now(), self.parts.policy.session_max_age + SKEW);
         let mut buffer = OpenBuffer::new();
         let payload: RefreshPayload =
             self.parts.tokens.refresh(|keys| keys.open(refresh, now, max_age, &mut buffer)?.parse())?.payload;
         Ok(Presented {
             user_id: UserId::new(payload.id).map_err(|_| Refused::Payload)?,
             sid: payload.sid.parse().map_err(|_| Refused::Payload)?,
-            generation: payload.generation,
+            generation: Some(payload.generation).filter(|g| *g < MOST_ROTATIONS).ok_or(Refused::Payload)?,
             key: Secret::from_base64url(&payload.key).ok_or(Refused::Payload)?,
         })
     }

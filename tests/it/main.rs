@@ -6,3 +6,5 @@
 mod arrows;
 mod model;
 mod ring;
+mod session;
+mod town;
