@@ -80,9 +80,9 @@ pub struct RotateArgs {
 
 /// What to revoke.
 #[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
 pub struct RevokeArgs {
     /// The key, as `bulla keys list` shows it.
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     kid: Option<Kid>,
     /// Every key, the staged one too; everybody logs in again.
     #[arg(long)]
@@ -189,6 +189,7 @@ async fn revoke(
 ) -> Result<(), CliError> {
     let database = Database::open(ctx);
     let mark = database.mark(ctx).await;
+    let old = keys.listing()?;
     let ring = match args.kid {
         Some(kid) => {
             // A damaged ring may be mended by a revocation, so that it doesn't load is no reason to stop; that it
@@ -200,8 +201,8 @@ async fn revoke(
         }
         None => keys.revoke_all(mark.map_or(0, |(generation, _)| generation), now)?,
     };
-    let revoked = ring.keys.iter().filter(|key| key.state == KeyState::Revoked);
-    for key in revoked.filter(|key| args.kid.map_or(key.since == seconds(now), |kid| kid == key.kid)) {
+    let revoked = |kid| ring.keys.iter().any(|key| key.kid == kid && key.state == KeyState::Revoked);
+    for key in old.keys.iter().filter(|key| key.state != KeyState::Revoked && revoked(key.kid)) {
         let detail = json!({ "generation": ring.generation, "all": args.all });
         database.record(ctx, AuditEvent::new("key.revoked", "cli", key.kid.to_string()).with(detail)).await;
     }
@@ -234,11 +235,6 @@ async fn not_before(ctx: &Context, keys: &KeyDirectory, when: When, now: Timesta
 /// The longest life a token under a retired key may still have, and the skew.
 fn least_keep(policy: &Policy) -> Duration {
     policy.access_max_age.max(policy.refresh_idle).max(SERVICE_MAX_AGE) + SKEW
-}
-
-/// `ring.json` keeps whole seconds.
-fn seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_millis(time.millis().div_euclid(1000) * 1000)
 }
 
 fn note_suite(ctx: &Context, ring: &Ring) {

@@ -105,6 +105,11 @@ impl KeyDirectory {
         Err(bad(&self.ring_path(), "is being replaced all the time; stop what does it"))
     }
 
+    /// Reads `ring.json` alone: which keys there are, though their files may be missing.
+    pub fn listing(&self) -> Result<Listing, RingError> {
+        self.read_listing().map(|read| read.listing)
+    }
+
     /// Loads anew if `ring.json` differs from `last`'s; never worse than `last`.
     ///
     /// Cheap when nothing changed: one small file is read and hashed, no key is touched.
