@@ -633,6 +633,16 @@ fn a_revocation_in_a_newer_ring_counts_though_a_key_file_is_missing_or_open_to_o
 }
 
 #[test]
+fn a_later_not_before_in_a_newer_ring_counts_though_it_cant_be_loaded() {
+    let keys = Keys::new();
+    let last = keys.load();
+    keys.keys.not_before(at(5), at(6)).unwrap();
+    fs::remove_file(keys.key_file(active(&last))).unwrap();
+    let (ring, _) = degraded(keys.keys.reload(&last));
+    assert_eq!((ring.not_before, active(&ring)), (at(5), active(&last)));
+}
+
+#[test]
 fn a_degraded_server_takes_the_ring_whole_once_it_is_mended() {
     let keys = Keys::new();
     let last = keys.load();
