@@ -1,10 +1,12 @@
 //! Settings: flags, then `BULLA_*`, then `bulla.toml`; resolved into [`Settings`], with nothing left to interpret.
 
 mod duration;
+mod resolve;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use duration::{format_duration, parse_duration};
+pub use resolve::{BadSetting, KNOBS, Layer, sample};
 
 use crate::session::Policy;
 

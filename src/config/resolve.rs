@@ -1,0 +1,396 @@
+//! Layers of text become [`Settings`]: a flag wins over the environment, the environment over the file, the file over the default.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
+
+use super::{Settings, Tls, parse_duration};
+use crate::session::{OnStale, Pardon, Policy};
+
+/// Every setting: its name in `bulla.toml` (in the environment: `BULLA_` and upper case), its default, what it is.
+pub const KNOBS: [(&str, &str, &str); 23] = [
+    ("listen", "127.0.0.1:8080", "address and port to serve on"),
+    ("tls_cert", "", "certificate chain, PEM file; with tls_key the server speaks TLS itself"),
+    ("tls_key", "", "its key, PEM file"),
+    ("keys", "keys", "the keys directory"),
+    ("allow_group_read", "false", "accept keys readable by their group, as Kubernetes mounts secrets"),
+    ("database", "bulla.db", "the SQLite file"),
+    ("public_url", "", "where the world sees the server; needed unless it listens on loopback"),
+    ("allowed_origins", "", "further origins a login may return to"),
+    ("trusted_proxies", "", "networks whose X-Forwarded-For is believed"),
+    ("cookie_domain", "", "one login for all subdomains of this domain, each of which is then trusted"),
+    ("access_max_age", "2m", "life of an access token, at most 15m"),
+    ("refresh_idle", "30m", "a session ends after so long without a renewal"),
+    ("session_max_age", "7d", "a session ends after so long whatever happens"),
+    ("replay_window", "10s", "how long a lost answer may be asked for again"),
+    ("pardon_every", "1h", "how often a later one is pardoned, or never"),
+    ("session_cap", "20", "live sessions of a user; the oldest go"),
+    ("bind", "none", "agent: a repeat from another User-Agent counts as a late one"),
+    ("max_staleness", "10s", "how old the revocation feed may be"),
+    ("on_stale", "serve", "and then: serve or refuse access tokens"),
+    ("password_min", "8", "least characters of a new password"),
+    ("login_queue", "64", "logins that may wait for the hashing pool; beyond, 429"),
+    ("audit_keep", "365d", "how long audit events are kept"),
+    ("log", "text", "text or json"),
+];
+
+/// A setting that can't be used: which, where it stands, why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadSetting(pub String);
+
+/// One layer: texts by name, and where they come from.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    origin: String,
+    values: BTreeMap<String, String>,
+}
+
+impl Layer {
+    /// From flags that were given.
+    pub fn flags(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { origin: "on the command line".into(), values }
+    }
+
+    /// From `BULLA_*`. A name that is no setting is an error, unless it is one of the tools' own.
+    pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, BadSetting> {
+        const OTHERS: [&str; 5] =
+            ["BULLA_CONFIG", "BULLA_BIN", "BULLA_ROTATE_HOOK", "BULLA_GENERATION", "BULLA_LOG_LEVEL"];
+        let mut values = BTreeMap::new();
+        for (name, value) in variables {
+            let Some(setting) = name.strip_prefix("BULLA_").map(str::to_ascii_lowercase) else { continue };
+            if OTHERS.contains(&name.as_str()) || setting.starts_with("test_") {
+                continue;
+            }
+            known(&setting, "in the environment")?;
+            values.insert(setting, value);
+        }
+        Ok(Self { origin: "in the environment".into(), values })
+    }
+
+    /// From the text of `bulla.toml`.
+    pub fn file(path: &Path, text: &str) -> Result<Self, BadSetting> {
+        let origin = format!("in {}", path.display());
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            BadSetting(format!("{}: {}", path.display(), error.message()))
+        })?;
+        let mut values = BTreeMap::new();
+        for (name, value) in table {
+            known(&name, &origin)?;
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(flag) => flag.to_string(),
+                toml::Value::Array(list) if list.iter().all(toml::Value::is_str) => {
+                    list.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+                }
+                _ => {
+                    return Err(BadSetting(format!(
+                        "{name} {origin}: must be a text, a number, true, false or a list of texts"
+                    )));
+                }
+            };
+            values.insert(name, text);
+        }
+        Ok(Self { origin, values })
+    }
+}
+
+fn known(name: &str, origin: &str) -> Result<(), BadSetting> {
+    if KNOBS.iter().any(|(knob, ..)| *knob == name) {
+        return Ok(());
+    }
+    let near = KNOBS.iter().map(|(knob, ..)| *knob).min_by_key(|knob| distance(knob, name));
+    let near = near.filter(|knob| distance(knob, name) <= 3);
+    let hint = near.map(|knob| format!("; did you mean {knob}?")).unwrap_or_default();
+    Err(BadSetting(format!("{name} {origin}: there is no such setting{hint}")))
+}
+
+/// Levenshtein's distance, for a suggestion.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], next);
+        }
+    }
+    row[b.len()]
+}
+
+/// The layers, strongest first.
+struct Layers<'a>(&'a [Layer]);
+
+impl Layers<'_> {
+    fn text(&self, name: &str) -> (String, &str) {
+        let set =
+            self.0.iter().find_map(|layer| Some((layer.values.get(name)?.clone(), layer.origin.as_str())));
+        let default = || KNOBS.iter().find(|(knob, ..)| *knob == name).map_or("", |(_, default, _)| default);
+        set.unwrap_or_else(|| (default().to_owned(), "by default"))
+    }
+
+    fn read<T, E: fmt::Display>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<T, BadSetting> {
+        let (text, origin) = self.text(name);
+        read(text.trim()).map_err(|why| match name {
+            // A password may stand in it.
+            "database" => BadSetting(format!("{name} {origin}: {why}")),
+            _ => BadSetting(format!("{name} = {text:?} {origin}: {why}")),
+        })
+    }
+
+    fn parsed<T: FromStr>(&self, name: &str, must: &str) -> Result<T, BadSetting> {
+        self.read(name, |text| text.parse().map_err(|_| format!("must be {must}")))
+    }
+
+    fn time(&self, name: &str) -> Result<Duration, BadSetting> {
+        self.read(name, parse_duration)
+    }
+
+    fn some(&self, name: &str) -> Option<String> {
+        Some(self.text(name).0).filter(|text| !text.trim().is_empty())
+    }
+
+    fn list<T>(&self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, BadSetting> {
+        self.read(name, |text| {
+            text.split([',', ' ']).filter(|part| !part.is_empty()).map(&read).collect::<Result<Vec<T>, _>>()
+        })
+    }
+}
+
+impl Settings {
+    /// Resolves layers, strongest first, and refuses what contradicts itself.
+    pub fn resolve(layers: &[Layer]) -> Result<Self, BadSetting> {
+        let layers = Layers(layers);
+        let settings = Self {
+            listen: layers.parsed("listen", "an address and a port, as 127.0.0.1:8080")?,
+            tls: match (layers.some("tls_cert"), layers.some("tls_key")) {
+                (Some(cert), Some(key)) => Some(Tls { cert: cert.into(), key: key.into() }),
+                (None, None) => None,
+                _ => {
+                    return Err(BadSetting(
+                        "tls_cert and tls_key: one without the other; give both files".into(),
+                    ));
+                }
+            },
+            keys: layers.text("keys").0.into(),
+            allow_group_read: layers.parsed("allow_group_read", "true or false")?,
+            database: layers.read("database", database)?,
+            public_url: layers
+                .some("public_url")
+                .map(|url| origin(&url).map_err(|why| BadSetting(format!("public_url = {url:?}: {why}"))))
+                .transpose()?,
+            allowed_origins: layers.list("allowed_origins", origin)?,
+            trusted_proxies: layers.list("trusted_proxies", network)?,
+            cookie_domain: layers.some("cookie_domain"),
+            policy: policy(&layers)?,
+            password_min: layers.read("password_min", |text| within(text, 1, 256))?,
+            login_queue: layers.read("login_queue", |text| within(text, 1, 10_000))?,
+            audit_keep: layers.time("audit_keep")?,
+            log_json: layers.read("log", |text| choice(text, &[("text", false), ("json", true)]))?,
+            workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
+            shutdown_timeout: Duration::from_secs(10),
+        };
+        settings.policy.check().map_err(|error| BadSetting(error.0))?;
+        settings.check_listener()?;
+        settings.check_cookie_domain()?;
+        Ok(settings)
+    }
+
+    /// Passwords and tokens don't travel in the clear: TLS, a trusted proxy in front, or loopback for trying it out.
+    fn check_listener(&self) -> Result<(), BadSetting> {
+        let loopback = self.listen.ip().is_loopback();
+        if !loopback && self.tls.is_none() && self.trusted_proxies.is_empty() {
+            return Err(BadSetting(format!(
+                "listen = {}: plain HTTP beyond loopback is refused; give tls_cert and tls_key, or name the proxy in front in trusted_proxies",
+                self.listen
+            )));
+        }
+        match &self.public_url {
+            None if !loopback => Err(BadSetting(format!(
+                "public_url is missing: {} is not loopback; set it to where browsers see the server, as https://login.example.org",
+                self.listen
+            ))),
+            Some(url) if url.starts_with("http://") && !is_local(url) => Err(BadSetting(format!(
+                "public_url = {url:?}: must be https, for browsers keep Secure cookies from anything else"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_cookie_domain(&self) -> Result<(), BadSetting> {
+        let Some(domain) = &self.cookie_domain else { return Ok(()) };
+        let host =
+            self.public_url.as_deref().and_then(|url| url.split_once("://")).map_or("", |(_, rest)| rest);
+        let host = host.split(':').next().unwrap_or_default();
+        let plain = domain.contains('.')
+            && domain.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b));
+        if plain && !domain.starts_with('.') && (host == domain || host.ends_with(&format!(".{domain}"))) {
+            return Ok(());
+        }
+        Err(BadSetting(format!(
+            "cookie_domain = {domain:?}: must be the host of public_url or a parent of it, as example.org for https://login.example.org"
+        )))
+    }
+}
+
+fn policy(layers: &Layers<'_>) -> Result<Policy, BadSetting> {
+    Ok(Policy {
+        access_max_age: layers.time("access_max_age")?,
+        refresh_idle: layers.time("refresh_idle")?,
+        session_max_age: layers.time("session_max_age")?,
+        replay_window: layers.time("replay_window")?,
+        pardon: layers.read("pardon_every", |text| match text {
+            "never" => Ok(Pardon::Never),
+            time => parse_duration(time).map(Pardon::Every),
+        })?,
+        session_cap: layers.read("session_cap", |text| within(text, 1, 10_000))?,
+        bind_agent: layers.read("bind", |text| choice(text, &[("none", false), ("agent", true)]))?,
+        max_staleness: layers.time("max_staleness")?,
+        on_stale: layers.read("on_stale", |text| {
+            choice(text, &[("serve", OnStale::Serve), ("refuse", OnStale::Refuse)])
+        })?,
+    })
+}
+
+fn database(text: &str) -> Result<std::path::PathBuf, String> {
+    // A password may stand in it: the text itself is not repeated.
+    match text.split_once("://") {
+        Some(_) => Err("this version keeps its data in a SQLite file; give its path".into()),
+        None if text.is_empty() => Err("must be a path".into()),
+        None => Ok(text.into()),
+    }
+}
+
+fn within<T: FromStr + PartialOrd + fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
+    text.parse()
+        .ok()
+        .filter(|n| (&least..=&most).contains(&n))
+        .ok_or_else(|| format!("must be a number from {least} to {most}"))
+}
+
+fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+    choices
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| format!("must be {}", names.join(" or ")))
+}
+
+/// Scheme, host and port; nothing after.
+fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim_end_matches('/').to_ascii_lowercase();
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let plain = |host: &str| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b))
+    };
+    match host {
+        Some(host) if plain(host) => Ok(text),
+        _ => Err("must be an origin, as https://login.example.org".into()),
+    }
+}
+
+fn network(text: &str) -> Result<ipnet::IpNet, String> {
+    let address = || text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| "must be addresses or networks, as 10.0.0.0/8".into())
+}
+
+fn is_local(url: &str) -> bool {
+    let host = url.split_once("://").map_or("", |(_, host)| host);
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name == "localhost"
+        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+        || name == "[::1]"
+        || host == "[::1]"
+}
+
+/// A `bulla.toml` with every setting at its default, commented out.
+pub fn sample() -> String {
+    let mut text =
+        String::from("# Settings of Bulla. Flags and BULLA_* in the environment win over this file.\n");
+    for (name, default, what) in KNOBS {
+        text.push_str(&format!("\n# {what}\n# {name} = {default:?}\n"));
+    }
+    text
+}
+
+impl Settings {
+    /// Whether it listens where only this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        SocketAddr::ip(&self.listen).is_loopback()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Settings, String> {
+        let layer = Layer::file(Path::new("bulla.toml"), text).map_err(|error| error.0)?;
+        Settings::resolve(&[layer]).map_err(|error| error.0)
+    }
+
+    #[test]
+    fn the_defaults_are_the_policys_and_the_sample_says_them() {
+        let settings = file("").unwrap();
+        assert_eq!(settings.policy, Policy::default());
+        let uncommented: String = sample()
+            .lines()
+            .filter(|line| line.contains(" = "))
+            .map(|line| format!("{}\n", &line[2..]))
+            .collect();
+        assert_eq!(format!("{:?}", file(&uncommented).unwrap()), format!("{settings:?}"));
+        assert!(KNOBS.len() <= 25);
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let layers = [
+            Layer::flags([("keys", "flag".into())]),
+            Layer::environment([
+                ("BULLA_KEYS".into(), "env".into()),
+                ("BULLA_DATABASE".into(), "env.db".into()),
+            ])
+            .unwrap(),
+            Layer::file(Path::new("t"), "keys = 'f'\ndatabase = 'f.db'\nsession_cap = 3").unwrap(),
+        ];
+        let settings = Settings::resolve(&layers).unwrap();
+        assert_eq!((settings.keys.to_str(), settings.database.to_str()), (Some("flag"), Some("env.db")));
+        assert_eq!(settings.policy.session_cap, 3);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place_and_the_bound() {
+        for (text, says) in [
+            (
+                "acess_max_age = '2m'",
+                "acess_max_age in bulla.toml: there is no such setting; did you mean access_max_age?",
+            ),
+            ("access_max_age = '16m'", "access_max_age = 16m: must be at most 15m"),
+            ("session_cap = 0", "session_cap = \"0\" in bulla.toml: must be a number from 1 to 10000"),
+            ("on_stale = 'panic'", "must be serve or refuse"),
+            ("listen = '0.0.0.0:80'", "plain HTTP beyond loopback is refused"),
+            ("listen = '0.0.0.0:80'\ntrusted_proxies = ['10.0.0.1']", "public_url is missing"),
+            ("public_url = 'http://login.example.org'", "must be https"),
+            ("public_url = 'https://login.example.org/x'", "must be an origin"),
+            ("tls_cert = 'a'", "one without the other"),
+            (
+                "public_url = 'https://login.example.org'\ncookie_domain = 'example.com'",
+                "must be the host of public_url or a parent",
+            ),
+            ("keys = [1]", "must be a text, a number"),
+            ("keys", "bulla.toml: "),
+            ("replay_window = '31s'", "must be at most a quarter of access_max_age"),
+        ] {
+            let error = file(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+        let error = file("database = 'postgres://u:hunter2@h/d'").unwrap_err();
+        assert!(error.contains("SQLite") && !error.contains("hunter2"), "{error}");
+    }
+}
