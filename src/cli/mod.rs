@@ -1,10 +1,23 @@
 //! The command line.
 
+mod args;
+mod audit;
+mod init;
 pub mod keys;
+mod serve;
+mod sessions;
+mod tokens;
+mod users;
 
 use std::{io::Write as _, sync::Arc};
 
-use crate::{clock::Clock, config::Settings};
+pub use args::main;
+
+use crate::{
+    clock::{Clock, Timestamp},
+    config::Settings,
+    store::{StoreError, sqlite::SqliteStore},
+};
 
 /// What a command works with: the settings, resolved, and what `main` holds.
 #[derive(Debug)]
@@ -20,11 +33,7 @@ pub struct Context {
 impl Context {
     /// Prints data to stdout, with a newline.
     pub fn print(&self, text: &str) -> Result<(), CliError> {
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.write_all(b"\n"))
-            .and_then(|()| out.flush())
-            .map_err(|e| CliError::Failed(format!("standard output can't be written: {e}")))
+        print(text)
     }
 
     /// Says something to the person at the terminal, on stderr. That nobody listens is no failure.
@@ -67,5 +76,58 @@ impl CliError {
             Self::Unavailable(_) => 5,
             Self::Faults(_) => 6,
         }
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::Broken => Self::Unavailable(error.to_string()),
+            StoreError::Schema(_) | StoreError::Conflict(_) | StoreError::LastAdmin => {
+                Self::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+/// Prints data to stdout, with a newline. A reader that has seen enough ends the program, as pipes do.
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(CliError::Failed(format!("standard output can't be written: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The database of the settings, beside a running server or without one.
+fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<SqliteStore, CliError> {
+    Ok(SqliteStore::open(&settings.database, clock)?)
+}
+
+/// Lines of cells, in columns. Control characters of a stranger's text don't reach the terminal.
+fn table(lines: &[Vec<String>]) -> String {
+    let clean =
+        |cell: &String| cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>();
+    let lines: Vec<Vec<String>> = lines.iter().map(|line| line.iter().map(clean).collect()).collect();
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| {
+        lines.iter().filter_map(|line| line.get(column)).map(|cell: &String| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |cells: &Vec<String>| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// How long ago, as a person would say it.
+fn ago(then: Timestamp, now: Timestamp) -> String {
+    match now.since(then).as_secs() {
+        seconds @ 0..60 => format!("{seconds} s ago"),
+        seconds @ 60..3600 => format!("{} min ago", seconds / 60),
+        seconds @ 3600..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} d ago", seconds / 86_400),
     }
 }

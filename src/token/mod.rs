@@ -7,4 +7,6 @@ mod suite;
 mod wire;
 
 pub use export::{BadExport, KeyExport};
-pub use seal::{OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys};
+pub use seal::{
+    Inspection, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys, inspect,
+};

@@ -320,6 +320,26 @@ impl TokenKeys {
     }
 }
 
+/// What a token's text shows without any key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The suite its letter names.
+    pub suite: Suite,
+    /// The key it says it was sealed under.
+    pub kid: Kid,
+}
+
+/// Reads what isn't secret of a token, believing nothing of it.
+pub fn inspect(token: &str) -> Result<Inspection, Refused> {
+    if !(MIN_CHARS..=MAX_CHARS).contains(&token.len()) {
+        return Err(Refused::Length);
+    }
+    let mut buffer = OpenBuffer::new();
+    let bytes = buffer.decode(token)?;
+    let suite = wire::suite(&bytes[..3]).ok_or(Refused::Magic)?;
+    Ok(Inspection { suite, kid: Kid([bytes[3], bytes[4], bytes[5], bytes[6]]) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

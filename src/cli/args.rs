@@ -1,0 +1,146 @@
+//! The command line as clap reads it, and its way into a [`Context`].
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use super::{CliError, Context, audit, init, keys, serve, sessions, tokens, users};
+use crate::{
+    clock::SystemClock,
+    config::{Layer, Settings},
+};
+
+/// Sessions without JWT: opaque sealed tokens, two cookies, revocation by deletion, keys that roll over.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bulla",
+    version,
+    max_term_width = 100,
+    after_help = "Settings come from flags, then BULLA_* in the environment, then bulla.toml.\n\n\
+                  Examples:\n  bulla serve --init              make what is missing, and serve on http://localhost:8080\n  \
+                  bulla user add ada --role admin\n  bulla session list --user ada\n  bulla keys rotate\n  \
+                  bulla token seal '{\"id\":\"42\"}'\n\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 token refused, 5 store or network away."
+)]
+pub(super) struct Cli {
+    /// The keys directory [default: keys]
+    #[arg(long, global = true, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// The SQLite file [default: bulla.db]
+    #[arg(long, global = true, value_name = "FILE")]
+    database: Option<String>,
+    /// The settings file [default: bulla.toml, if it is there]
+    #[arg(long, global = true, env = "BULLA_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a key ring, a database and a bulla.toml
+    #[command(after_help = "Examples:\n  bulla init\n  bulla init --suite aes-256-gcm")]
+    Init(init::InitArgs),
+    /// Serve logins, sessions and the admin routes
+    #[command(
+        after_help = "Examples:\n  bulla serve --init\n  bulla serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key key.pem"
+    )]
+    Serve(serve::ServeArgs),
+    /// Show the keys, roll them over, revoke them, hand derived ones out
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Add, show and change users
+    #[command(subcommand)]
+    User(users::UserCommand),
+    /// Show sessions and end them
+    #[command(subcommand)]
+    Session(sessions::SessionCommand),
+    /// Seal, open and inspect tokens
+    #[command(subcommand)]
+    Token(tokens::TokenCommand),
+    /// Print the audit log
+    #[command(after_help = "Examples:\n  bulla audit --limit 20\n  bulla audit --follow --json")]
+    Audit(audit::AuditArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  bulla completions bash > /etc/bash_completion.d/bulla")]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  bulla man | man -l -")]
+    Man,
+}
+
+/// Runs the program: parses, runs, says what went wrong, returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A pipe that is closed is nobody's failure.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let done = actix_web::rt::System::new().block_on(run(cli));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "bulla: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), CliError> {
+    match &cli.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "bulla", &mut script);
+            return super::print(&String::from_utf8_lossy(&script));
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            rendered.map_err(|error| CliError::Failed(error.to_string()))?;
+            return super::print(&String::from_utf8_lossy(&page));
+        }
+        _ => {}
+    }
+    let ctx = Context { settings: settings(&cli)?, clock: Arc::new(SystemClock), json: cli.json };
+    match cli.command {
+        Command::Init(args) => init::run(&args, &ctx).await,
+        Command::Serve(args) => serve::run(&args, &ctx).await,
+        Command::Keys(command) => keys::run(command, &ctx).await,
+        Command::User(command) => users::run(command, &ctx).await,
+        Command::Session(command) => sessions::run(command, &ctx).await,
+        Command::Token(command) => tokens::run(command, &ctx).await,
+        Command::Audit(args) => audit::run(&args, &ctx).await,
+        Command::Completions { .. } | Command::Man => Ok(()),
+    }
+}
+
+fn settings(cli: &Cli) -> Result<Settings, CliError> {
+    let text = |path: &PathBuf| path.display().to_string();
+    let mut flags = Vec::new();
+    flags.extend(cli.keys.as_ref().map(|path| ("keys", text(path))));
+    flags.extend(cli.database.clone().map(|database| ("database", database)));
+    if let Command::Serve(args) = &cli.command {
+        flags.extend(args.settings());
+    }
+    let bad = |error: crate::config::BadSetting| CliError::Usage(error.to_string());
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut layers = vec![Layer::flags(flags), Layer::environment(variables).map_err(bad)?];
+    let path = cli.config.clone().unwrap_or_else(|| "bulla.toml".into());
+    match std::fs::read_to_string(&path) {
+        Ok(text) => layers.push(Layer::file(&path, &text).map_err(bad)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && cli.config.is_none() => {}
+        Err(error) => return Err(CliError::Usage(format!("{}: {error}", path.display()))),
+    }
+    Settings::resolve(&layers).map_err(bad)
+}

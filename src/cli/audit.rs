@@ -1,0 +1,53 @@
+//! `bulla audit`: the log of what was decided.
+
+use std::{sync::Arc, time::Duration};
+
+use clap::Args;
+
+use super::{CliError, Context, open_store};
+use crate::store::{AuditRow, Store as _};
+
+/// What to print.
+#[derive(Args, Debug)]
+pub(super) struct AuditArgs {
+    /// Go on printing what happens.
+    #[arg(long)]
+    follow: bool,
+    /// How many of the newest events.
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+}
+
+/// Prints events, one a line.
+pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError> {
+    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock))?;
+    let mut rows = store.audit(None, args.limit).await?;
+    loop {
+        for row in &rows {
+            ctx.print(&line(row, ctx.json)?)?;
+        }
+        if !args.follow {
+            return Ok(());
+        }
+        let last = rows.last().map(|row| row.seq);
+        let last = match last {
+            Some(seq) => seq,
+            None => store.audit(None, 1).await?.last().map_or(0, |row| row.seq),
+        };
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            rows = store.audit(Some(last), 1000).await?;
+            if !rows.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+fn line(row: &AuditRow, json: bool) -> Result<String, CliError> {
+    if json {
+        return serde_json::to_string(row).map_err(|error| CliError::Failed(error.to_string()));
+    }
+    let who = |text: &str| if text.is_empty() { "-".into() } else { text.escape_debug().to_string() };
+    Ok(format!("{} {:<18} {} {} {}", row.at, row.event, who(&row.actor), who(&row.subject), row.detail))
+}

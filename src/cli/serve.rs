@@ -1,0 +1,172 @@
+//! `bulla serve`: the server as a process. Signals, logs, the first administrator.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::dev::ServerHandle;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CliError, Context};
+use crate::{
+    config::Settings,
+    http::{Bulla, Serve, Site, StartError, serve, tls},
+    identity::PasswordRule,
+    secret::{Secret, SecretText},
+    store::{AuditEvent, NewUser, StoreError},
+};
+
+/// How often the process asks itself whether its store can still be trusted.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How to serve.
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// Make what is missing first: key ring, database, an administrator `admin` whose password is printed once.
+    #[arg(long)]
+    init: bool,
+    /// Address and port [default: 127.0.0.1:8080]; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Certificate chain, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+}
+
+impl ServeArgs {
+    /// The flags that are settings.
+    pub(super) fn settings(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let named = [("listen", &self.listen), ("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key)];
+        named.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)))
+    }
+}
+
+/// Serves until a signal ends it; requests under way are answered first.
+pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError> {
+    let settings = &ctx.settings;
+    log(settings);
+    let listen = |error: std::io::Error| {
+        CliError::Failed(format!(
+            "{} can't be listened on: {error}; choose another with --listen",
+            settings.listen
+        ))
+    };
+    let listener = TcpListener::bind(settings.listen).map_err(listen)?;
+    let port = listener.local_addr().map_err(listen)?.port();
+    let tls = settings.tls.as_ref().map(|files| tls(&files.cert, &files.key)).transpose();
+    let tls = tls.map_err(CliError::Failed)?;
+
+    let site = site(settings, port);
+    let origin = site.origin().to_owned();
+    let builder = Bulla::builder(&settings.keys, &settings.database)
+        .site(site)
+        .policy(settings.policy.clone())
+        .cookie_domain(settings.cookie_domain.clone())
+        .password(PasswordRule { min: settings.password_min })
+        .login_queue(settings.login_queue)
+        .audit_keep(settings.audit_keep)
+        .allow_group_read(settings.allow_group_read)
+        .clock(Arc::clone(&ctx.clock));
+    let builder = if args.init { builder.init() } else { builder };
+    let bulla = builder.start().await.map_err(|error| started(error, args.init))?;
+    if args.init {
+        first_admin(&bulla, ctx).await?;
+    }
+    let how = Serve { workers: settings.workers, shutdown_timeout: settings.shutdown_timeout, tls };
+    let server = serve(&bulla, listener, how).map_err(listen)?;
+    ctx.say(&format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C ends it."));
+    tracing::info!(listen = %settings.listen, port, "serving");
+
+    let watching = actix_web::rt::spawn(watch(bulla.clone(), server.handle()));
+    server.await.map_err(|error| CliError::Failed(format!("the server failed: {error}")))?;
+    watching.abort();
+    match bulla.sessions().parts().store.now().await {
+        Err(StoreError::Broken) => Err(CliError::Unavailable(
+            "the database can't vouch for what is on the disk; start again to recover".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn site(settings: &Settings, port: u16) -> Site {
+    let site = match &settings.public_url {
+        Some(url) => Site::public(url),
+        None => Site::loopback(port, settings.tls.is_some()),
+    };
+    site.allow(settings.allowed_origins.iter().cloned()).trust(settings.trusted_proxies.iter().copied())
+}
+
+fn started(error: StartError, init: bool) -> CliError {
+    match error {
+        StartError::Store(error) => error.into(),
+        StartError::Ring(error) if init => CliError::from(error),
+        StartError::Ring(error) => error.into(),
+        StartError::Policy(error) => CliError::Usage(error.to_string()),
+    }
+}
+
+/// An installation without users gets an administrator; the password goes to the terminal, once, and to no log.
+async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliError> {
+    let store = &bulla.sessions().parts().store;
+    if !store.users(None, 1).await?.is_empty() {
+        return Ok(());
+    }
+    let failed =
+        |error: &dyn std::fmt::Display| CliError::Failed(format!("no administrator could be made: {error}"));
+    let password = Secret::<15>::generate().map_err(|error| failed(&error))?.to_base64url();
+    let hash =
+        bulla.hasher().hash(&SecretText::new(password.to_string())).await.map_err(|error| failed(&error))?;
+    let user = NewUser {
+        name: "admin".into(),
+        password_hash: Some(hash),
+        roles: vec!["admin".into()],
+        ..NewUser::default()
+    };
+    store.add_user(user, AuditEvent::new("user.added", "cli", "")).await?;
+    ctx.say(&format!("Made an administrator. Name: admin  Password: {}  (shown this once)", *password));
+    Ok(())
+}
+
+/// Obeys signals: HUP looks at the keys now, TERM and INT end after what is under way, a second one at once. Ends the
+/// server as well if the store can't be trusted any more.
+async fn watch(bulla: Bulla, server: ServerHandle) {
+    let kinds =
+        (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = kinds else {
+        tracing::error!("signals can't be received; end the process with SIGKILL");
+        return;
+    };
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => bulla.reload_ring().await,
+            _ = terminate.recv() => drop(stop(&server, &mut ending)),
+            _ = interrupt.recv() => drop(stop(&server, &mut ending)),
+            () = tokio::time::sleep(LOOK) => {
+                if matches!(bulla.sessions().parts().store.now().await, Err(StoreError::Broken)) {
+                    drop(stop(&server, &mut ending));
+                }
+            }
+        }
+    }
+}
+
+fn stop(server: &ServerHandle, ending: &mut bool) -> impl Future<Output = ()> + use<> {
+    let graceful = !std::mem::replace(ending, true);
+    tracing::info!(graceful, "ending");
+    // The command is sent at once; its future only waits for the end, which `run` does.
+    server.stop(graceful)
+}
+
+/// Logs to stderr; `BULLA_LOG_LEVEL` (as `debug`, or `bulla=debug`) says how much.
+fn log(settings: &Settings) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("BULLA_LOG_LEVEL")
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // Somebody who embeds the command line may have set up logs already.
+    let _ = if settings.log_json { logs.json().try_init() } else { logs.try_init() };
+}

@@ -1,0 +1,102 @@
+//! `bulla session`: show sessions and end them, beside a running server.
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{CliError, Context, ago, open_store, table, users};
+use crate::{
+    ids::Sid,
+    store::{AuditEvent, SessionEnd, Store as _},
+};
+
+/// What to do with sessions.
+#[derive(Debug, Subcommand)]
+pub(super) enum SessionCommand {
+    /// List live sessions
+    List {
+        /// Of this user only.
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// End sessions; refused everywhere within a second
+    #[command(
+        after_help = "Examples:\n  bulla session revoke 0t4mBqJkT0WQfqk7mFZQ1g\n  bulla session revoke --user ada\n  bulla session revoke --all"
+    )]
+    Revoke {
+        /// The session, as `bulla session list` shows it.
+        #[arg(required_unless_present_any = ["user", "all"], conflicts_with_all = ["user", "all"], allow_hyphen_values = true)]
+        sid: Option<String>,
+        /// All of this user's.
+        #[arg(long, conflicts_with = "all")]
+        user: Option<String>,
+        /// Everybody's.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Runs one of them.
+pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), CliError> {
+    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock))?;
+    match command {
+        SessionCommand::List { user } => {
+            let user = match user {
+                Some(name) => Some(users::find(&store, &name).await?.id),
+                None => None,
+            };
+            let (rows, now) = store.sessions(user.as_ref(), 10_000).await?;
+            if ctx.json {
+                let rows: Vec<_> = rows
+                    .iter()
+                    .map(|row| {
+                        json!({"sid": row.sid.to_string(), "user_id": row.user_id.as_str(), "generation": row.generation,
+                               "created_at": row.created_at, "rotated_at": row.rotated_at, "expires_at": row.expires_at,
+                               "idle_expires_at": row.idle_expires_at, "transport": row.transport.as_str(),
+                               "ip": row.device.ip, "user_agent": row.device.user_agent})
+                    })
+                    .collect();
+                return ctx.print(&json!({"sessions": rows}).to_string());
+            }
+            let mut lines =
+                vec![["SID", "USER", "BEGUN", "RENEWED", "ADDRESS", "AGENT"].map(String::from).to_vec()];
+            lines.extend(rows.iter().map(|row| {
+                let agent: String = row.device.user_agent.chars().take(40).collect();
+                let (begun, renewed) = (ago(row.created_at, now), ago(row.rotated_at, now));
+                vec![
+                    row.sid.to_string(),
+                    row.user_id.to_string(),
+                    begun,
+                    renewed,
+                    row.device.ip.clone(),
+                    agent,
+                ]
+            }));
+            ctx.print(&table(&lines))
+        }
+        SessionCommand::Revoke { sid, user, .. } => {
+            let which = match (sid, user) {
+                (Some(sid), _) => {
+                    SessionEnd::One(sid.parse::<Sid>().map_err(|error| CliError::Usage(error.to_string()))?)
+                }
+                (None, Some(name)) => SessionEnd::AllOf(users::find(&store, &name).await?.id),
+                (None, None) => SessionEnd::Everyones,
+            };
+            let one = matches!(which, SessionEnd::One(_));
+            let ended = store.end_sessions(which, AuditEvent::new("session.revoked", "cli", "")).await?;
+            if one && ended.is_empty() {
+                return Err(CliError::NotFound("no such session; `bulla session list` shows them".into()));
+            }
+            if ctx.json {
+                let sids: Vec<_> = ended.iter().map(Sid::to_string).collect();
+                return ctx.print(&json!({"revoked": sids}).to_string());
+            }
+            ctx.say(&format!(
+                "{} ended",
+                if ended.len() == 1 { "1 session".into() } else { format!("{} sessions", ended.len()) }
+            ));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `bulla token`: seal, open and inspect tokens with the ring itself.
+
+use std::{io::Read as _, time::Duration};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{CliError, Context};
+use crate::{
+    config::parse_duration,
+    ids::{Audience, Purpose},
+    keyring::{KeyDirectory, Ring},
+    token::{Inspection, OpenBuffer, SealCounts, SealError, TokenKeys, inspect},
+};
+
+/// What to do with a token.
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Seal a JSON object; prints the token
+    #[command(
+        after_help = "Examples:\n  bulla token seal '{\"id\":\"42\"}'\n  echo '{\"id\":\"42\"}' | bulla token seal - --audience billing"
+    )]
+    Seal {
+        /// The payload, or `-` for standard input.
+        #[arg(allow_hyphen_values = true)]
+        json: String,
+        #[command(flatten)]
+        binding: Binding,
+    },
+    /// Open a token; prints the payload
+    #[command(
+        after_help = "Examples:\n  bulla token open bulX0-Pa0w…\n  bulla token seal '{\"id\":\"42\"}' | bulla token open -"
+    )]
+    Open {
+        /// The token, or `-` for standard input.
+        #[arg(allow_hyphen_values = true)]
+        token: String,
+        #[command(flatten)]
+        binding: Binding,
+        /// How old it may be [default: the access token's life]
+        #[arg(long, value_parser = parse_duration)]
+        max_age: Option<Duration>,
+    },
+    /// Say what a token's text shows, and whether it opens
+    Inspect {
+        /// The token, or `-` for standard input.
+        #[arg(allow_hyphen_values = true)]
+        token: String,
+        #[command(flatten)]
+        binding: Binding,
+    },
+}
+
+/// What a token is for and who may open it.
+#[derive(Args, Debug)]
+pub(super) struct Binding {
+    /// access, refresh, service, login, or a name of your own.
+    #[arg(long, default_value = "access")]
+    purpose: Purpose,
+    /// Who may open it; the server itself without.
+    #[arg(long)]
+    audience: Option<Audience>,
+}
+
+impl Binding {
+    fn keys(&self, ring: &Ring) -> TokenKeys {
+        let audience = self.audience.clone().unwrap_or_else(Audience::own);
+        TokenKeys::derive(ring, &self.purpose, &audience, &SealCounts::default())
+    }
+}
+
+/// Runs one of them.
+pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliError> {
+    let ring =
+        KeyDirectory::new(&ctx.settings.keys).allow_group_read(ctx.settings.allow_group_read).load()?;
+    let now = ctx.clock.now();
+    let refused = |error: &dyn std::fmt::Display| CliError::TokenRefused(error.to_string());
+    match command {
+        TokenCommand::Seal { json, binding } => {
+            let payload = argument(json)?;
+            let token = binding.keys(&ring).seal(payload.trim_end_matches(['\n', '\r']), now);
+            let token = token.map_err(|error| match error {
+                SealError::Payload | SealError::TooLong => CliError::Usage(error.to_string()),
+                other => CliError::Failed(other.to_string()),
+            })?;
+            ctx.print(token.as_str())
+        }
+        TokenCommand::Open { token, binding, max_age } => {
+            let text = argument(token)?;
+            let max_age = max_age.unwrap_or(ctx.settings.policy.access_max_age);
+            let mut buffer = OpenBuffer::new();
+            let keys = binding.keys(&ring);
+            let opened = keys.open(text.trim_end_matches(['\n', '\r']), now, max_age, &mut buffer);
+            ctx.print(opened.map_err(|error| refused(&error))?.payload)
+        }
+        TokenCommand::Inspect { token, binding } => {
+            let text = argument(token)?;
+            let text = text.trim_end_matches(['\n', '\r']);
+            let Inspection { suite, kid } = inspect(text).map_err(|error| refused(&error))?;
+            let state = ring.keys.iter().find(|key| key.kid == kid).map(|key| key.state);
+            let keys = binding.keys(&ring);
+            let mut buffer = OpenBuffer::new();
+            // As old as can be: whether it is too old is for its opener; here its age is shown.
+            let opened = keys.open(text, now, Duration::MAX, &mut buffer);
+            let (issued_at, outcome) = match &opened {
+                Ok(opened) => (Some(opened.issued_at), "opens"),
+                Err(refused) => (None, refused.reason()),
+            };
+            if ctx.json {
+                let shown = json!({"suite": suite, "kid": kid.to_string(), "state": state, "characters": text.len(),
+                                   "outcome": outcome, "issued_at": issued_at});
+                return ctx.print(&shown.to_string());
+            }
+            let state = state.map_or("not in the ring".into(), |state| format!("{state:?}").to_lowercase());
+            let issued = issued_at.map_or("unknown".into(), |at| format!("{at} ({})", super::ago(at, now)));
+            ctx.print(&super::table(&[
+                vec!["suite".into(), format!("{suite:?}")],
+                vec!["key".into(), format!("{kid}, {state}")],
+                vec!["length".into(), format!("{} characters", text.len())],
+                vec!["outcome".into(), outcome.into()],
+                vec!["sealed".into(), issued],
+            ]))
+        }
+    }
+}
+
+/// An argument as it is, or standard input for `-`.
+fn argument(text: String) -> Result<zeroize::Zeroizing<String>, CliError> {
+    let mut read = zeroize::Zeroizing::new(text);
+    if *read == "-" {
+        read.clear();
+        let input = std::io::stdin().lock().take(1 << 16).read_to_string(&mut read);
+        input.map_err(|error| CliError::Failed(format!("standard input can't be read: {error}")))?;
+    }
+    Ok(read)
+}

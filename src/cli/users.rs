@@ -1,0 +1,253 @@
+//! `bulla user`: add, show and change users. Passwords come from a prompt or standard input, never from an argument.
+
+use std::{io::Read as _, sync::Arc};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{CliError, Context, open_store, table};
+use crate::{
+    identity::{Hasher, PasswordRule},
+    secret::SecretText,
+    store::{AuditEvent, NewUser, Store, UserChange, UserRow, sqlite::SqliteStore},
+};
+
+/// What to do with users.
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Add a user; asks for the password
+    #[command(
+        after_help = "Examples:\n  bulla user add ada --role admin\n  pass show ada | bulla user add ada --password-stdin"
+    )]
+    Add {
+        /// The name to log in with.
+        name: String,
+        /// A role; may be given more than once.
+        #[arg(long = "role")]
+        roles: Vec<String>,
+        /// Read the password from standard input (its first line).
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List the users
+    List,
+    /// Show a user
+    Show {
+        /// Who.
+        name: String,
+    },
+    /// Give or take roles; in force at the next renewal, within two minutes
+    #[command(
+        after_help = "Examples:\n  bulla user role ada --add ops\n  bulla user role ada --remove admin"
+    )]
+    Role {
+        /// Who.
+        name: String,
+        /// A role to give.
+        #[arg(long)]
+        add: Vec<String>,
+        /// A role to take.
+        #[arg(long)]
+        remove: Vec<String>,
+    },
+    /// Set a password; ends all of the user's sessions
+    Passwd {
+        /// Who.
+        name: String,
+        /// Read the password from standard input (its first line).
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Refuse logins; ends all of the user's sessions at once
+    Disable {
+        /// Who.
+        name: String,
+    },
+    /// Allow logins again
+    Enable {
+        /// Who.
+        name: String,
+    },
+    /// Delete a user; ends all of the user's sessions at once
+    Delete {
+        /// Who.
+        name: String,
+    },
+}
+
+/// Runs one of them.
+pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliError> {
+    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock))?;
+    match command {
+        UserCommand::Add { name, roles, password_stdin } => {
+            add(&store, ctx, name, roles, password_stdin).await
+        }
+        UserCommand::List => list(&store, ctx).await,
+        UserCommand::Show { name } => show(ctx, &find(&store, &name).await?),
+        UserCommand::Role { name, add, remove } => {
+            if add.is_empty() && remove.is_empty() {
+                return Err(CliError::Usage("say which: --add ROLE or --remove ROLE".into()));
+            }
+            let user = find(&store, &name).await?;
+            let mut roles: Vec<String> =
+                user.roles.iter().filter(|role| !remove.contains(role)).cloned().collect();
+            add.into_iter().for_each(|role| {
+                if !roles.contains(&role) {
+                    roles.push(role)
+                }
+            });
+            let change = UserChange { roles: Some(roles), ..UserChange::default() };
+            change_user(&store, ctx, &user, change, "user.changed").await
+        }
+        UserCommand::Passwd { name, password_stdin } => passwd(&store, ctx, &name, password_stdin).await,
+        UserCommand::Disable { name } => {
+            let user = find(&store, &name).await?;
+            let change = UserChange { disabled: Some(true), ..UserChange::default() };
+            change_user(&store, ctx, &user, change, "user.disabled").await
+        }
+        UserCommand::Enable { name } => {
+            let user = find(&store, &name).await?;
+            let change = UserChange { disabled: Some(false), ..UserChange::default() };
+            change_user(&store, ctx, &user, change, "user.enabled").await
+        }
+        UserCommand::Delete { name } => {
+            let user = find(&store, &name).await?;
+            store.delete_user(&user.id, AuditEvent::new("user.deleted", "cli", "")).await?;
+            ctx.say(&format!("{name}: deleted, all sessions ended"));
+            Ok(())
+        }
+    }
+}
+
+/// The user of a name, or an error that says how to see all.
+pub(super) async fn find(store: &SqliteStore, name: &str) -> Result<UserRow, CliError> {
+    let missing = || CliError::NotFound(format!("no user {name:?}; `bulla user list` shows them"));
+    store.user_by_name(name).await?.ok_or_else(missing)
+}
+
+async fn add(
+    store: &SqliteStore,
+    ctx: &Context,
+    name: String,
+    roles: Vec<String>,
+    from_stdin: bool,
+) -> Result<(), CliError> {
+    let plain = (1..=128).contains(&name.chars().count())
+        && !name.chars().any(char::is_control)
+        && name.trim() == name;
+    if !plain {
+        return Err(CliError::Usage(
+            "a name has 1 to 128 characters, no control characters, no blanks around it".into(),
+        ));
+    }
+    if store.user_by_name(&name).await?.is_some() {
+        return Err(CliError::Failed(format!(
+            "{name}: there is such a user already; `bulla user show {name}`"
+        )));
+    }
+    let hash = new_password(ctx, from_stdin).await?;
+    let user = NewUser { name, password_hash: Some(hash), roles, ..NewUser::default() };
+    let row = store.add_user(user, AuditEvent::new("user.added", "cli", "")).await?;
+    if ctx.json {
+        return show(ctx, &row);
+    }
+    ctx.say(&format!("{}: added with id {}", row.name, row.id));
+    Ok(())
+}
+
+async fn passwd(store: &SqliteStore, ctx: &Context, name: &str, from_stdin: bool) -> Result<(), CliError> {
+    let user = find(store, name).await?;
+    let hash = new_password(ctx, from_stdin).await?;
+    store.change_password(&user.id, hash, None, AuditEvent::new("password.changed", "cli", "")).await?;
+    ctx.say(&format!("{name}: password set, all sessions ended"));
+    Ok(())
+}
+
+/// Asks for a new password (twice, at a terminal), checks and hashes it.
+async fn new_password(ctx: &Context, from_stdin: bool) -> Result<String, CliError> {
+    let password = if from_stdin { stdin_line()? } else { prompt()? };
+    let rule = PasswordRule { min: ctx.settings.password_min };
+    rule.check(&password).map_err(CliError::Failed)?;
+    Hasher::new(1, 1).hash(&password).await.map_err(|error| CliError::Failed(error.to_string()))
+}
+
+fn stdin_line() -> Result<SecretText, CliError> {
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(8192).read_to_string(&mut text);
+    read.map_err(|error| CliError::Failed(format!("standard input can't be read: {error}")))?;
+    let line = text.split('\n').next().unwrap_or_default();
+    Ok(SecretText::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+}
+
+fn prompt() -> Result<SecretText, CliError> {
+    let ask = |prompt| {
+        rpassword::prompt_password(prompt).map_err(|error| {
+            CliError::Failed(format!("no terminal to ask at ({error}); use --password-stdin"))
+        })
+    };
+    let (first, second) = (ask("Password: ")?, ask("Again: ")?);
+    if first != second {
+        return Err(CliError::Failed("the two passwords differ".into()));
+    }
+    Ok(SecretText::new(first))
+}
+
+async fn change_user(
+    store: &SqliteStore,
+    ctx: &Context,
+    user: &UserRow,
+    change: UserChange,
+    event: &'static str,
+) -> Result<(), CliError> {
+    let changed = store.change_user(&user.id, change, AuditEvent::new(event, "cli", "")).await?;
+    let row = changed.ok_or_else(|| CliError::NotFound(format!("{} is gone", user.name)))?;
+    if ctx.json {
+        return show(ctx, &row);
+    }
+    let state = if row.disabled { "disabled, all sessions ended" } else { "enabled" };
+    ctx.say(&format!("{}: {state}, roles {}", row.name, roles(&row)));
+    Ok(())
+}
+
+fn roles(row: &UserRow) -> String {
+    if row.roles.is_empty() { "none".into() } else { row.roles.join(", ") }
+}
+
+fn as_json(row: &UserRow) -> serde_json::Value {
+    json!({"id": row.id.as_str(), "name": row.name, "roles": row.roles, "claims": row.claims,
+           "disabled": row.disabled, "created_at": row.created_at, "password": row.password_hash.is_some()})
+}
+
+fn show(ctx: &Context, row: &UserRow) -> Result<(), CliError> {
+    if ctx.json {
+        return ctx.print(&as_json(row).to_string());
+    }
+    ctx.print(&table(&[
+        vec!["name".into(), row.name.clone()],
+        vec!["id".into(), row.id.to_string()],
+        vec!["roles".into(), roles(row)],
+        vec!["claims".into(), serde_json::Value::Object(row.claims.clone()).to_string()],
+        vec!["state".into(), if row.disabled { "disabled" } else { "enabled" }.into()],
+        vec!["added".into(), row.created_at.to_string()],
+    ]))
+}
+
+async fn list(store: &SqliteStore, ctx: &Context) -> Result<(), CliError> {
+    let mut rows: Vec<UserRow> = Vec::new();
+    loop {
+        let page = store.users(rows.last().map(|row| &row.id), 500).await?;
+        if page.is_empty() {
+            break;
+        }
+        rows.extend(page);
+    }
+    if ctx.json {
+        return ctx.print(&json!({"users": rows.iter().map(as_json).collect::<Vec<_>>()}).to_string());
+    }
+    let mut lines = vec![["ID", "NAME", "ROLES", "STATE"].map(String::from).to_vec()];
+    lines.extend(rows.iter().map(|row| {
+        let state = if row.disabled { "disabled" } else { "enabled" };
+        vec![row.id.to_string(), row.name.clone(), roles(row), state.into()]
+    }));
+    ctx.print(&table(&lines))
+}
