@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod arrows;
+mod keys;
 mod model;
 mod ring;
 mod session;

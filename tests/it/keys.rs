@@ -1,0 +1,285 @@
+//! `bulla keys` and `scripts/rotate-keys`, as an operator meets them: the real program, its words and exit codes.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Arc,
+    time::Duration,
+};
+
+use bulla::{
+    clock::{Clock as _, SystemClock},
+    ids::{Audience, Purpose},
+    keyring::{KeyDirectory, KeyState, Suite},
+    store::{Store as _, sqlite::SqliteStore},
+    token::KeyExport,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A working folder with a ring whose staged key has waited for `age`.
+struct Home(TempDir);
+
+/// What a command said, and how it ended.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Home {
+    fn new(age: Duration) -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        home.ring().init(Suite::Xaes256Gcm, SystemClock.now().minus(age)).unwrap();
+        home
+    }
+
+    fn ripe() -> Self {
+        Self::new(Duration::from_secs(3600))
+    }
+
+    fn ring(&self) -> KeyDirectory {
+        KeyDirectory::new(self.path().join("keys"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn database(&self) -> SqliteStore {
+        SqliteStore::open(&self.path().join("bulla.db"), Arc::new(SystemClock)).unwrap()
+    }
+
+    fn run(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str], env: &[(&str, &str)]) -> Said {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.path()).env_clear();
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("BULLA_BIN", env!("CARGO_BIN_EXE_bulla"));
+        let Output { status, stdout, stderr } = command.envs(env.iter().copied()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Said { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+    }
+
+    fn keys(&self, arguments: &[&str]) -> Said {
+        self.run(env!("CARGO_BIN_EXE_bulla"), &[&["keys"], arguments].concat(), &[])
+    }
+
+    fn script(&self, arguments: &[&str], env: &[(&str, &str)]) -> Said {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/rotate-keys");
+        self.run(script, arguments, env)
+    }
+}
+
+impl Said {
+    #[track_caller]
+    fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{}", self.err);
+        serde_json::from_str(&self.out).expect("data on stdout, everything else on stderr")
+    }
+
+    /// It ended with `code`, said why on stderr and nothing on stdout.
+    #[track_caller]
+    fn refused(&self, code: i32, why: &str) {
+        assert_eq!((self.code, self.out.as_str()), (code, ""), "{}", self.err);
+        assert!(self.err.contains(why), "{}", self.err);
+    }
+}
+
+#[test]
+fn keys_are_listed_for_people_and_for_programs() {
+    let home = Home::ripe();
+    let ring = home.ring().load().unwrap();
+    let text = home.keys(&["list"]);
+    assert_eq!(text.code, 0, "{}", text.err);
+    for key in &ring.keys {
+        assert!(text.out.contains(&key.kid.to_string()), "{}", text.out);
+        assert!(!text.out.contains(key.root.as_ref().unwrap().bytes().to_base64url().as_str()));
+    }
+    let json = home.keys(&["list", "--json"]).json();
+    assert_eq!(json["generation"], 1);
+    assert_eq!(json["keys"][0]["kid"], ring.keys[0].kid.to_string());
+    assert_eq!(json["keys"][1]["state"], "staged");
+    assert_eq!(json["keys"][1]["age_seconds"].as_u64().map(|age| age / 60), Some(60));
+}
+
+#[test]
+fn a_missing_ring_and_a_missing_key_are_exit_3_and_bad_arguments_exit_2() {
+    let home = Home(tempfile::tempdir().unwrap());
+    home.keys(&["list"]).refused(3, "bulla init");
+    home.keys(&["rotate"]).refused(3, "bulla init");
+    let home = Home::ripe();
+    home.keys(&["revoke", "00000000"]).refused(3, "bulla keys list");
+    home.keys(&["revoke"]).refused(2, "--all");
+    home.keys(&["revoke", "../../etc"]).refused(2, "8 lower-case hex digits");
+    home.keys(&["rotate", "--now", "--min-staged", "1m"]).refused(2, "cannot be used");
+    home.keys(&["rotate", "--keep", "1h"]).refused(2, "3660s");
+    home.keys(&["not-before", "2999-01-01T00:00:00Z"]).refused(2, "lies ahead");
+    home.keys(&["not-before", "yesterday"]).refused(2, "neither");
+    assert_eq!(home.ring().load().unwrap().generation, 1);
+}
+
+#[test]
+fn a_rollover_waits_for_the_staged_key_unless_told_not_to() {
+    let home = Home::new(Duration::from_secs(60));
+    home.keys(&["rotate"]).refused(1, "--now");
+    assert_eq!(home.keys(&["rotate", "--min-staged", "30s", "--json"]).json()["generation"], 2);
+    assert_eq!(home.keys(&["rotate", "--now", "--json"]).json()["generation"], 3);
+    let json = home.keys(&["rotate", "--now", "--keep", "2h", "--json"]).json();
+    let states: Vec<_> = json["keys"].as_array().unwrap().iter().map(|key| key["state"].clone()).collect();
+    assert_eq!(states, ["retired", "retired", "retired", "active", "staged"]);
+}
+
+#[test]
+fn check_tells_a_ring_that_is_well_from_one_with_faults_and_one_that_wont_load() {
+    let home = Home::ripe();
+    let json = home.keys(&["check", "--json"]).json();
+    assert_eq!((&json["can_rotate"], &json["faults"]), (&Value::Bool(true), &serde_json::json!([])));
+    home.keys(&["rotate"]);
+    let young = home.keys(&["check"]);
+    assert_eq!(young.code, 0, "a young staged key is no fault");
+    assert!(young.out.contains("not to be rolled over yet"), "{}", young.out);
+    fs::write(home.path().join("keys/deadbeef.key"), "half").unwrap();
+    let fault = home.keys(&["check"]);
+    assert_eq!(fault.code, 6);
+    assert!(fault.out.contains("deadbeef.key") && fault.err.contains("deadbeef.key"), "{}", fault.err);
+    fs::set_permissions(home.path().join("keys/ring.json"), fs::Permissions::from_mode(0o644)).unwrap();
+    home.keys(&["check"]).refused(1, "chmod 600");
+}
+
+#[tokio::test]
+async fn what_was_done_to_keys_stands_in_the_audit() {
+    let home = Home::ripe();
+    drop(home.database());
+    let active = home.keys(&["rotate", "--json"]).json()["keys"][1]["kid"].as_str().unwrap().to_owned();
+    assert_eq!(home.keys(&["revoke", &active]).code, 0);
+    assert_eq!(home.keys(&["revoke", "--all"]).code, 0);
+    assert_eq!(home.keys(&["export", "--audience", "billing"]).code, 0);
+    let rows = home.database().audit(None, 50).await.unwrap();
+    let events: Vec<_> = rows.iter().map(|row| (row.event.as_str(), row.actor.as_str())).collect();
+    assert_eq!(events[..2], [("key.rotated", "cli"), ("key.revoked", "cli")]);
+    assert_eq!(rows[0].subject, active);
+    assert_eq!(rows[1].subject, active);
+    // Three were left to revoke: the retired one, the promoted one and the staged one.
+    assert_eq!(
+        events[2..],
+        [("key.revoked", "cli"), ("key.revoked", "cli"), ("key.revoked", "cli"), ("key.exported", "cli")]
+    );
+}
+
+#[tokio::test]
+async fn an_old_copy_of_the_ring_is_neither_rolled_over_nor_exported_but_can_be_begun_anew() {
+    let home = Home::ripe();
+    home.database().note_ring(41, [7; 32]).await.unwrap();
+    let kid = home.ring().load().unwrap().keys[0].kid.to_string();
+    for command in [
+        &["rotate"][..],
+        &["revoke", &kid],
+        &["not-before", "now"],
+        &["export", "--audience", "billing"],
+        &["check"],
+    ] {
+        home.keys(command).refused(1, "revoke --all");
+    }
+    assert_eq!(home.keys(&["revoke", "--all", "--json"]).json()["generation"], 42);
+    assert_eq!(home.keys(&["check"]).code, 0);
+}
+
+#[test]
+fn a_database_that_doesnt_open_stops_no_revocation() {
+    let home = Home::ripe();
+    fs::write(home.path().join("bulla.db"), "this is not a database, and long enough to be seen as none")
+        .unwrap();
+    let kid = home.ring().load().unwrap().keys[0].kid;
+    let said = home.keys(&["revoke", &kid.to_string()]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.err.contains("warning"), "{}", said.err);
+    assert_eq!(home.ring().load().unwrap().keys[0].state, KeyState::Revoked);
+}
+
+#[test]
+fn what_the_server_alone_may_hold_is_not_exported() {
+    let home = Home::ripe();
+    home.keys(&["export", "--purpose", "refresh", "--audience", "billing"]).refused(2, "never exported");
+    home.keys(&["export", "--purpose", "login"]).refused(2, "never exported");
+    home.keys(&["export", "--purpose", "service"]).refused(2, "--audience");
+    home.keys(&["export"]).refused(2, "--own");
+    home.keys(&["export", "--own", "--audience", "billing"]).refused(2, "cannot be used");
+    home.keys(&["export", "--own", "--purpose", "service"]).refused(2, "--own");
+}
+
+#[test]
+fn an_export_holds_derived_keys_only_and_opens_what_the_ring_seals() {
+    let home = Home::ripe();
+    let ring = home.ring().load().unwrap();
+    let said = home.keys(&["export", "--audience", "billing"]);
+    let json = said.json();
+    assert_eq!(json["max_age"], 120);
+    assert_eq!(json["audience"], "billing");
+    assert_eq!(json["keys"].as_array().unwrap().len(), 2);
+    for key in &ring.keys {
+        let root = key.root.as_ref().unwrap();
+        assert!(!said.out.contains(root.bytes().to_base64url().as_str()), "a root key was handed out");
+        let derived = root.derive(&Purpose::access(), &Audience::new("billing").unwrap()).to_base64url();
+        assert!(said.out.contains(derived.as_str()));
+    }
+    assert_eq!(KeyExport::from_json(said.out.trim_end()).unwrap().audience().as_str(), "billing");
+
+    let own = home.keys(&["export", "--own"]);
+    assert_eq!(own.json()["audience"], "");
+    assert!(own.err.contains("forge"), "{}", own.err);
+
+    let file = home.path().join("billing.json");
+    fs::write(&file, "an older one").unwrap();
+    let written = home.keys(&["export", "--audience", "billing", "--out", "billing.json"]);
+    assert_eq!((written.code, written.out.as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(&file).unwrap(), said.out);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_script_rolls_over_and_reports_one_line() {
+    let home = Home::ripe();
+    let said = home.script(&[], &[]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let ring = home.ring().load().unwrap();
+    let (active, staged) = (ring.active().unwrap().kid, ring.staged().unwrap().kid);
+    assert_eq!(said.out, format!("rolled over keys to generation 2: {active} seals, {staged} is staged\n"));
+}
+
+#[test]
+fn the_script_says_why_when_the_staged_key_is_too_young_and_passes_arguments_on() {
+    let home = Home::new(Duration::from_secs(60));
+    home.script(&[], &[]).refused(1, "has waited 6");
+    assert_eq!(home.ring().load().unwrap().generation, 1);
+    assert_eq!(home.script(&["--min-staged", "30s", "--keep", "3h"], &[]).code, 0);
+    assert_eq!(home.ring().load().unwrap().generation, 2);
+}
+
+#[test]
+fn the_script_touches_no_broken_ring_and_runs_no_hook_for_it() {
+    let home = Home::ripe();
+    fs::write(home.path().join("keys/ring.json"), "{").unwrap();
+    home.script(&["--hook", "touch distributed"], &[]).refused(1, "ring.json");
+    assert_eq!(fs::read_to_string(home.path().join("keys/ring.json")).unwrap(), "{");
+    assert!(!home.path().join("distributed").exists());
+    home.script(&[], &[("BULLA_KEYS", "nowhere")]).refused(3, "bulla init");
+    home.script(&[], &[("BULLA_BIN", "/no/such/bulla")]).refused(1, "BULLA_BIN");
+}
+
+#[test]
+fn the_scripts_hook_distributes_the_directory_and_its_failure_is_told_apart() {
+    let home = Home::ripe();
+    let said = home.script(&["--hook", r#"cp -r "$BULLA_KEYS" "copy $BULLA_GENERATION""#], &[]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let copy = KeyDirectory::new(home.path().join("copy 2")).load().unwrap();
+    assert_eq!(copy.fingerprint, home.ring().load().unwrap().fingerprint);
+
+    let home = Home::ripe();
+    let said = home.script(&[], &[("BULLA_ROTATE_HOOK", "exit 23")]);
+    assert_eq!(said.code, 10, "{}", said.err);
+    assert!(said.err.contains("hook failed with exit code 23"), "{}", said.err);
+    assert_eq!(home.ring().load().unwrap().generation, 2, "the rollover itself holds");
+}
