@@ -48,6 +48,15 @@ struct Access<'a> {
     claims: &'a Map<String, Value>,
 }
 
+/// `id` and `sid` of a payload as [`Principal::of`] writes it, which nearly every one is: a third of a parser's time.
+/// The payload has been opened, so it is one object of strict JSON in which no key comes twice.
+fn own_head(payload: &str) -> Option<(&str, &str)> {
+    let (id, rest) = payload.strip_prefix(r#"{"id":""#)?.split_once('"')?;
+    let (sid, _) = rest.strip_prefix(r#","sid":""#)?.split_once('"')?;
+    // An escape may hide a quote, and is for the parser.
+    (!id.contains('\\') && !sid.contains('\\')).then_some((id, sid))
+}
+
 impl Serialize for UserId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -57,9 +66,14 @@ impl Serialize for UserId {
 impl Principal {
     /// From an opened access token: an `id` of 1 to 255 bytes and a `sid` are asked for.
     pub(super) fn read(opened: Opened<&str>) -> Result<Self, Refused> {
-        let head: Head<'_> = serde_json::from_str(opened.payload).map_err(|_| Refused::Payload)?;
-        let id = UserId::new(head.id).map_err(|_| Refused::Payload)?;
-        let sid = head.sid.parse().map_err(|_| Refused::Payload)?;
+        let (id, sid) = match own_head(opened.payload) {
+            Some((id, sid)) => (UserId::new(id), sid.parse()),
+            None => {
+                let head: Head<'_> = serde_json::from_str(opened.payload).map_err(|_| Refused::Payload)?;
+                (UserId::new(head.id), head.sid.parse())
+            }
+        };
+        let (id, sid) = (id.map_err(|_| Refused::Payload)?, sid.map_err(|_| Refused::Payload)?);
         Ok(Self { id, sid, payload: opened.payload.into(), issued_at: opened.issued_at })
     }
 
@@ -148,6 +162,21 @@ mod tests {
         assert_eq!(back, made);
         assert_eq!((back.id(), back.has_role("ops"), back.has_role("admin")), ("42", true, false));
         assert_eq!(serde_json::Value::Object(back.claims()), json!({"mail": "ada@example.org"}));
+    }
+
+    #[test]
+    fn any_spelling_of_a_payload_names_the_same_principal() {
+        for payload in [
+            format!(r#"{{"id":"a\"b\\","sid":"{SID}","roles":["x"]}}"#),
+            format!(r#"{{"sid":"{SID}","roles":["x"],"id":"a\"b\\"}}"#),
+            format!(r#"{{ "id" : "a\u0022b\u005c" , "\u0073id":"{SID}","roles":["x"]}}"#),
+        ] {
+            let read = read(&payload).unwrap();
+            assert_eq!((read.id(), read.sid().to_string().as_str()), (r#"a"b\"#, SID), "{payload}");
+            assert!(read.has_role("x"));
+        }
+        let plain = read(&format!(r#"{{"id":"ada","sid":"{SID}"}}"#)).unwrap();
+        assert_eq!((plain.id(), plain.sid().to_string().as_str()), ("ada", SID));
     }
 
     #[test]

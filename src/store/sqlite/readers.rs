@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(800);
 #[derive(Debug)]
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     state: Arc<State>,
 }
 
@@ -33,7 +33,7 @@ impl Readers {
             Ok(connection)
         });
         let idle = idle.collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Semaphore::new(CONNECTIONS), state })
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(CONNECTIONS)), state })
     }
 
     /// Runs one read.
@@ -44,15 +44,44 @@ impl Readers {
     {
         self.state.check()?;
         let exhausted = || StoreError::Unavailable("too many reads wait".into());
-        let permit = tokio::time::timeout(PATIENCE, self.permits.acquire()).await;
-        let _permit = permit.map_err(|_| exhausted())?.map_err(|_| exhausted())?;
+        let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = permit.map_err(|_| exhausted())?.map_err(|_| exhausted())?;
         let idle = Arc::clone(&self.idle);
         let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or_else(exhausted)?;
         let reading = tokio::task::spawn_blocking(move || {
             let answer = read(&connection);
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            // Held until the connection is back, even when whoever asked has hung up meanwhile.
+            drop(permit);
             answer
         });
         reading.await.unwrap_or_else(|_| Err(StoreError::Unavailable("a read was cut off".into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_who_hang_up_take_no_connection_along() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("bulla.db");
+        open::open_and_migrate(&path).unwrap();
+        let readers = Arc::new(Readers::open(&path, Arc::new(State::of(&path).unwrap())).unwrap());
+        for _ in 0..CONNECTIONS {
+            let (readers, (started, starts)) = (Arc::clone(&readers), tokio::sync::oneshot::channel());
+            let read = tokio::spawn(async move {
+                let slow = move |_: &Connection| {
+                    let _ = started.send(());
+                    std::thread::sleep(Duration::from_millis(100));
+                    Ok(())
+                };
+                readers.read(slow).await
+            });
+            starts.await.unwrap();
+            read.abort();
+        }
+        assert_eq!(readers.read(|_| Ok(7)).await.unwrap(), 7);
     }
 }
