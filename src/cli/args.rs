@@ -144,3 +144,23 @@ fn settings(cli: &Cli) -> Result<Settings, CliError> {
     }
     Settings::resolve(&layers).map_err(bad)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_put_together_soundly() {
+        Cli::command().debug_assert();
+        // An argument of a command may not take the name of a global one: clap finds out only when it is given.
+        let globals: Vec<_> = Cli::command().get_arguments().map(|arg| arg.get_id().clone()).collect();
+        let mut rooms: Vec<clap::Command> = Cli::command().get_subcommands().cloned().collect();
+        while let Some(room) = rooms.pop() {
+            for argument in room.get_arguments() {
+                let (room, id) = (room.get_name(), argument.get_id());
+                assert!(!globals.contains(id), "`{room}` has an argument {id}, as every command has");
+            }
+            rooms.extend(room.get_subcommands().cloned());
+        }
+    }
+}

@@ -22,8 +22,8 @@ pub(super) enum TokenCommand {
     )]
     Seal {
         /// The payload, or `-` for standard input.
-        #[arg(allow_hyphen_values = true)]
-        json: String,
+        #[arg(value_name = "JSON", allow_hyphen_values = true)]
+        payload: String,
         #[command(flatten)]
         binding: Binding,
     },
@@ -76,8 +76,8 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
     let now = ctx.clock.now();
     let refused = |error: &dyn std::fmt::Display| CliError::TokenRefused(error.to_string());
     match command {
-        TokenCommand::Seal { json, binding } => {
-            let payload = argument(json)?;
+        TokenCommand::Seal { payload, binding } => {
+            let payload = argument(payload)?;
             let token = binding.keys(&ring).seal(payload.trim_end_matches(['\n', '\r']), now);
             let token = token.map_err(|error| match error {
                 SealError::Payload | SealError::TooLong => CliError::Usage(error.to_string()),
