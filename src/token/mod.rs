@@ -1,6 +1,7 @@
 //! Tokens: sealing and opening (DESIGN 2). Knows no SQL, no HTTP, no async.
 
 mod export;
+mod gcm;
 mod payload;
 mod seal;
 mod suite;

@@ -54,10 +54,12 @@ impl Keys {
         self.more.truncate(len.saturating_sub(self.first.len()));
     }
 
-    fn after(&self, mark: usize) -> impl Iterator<Item = Key> {
+    /// Whether a key from `mark` on names the same member as `key`.
+    fn repeat(&self, text: &[u8], mark: usize, key: Key) -> bool {
         let first = self.first.get(mark..self.len.min(self.first.len())).unwrap_or_default();
         let more = self.more.get(mark.saturating_sub(self.first.len())..).unwrap_or_default();
-        first.iter().chain(more).copied()
+        first.iter().any(|earlier| same(text, *earlier, key))
+            || more.iter().any(|earlier| same(text, *earlier, key))
     }
 }
 
@@ -109,7 +111,7 @@ impl<'a> Scanner<'a> {
         loop {
             self.blank();
             let key = self.string()?;
-            if self.keys.after(mark).any(|earlier| same(self.text, earlier, key)) {
+            if self.keys.repeat(self.text, mark, key) {
                 return Err(NotStrict);
             }
             self.keys.push(key);
