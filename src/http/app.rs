@@ -20,6 +20,9 @@ use crate::http::Problem;
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
                    frame-ancestors 'none'";
 
+/// Bytes of all headers of a request: the two cookies take up to 8 KiB.
+const MAX_HEADERS: usize = 32 << 10;
+
 impl Bulla {
     /// The routes under `/auth` (login, refresh, logout, my devices, …), for [`actix_web::App::configure`].
     pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + 'static {
@@ -202,7 +205,10 @@ async fn watch(
     let path = request.path();
     let probe = path.starts_with("/health/") || path == "/metrics";
     let (method, path) = (request.method().clone(), path.to_owned());
-    let response = if probe || bulla.0.site.serves(request.request()) {
+    let weight: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let response = if weight > MAX_HEADERS {
+        Ok(request.error_response(Problem::headers_too_large()).map_into_right_body())
+    } else if probe || bulla.0.site.serves(request.request()) {
         next.call(request).await.map(ServiceResponse::map_into_left_body)
     } else {
         Ok(request.error_response(Problem::misdirected()).map_into_right_body())

@@ -98,6 +98,11 @@ impl Problem {
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)
         }
     }
+    /// 431.
+    pub fn headers_too_large() -> Self {
+        let detail = "The headers are too large.";
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", detail)
+    }
     /// 500.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something failed.")

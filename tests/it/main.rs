@@ -2,6 +2,8 @@
 
 // Whatever goes wrong in a test, or in what tests share, is to end it.
 #![allow(clippy::unwrap_used, clippy::panic)]
+// A test's module is seen by this binary alone.
+#![allow(unreachable_pub)]
 
 mod arrows;
 mod keys;
@@ -9,3 +11,8 @@ mod model;
 mod ring;
 mod session;
 mod town;
+
+mod cli;
+mod http;
+mod process;
+mod server;

@@ -1,0 +1,167 @@
+//! The command line as transcripts: what is typed, what is printed where, which exit code.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::server::{PASSWORD, Server};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn check(output: &Output, code: i32, stdout: &str, stderr: &str) {
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "stdout: {out}\nstderr: {err}");
+    assert!(out.contains(stdout), "{out:?} lacks {stdout:?}");
+    assert!(err.contains(stderr), "{err:?} lacks {stderr:?}");
+    if code != 0 {
+        assert_eq!(out, "", "a failure prints no data");
+    }
+}
+
+#[test]
+fn tokens_are_sealed_and_opened_and_refused() {
+    let server = Server::new(&[]);
+    let sealed = server.cli(&["token", "seal", r#"{"id":"42"}"#]);
+    let token = text(&sealed.stdout).trim_end().to_owned();
+    assert_eq!((token.len(), &token[..4]), (86, "bulX"));
+    check(&server.cli(&["token", "open", &token]), 0, "{\"id\":\"42\"}\n", "");
+    check(&server.cli_with(&["token", "open", "-"], &format!("{token}\n")), 0, "{\"id\":\"42\"}\n", "");
+    check(&server.cli(&["token", "open", &token, "--purpose", "service"]), 4, "", "bulla: token refused\n");
+    check(&server.cli(&["token", "open", &token, "--audience", "billing"]), 4, "", "token refused");
+    check(&server.cli(&["token", "open", ""]), 4, "", "token refused");
+    check(&server.cli(&["token", "open", "-nonsense"]), 4, "", "token refused");
+    check(&server.cli(&["token", "open", &token[..85]]), 4, "", "token refused");
+    check(&server.cli(&["token", "seal", "[1]"]), 2, "", "one strict JSON object");
+    check(&server.cli(&["token", "seal", "{}", "--purpose", "Bad"]), 2, "", "purpose");
+    check(&server.cli(&["token", "inspect", &token]), 0, "outcome  opens", "");
+    let shown: Value =
+        serde_json::from_slice(&server.cli(&["token", "inspect", &token, "--json"]).stdout).unwrap();
+    assert_eq!(
+        (&shown["suite"], &shown["characters"], &shown["state"]),
+        (&"xaes-256-gcm".into(), &86.into(), &"active".into())
+    );
+    check(&server.cli(&["token", "inspect", "nonsense"]), 4, "", "token refused");
+}
+
+#[test]
+fn users_are_added_shown_changed_and_deleted() {
+    let server = Server::new(&[]);
+    check(
+        &server.cli_with(&["user", "add", "bob", "--password-stdin"], PASSWORD),
+        0,
+        "",
+        "bob: added with id 2",
+    );
+    check(
+        &server.cli_with(&["user", "add", "bob", "--password-stdin"], PASSWORD),
+        1,
+        "",
+        "there is such a user already",
+    );
+    check(
+        &server.cli_with(&["user", "add", "B\u{43e}b", "--password-stdin"], PASSWORD),
+        1,
+        "",
+        "looks like one",
+    );
+    check(
+        &server.cli_with(&["user", "add", "eve", "--password-stdin"], "short"),
+        1,
+        "",
+        "at least 8 characters",
+    );
+    check(&server.cli(&["user", "add", "eve"]), 1, "", "--password-stdin");
+    check(
+        &server.cli_with(&["user", "add", " eve", "--password-stdin"], PASSWORD),
+        2,
+        "",
+        "no blanks around it",
+    );
+    check(&server.cli(&["user", "list"]), 0, "2   bob   none   enabled", "");
+    check(&server.cli(&["user", "show", "BOB"]), 0, "bob", "");
+    check(&server.cli(&["user", "show", "nobody"]), 3, "", "bulla user list");
+    check(&server.cli(&["user", "role", "bob", "--add", "ops"]), 0, "", "roles ops");
+    check(&server.cli(&["user", "role", "bob"]), 2, "", "--add ROLE");
+    check(&server.cli(&["user", "role", "ada", "--remove", "admin"]), 1, "", "last administrator");
+    check(&server.cli(&["user", "disable", "ada"]), 1, "", "last administrator");
+    check(&server.cli(&["user", "delete", "ada"]), 1, "", "last administrator");
+    check(&server.cli(&["user", "disable", "bob"]), 0, "", "disabled");
+    let bob: Value = serde_json::from_slice(&server.cli(&["--json", "user", "show", "bob"]).stdout).unwrap();
+    assert_eq!((&bob["disabled"], &bob["roles"][0]), (&true.into(), &"ops".into()));
+    check(&server.cli(&["user", "enable", "bob"]), 0, "", "enabled");
+    check(
+        &server.cli_with(&["user", "passwd", "bob", "--password-stdin"], "another good one"),
+        0,
+        "",
+        "password set",
+    );
+    check(&server.cli(&["user", "delete", "bob"]), 0, "", "deleted");
+    check(&server.cli(&["user", "delete", "bob"]), 3, "", "no user");
+    let audit = text(&server.cli(&["audit"]).stdout);
+    for event in
+        ["user.added", "user.changed", "user.disabled", "user.enabled", "password.changed", "user.deleted"]
+    {
+        assert!(audit.contains(event), "{audit}");
+    }
+    assert!(!audit.contains(PASSWORD) && !audit.contains("argon2"));
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended() {
+    let server = Server::started(&[]);
+    let (browser, other) = (server.ada().await, server.ada().await);
+    let sid = browser.sid().await;
+    check(&server.cli(&["session", "list", "--user", "ada"]), 0, &sid, "");
+    check(&server.cli(&["session", "list", "--user", "nobody"]), 3, "", "no user");
+    check(&server.cli(&["session", "revoke"]), 2, "", "");
+    check(&server.cli(&["session", "revoke", "short"]), 2, "", "22 characters");
+    check(&server.cli(&["session", "revoke", &sid]), 0, "", "1 session ended");
+    check(&server.cli(&["session", "revoke", &sid]), 3, "", "no such session");
+    crate::server::eventually("revoked", || async { browser.status().await == 401 }).await;
+    assert_eq!(other.status().await, 200);
+    check(&server.cli(&["session", "revoke", "--all", "--json"]), 0, "\"revoked\":[", "");
+    crate::server::eventually("all revoked", || async { other.status().await == 401 }).await;
+}
+
+#[test]
+fn errors_say_what_is_wrong_where_and_what_mends_it() {
+    let server = Server::new(&[]);
+    check(&server.cli(&["serve", "--listen", "0.0.0.0:0"]), 2, "", "plain HTTP beyond loopback is refused");
+    check(&server.cli(&["--keys", "nowhere", "serve"]), 3, "", "bulla init");
+    check(&server.cli(&["--database", "nowhere/x.db", "user", "list"]), 5, "", "nowhere/x.db");
+    check(&server.cli(&["--config", "nowhere.toml", "user", "list"]), 2, "", "nowhere.toml");
+    check(&server.cli(&["nonsense"]), 2, "", "Usage");
+    std::fs::write(server.path("bulla.toml"), "acess_max_age = '1m'").unwrap();
+    check(&server.cli(&["user", "list"]), 2, "", "did you mean access_max_age?");
+}
+
+#[test]
+fn init_makes_what_is_missing_and_nothing_twice() {
+    let server = Server::new(&[]);
+    let ring = std::fs::read(server.path("keys/ring.json")).unwrap();
+    check(&server.cli(&["init"]), 0, "", "a key ring is there already");
+    assert_eq!(std::fs::read(server.path("keys/ring.json")).unwrap(), ring);
+    std::fs::rename(server.path("keys"), server.path("gone")).unwrap();
+    check(&server.cli(&["init"]), 1, "", "has known another key ring");
+    check(&server.cli(&["serve", "--init", "--listen", "127.0.0.1:0"]), 3, "", "no key ring");
+}
+
+#[test]
+fn help_shows_examples_that_run() {
+    let server = Server::new(&[]);
+    for command in [
+        vec!["--help"],
+        vec!["serve", "--help"],
+        vec!["user", "add", "--help"],
+        vec!["keys", "rotate", "--help"],
+        vec!["token", "seal", "--help"],
+        vec!["session", "revoke", "--help"],
+    ] {
+        check(&server.cli(&command), 0, "Example", "");
+    }
+    check(&server.cli(&["completions", "bash"]), 0, "_bulla", "");
+    check(&server.cli(&["man"]), 0, ".TH", "");
+    check(&server.cli(&["--version"]), 0, "bulla 0.", "");
+}

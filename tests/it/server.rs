@@ -1,0 +1,277 @@
+//! The real program, as a user runs it: a process on a free port, a folder of its own, browsers with cookie jars.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, Method, RequestBuilder, Response};
+
+/// The access cookie's name.
+pub const ACCESS: &str = "__Host-Http-bulla-access";
+/// The refresh cookie's name.
+pub const REFRESH: &str = "__Host-Http-bulla-refresh";
+/// The password of every user a test makes.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A folder with a ring, a database and, while it runs, a server.
+pub struct Server {
+    pub dir: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+    process: Option<Child>,
+    pub origin: String,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// An installation with the user `ada` and nothing running yet.
+    pub fn new(environment: &[(&str, &str)]) -> Self {
+        let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let server = Self { dir, environment, process: None, origin: String::new(), stderr: Arc::default() };
+        assert!(server.cli(&["init"]).status.success());
+        server.add_user("ada", &["admin"]);
+        server
+    }
+
+    /// The same, running.
+    pub fn started(environment: &[(&str, &str)]) -> Self {
+        let mut server = Self::new(environment);
+        server.start();
+        server
+    }
+
+    pub fn start(&mut self) {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let collected = Arc::clone(&self.stderr);
+        let origin = loop {
+            let line = lines
+                .next()
+                .unwrap_or_else(|| panic!("the server ended: {}", collected.lock().unwrap()))
+                .unwrap();
+            collected.lock().unwrap().push_str(&format!("{line}\n"));
+            if let Some(rest) = line.strip_prefix("Bulla serves on ") {
+                break rest.split(' ').next().unwrap().to_owned();
+            }
+        };
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                collected.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
+        self.origin = origin;
+        self.process = Some(process);
+    }
+
+    /// What the process has said on stderr so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.process.take().unwrap().wait().unwrap().code()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bulla"));
+        command.args(arguments).current_dir(self.dir.path()).env_remove("RUST_LOG");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs the command line in the folder.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// The same with standard input.
+    pub fn cli_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A program that refuses its arguments doesn't read.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    pub fn add_user(&self, name: &str, roles: &[&str]) {
+        let mut arguments = vec!["user", "add", name, "--password-stdin"];
+        roles.iter().for_each(|role| arguments.extend(["--role", role]));
+        let added = self.cli_with(&arguments, PASSWORD);
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Types a statement into a real `sqlite3` shell.
+    pub fn sqlite3(&self, statement: &str) -> String {
+        sqlite3(&self.path("bulla.db"), statement)
+    }
+
+    pub fn browser(&self) -> Browser {
+        Browser {
+            client: Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
+            origin: self.origin.clone(),
+            jar: Jar::default(),
+        }
+    }
+
+    /// A browser with `ada` logged in.
+    pub async fn ada(&self) -> Browser {
+        let browser = self.browser();
+        browser.log_in("ada").await;
+        browser
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// Types a statement into a real `sqlite3` shell; returns what it prints.
+pub fn sqlite3(database: &Path, statement: &str) -> String {
+    let shell = Command::new("sqlite3").arg(database).args([".timeout 5000", statement]).output();
+    let shell = shell.expect("sqlite3 is installed by scripts/test");
+    assert!(shell.status.success(), "{statement}: {}", String::from_utf8_lossy(&shell.stderr));
+    String::from_utf8(shell.stdout).unwrap().trim_end().to_owned()
+}
+
+/// Cookies as a browser keeps them.
+#[derive(Clone, Default)]
+pub struct Jar(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Jar {
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.0.lock().unwrap().get(name).cloned()
+    }
+
+    pub fn set(&self, name: &str, value: &str) {
+        self.0.lock().unwrap().insert(name.into(), value.into());
+    }
+
+    pub fn remove(&self, name: &str) {
+        self.0.lock().unwrap().remove(name);
+    }
+
+    pub fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    fn header(&self) -> String {
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
+    fn take_from(&self, response: &Response) {
+        for line in set_cookies(response) {
+            let (name, rest) = line.split_once('=').unwrap();
+            let value = rest.split(';').next().unwrap();
+            if rest.contains("Max-Age=0;") { self.remove(name) } else { self.set(name, value) }
+        }
+    }
+}
+
+/// The `Set-Cookie` lines of an answer.
+pub fn set_cookies(response: &Response) -> Vec<String> {
+    response.headers().get_all("set-cookie").iter().map(|line| line.to_str().unwrap().to_owned()).collect()
+}
+
+/// A browser: a jar, and the headers a browser sends from our own pages.
+#[derive(Clone)]
+pub struct Browser {
+    pub client: Client,
+    pub origin: String,
+    pub jar: Jar,
+}
+
+impl Browser {
+    /// A request as a page of ours would make it.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self
+            .client
+            .request(method, format!("{}{path}", self.origin))
+            .header("sec-fetch-site", "same-origin");
+        let cookies = self.jar.header();
+        if cookies.is_empty() { request } else { request.header("cookie", cookies) }
+    }
+
+    pub async fn send(&self, request: RequestBuilder) -> Response {
+        let response = request.send().await.unwrap();
+        self.jar.take_from(&response);
+        response
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: serde_json::Value) -> Response {
+        self.send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Response {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    pub async fn log_in(&self, name: &str) -> Response {
+        let form = [("username", name), ("password", PASSWORD)];
+        let response = self.send(self.request(Method::POST, "/auth/login").form(&form)).await;
+        assert_eq!(response.status(), 303, "login of {name}");
+        response
+    }
+
+    /// Whether the session holds; by the access token alone if there is one.
+    pub async fn status(&self) -> u16 {
+        self.get("/auth/session").await.status().as_u16()
+    }
+
+    pub async fn sid(&self) -> String {
+        let who: serde_json::Value = self.get("/auth/session").await.json().await.unwrap();
+        who["sid"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Asks again until the answer is yes; fails after ten seconds. Returns how long it took.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) -> Duration {
+    let started = Instant::now();
+    while !ask().await {
+        assert!(started.elapsed() < Duration::from_secs(10), "{what}: not within ten seconds");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    started.elapsed()
+}
