@@ -20,13 +20,21 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
+use bulla::{
+    clock::{Clock, SystemClock},
+    http::Bulla,
+    keyring::{KeyDirectory, Suite},
+    store::{AuditEvent, Device, NewUser, Transport, User},
+};
 use bulla_bench::table;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 const BARE: &str = "bare";
-const VARIANTS: [(&str, &str); 3] = [
+const VARIANTS: [(&str, &str); 5] = [
     (BARE, "bare actix-web handler"),
+    ("x", "Bulla, suite X"),
+    ("a", "Bulla, suite A"),
     ("session", "actix-session, CookieSessionStore"),
     ("jwt", "JWT HS256 in a cookie"),
 ];
@@ -85,7 +93,11 @@ fn drive() -> ExitCode {
     );
     table::print(&["", "requests/s", "of bare"], &rows);
     println!();
-    ExitCode::SUCCESS
+    let kept = [
+        table::verdict("guarded / bare, suite X", ratios[1], 0.90, false),
+        table::verdict("guarded / bare, suite A", ratios[2], 0.90, false),
+    ];
+    if kept.iter().all(|kept| *kept) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn median(runs: &[f64]) -> f64 {
@@ -157,7 +169,10 @@ async fn hello() -> HttpResponse {
 #[actix_web::main]
 async fn serve(variant: &str) -> ExitCode {
     let key = Key::from(&[7; 64]);
-    let cookies = [session_cookie(&key).await, jwt_cookie()].join("; ");
+    let suite = if variant == "a" { Suite::Aes256Gcm } else { Suite::Xaes256Gcm };
+    let folder = tempfile::tempdir().expect("a folder");
+    let bulla = bulla(&folder, suite).await;
+    let cookies = [session_cookie(&key).await, jwt_cookie(), access_cookie(&bulla).await].join("; ");
     let announce = |port: u16| {
         println!("{port} {cookies}");
         std::io::stdout().flush().expect("stdout is open");
@@ -172,6 +187,7 @@ async fn serve(variant: &str) -> ExitCode {
     }
     match variant {
         BARE => run!(App::new().route("/", web::get().to(hello))),
+        "x" | "a" => run!(App::new().wrap(bulla.guard()).route("/", web::get().to(hello))),
         "session" => run!({
             let sessions = session_middleware(key.clone());
             App::new().wrap(from_fn(require_session)).wrap(sessions).route("/", web::get().to(hello))
@@ -228,6 +244,27 @@ async fn session_cookie(key: &Key) -> String {
     let answer = actix_web::test::call_service(&service, request).await;
     let cookie = answer.response().cookies().next().expect("a session's cookie");
     Cookie::new(cookie.name(), cookie.value()).to_string()
+}
+
+/// An installation of its own. Every variant runs one, so that nothing but the guard differs.
+async fn bulla(folder: &tempfile::TempDir, suite: Suite) -> Bulla {
+    let keys = folder.path().join("keys");
+    KeyDirectory::new(&keys).init(suite, SystemClock.now()).expect("a ring");
+    Bulla::builder(keys, folder.path().join("bulla.db")).start().await.expect("it starts")
+}
+
+/// The access cookie of a session begun for a user with two roles.
+async fn access_cookie(bulla: &Bulla) -> String {
+    let roles = vec!["reader".to_owned(), "editor".to_owned()];
+    let claims = serde_json::Map::new();
+    let new =
+        NewUser { name: "ada".to_owned(), password_hash: None, roles: roles.clone(), claims: claims.clone() };
+    let store = &bulla.sessions().parts().store;
+    let row = store.add_user(new, AuditEvent::new("user.added", "bench", "ada")).await.expect("a user");
+    let user = User { id: row.id, name: row.name, roles, claims };
+    let device = Device { user_agent: "bench".to_owned(), ip: "127.0.0.1".to_owned() };
+    let issued = bulla.sessions().begin(&user, Transport::Cookie, device, None).await.expect("a session");
+    format!("__Host-Http-bulla-access={}", issued.access.as_str())
 }
 
 fn jwt_cookie() -> String {
