@@ -1,4 +1,3 @@
-//! What the benchmarks share: running contenders side by side, and printing a table.
+//! What the benchmarks share: printing a table.
 
-pub mod race;
 pub mod table;

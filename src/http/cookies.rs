@@ -41,7 +41,11 @@ impl CookieJar {
         let mut carried = Carried::default();
         for line in request.headers().get_all(header::COOKIE) {
             // A line with bytes beyond ASCII can still hold good cookies: each pair is looked at by itself.
-            for pair in line.as_bytes().split(|byte| *byte == b';') {
+            let mut rest = line.as_bytes();
+            while !rest.is_empty() {
+                let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
+                let (pair, after) = (&rest[..end], &rest[rest.len().min(end + 1)..]);
+                rest = after;
                 let Some((name, value)) = split(pair) else { continue };
                 let slot = match name {
                     name if name == self.access.as_bytes() => &mut carried.access,
@@ -87,7 +91,7 @@ impl CookieJar {
 
 /// Name and value of a pair, without blanks and quotes around them.
 fn split(pair: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = pair.iter().position(|byte| *byte == b'=')?;
+    let at = memchr::memchr(b'=', pair)?;
     let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
     let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
     Some((name, value))

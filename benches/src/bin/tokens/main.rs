@@ -1,5 +1,7 @@
 //! Sealing and opening a 100-byte payload, beside what else programs use for it.
 
+mod race;
+
 use std::{process::ExitCode, sync::Arc};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -10,10 +12,7 @@ use bulla::{
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},
     token::{OpenBuffer, SealCounts, TokenKeys},
 };
-use bulla_bench::{
-    race::{Contender, Figure, contender, race},
-    table,
-};
+use bulla_bench::table;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use pasetors::{
     Local,
@@ -22,6 +21,8 @@ use pasetors::{
     version4::{LocalToken, V4},
 };
 use serde::{Deserialize, Serialize};
+
+use race::{Contender, Figure, contender, race};
 
 /// What every contender carries: exactly 100 bytes as JSON.
 const PAYLOAD: &str =
