@@ -1,1 +1,82 @@
-fn main() {}
+//! Bulla inside another actix-web program, with users and claims of that program's own.
+//!
+//! ```text
+//! cargo run --example embed
+//! curl -c jar --json '{"username":"ada","password":"correct horse battery"}' http://localhost:8080/auth/login
+//! curl -b jar -c jar http://localhost:8080/hello
+//! ```
+
+use actix_web::{App, HttpServer, web};
+use async_trait::async_trait;
+use bulla::{
+    http::Bulla,
+    identity::Hasher,
+    ids::UserId,
+    secret::SecretText,
+    session::Principal,
+    store::{LoginError, StoreError, User, Users},
+};
+use serde_json::json;
+
+/// This program's one user. A real one would ask its own tables.
+struct Crew {
+    hasher: Hasher,
+    password_hash: String,
+}
+
+impl Crew {
+    fn ada() -> User {
+        let claims = [("plan".to_owned(), json!("team"))].into_iter().collect();
+        let id = UserId::new("crew-1").expect("a valid id");
+        User { id, name: "ada".to_owned(), roles: vec!["pilot".to_owned()], claims }
+    }
+}
+
+#[async_trait]
+impl Users for Crew {
+    /// Asked at every renewal: somebody who has left is out within two minutes.
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        Ok(Some(Self::ada()).filter(|user| user.id == *id))
+    }
+
+    /// An unknown name costs the time of a known one: it is checked against no hash.
+    async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {
+        let hash = (name == "ada").then_some(self.password_hash.as_str());
+        match self.hasher.verify(password, hash).await {
+            Ok(true) => Ok(Self::ada()),
+            Ok(false) => Err(LoginError::Wrong),
+            Err(_) => Err(LoginError::Busy),
+        }
+    }
+}
+
+/// Behind the guard a handler takes a [`Principal`]: who the request speaks for.
+async fn hello(who: Principal) -> String {
+    let plan = who.claims().get("plan").cloned().unwrap_or_default();
+    format!("Hello {}, plan {plan}, pilot: {}\n", who.id(), who.has_role("pilot"))
+}
+
+#[actix_web::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    std::fs::create_dir_all("target/embed")?;
+    let hasher = Hasher::new(2, 64);
+    let password_hash = hasher.hash(&SecretText::new("correct horse battery".to_owned())).await?;
+
+    // A key ring and a database; both are made if they are missing.
+    let bulla = Bulla::builder("target/embed/keys", "target/embed/bulla.db")
+        .users(Crew { hasher, password_hash })
+        .init()
+        .start()
+        .await?;
+
+    println!("log in at http://localhost:8080/auth/login as ada, \"correct horse battery\"; then /hello");
+    HttpServer::new(move || {
+        App::new()
+            .configure(bulla.routes()) // /auth/login, /auth/refresh, /auth/logout, /auth/account, …
+            .service(web::scope("").wrap(bulla.guard()).route("/hello", web::get().to(hello)))
+    })
+    .bind("127.0.0.1:8080")?
+    .run()
+    .await?;
+    Ok(())
+}

@@ -15,4 +15,5 @@ mod town;
 mod cli;
 mod http;
 mod process;
+mod readme;
 mod server;

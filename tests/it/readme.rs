@@ -1,0 +1,222 @@
+//! What the README shows is what happens: its terminal session is run, its code is the example's.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Every page of the documentation.
+fn pages() -> Vec<String> {
+    let mut pages = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned(), "keys/README.md".to_owned()];
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            pages.push(format!("docs/{name}"));
+        }
+    }
+    pages
+}
+
+/// The first fenced block of that language.
+fn block<'a>(text: &'a str, language: &str) -> &'a str {
+    let fence = format!("\n```{language}\n");
+    let start = text.find(&fence).unwrap_or_else(|| panic!("no block of {language}")) + fence.len();
+    let end = text[start..].find("\n```").expect("the block ends");
+    &text[start..start + end + 1]
+}
+
+/// A command and the lines it prints on standard output.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    command: String,
+    prints: Vec<String>,
+}
+
+fn steps(session: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in session.lines() {
+        match line.strip_prefix("$ ") {
+            Some(command) => steps.push(Step { command: command.to_owned(), prints: vec![] }),
+            None => steps.last_mut().expect("a command comes first").prints.push(line.to_owned()),
+        }
+    }
+    steps
+}
+
+/// Whether a printed line is as shown, `…` standing for anything.
+fn as_shown(shown: &str, printed: &str) -> bool {
+    let mut parts = shown.split('…');
+    let Some(mut rest) = parts.next().and_then(|start| printed.strip_prefix(start)) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    for (at, part) in parts.iter().enumerate() {
+        let found = if at + 1 == parts.len() {
+            rest.ends_with(part).then(|| rest.len() - part.len())
+        } else {
+            rest.find(part)
+        };
+        let Some(found) = found else { return false };
+        rest = &rest[found + part.len()..];
+    }
+    rest.is_empty()
+}
+
+#[test]
+fn a_line_is_as_shown_or_not() {
+    assert!(as_shown("200", "200"));
+    assert!(as_shown(r#"{"a":1,"sid":"…"}"#, r#"{"a":1,"sid":"x"}"#));
+    assert!(as_shown("a … c … e", "a b c d e"));
+    for (shown, printed) in [("200", "401"), ("200", "2000"), ("a … c", "a b"), ("a…", "b"), ("…a", "ab")]
+    {
+        assert!(!as_shown(shown, printed), "{shown} {printed}");
+    }
+}
+
+#[test]
+fn the_terminal_session_of_the_readme_is_true() {
+    let readme = read("README.md");
+    let session = block(&readme, "console");
+    assert!(session.lines().count() <= 15, "a terminal session of at most 15 lines");
+    let mut steps = steps(session);
+    let build = steps.remove(0);
+    assert_eq!(build.command, r#"cargo build --release && export PATH="$PWD/target/release:$PATH""#);
+    assert_eq!(steps[0].command, "bulla serve --init &");
+
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("localhost:{port}");
+    let mut script = String::from("set -e\ntrap 'kill $server' EXIT\n");
+    for step in &steps {
+        script += &step.command.replace("localhost:8080", &address);
+        script += "\n";
+        if step.command.ends_with('&') {
+            // A person reads what it says before going on.
+            script += &format!(
+                "server=$!\nfor i in $(seq 100); do curl -sf -o /dev/null http://{address}/health/ready && break; sleep 0.1; done\n"
+            );
+        }
+        script += "echo '--'\n";
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_bulla")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let output = Command::new("bash")
+        .arg("-c")
+        .arg(script)
+        .current_dir(&folder)
+        .env("PATH", path)
+        .env("BULLA_LISTEN", format!("127.0.0.1:{port}"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{printed}\n{said}");
+    let printed: Vec<&str> = printed.split("--\n").collect();
+    for (step, printed) in steps.iter().zip(&printed) {
+        // An answer without a line end runs into the mark.
+        let printed: Vec<&str> = printed.lines().collect();
+        let same = printed.len() == step.prints.len()
+            && step.prints.iter().zip(&printed).all(|(shown, printed)| as_shown(shown, printed));
+        assert!(same, "$ {}\nshown:   {:#?}\nprinted: {printed:#?}\n{said}", step.command, step.prints);
+    }
+    assert_eq!(printed.len(), steps.len() + 1, "{printed:?}");
+}
+
+#[test]
+fn the_code_for_embedders_is_the_examples() {
+    let readme = read("README.md");
+    let example = read("examples/embed.rs");
+    let plain = |text: &str| {
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    };
+    let (shown, whole) = (plain(block(&readme, "rust")), plain(&example));
+    assert!(shown.lines().count() > 3, "nothing to compare");
+    for part in shown.split("\n// …\n") {
+        assert!(whole.contains(part), "the README shows what examples/embed.rs doesn't say:\n{part}");
+    }
+}
+
+/// Every page that a page names is there.
+#[test]
+fn the_pages_link_to_what_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut links = 0;
+    for page in pages() {
+        let text = read(&page);
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for target in targets.filter(|target| !target.contains("://") && !target.is_empty()) {
+            links += 1;
+            let path = root.join(&page).parent().unwrap().join(target);
+            assert!(path.exists(), "{page} links to {target}, which isn't there");
+        }
+    }
+    assert!(links > 10, "only {links} links seen");
+}
+
+/// Each `bulla …` line of a shell block is a command with these arguments: asked for its help, it gives it.
+#[test]
+fn the_commands_of_the_pages_exist() {
+    let mut commands = 0;
+    for page in pages() {
+        let text = read(&page);
+        for block in text.split("\n```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
+            let lines = block.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
+            for line in lines.filter_map(|line| {
+                line.split_once("bulla ")
+                    .filter(|(before, _)| before.is_empty() || before.ends_with("sudo -u bulla "))
+                    .map(|(_, arguments)| arguments)
+            }) {
+                commands += 1;
+                let arguments = line.split_whitespace().filter(|argument| !matches!(*argument, "bulla"));
+                let output =
+                    Command::new(env!("CARGO_BIN_EXE_bulla")).args(arguments).arg("--help").output().unwrap();
+                assert!(
+                    output.status.success(),
+                    "{page}: bulla {line}\n{}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
+            }
+        }
+    }
+    assert!(commands > 10, "only {commands} commands seen");
+}
+
+/// The opener of `docs/token.md` opens what the program seals, with keys it exports.
+#[test]
+fn the_opener_in_another_language_opens() {
+    if Command::new("node").arg("--version").output().is_err() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "node is missing");
+        eprintln!("skipped: node is missing");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let bulla = |arguments: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_bulla")).args(arguments).current_dir(&folder).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    let script = block(&read("docs/token.md"), "js").to_owned();
+    assert!(script.lines().count() <= 20, "a script of 20 lines");
+    fs::write(folder.path().join("open.mjs"), script).unwrap();
+    bulla(&["init"]);
+    bulla(&["keys", "export", "--own", "--out", "own.json"]);
+    let token = bulla(&["token", "seal", r#"{"id":"42"}"#]);
+    assert_eq!((token.len(), &token[..4]), (86, "bulX"));
+    let open = |token: &str| {
+        let output =
+            Command::new("node").args(["open.mjs", "own.json", token]).current_dir(&folder).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(open(&token), (Some(0), "{\"id\":\"42\"}\n".to_owned()));
+    for at in [5, 20, 50, 70, 85] {
+        let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
+        let changed = format!("{}{other}{}", &token[..at], &token[at + 1..]);
+        assert_eq!(open(&changed), (Some(4), String::new()), "changed at {at}");
+    }
+}
