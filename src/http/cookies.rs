@@ -97,9 +97,10 @@ fn split(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((name, value))
 }
 
-/// Up to 5 % less, at random, so that what began together doesn't come back together. In seconds.
+/// Up to 5 % less, at random, so that what began together doesn't come back together. In seconds, and never 0: that
+/// would clear the cookie, which only a logout does.
 fn shortened(max_age: Duration) -> u64 {
-    let most = max_age.as_secs();
+    let most = max_age.as_secs().max(1);
     let mut byte = [0];
     // Without randomness there is merely no spread.
     if secret::random(&mut byte).is_err() {
@@ -153,6 +154,13 @@ mod tests {
             assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
         }
         assert!(*ages.first().unwrap() >= 1710 && *ages.last().unwrap() <= 1800 && ages.len() > 10);
+    }
+
+    #[test]
+    fn a_life_below_a_second_clears_no_cookie() {
+        for millis in [0, 1, 400, 999, 1000, 1999] {
+            assert_eq!(shortened(Duration::from_millis(millis)), 1, "{millis} ms");
+        }
     }
 
     #[test]
