@@ -88,7 +88,7 @@ impl Hasher {
                 version: Some(Version::V0x13.into()),
                 params: ParamsString::try_from(&params).map_err(|_| HashError::Failed)?,
                 salt: Some(Salt::new(&salt).map_err(|_| HashError::Failed)?),
-                hash: Some(Output::new(&*output).map_err(|_| HashError::Failed)?),
+                hash: Some(Output::new(&output).map_err(|_| HashError::Failed)?),
             };
             Ok(stored.to_string())
         })
@@ -120,11 +120,11 @@ impl Hasher {
         let place = Place::take(&self.waiting, self.limit).ok_or(HashError::Busy)?;
         let (answer, answered) = oneshot::channel();
         let work = Box::new(move |memory: &mut Vec<Block>| {
-            let _place = place;
             // Whoever asked may have hung up: then the work isn't worth doing.
-            if !answer.is_closed() {
-                drop(answer.send(work(memory)));
-            }
+            let done = if answer.is_closed() { Err(HashError::Failed) } else { work(memory) };
+            // Before the answer: who has it is not to be turned away for a place that is still his own.
+            drop(place);
+            drop(answer.send(done));
         });
         self.queue.try_send(work).map_err(|_| HashError::Busy)?;
         answered.await.map_err(|_| HashError::Failed)?

@@ -103,7 +103,8 @@ async fn a_killed_server_has_lost_nothing_it_acknowledged() {
         // 200 requests at once: renewals of everybody, logouts of a few, logins.
         let leaving: Vec<Browser> = alive.split_off(16);
         let mut renewals = Vec::new();
-        for browser in alive.iter().cycle().take(180).cloned() {
+        for at in 0..180 {
+            let browser = alive[at % alive.len()].clone();
             renewals.push(tokio::spawn(async move {
                 let request = browser.request(reqwest::Method::POST, "/auth/refresh").json(&json!({}));
                 drop(request.send().await);
