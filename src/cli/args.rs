@@ -1,6 +1,10 @@
 //! The command line as clap reads it, and its way into a [`Context`].
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -111,9 +115,12 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         }
         _ => {}
     }
-    let ctx = Context { settings: settings(&cli)?, clock: Arc::new(SystemClock), json: cli.json };
+    let file = cli.config.clone().unwrap_or_else(|| "bulla.toml".into());
+    let flags = flags(&cli);
+    let ctx =
+        Context { settings: settings(&cli, &flags, &file)?, clock: Arc::new(SystemClock), json: cli.json };
     match cli.command {
-        Command::Init(args) => init::run(&args, &ctx).await,
+        Command::Init(args) => init::run(&args, &flags, &file, &ctx).await,
         Command::Serve(args) => serve::run(&args, &ctx).await,
         Command::Keys(command) => keys::run(command, &ctx).await,
         Command::User(command) => users::run(command, &ctx).await,
@@ -124,25 +131,39 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     }
 }
 
-fn settings(cli: &Cli) -> Result<Settings, CliError> {
-    let text = |path: &PathBuf| path.display().to_string();
+/// The flags that are settings.
+fn flags(cli: &Cli) -> Vec<(&'static str, String)> {
     let mut flags = Vec::new();
-    flags.extend(cli.keys.as_ref().map(|path| ("keys", text(path))));
+    flags.extend(cli.keys.as_ref().map(|path| ("keys", path.display().to_string())));
     flags.extend(cli.database.clone().map(|database| ("database", database)));
     if let Command::Serve(args) = &cli.command {
         flags.extend(args.settings());
     }
+    flags
+}
+
+fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<Settings, CliError> {
     let bad = |error: crate::config::BadSetting| CliError::Usage(error.to_string());
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut layers = vec![Layer::flags(flags), Layer::environment(variables).map_err(bad)?];
-    let path = cli.config.clone().unwrap_or_else(|| "bulla.toml".into());
-    match std::fs::read_to_string(&path) {
-        Ok(text) => layers.push(Layer::file(&path, &text).map_err(bad)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && cli.config.is_none() => {}
-        Err(error) => return Err(CliError::Usage(format!("{}: {error}", path.display()))),
+    let mut layers = vec![Layer::flags(flags.to_vec()), Layer::environment(variables()?).map_err(bad)?];
+    // A file that is named must be there, unless it is about to be made.
+    let may_be_missing = cli.config.is_none() || matches!(cli.command, Command::Init(_));
+    match std::fs::read_to_string(file) {
+        Ok(text) => layers.push(Layer::file(file, &text).map_err(bad)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_be_missing => {}
+        Err(error) => return Err(CliError::Usage(format!("{}: {error}", file.display()))),
     }
     Settings::resolve(&layers).map_err(bad)
+}
+
+/// What is called `BULLA_…`. A value that is no text is an error: left out, a setting would quietly have its default.
+fn variables() -> Result<Vec<(String, String)>, CliError> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let ours = named.filter(|(name, _)| name.starts_with("BULLA_"));
+    ours.map(|(name, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(CliError::Usage(format!("{name} in the environment: must be UTF-8"))),
+    })
+    .collect()
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! `bulla init`: a ring, a database, a bulla.toml.
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, path::Path, sync::Arc};
 
 use clap::Args;
 
-use super::{CliError, Context, keys::suite_note, open_store};
+use super::{CliError, Context, keys::suite_note};
 use crate::{
     config,
     keyring::{KeyDirectory, Suite},
-    store::Store as _,
+    store::{Store as _, sqlite::SqliteStore},
 };
 
 /// What to make.
@@ -24,11 +24,17 @@ fn suite(text: &str) -> Result<Suite, String> {
         .map_err(|_| "must be xaes-256-gcm, aes-256-gcm or xchacha20-poly1305".into())
 }
 
-/// Makes what is missing; what is there stays as it is.
-pub(super) async fn run(args: &InitArgs, ctx: &Context) -> Result<(), CliError> {
+/// Makes what is missing; what is there stays as it is. Paths that were `given` go into the file, so that the next
+/// command finds them.
+pub(super) async fn run(
+    args: &InitArgs,
+    given: &[(&'static str, String)],
+    file: &Path,
+    ctx: &Context,
+) -> Result<(), CliError> {
     let settings = &ctx.settings;
     let keys = KeyDirectory::new(&settings.keys);
-    let store = open_store(settings, Arc::clone(&ctx.clock))?;
+    let store = SqliteStore::open(&settings.database, Arc::clone(&ctx.clock))?;
     if keys.exists() {
         ctx.say(&format!("{}: a key ring is there already", settings.keys.display()));
     } else {
@@ -46,18 +52,23 @@ pub(super) async fn run(args: &InitArgs, ctx: &Context) -> Result<(), CliError> 
         suite_note(args.suite).into_iter().for_each(|note| ctx.say(note));
     }
     ctx.say(&format!("{}: ready", settings.database.display()));
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).open("bulla.toml");
-    match file {
+    write_sample(file, given, ctx)?;
+    ctx.say("next: bulla user add NAME --role admin, then bulla serve");
+    Ok(())
+}
+
+fn write_sample(path: &Path, given: &[(&'static str, String)], ctx: &Context) -> Result<(), CliError> {
+    let name = path.display();
+    let failed = |error: std::io::Error| CliError::Failed(format!("{name}: {error}"));
+    match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(mut file) => {
-            let written = file.write_all(config::sample().as_bytes());
-            written.map_err(|error| CliError::Failed(format!("bulla.toml: {error}")))?;
-            ctx.say("bulla.toml: made, every setting at its default");
+            file.write_all(config::sample(given).as_bytes()).map_err(failed)?;
+            ctx.say(&format!("{name}: made, every setting explained"));
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            ctx.say("bulla.toml: there already")
+            ctx.say(&format!("{name}: there already"));
         }
-        Err(error) => return Err(CliError::Failed(format!("bulla.toml: {error}"))),
+        Err(error) => return Err(failed(error)),
     }
-    ctx.say("next: bulla user add NAME --role admin, then bulla serve");
     Ok(())
 }

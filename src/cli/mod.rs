@@ -100,9 +100,22 @@ fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// The database of the settings, beside a running server or without one.
+/// The database of the settings, beside a running server or without one. It is made by `init` alone.
 fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<SqliteStore, CliError> {
+    expect_database(settings)?;
     Ok(SqliteStore::open(&settings.database, clock)?)
+}
+
+/// An error that says what makes it, where there is no database.
+fn expect_database(settings: &Settings) -> Result<(), CliError> {
+    let path = settings.database.display();
+    match settings.database.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CliError::Unavailable(format!(
+            "{path}: there is no database; `bulla init` makes one, --database names another"
+        ))),
+        Err(error) => Err(CliError::Unavailable(format!("{path}: {error}"))),
+    }
 }
 
 /// Lines of cells, in columns. Control characters of a stranger's text don't reach the terminal.

@@ -4,7 +4,10 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::dev::ServerHandle;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
 
 use super::{CliError, Context};
 use crate::{
@@ -47,6 +50,10 @@ impl ServeArgs {
 pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError> {
     let settings = &ctx.settings;
     log(settings);
+    if !args.init {
+        // One letter wrong in a path is not to become a new, empty installation that knows nobody.
+        super::expect_database(settings)?;
+    }
     let listen = |error: std::io::Error| {
         CliError::Failed(format!(
             "{} can't be listened on: {error}; choose another with --listen",
@@ -79,9 +86,11 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     ctx.say(&format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C ends it."));
     tracing::info!(listen = %settings.listen, port, "serving");
 
-    let watching = actix_web::rt::spawn(watch(bulla.clone(), server.handle()));
-    server.await.map_err(|error| CliError::Failed(format!("the server failed: {error}")))?;
-    watching.abort();
+    let handle = server.handle();
+    tokio::select! {
+        served = server => served.map_err(|error| CliError::Failed(format!("the server failed: {error}")))?,
+        () = watch(&bulla, &handle) => {}
+    }
     match bulla.sessions().parts().store.now().await {
         Err(StoreError::Broken) => Err(CliError::Unavailable(
             "the database can't vouch for what is on the disk; start again to recover".into(),
@@ -129,44 +138,57 @@ async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Obeys signals: HUP looks at the keys now, TERM and INT end after what is under way, a second one at once. Ends the
-/// server as well if the store can't be trusted any more.
-async fn watch(bulla: Bulla, server: ServerHandle) {
+/// Obeys signals: HUP looks at the keys now, TERM and INT end the server after what is under way. Ends it as well if
+/// the store can't be trusted any more. Returns when told to end a second time: then nothing is waited for.
+async fn watch(bulla: &Bulla, server: &ServerHandle) {
     let kinds =
         (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = kinds else {
         tracing::error!("signals can't be received; end the process with SIGKILL");
-        return;
+        return std::future::pending().await;
     };
+    // Not a sleep, which every signal would begin anew.
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ending = false;
     loop {
         tokio::select! {
-            _ = hangup.recv() => bulla.reload_ring().await,
-            _ = terminate.recv() => drop(stop(&server, &mut ending)),
-            _ = interrupt.recv() => drop(stop(&server, &mut ending)),
-            () = tokio::time::sleep(LOOK) => {
-                if matches!(bulla.sessions().parts().store.now().await, Err(StoreError::Broken)) {
-                    drop(stop(&server, &mut ending));
+            _ = hangup.recv() => {
+                // On its own: keys on a mount that hangs are no reason to be deaf to the next signal.
+                let bulla = bulla.clone();
+                actix_web::rt::spawn(async move { bulla.reload_ring().await });
+                continue;
+            }
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = look.tick() => {
+                if !matches!(bulla.sessions().parts().store.now().await, Err(StoreError::Broken)) {
+                    continue;
                 }
             }
         }
+        if std::mem::replace(&mut ending, true) {
+            tracing::info!("ending at once");
+            return;
+        }
+        tracing::info!("ending after the requests under way");
+        // The command is sent at once; its future only waits for the end, which `run` does.
+        drop(server.stop(true));
     }
 }
 
-fn stop(server: &ServerHandle, ending: &mut bool) -> impl Future<Output = ()> + use<> {
-    let graceful = !std::mem::replace(ending, true);
-    tracing::info!(graceful, "ending");
-    // The command is sent at once; its future only waits for the end, which `run` does.
-    server.stop(graceful)
-}
-
-/// Logs to stderr; `BULLA_LOG_LEVEL` (as `debug`, or `bulla=debug`) says how much.
+/// Logs to stderr, at the level of the settings. Libraries don't go below `warn`: what they would say of a request may
+/// be a header's value.
 fn log(settings: &Settings) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("BULLA_LOG_LEVEL")
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    let filter = EnvFilter::new(format!("warn,bulla={}", settings.log_level));
     let logs =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // Somebody who embeds the command line may have set up logs already.
     let _ = if settings.log_json { logs.json().try_init() } else { logs.try_init() };
+    // Where, never what: a message may hold what a request brought.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a panic: this is a bug, please report it");
+    }));
 }

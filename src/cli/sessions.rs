@@ -11,6 +11,9 @@ use crate::{
     store::{AuditEvent, SessionEnd, Store as _},
 };
 
+/// How many sessions a list shows.
+const MOST: u32 = 10_000;
+
 /// What to do with sessions.
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionCommand {
@@ -46,7 +49,10 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
                 Some(name) => Some(users::find(&store, &name).await?.id),
                 None => None,
             };
-            let (rows, now) = store.sessions(user.as_ref(), 10_000).await?;
+            let (rows, now) = store.sessions(user.as_ref(), MOST).await?;
+            if rows.len() >= MOST as usize {
+                ctx.say(&format!("the newest {MOST} only; --user NAME shows one user's"));
+            }
             if ctx.json {
                 let rows: Vec<_> = rows
                     .iter()

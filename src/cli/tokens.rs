@@ -1,16 +1,21 @@
 //! `bulla token`: seal, open and inspect tokens with the ring itself.
 
-use std::{io::Read as _, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    io::Read as _,
+    time::Duration,
+};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{CliError, Context};
 use crate::{
     config::parse_duration,
     ids::{Audience, Purpose},
     keyring::{KeyDirectory, Ring},
-    token::{Inspection, OpenBuffer, SealCounts, SealError, TokenKeys, inspect},
+    token::{Inspection, OpenBuffer, Refused, SealCounts, SealError, TokenKeys, inspect},
 };
 
 /// What to do with a token.
@@ -23,7 +28,7 @@ pub(super) enum TokenCommand {
     Seal {
         /// The payload, or `-` for standard input.
         #[arg(value_name = "JSON", allow_hyphen_values = true)]
-        payload: String,
+        payload: OsString,
         #[command(flatten)]
         binding: Binding,
     },
@@ -34,7 +39,7 @@ pub(super) enum TokenCommand {
     Open {
         /// The token, or `-` for standard input.
         #[arg(allow_hyphen_values = true)]
-        token: String,
+        token: OsString,
         #[command(flatten)]
         binding: Binding,
         /// How old it may be [default: the access token's life]
@@ -45,7 +50,7 @@ pub(super) enum TokenCommand {
     Inspect {
         /// The token, or `-` for standard input.
         #[arg(allow_hyphen_values = true)]
-        token: String,
+        token: OsString,
         #[command(flatten)]
         binding: Binding,
     },
@@ -77,8 +82,9 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
     let refused = |error: &dyn std::fmt::Display| CliError::TokenRefused(error.to_string());
     match command {
         TokenCommand::Seal { payload, binding } => {
-            let payload = argument(payload)?;
-            let token = binding.keys(&ring).seal(payload.trim_end_matches(['\n', '\r']), now);
+            let payload =
+                argument(&payload)?.ok_or_else(|| CliError::Usage(SealError::Payload.to_string()))?;
+            let token = binding.keys(&ring).seal(&payload, now);
             let token = token.map_err(|error| match error {
                 SealError::Payload | SealError::TooLong => CliError::Usage(error.to_string()),
                 other => CliError::Failed(other.to_string()),
@@ -86,22 +92,21 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
             ctx.print(token.as_str())
         }
         TokenCommand::Open { token, binding, max_age } => {
-            let text = argument(token)?;
+            let text = argument(&token)?.ok_or_else(|| refused(&Refused::Encoding))?;
             let max_age = max_age.unwrap_or(ctx.settings.policy.access_max_age);
             let mut buffer = OpenBuffer::new();
             let keys = binding.keys(&ring);
-            let opened = keys.open(text.trim_end_matches(['\n', '\r']), now, max_age, &mut buffer);
+            let opened = keys.open(&text, now, max_age, &mut buffer);
             ctx.print(opened.map_err(|error| refused(&error))?.payload)
         }
         TokenCommand::Inspect { token, binding } => {
-            let text = argument(token)?;
-            let text = text.trim_end_matches(['\n', '\r']);
-            let Inspection { suite, kid } = inspect(text).map_err(|error| refused(&error))?;
+            let text = argument(&token)?.ok_or_else(|| refused(&Refused::Encoding))?;
+            let Inspection { suite, kid } = inspect(&text).map_err(|error| refused(&error))?;
             let state = ring.keys.iter().find(|key| key.kid == kid).map(|key| key.state);
             let keys = binding.keys(&ring);
             let mut buffer = OpenBuffer::new();
             // As old as can be: whether it is too old is for its opener; here its age is shown.
-            let opened = keys.open(text, now, Duration::MAX, &mut buffer);
+            let opened = keys.open(&text, now, Duration::MAX, &mut buffer);
             let (issued_at, outcome) = match &opened {
                 Ok(opened) => (Some(opened.issued_at), "opens"),
                 Err(refused) => (None, refused.reason()),
@@ -124,13 +129,17 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
     }
 }
 
-/// An argument as it is, or standard input for `-`.
-fn argument(text: String) -> Result<zeroize::Zeroizing<String>, CliError> {
-    let mut read = zeroize::Zeroizing::new(text);
-    if *read == "-" {
-        read.clear();
-        let input = std::io::stdin().lock().take(1 << 16).read_to_string(&mut read);
-        input.map_err(|error| CliError::Failed(format!("standard input can't be read: {error}")))?;
+/// An argument as it is, or standard input for `-`, less the line end that a pipe puts there. None: not UTF-8, so neither
+/// a token nor JSON.
+fn argument(given: &OsStr) -> Result<Option<Zeroizing<String>>, CliError> {
+    if given != "-" {
+        return Ok(given.to_str().map(|text| Zeroizing::new(text.to_owned())));
     }
-    Ok(read)
+    let mut read = Zeroizing::new(Vec::new());
+    // More than any token or payload can be; what is cut off here is refused for its length.
+    let input = std::io::stdin().lock().take(1 << 16).read_to_end(&mut read);
+    input.map_err(|error| CliError::Failed(format!("standard input can't be read: {error}")))?;
+    let text =
+        read.strip_suffix(b"\n").map_or(read.as_slice(), |line| line.strip_suffix(b"\r").unwrap_or(line));
+    Ok(std::str::from_utf8(text).ok().map(|text| Zeroizing::new(text.to_owned())))
 }

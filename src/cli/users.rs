@@ -172,7 +172,7 @@ async fn new_password(ctx: &Context, from_stdin: bool) -> Result<String, CliErro
 }
 
 fn stdin_line() -> Result<SecretText, CliError> {
-    let mut text = String::new();
+    let mut text = zeroize::Zeroizing::new(String::new());
     let read = std::io::stdin().lock().take(8192).read_to_string(&mut text);
     read.map_err(|error| CliError::Failed(format!("standard input can't be read: {error}")))?;
     let line = text.split('\n').next().unwrap_or_default();

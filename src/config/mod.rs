@@ -41,6 +41,8 @@ pub struct Settings {
     pub audit_keep: Duration,
     /// `text` or `json` logs.
     pub log_json: bool,
+    /// How much is logged: `error`, `warn`, `info`, `debug` (a line per request) or `trace`.
+    pub log_level: &'static str,
     /// Threads that serve requests.
     pub workers: usize,
     /// How long a shutdown waits for requests under way.

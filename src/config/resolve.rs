@@ -6,7 +6,7 @@ use super::{Settings, Tls, parse_duration};
 use crate::session::{OnStale, Pardon, Policy};
 
 /// Every setting: its name in `bulla.toml` (in the environment: `BULLA_` and upper case), its default, what it is.
-pub const KNOBS: [(&str, &str, &str); 23] = [
+pub const KNOBS: [(&str, &str, &str); 24] = [
     ("listen", "127.0.0.1:8080", "address and port to serve on"),
     ("tls_cert", "", "certificate chain, PEM file; with tls_key the server speaks TLS itself"),
     ("tls_key", "", "its key, PEM file"),
@@ -30,6 +30,7 @@ pub const KNOBS: [(&str, &str, &str); 23] = [
     ("login_queue", "64", "logins that may wait for the hashing pool; beyond, 429"),
     ("audit_keep", "365d", "how long audit events are kept"),
     ("log", "text", "text or json"),
+    ("log_level", "info", "error, warn, info, debug (a line per request) or trace"),
 ];
 
 /// A setting that can't be used: which, where it stands, why.
@@ -53,8 +54,7 @@ impl Layer {
 
     /// From `BULLA_*`. A name that is no setting is an error, unless it is one of the tools' own.
     pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, BadSetting> {
-        const OTHERS: [&str; 5] =
-            ["BULLA_CONFIG", "BULLA_BIN", "BULLA_ROTATE_HOOK", "BULLA_GENERATION", "BULLA_LOG_LEVEL"];
+        const OTHERS: [&str; 4] = ["BULLA_CONFIG", "BULLA_BIN", "BULLA_ROTATE_HOOK", "BULLA_GENERATION"];
         let mut values = BTreeMap::new();
         for (name, value) in variables {
             let Some(setting) = name.strip_prefix("BULLA_").map(str::to_ascii_lowercase) else { continue };
@@ -177,7 +177,7 @@ impl Settings {
                     ));
                 }
             },
-            keys: layers.text("keys").0.into(),
+            keys: layers.read("keys", path)?,
             allow_group_read: layers.parsed("allow_group_read", "true or false")?,
             database: layers.read("database", database)?,
             public_url: layers
@@ -190,8 +190,11 @@ impl Settings {
             policy: policy(&layers)?,
             password_min: layers.read("password_min", |text| within(text, 1, 256))?,
             login_queue: layers.read("login_queue", |text| within(text, 1, 10_000))?,
-            audit_keep: layers.time("audit_keep")?,
+            audit_keep: layers.read("audit_keep", audit_keep)?,
             log_json: layers.read("log", |text| choice(text, &[("text", false), ("json", true)]))?,
+            log_level: layers.read("log_level", |text| {
+                choice(text, &["error", "warn", "info", "debug", "trace"].map(|level| (level, level)))
+            })?,
             workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
             shutdown_timeout: Duration::from_secs(10),
         };
@@ -261,9 +264,18 @@ fn database(text: &str) -> Result<std::path::PathBuf, String> {
     // A password may stand in it: the text itself is not repeated.
     match text.split_once("://") {
         Some(_) => Err("this version keeps its data in a SQLite file; give its path".into()),
-        None if text.is_empty() => Err("must be a path".into()),
-        None => Ok(text.into()),
+        None => path(text),
     }
+}
+
+fn path(text: &str) -> Result<std::path::PathBuf, String> {
+    if text.is_empty() { Err("must be a path".into()) } else { Ok(text.into()) }
+}
+
+fn audit_keep(text: &str) -> Result<Duration, String> {
+    let keep = parse_duration(text)?;
+    // Less would sweep away what was recorded before anybody can have read it.
+    if keep < Duration::from_secs(3600) { Err("must be at least 1h".into()) } else { Ok(keep) }
 }
 
 fn within<T: FromStr + PartialOrd + fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
@@ -309,12 +321,15 @@ fn is_local(url: &str) -> bool {
         || host == "[::1]"
 }
 
-/// A `bulla.toml` with every setting at its default, commented out.
-pub fn sample() -> String {
+/// A `bulla.toml` with every setting at its default, commented out, but those that are `given`.
+pub fn sample(given: &[(&str, String)]) -> String {
     let mut text =
         String::from("# Settings of Bulla. Flags and BULLA_* in the environment win over this file.\n");
     for (name, default, what) in KNOBS {
-        text.push_str(&format!("\n# {what}\n# {name} = {default:?}\n"));
+        let line = |value: &str| format!("{name} = {}", toml::Value::from(value));
+        let set = given.iter().find(|(setting, _)| *setting == name);
+        let line = set.map_or_else(|| format!("# {}", line(default)), |(_, value)| line(value));
+        text.push_str(&format!("\n# {what}\n{line}\n"));
     }
     text
 }
@@ -339,7 +354,7 @@ mod tests {
     fn the_defaults_are_the_policys_and_the_sample_says_them() {
         let settings = file("").unwrap();
         assert_eq!(settings.policy, Policy::default());
-        let uncommented: String = sample()
+        let uncommented: String = sample(&[])
             .lines()
             .filter(|line| line.contains(" = "))
             .map(|line| format!("{}\n", &line[2..]))

@@ -13,7 +13,9 @@ use actix_web::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-use super::{Bulla, account, admin, body, guard::refusal, health, login, openapi, pages, renewal};
+use super::{
+    Bulla, account, admin, body, guard::refusal, health, login, openapi, pages, renewal, survive::survive,
+};
 use crate::http::Problem;
 
 /// Nothing from elsewhere, no script, no style but ours; no framing.
@@ -199,7 +201,7 @@ async fn watch(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let Some(bulla) = request.app_data::<web::Data<Bulla>>().cloned() else {
-        return next.call(request).await.map(ServiceResponse::map_into_left_body);
+        return survive(next.call(request)).await.map(ServiceResponse::map_into_left_body);
     };
     let started = std::time::Instant::now();
     let path = request.path();
@@ -209,7 +211,7 @@ async fn watch(
     let response = if weight > MAX_HEADERS {
         Ok(request.error_response(Problem::headers_too_large()).map_into_right_body())
     } else if probe || bulla.0.site.serves(request.request()) {
-        next.call(request).await.map(ServiceResponse::map_into_left_body)
+        survive(next.call(request)).await.map(ServiceResponse::map_into_left_body)
     } else {
         Ok(request.error_response(Problem::misdirected()).map_into_right_body())
     };

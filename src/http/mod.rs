@@ -20,6 +20,7 @@ mod openapi;
 mod origin;
 mod pages;
 mod renewal;
+mod survive;
 
 pub use app::{Serve, serve, tls};
 pub use bulla::{Builder, Bulla, StartError};

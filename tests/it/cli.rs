@@ -46,6 +46,27 @@ fn tokens_are_sealed_and_opened_and_refused() {
 }
 
 #[test]
+fn an_argument_is_taken_as_it_is_and_what_is_no_text_is_no_token() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let server = Server::new(&[]);
+    let token = text(&server.cli(&["token", "seal", r#"{"id":"42"}"#]).stdout).trim_end().to_owned();
+    check(&server.cli(&["token", "open", &format!("{token}\n")]), 4, "", "token refused");
+    check(&server.cli(&["token", "inspect", &format!("{token}\n")]), 4, "", "token refused");
+    check(&server.cli_with(&["token", "open", "-"], &format!("{token}\r\n")), 0, "{\"id\":\"42\"}\n", "");
+    check(&server.cli_with(&["token", "open", "-"], &format!("{token}\n\n")), 4, "", "token refused");
+    check(&server.cli_with(&["token", "open", "-"], &"A".repeat(1 << 20)), 4, "", "token refused");
+    check(&server.cli_with(&["token", "open", "-"], ""), 4, "", "token refused");
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    let open = |command: &str| {
+        let mut command = server.command(&["token", command]);
+        command.arg(bytes).output().unwrap()
+    };
+    check(&open("open"), 4, "", "bulla: token refused\n");
+    check(&open("inspect"), 4, "", "bulla: token refused\n");
+    check(&open("seal"), 2, "", "one strict JSON object");
+}
+
+#[test]
 fn users_are_added_shown_changed_and_deleted() {
     let server = Server::new(&[]);
     check(
@@ -131,6 +152,9 @@ fn errors_say_what_is_wrong_where_and_what_mends_it() {
     check(&server.cli(&["serve", "--listen", "0.0.0.0:0"]), 2, "", "plain HTTP beyond loopback is refused");
     check(&server.cli(&["--keys", "nowhere", "serve"]), 3, "", "bulla init");
     check(&server.cli(&["--database", "nowhere/x.db", "user", "list"]), 5, "", "nowhere/x.db");
+    check(&server.cli(&["--database", "nowhere.db", "user", "list"]), 5, "", "`bulla init` makes one");
+    check(&server.cli(&["--database", "nowhere.db", "serve"]), 5, "", "`bulla init` makes one");
+    assert!(!server.path("nowhere.db").exists(), "a slip of the pen makes no database");
     check(&server.cli(&["--config", "nowhere.toml", "user", "list"]), 2, "", "nowhere.toml");
     check(&server.cli(&["nonsense"]), 2, "", "Usage");
     std::fs::write(server.path("bulla.toml"), "acess_max_age = '1m'").unwrap();
@@ -146,6 +170,78 @@ fn init_makes_what_is_missing_and_nothing_twice() {
     std::fs::rename(server.path("keys"), server.path("gone")).unwrap();
     check(&server.cli(&["init"]), 1, "", "has known another key ring");
     check(&server.cli(&["serve", "--init", "--listen", "127.0.0.1:0"]), 3, "", "no key ring");
+}
+
+#[test]
+fn init_elsewhere_writes_down_where() {
+    let server = Server::new(&[]);
+    let elsewhere = ["--config", "other.toml", "--keys", "ring \u{e9}", "--database", "other.db"];
+    check(&server.cli(&[&elsewhere[..], &["init"]].concat()), 0, "", "other.toml: made");
+    // The file says where; no flag has to.
+    let add = ["--config", "other.toml", "user", "add", "eve", "--password-stdin"];
+    check(&server.cli_with(&add, PASSWORD), 0, "", "eve: added with id 1");
+    check(&server.cli(&["--config", "other.toml", "keys", "list"]), 0, "active", "");
+    check(&server.cli(&["user", "show", "eve"]), 3, "", "no user");
+}
+
+#[test]
+fn a_setting_that_cant_be_used_is_refused_and_never_left_out() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let server = Server::new(&[]);
+    let with = |name: &str, value: &[u8]| {
+        let mut command = server.command(&["user", "list"]);
+        command.env(name, std::ffi::OsStr::from_bytes(value)).output().unwrap()
+    };
+    check(
+        &with("BULLA_COOKIE_DOMAIN", b"\xff"),
+        2,
+        "",
+        "BULLA_COOKIE_DOMAIN in the environment: must be UTF-8",
+    );
+    check(&with("BULLA_KEYS", b""), 2, "", "must be a path");
+    check(&with("BULLA_LOG_LEVEL", b"loud"), 2, "", "must be error or warn or info or debug or trace");
+    check(&with("BULLA_AUDIT_KEEP", b"0s"), 2, "", "must be at least 1h");
+    check(&with("BULLA_ACCES_MAX_AGE", b"1m"), 2, "", "did you mean access_max_age?");
+    check(&with("BULLA_DATABASE", b"postgres://u:hunter2@h/d"), 2, "", "database in the environment");
+    let shown = text(&with("BULLA_DATABASE", b"postgres://u:hunter2@h/d").stderr);
+    assert!(!shown.contains("hunter2"), "{shown}");
+    check(&with("BULLA_LOG_LEVEL", b"debug"), 0, "ada", "");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
+    let server = Server::new(&[]);
+    for arguments in
+        ["user list", "audit", "keys list", "--help", "man", "completions zsh", "session list --json"]
+    {
+        let program = env!("CARGO_BIN_EXE_bulla");
+        // The reader is gone before the first byte; the statuses tell how the writer ended.
+        let script = format!(
+            "set -o pipefail; {{ sleep 0.2; {program} {arguments}; }} | true; echo ${{PIPESTATUS[0]}}"
+        );
+        let output =
+            std::process::Command::new("bash").args(["-c", &script]).current_dir(server.dir.path()).output();
+        let output = output.unwrap();
+        assert_eq!(
+            (text(&output.stdout), text(&output.stderr)),
+            ("0\n".into(), String::new()),
+            "{arguments}"
+        );
+    }
+}
+
+#[test]
+fn the_table_of_settings_is_the_codes() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let knobs: Vec<String> = bulla::config::KNOBS
+        .iter()
+        .map(|(name, default, what)| {
+            let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+            format!("| `{name}` | {default} | {what} |")
+        })
+        .collect();
+    assert_eq!(rows, knobs);
 }
 
 #[test]

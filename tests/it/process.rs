@@ -179,6 +179,29 @@ async fn a_terminated_server_answers_what_is_under_way_and_exits_with_0() {
 }
 
 #[tokio::test]
+async fn a_second_signal_ends_a_server_that_waits_for_a_request() {
+    use std::io::Write as _;
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::started(&[]);
+        // A request whose body never ends.
+        let mut slow = std::net::TcpStream::connect(server.address()).unwrap();
+        let host = server.address();
+        let head = format!("POST /auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
+        slow.write_all(format!("{head}Content-Length: 100\r\n\r\n{{").as_bytes()).unwrap();
+        assert_eq!(server.browser().status().await, 401, "the request is under way");
+        server.signal(signal);
+        eventually("told to end", || async { server.stderr().contains("ending after") }).await;
+        assert!(server.is_running(), "it waits for the request");
+        server.signal(signal);
+        eventually("ending at once", || async { server.stderr().contains("ending at once") }).await;
+        let asked = std::time::Instant::now();
+        assert_eq!(server.wait(), Some(0));
+        // Without the second signal it would have waited ten.
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn a_storm_of_hangups_changes_nothing() {
     let server = Server::started(&[]);
     let browser = server.ada().await;

@@ -83,6 +83,15 @@ impl Server {
         assert!(sent.success());
     }
 
+    /// Host and port, without the scheme.
+    pub fn address(&self) -> String {
+        self.origin.split_once("://").unwrap().1.to_owned()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().unwrap().try_wait().unwrap().is_none()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
@@ -95,7 +104,7 @@ impl Server {
         self.process.take().unwrap().wait().unwrap().code()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bulla"));
         command.args(arguments).current_dir(self.dir.path()).env_remove("RUST_LOG");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
