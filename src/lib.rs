@@ -1,4 +1,44 @@
 //! Bulla: sessions without JWT.
+//!
+//! A small JSON object is sealed by an AEAD into an opaque [token]; two cookies and one row that can be deleted keep a
+//! [session]; root keys live in a directory and [roll over](keyring) while no request fails.
+//!
+//! # Seal and open
+//!
+//! The library core, all there is with `default-features = false`:
+//!
+//! ```
+//! use bulla::{clock::*, ids::*, keyring::*, token::*};
+//! # let home = tempfile::tempdir()?;
+//! # let directory = home.path().join("keys");
+//! let ring = KeyDirectory::new(directory).init(Suite::Xaes256Gcm, SystemClock.now())?;
+//! let keys = TokenKeys::derive(&ring, &Purpose::access(), &Audience::own(), &SealCounts::default());
+//! let token = keys.seal(r#"{"id":"42"}"#, SystemClock.now())?;
+//! let mut buffer = OpenBuffer::new();
+//! let opened = keys.open(token.as_str(), SystemClock.now(), Duration::from_secs(120), &mut buffer)?;
+//! assert_eq!(opened.payload, r#"{"id":"42"}"#);
+//! # use std::time::Duration;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guard an actix-web program
+//!
+//! [`http::Bulla::builder`] opens ring and database, [`http::Bulla::guard`] is the middleware, [`session::Principal`] the
+//! extractor, [`store::Users`] the door for users of your own; `examples/embed.rs` has them at work.
+//!
+//! # The map
+//!
+//! ```text
+//! ids, clock, secret ─→ keyring ─→ token ─┐
+//!           │                             ├─→ session ──┐
+//!           └──────────→ store ───────────┤             ├─→ http ─→ cli
+//!                                         └─→ identity ─┘
+//! ```
+//!
+//! An arrow says: may be used by; none points back, and a test reads the source to hold them. Read it from the left:
+//! what a token is in `token/wire.rs` and `token/seal.rs`, what a rollover does in `keyring/schedule.rs`, what may end a
+//! session in the triggers of `store/migrations/`, the refresh rule in [`session::refresh`], then every route in one
+//! table in `http/app.rs`.
 
 pub mod clock;
 pub mod ids;
@@ -18,3 +58,13 @@ pub mod identity;
 pub mod session;
 #[cfg(feature = "server")]
 pub mod store;
+
+// The paved path; everything else is found in its room.
+#[cfg(feature = "server")]
+pub use http::Bulla;
+pub use keyring::KeyDirectory;
+#[cfg(feature = "server")]
+pub use session::Principal;
+#[cfg(feature = "server")]
+pub use store::Users;
+pub use token::{KeyExport, TokenKeys};
