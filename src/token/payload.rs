@@ -1,4 +1,4 @@
-//! Strict JSON (RFC 7493): one object, no duplicate keys, no lone surrogates, at most 8 deep.
+//! Strict JSON (RFC 7493): one object, no duplicate keys, no lone surrogates, no noncharacters, at most 8 deep.
 //!
 //! A scan that builds nothing. Heap memory is used only when more than 24 keys are open at once.
 
@@ -14,6 +14,10 @@ type Scan<T> = Result<T, NotStrict>;
 /// Checks that `bytes` are UTF-8 and one strict JSON object.
 pub(super) fn check(bytes: &[u8]) -> Scan<&str> {
     let text = std::str::from_utf8(bytes).map_err(|_| NotStrict)?;
+    // Most payloads are ASCII, which is seen at a glance.
+    if !text.is_ascii() && text.chars().any(is_noncharacter) {
+        return Err(NotStrict);
+    }
     let mut scanner = Scanner { text: bytes, at: 0, keys: Keys::default() };
     scanner.blank();
     if scanner.peek() != Some(b'{') {
@@ -213,10 +217,16 @@ impl<'a> Scanner<'a> {
 
     /// One escape; a surrogate must be a high one followed by a low one.
     fn escape(&mut self) -> Scan<()> {
-        let (_, length) = unescape(&self.text[self.at..]).ok_or(NotStrict)?;
+        let (character, length) = unescape(&self.text[self.at..]).ok_or(NotStrict)?;
         self.at += length;
-        Ok(())
+        if is_noncharacter(character) { Err(NotStrict) } else { Ok(()) }
     }
+}
+
+/// Code points that no text may hold (RFC 7493, 2.1): U+FDD0 to U+FDEF, and the last two of each plane.
+fn is_noncharacter(character: char) -> bool {
+    let code = u32::from(character);
+    code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
 }
 
 /// The character an escape stands for, and the bytes it takes.
@@ -295,6 +305,7 @@ mod tests {
             r#"{"\ud83d\ude00":"\u0061\n"}"#,
             r#"{"a":{"a":1},"b":{"a":1}}"#,
             r#"{"ключ":"значение"}"#,
+            "{\"\u{fdcf}\u{fdf0}\u{fffd}\":\"\u{10fffd}\"}",
             &deep,
         ] {
             assert_eq!(check(good.as_bytes()), Ok(good));
@@ -340,6 +351,10 @@ mod tests {
             r#"{"a":"\ud800\ud800"}"#,
             r#"{"a":"\udc00\ud800"}"#,
             r#"{"a":"\u+041"}"#,
+            r#"{"a":"\uffff"}"#,
+            r#"{"\ud83f\udffe":1}"#,
+            "{\"a\":\"\u{fdd0}\"}",
+            "{\"\u{10ffff}\":1}",
             r#"{"a":1,"a":2}"#,
             r#"{"a":1,"\u0061":2}"#,
             r#"{"\ud83d\ude00":1,"😀":2}"#,

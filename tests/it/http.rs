@@ -513,6 +513,42 @@ async fn a_refresh_token_is_no_access_token_and_the_other_way_round() {
 }
 
 #[tokio::test]
+async fn a_token_for_anything_else_is_refused_as_a_cookie_and_as_bearer() {
+    let server = Server::started(&[]);
+    let sid = server.ada().await.sid().await;
+    let stranger = server.browser();
+    let statuses = async |payload: &str, binding: &[&str]| {
+        let sealed = server.cli(&[&["token", "seal", payload], binding].concat());
+        let token = String::from_utf8(sealed.stdout).unwrap().trim().to_owned();
+        assert!(token.starts_with("bulX"), "{payload}: {binding:?}");
+        let bearer = stranger.client.get(format!("{}/auth/session", server.origin)).bearer_auth(&token);
+        let bearer = bearer.send().await.unwrap();
+        stranger.jar.set(ACCESS, &token);
+        stranger.jar.set(REFRESH, &token);
+        let cookie = stranger.get("/auth/session").await;
+        assert!(set_cookies(&bearer).is_empty() && set_cookies(&cookie).is_empty());
+        (bearer.status().as_u16(), cookie.status().as_u16())
+    };
+    let ada = format!(r#"{{"id":"1","sid":"{sid}"}}"#);
+    assert_eq!(statuses(&ada, &[]).await, (200, 200), "the ring's owner can seal for anybody");
+    for binding in [
+        &["--purpose", "service"][..],
+        &["--purpose", "refresh"],
+        &["--purpose", "login"],
+        &["--purpose", "my-own"],
+        &["--audience", "billing"],
+        &["--purpose", "service", "--audience", "access"],
+    ] {
+        assert_eq!(statuses(&ada, binding).await, (401, 401), "{binding:?}");
+    }
+    let long = "1".repeat(256);
+    for id in ["1", "null", r#""""#, r#"["1"]"#, &format!(r#""{long}""#)] {
+        let payload = format!(r#"{{"id":{id},"sid":"{sid}"}}"#);
+        assert_eq!(statuses(&payload, &[]).await, (401, 401), "{payload}");
+    }
+}
+
+#[tokio::test]
 async fn a_deletion_by_anybody_is_in_force_in_the_running_server() {
     let server = Server::started(&[]);
     for by in ["shell", "command line", "user deleted in a shell", "user disabled in a shell"] {

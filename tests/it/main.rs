@@ -10,7 +10,9 @@ mod keys;
 mod model;
 mod ring;
 mod session;
+mod token;
 mod town;
+mod vectors;
 
 mod cli;
 mod http;

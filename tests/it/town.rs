@@ -54,8 +54,13 @@ pub(crate) fn millis(millis: u64) -> Duration {
 
 /// A ring in memory: these states, in this order, each with a key of its own.
 pub(crate) fn ring(states: &[KeyState]) -> Ring {
+    ring_of(Suite::Xaes256Gcm, states)
+}
+
+/// The same under any suite.
+pub(crate) fn ring_of(suite: Suite, states: &[KeyState]) -> Ring {
     let key = |state: &KeyState| {
-        let root = RootKey::generate(Suite::Xaes256Gcm).unwrap();
+        let root = RootKey::generate(suite).unwrap();
         RingKey {
             kid: root.kid(),
             state: *state,
