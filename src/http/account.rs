@@ -7,6 +7,7 @@ use super::{
     Bulla,
     body::{self, Kind},
     guard::add_cookies,
+    login::SIGNED_OUT,
     pages,
 };
 use crate::{
@@ -30,10 +31,20 @@ pub(super) async fn who(bulla: web::Data<Bulla>, principal: Principal) -> Result
     })))
 }
 
+/// Where a changed password leads, so that a reload doesn't send it again.
+const PASSWORD_CHANGED: &str = "/auth/account?password-changed";
+
 /// `GET /auth/account`: the page of it.
-pub(super) async fn page(bulla: web::Data<Bulla>, principal: Principal) -> Result<HttpResponse, Problem> {
+pub(super) async fn page(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    principal: Principal,
+) -> Result<HttpResponse, Problem> {
     let (row, user) = bulla.sessions().confirm(&principal).await?;
-    account(&bulla, &row, &user, None).await
+    let changed = PASSWORD_CHANGED.ends_with(&format!("?{}", request.query_string()));
+    let message = changed
+        .then_some(pages::Message::Done("Your password is changed, and all other devices are signed out."));
+    account(&bulla, &row, &user, message).await
 }
 
 async fn account(
@@ -43,8 +54,12 @@ async fn account(
     message: Option<pages::Message<'_>>,
 ) -> Result<HttpResponse, Problem> {
     let (sessions, now) = bulla.sessions().parts().store.sessions(Some(&user.id), 100).await?;
-    let page = pages::account(&pages::Account { user, sessions: &sessions, this: row.sid, now, message });
-    Ok(pages::answer(&mut HttpResponse::Ok(), page))
+    let page = pages::Account { user, sessions: &sessions, this: row.sid, now, message };
+    let mut head = match &page.message {
+        Some(pages::Message::Error(problem)) => problem.head(),
+        Some(pages::Message::Done(_)) | None => HttpResponse::Ok(),
+    };
+    Ok(pages::answer(&mut head, pages::account(&page)))
 }
 
 /// `GET /auth/sessions`: my devices.
@@ -78,13 +93,18 @@ pub(super) async fn end(
 ) -> Result<HttpResponse, Problem> {
     let (_, kind) = body::read::<serde_json::Map<String, serde_json::Value>>(&request, &body)?;
     let (row, user) = bulla.sessions().confirm(&principal).await?;
-    let sid: Sid = sid.parse().map_err(|_| Problem::not_found())?;
+    let sid: Sid = sid.parse().map_err(|_| Problem::no_such_session())?;
     let event = AuditEvent::new("session.revoked", user.id.to_string(), "");
     if !bulla.sessions().end_own(&user.id, sid, event).await? {
-        return Err(Problem::not_found());
+        let problem = Problem::no_such_session();
+        return match kind {
+            // Ended from elsewhere while the page was open.
+            Kind::Form => account(&bulla, &row, &user, Some(pages::Message::Error(&problem))).await,
+            Kind::Json => Err(problem),
+        };
     }
     let mut response = match kind {
-        Kind::Form => body::see_other(if sid == row.sid { "/auth/login" } else { "/auth/account" }),
+        Kind::Form => body::see_other(if sid == row.sid { SIGNED_OUT } else { "/auth/account" }),
         Kind::Json => HttpResponse::NoContent().finish(),
     };
     if sid == row.sid {
@@ -112,9 +132,9 @@ pub(super) async fn password(
     let (row, user) = bulla.sessions().confirm(&principal).await?;
     match (change(&bulla, &request, &row, &user, input).await, kind) {
         (Ok(issued), Kind::Json) => Ok(bulla.0.with_cookies(bulla.0.tokens(&issued), &issued)),
-        (Ok(issued), Kind::Form) => Ok(bulla.0.with_cookies(body::see_other("/auth/account"), &issued)),
-        (Err(problem), Kind::Form) if problem.retry_after_is_none() => {
-            account(&bulla, &row, &user, Some(pages::Message::Error(problem.detail()))).await
+        (Ok(issued), Kind::Form) => Ok(bulla.0.with_cookies(body::see_other(PASSWORD_CHANGED), &issued)),
+        (Err(problem), Kind::Form) if problem.code() != "unauthorized" => {
+            account(&bulla, &row, &user, Some(pages::Message::Error(&problem))).await
         }
         (Err(problem), _) => Err(problem),
     }

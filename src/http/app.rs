@@ -6,21 +6,16 @@ use actix_web::{
     App, Error, HttpRequest, HttpResponse, HttpServer,
     body::MessageBody,
     dev::{Server, ServiceRequest, ServiceResponse},
-    error::InternalError,
-    http::header::{self, HeaderName, HeaderValue},
     middleware::{Next, from_fn},
     web::{self, ServiceConfig, delete, get, post, resource, scope},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{
-    Bulla, account, admin, body, guard::refusal, health, login, openapi, pages, renewal, survive::survive,
+    Bulla, account, admin, body, health, login, openapi, pages, refusal::Asker, renewal, secure::secure,
+    survive::survive,
 };
 use crate::http::Problem;
-
-/// Nothing from elsewhere, no script, no style but ours; no framing.
-const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
-                   frame-ancestors 'none'";
 
 /// Bytes of all headers of a request: the two cookies take up to 8 KiB.
 const MAX_HEADERS: usize = 32 << 10;
@@ -36,17 +31,19 @@ impl Bulla {
 /// The table of `/auth`. What stands behind the guard knows who asks; the others go by the refresh token or by nothing.
 fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
     let guarded = || scope("").wrap(bulla.guard());
+    let hardening = bulla.clone();
     app.service(
         scope("/auth")
             .app_data(web::Data::new(bulla.clone()))
             .app_data(web::PayloadConfig::new(body::MAX))
-            .wrap(from_fn(secure))
+            .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
             .service(
                 methods("/login", "GET, POST").route(get().to(login::page)).route(post().to(login::login)),
             )
             .service(methods("/refresh", "POST").route(post().to(renewal::refresh)))
             .service(methods("/continue", "GET").route(get().to(renewal::go_on)))
             .service(methods("/logout", "POST").route(post().to(renewal::logout)))
+            .service(methods("/assets/forget.svg", "GET").route(get().to(pages::forget)))
             .service(methods("/assets/{name}", "GET").route(get().to(pages::asset)))
             .service(
                 guarded()
@@ -68,6 +65,7 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
         .error_handler(|_, _| Problem::bad_request("The body is malformed.").into());
     let query = web::QueryConfig::default()
         .error_handler(|_, _| Problem::bad_request("The query is malformed.").into());
+    let hardening = bulla.clone();
     app.app_data(web::Data::new(bulla.clone()))
         .app_data(json)
         .app_data(query)
@@ -80,7 +78,7 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
         .service(
             scope("/admin")
                 .wrap(bulla.guard())
-                .wrap(from_fn(secure))
+                .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
                 .service(
                     methods("/users", "GET, POST")
                         .route(get().to(admin::users))
@@ -118,81 +116,7 @@ async fn home() -> HttpResponse {
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
-    refusal(&request, &Problem::not_found())
-}
-
-/// The headers of every answer that concerns a login.
-async fn secure(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let tls = request.app_data::<web::Data<Bulla>>().is_some_and(|bulla| bulla.0.site.is_tls());
-    let mut response = match next.call(request).await {
-        Ok(response) => response,
-        Err(error) => return Err(Hardened { error, tls }.into()),
-    };
-    harden(response.headers_mut(), tls);
-    Ok(response)
-}
-
-fn harden(headers: &mut header::HeaderMap, tls: bool) {
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, CSP),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    if !headers.get(header::CACHE_CONTROL).is_some_and(|said| said.as_bytes().starts_with(b"public")) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    if tls {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
-    }
-}
-
-/// An error on its way out, with the same headers.
-#[derive(Debug)]
-struct Hardened {
-    error: Error,
-    tls: bool,
-}
-
-impl std::fmt::Display for Hardened {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl actix_web::ResponseError for Hardened {
-    fn status_code(&self) -> actix_web::http::StatusCode {
-        self.error.as_response_error().status_code()
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = plain(&self.error);
-        harden(response.headers_mut(), self.tls);
-        response
-    }
-}
-
-/// What the framework itself refuses (a body too large, an extractor's error) in our own words; nothing of a cause.
-fn plain(error: &Error) -> HttpResponse {
-    use actix_web::{ResponseError as _, http::StatusCode};
-    let known = error.as_error::<Problem>().is_some();
-    match error.as_response_error().status_code() {
-        _ if known => error.error_response(),
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large().error_response(),
-        status if status.is_server_error() && error.as_error::<InternalError<&str>>().is_none() => {
-            let mut response = Problem::internal().error_response();
-            for cookie in error.error_response().headers().get_all(header::SET_COOKIE) {
-                response.headers_mut().append(header::SET_COOKIE, cookie.clone());
-            }
-            response
-        }
-        _ => error.error_response(),
-    }
+    Asker::of(&request).refuse(&Problem::not_found())
 }
 
 /// Our own hosts only (probes aside), a count of answers, a line in the log.

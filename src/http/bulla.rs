@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use super::{cookies::CookieJar, origin::Site};
+use actix_web::http::header::HeaderValue;
+
+use super::{cookies::CookieJar, origin::Site, secure};
 use crate::{
     clock::{Clock, SystemClock},
     identity::{Hasher, PasswordRule, StoreUsers, Throttle},
@@ -154,6 +156,7 @@ impl Builder {
             throttle: Throttle::default(),
             password: self.password,
             cookies: CookieJar::new(self.cookie_domain),
+            content_policy: secure::content_policy(&self.site),
             site: self.site,
             directory: self.directory,
             ring_good: AtomicBool::new(true),
@@ -176,6 +179,7 @@ pub(super) struct Inner {
     pub(super) password: PasswordRule,
     pub(super) cookies: CookieJar,
     pub(super) site: Site,
+    pub(super) content_policy: HeaderValue,
     directory: KeyDirectory,
     ring_good: AtomicBool,
     reloading: Mutex<()>,

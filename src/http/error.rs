@@ -56,6 +56,10 @@ impl Problem {
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
     }
+    /// 404: a session that isn't there, or is somebody else's.
+    pub fn no_such_session() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "That device is no longer signed in.")
+    }
     /// 405 with `Allow`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let detail = format!("Allowed here: {allow}.");
@@ -124,11 +128,6 @@ impl Problem {
     /// The sentence for a person.
     pub fn detail(&self) -> &str {
         &self.detail
-    }
-
-    /// Whether trying again later wouldn't help.
-    pub(super) fn retry_after_is_none(&self) -> bool {
-        self.retry_after.is_none()
     }
 
     /// Status and the headers that belong to it, for a body of the caller's.

@@ -15,7 +15,7 @@ use actix_web::{
 };
 use futures_util::future::LocalBoxFuture;
 
-use super::{Bulla, credentials, pages};
+use super::{Bulla, refusal::Asker};
 use crate::{http::Problem, session::Principal};
 
 /// Middleware made by [`Bulla::guard`].
@@ -96,15 +96,16 @@ where
             Ok(response)
         }
         Err(problem) => {
-            let answer = refusal(request.request(), &problem);
+            let mut answer = Asker::of(request.request()).refuse(&problem);
+            bulla.0.harden(answer.headers_mut());
             Ok(request.into_response(answer).map_into_right_body())
         }
     }
 }
 
 /// An error of a handler, with the cookies that must go out all the same.
-struct WithCookies {
-    error: Error,
+pub(super) struct WithCookies {
+    pub(super) error: Error,
     cookies: HeaderMap,
 }
 
@@ -143,22 +144,6 @@ pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: HeaderMap) {
         }
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-}
-
-/// A page for a person's browser, a problem document for a program.
-pub(super) fn refusal(request: &HttpRequest, problem: &Problem) -> HttpResponse {
-    use actix_web::ResponseError as _;
-    if !credentials::is_navigation(request) {
-        return problem.error_response();
-    }
-    let page = match problem.code() {
-        "unauthorized" => {
-            let here = request.uri().path_and_query().map_or("/", |here| here.as_str());
-            pages::login(&pages::Login { rd: here, error: None, name: "" })
-        }
-        _ => pages::error(problem),
-    };
-    pages::answer(&mut problem.head(), page)
 }
 
 pin_project_lite::pin_project! {

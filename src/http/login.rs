@@ -35,12 +35,18 @@ pub(super) struct Login {
 pub(super) struct Return {
     #[serde(default)]
     rd: String,
+    #[serde(rename = "signed-out")]
+    signed_out: Option<String>,
 }
+
+/// Where a person lands who has signed out.
+pub(super) const SIGNED_OUT: &str = "/auth/login?signed-out";
 
 /// `GET /auth/login`
 pub(super) async fn page(bulla: web::Data<Bulla>, query: web::Query<Return>) -> HttpResponse {
     let rd = if query.rd.is_empty() { String::new() } else { bulla.0.site.return_to(&query.rd) };
-    pages::answer(&mut HttpResponse::Ok(), pages::login(&pages::Login { rd: &rd, error: None, name: "" }))
+    let page = pages::Login { rd: &rd, signed_out: query.signed_out.is_some(), ..Default::default() };
+    pages::answer(&mut HttpResponse::Ok(), pages::login(&page))
 }
 
 /// `POST /auth/login`
@@ -64,7 +70,8 @@ pub(super) async fn login(
         (Ok(issued), Kind::Json) => Ok(inner.with_cookies(inner.tokens(&issued), &issued)),
         (Err(problem), Kind::Json) => Err(problem),
         (Err(problem), Kind::Form) => {
-            let page = pages::Login { rd: &rd, error: Some(problem.detail()), name: &input.username };
+            let (error, name) = (Some(problem.detail()), input.username.as_str());
+            let page = pages::Login { rd: &rd, error, name, ..Default::default() };
             Ok(pages::answer(&mut problem.head(), pages::login(&page)))
         }
     }

@@ -19,7 +19,9 @@ mod login;
 mod openapi;
 mod origin;
 mod pages;
+mod refusal;
 mod renewal;
+mod secure;
 mod survive;
 
 pub use app::{Serve, serve, tls};

@@ -56,6 +56,11 @@ impl Site {
         self
     }
 
+    /// The further origins that `rd` may return to.
+    pub(super) fn allowed(&self) -> impl Iterator<Item = &str> {
+        self.allowed.iter().map(String::as_str)
+    }
+
     /// The origin to show.
     pub fn origin(&self) -> &str {
         self.origins.first().map_or("", String::as_str)

@@ -1,8 +1,11 @@
 //! The pages: views become HTML, escaped by the templates. No script, no inline style.
 
-use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError as _, web};
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, http::header::HeaderName, web,
+};
 use askama::Template;
 
+use super::credentials::text;
 use crate::{
     clock::Timestamp,
     http::Problem,
@@ -11,18 +14,21 @@ use crate::{
 };
 
 /// The login page.
-#[derive(Template)]
+#[derive(Default, Template)]
 #[template(path = "login.html")]
 pub(super) struct Login<'a> {
     /// Where to go afterwards; checked when it comes back.
     pub(super) rd: &'a str,
     pub(super) error: Option<&'a str>,
     pub(super) name: &'a str,
+    /// Whether it follows a logout; then the page also empties what the browser has set aside, see [`forget`].
+    pub(super) signed_out: bool,
 }
 
 /// What the account page says above all else.
 pub(super) enum Message<'a> {
-    Error(&'a str),
+    Done(&'a str),
+    Error(&'a Problem),
 }
 
 /// Who I am, and my devices.
@@ -41,6 +47,7 @@ struct AccountPage<'a> {
     name: &'a str,
     roles: &'a [String],
     devices: Vec<DeviceLine<'a>>,
+    done: Option<&'a str>,
     error: Option<&'a str>,
 }
 
@@ -49,7 +56,8 @@ struct DeviceLine<'a> {
     agent: String,
     ip: &'a str,
     since: String,
-    renewed: String,
+    /// To within an access token's life: while one holds, nothing is written.
+    seen: String,
     current: bool,
 }
 
@@ -70,15 +78,20 @@ pub(super) fn account(page: &Account<'_>) -> Option<String> {
         agent: agent(&row.device.user_agent),
         ip: &row.device.ip,
         since: ago(row.created_at, page.now),
-        renewed: ago(row.rotated_at, page.now),
+        seen: ago(row.rotated_at, page.now),
         current: row.sid == page.this,
     });
-    let error = page.message.as_ref().map(|Message::Error(text)| *text);
+    let (done, error) = match page.message {
+        Some(Message::Done(text)) => (Some(text), None),
+        Some(Message::Error(problem)) => (None, Some(problem.detail())),
+        None => (None, None),
+    };
     AccountPage {
         id: page.user.id.as_str(),
         name: &page.user.name,
         roles: &page.user.roles,
         devices: devices.collect(),
+        done,
         error,
     }
     .render()
@@ -111,6 +124,17 @@ pub(super) async fn asset(name: web::Path<String>) -> Result<HttpResponse, Probl
         .body(bytes))
 }
 
+/// `GET /auth/assets/forget.svg`, a picture of nothing on the page after a logout. Browsers keep a page they leave for
+/// their Back button, `no-store` or not. When this answer arrives they have left the page with the devices, and drop it.
+pub(super) async fn forget(request: HttpRequest) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    // Another site may not empty our visitors' caches.
+    if text(&request, &HeaderName::from_static("sec-fetch-site")) == Some("same-origin") {
+        response.insert_header(("Clear-Site-Data", "\"cache\""));
+    }
+    response.content_type("image/svg+xml").body("<svg xmlns='http://www.w3.org/2000/svg'/>")
+}
+
 /// A `User-Agent` as a person would say it.
 fn agent(text: &str) -> String {
     let among = |names: &[(&str, &'static str)]| {
@@ -137,7 +161,8 @@ fn agent(text: &str) -> String {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(name), None) | (None, Some(name)) => name.into(),
         (None, None) if text.is_empty() => "Unknown device".into(),
-        (None, None) => text.chars().take(60).collect(),
+        (None, None) if text.chars().nth(60).is_none() => text.into(),
+        (None, None) => text.chars().take(59).chain(['…']).collect(),
     }
 }
 
@@ -166,26 +191,37 @@ mod tests {
             roles: vec![evil.into()],
             claims: Default::default(),
         };
-        let (now, this) = (Timestamp::EPOCH, Sid([0; 16]));
+        let (now, this, said) = (Timestamp::EPOCH, Sid([0; 16]), Problem::unprocessable(evil));
         let page =
-            account(&Account { user: &user, sessions: &[], this, now, message: Some(Message::Error(evil)) })
+            account(&Account { user: &user, sessions: &[], this, now, message: Some(Message::Error(&said)) })
                 .unwrap();
-        let form = login(&Login { rd: evil, error: Some(evil), name: evil }).unwrap();
+        let form = login(&Login { rd: evil, error: Some(evil), name: evil, signed_out: true }).unwrap();
         for html in [page, form] {
             assert!(!html.contains("<script") && html.contains("&#60;script"), "{html}");
         }
     }
 
+    #[actix_web::test]
+    async fn only_our_own_pages_make_a_browser_forget() {
+        use actix_web::test::TestRequest;
+        for (site, clears) in [("same-origin", true), ("same-site", false), ("cross-site", false)] {
+            let request = TestRequest::get().insert_header(("sec-fetch-site", site)).to_http_request();
+            let answer = forget(request).await;
+            assert_eq!(answer.headers().contains_key("clear-site-data"), clears, "{site}");
+        }
+    }
+
     #[test]
     fn a_device_is_named_as_a_person_would() {
-        let agent_of = |text| agent(text);
         assert_eq!(
-            agent_of("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
+            agent("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
             "Firefox on Linux"
         );
-        assert_eq!(agent_of("curl/7.88.1"), "curl");
-        assert_eq!(agent_of(""), "Unknown device");
-        assert_eq!(agent_of("my-script 1.0"), "my-script 1.0");
+        assert_eq!(agent("curl/7.88.1"), "curl");
+        assert_eq!(agent(""), "Unknown device");
+        assert_eq!(agent("my-script 1.0"), "my-script 1.0");
+        assert_eq!(agent(&"é".repeat(60)), "é".repeat(60));
+        assert_eq!(agent(&"é".repeat(61)), "é".repeat(59) + "…");
     }
 
     #[test]

@@ -8,7 +8,9 @@ use super::{
     body::{self, Kind},
     bulla::Inner,
     credentials::{self, Authorization},
-    guard::{add_cookies, refusal},
+    guard::add_cookies,
+    login::SIGNED_OUT,
+    refusal::Asker,
 };
 use crate::{
     http::Problem,
@@ -103,7 +105,7 @@ pub(super) async fn go_on(
             add_cookies(response.headers_mut(), cookies);
             Ok(response)
         }
-        Err(Denied::CannotTell(error)) => Ok(refusal(&request, &error.into())),
+        Err(Denied::CannotTell(error)) => Ok(Asker::of(&request).refuse(&error.into())),
         Err(_) => Ok(to_login()),
     }
 }
@@ -145,7 +147,7 @@ pub(super) async fn logout(
         }
     }
     let mut response = match kind {
-        Kind::Form => body::see_other("/auth/login"),
+        Kind::Form => body::see_other(SIGNED_OUT),
         Kind::Json => HttpResponse::NoContent().finish(),
     };
     let mut cookies = HeaderMap::new();

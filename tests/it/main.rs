@@ -14,8 +14,11 @@ mod token;
 mod town;
 mod vectors;
 
+mod browser;
+mod chromium;
 mod cli;
 mod http;
+mod pages;
 mod process;
 mod readme;
 mod server;

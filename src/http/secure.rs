@@ -1,0 +1,140 @@
+//! What every answer that concerns a login has: headers that protect it, and errors in our own words.
+
+use actix_web::{
+    Error, HttpResponse,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+};
+
+use super::{Bulla, Site, bulla::Inner, guard, refusal::Asker};
+use crate::http::Problem;
+
+/// Nothing from elsewhere, no script, no style but ours; no framing.
+const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                   form-action 'self'";
+
+/// The policy of our pages. Browsers hold the redirect after a form to `form-action` as well, so the origins a login may
+/// return to stand there too. (IPv6 addresses can't, CSP 3 section 2.3.1.)
+pub(super) fn content_policy(site: &Site) -> HeaderValue {
+    let fits = |origin: &&str| origin.bytes().all(|b| b.is_ascii_graphic() && !b";,[".contains(&b));
+    let policy = site.allowed().filter(fits).fold(String::from(CSP), |policy, origin| policy + " " + origin);
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static(CSP))
+}
+
+impl Inner {
+    /// Sets the headers; what may be stored says so itself.
+    pub(super) fn harden(&self, headers: &mut HeaderMap) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, self.content_policy.clone());
+        for (name, value) in [
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if !headers.get(header::CACHE_CONTROL).is_some_and(|said| said.as_bytes().starts_with(b"public")) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if self.site.is_tls() {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+    }
+}
+
+/// Middleware around the routes of a login.
+pub(super) async fn secure(
+    bulla: Bulla,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let asker = Asker::of(request.request());
+    let response = match next.call(request).await {
+        Ok(response) => response,
+        Err(error) => return Err(Told { error, asker, bulla }.into()),
+    };
+    let told = response.response().error().and_then(|error| tell(error, &asker, response.headers()));
+    let mut response = match told {
+        Some(told) => response.into_response(told).map_into_right_body(),
+        None => response.map_into_left_body(),
+    };
+    bulla.0.harden(response.headers_mut());
+    Ok(response)
+}
+
+/// An error as its asker is to be told, with the cookies that go out all the same; `None` if its own words will do.
+fn tell(error: &Error, asker: &Asker, said: &HeaderMap) -> Option<HttpResponse> {
+    let mut told = asker.refuse(&in_our_words(error)?);
+    for cookie in said.get_all(header::SET_COOKIE) {
+        told.headers_mut().append(header::SET_COOKIE, cookie.clone());
+    }
+    Some(told)
+}
+
+/// An error on its way out.
+#[derive(Debug)]
+struct Told {
+    error: Error,
+    asker: Asker,
+    bulla: Bulla,
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl actix_web::ResponseError for Told {
+    fn status_code(&self) -> StatusCode {
+        self.error.as_response_error().status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let said = self.error.error_response();
+        let mut response = tell(&self.error, &self.asker, said.headers()).unwrap_or(said);
+        self.bulla.0.harden(response.headers_mut());
+        response
+    }
+}
+
+/// What the framework itself refuses (a body too large, an extractor's error) is a problem of ours too; nothing of a cause.
+fn in_our_words(error: &Error) -> Option<Problem> {
+    if let Some(problem) = error.as_error::<Problem>() {
+        return Some(problem.clone());
+    }
+    if let Some(inner) = error.as_error::<guard::WithCookies>() {
+        return in_our_words(&inner.error);
+    }
+    match error.as_response_error().status_code() {
+        StatusCode::PAYLOAD_TOO_LARGE => Some(Problem::too_large()),
+        status if status.is_server_error() && error.as_error::<InternalError<&str>>().is_none() => {
+            Some(Problem::internal())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_may_lead_to_the_origins_that_a_login_returns_to() {
+        let policy = |allowed: &[&str]| {
+            let site = Site::public("https://app.example").allow(allowed.iter().map(|o| (*o).into()));
+            content_policy(&site).to_str().unwrap().to_owned()
+        };
+        assert_eq!(policy(&[]), CSP);
+        assert_eq!(
+            policy(&["https://a.example", "https://b.example:8443/"]),
+            format!("{CSP} https://a.example https://b.example:8443")
+        );
+        assert_eq!(policy(&["http://[::1]:1", "https://a; script-src *", "https://ä.example"]), CSP);
+    }
+}
