@@ -1,0 +1,3 @@
+module bulla
+
+go 1.19

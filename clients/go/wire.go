@@ -1,0 +1,26 @@
+package bulla
+
+import "encoding/base64"
+
+// The layout of a token, byte by byte (docs/token.md):
+//
+//	base64url( magic 3 | kid 4 | nonce 24 or 12 | ciphertext of (issued_at 6 | payload) | tag 16 )
+const (
+	minChars = 58
+	maxChars = 4096
+	magic    = 3
+	header   = 7
+	issuedAt = 6
+	tag      = 16
+)
+
+func encode(bytes []byte) string {
+	return base64.RawURLEncoding.EncodeToString(bytes)
+}
+
+// decode returns the bytes whose one spelling text is. Go's decoder skips CR and LF and, unless strict, takes unused
+// bits: what it made is encoded again and compared.
+func decode(text string) ([]byte, bool) {
+	bytes, err := base64.RawURLEncoding.DecodeString(text)
+	return bytes, err == nil && encode(bytes) == text
+}

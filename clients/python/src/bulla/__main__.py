@@ -1,0 +1,33 @@
+"""`python -m bulla open [KEYS]` and `python -m bulla seal [KEYS]`: filters, one token or payload a line.
+
+Without KEYS, a file, the keys come from the variable BULLA_KEYS. Exit code 4 if anything was refused.
+"""
+
+import sys
+
+from . import BadExport, KeyFile, Keys, Refused, SealError
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) not in (1, 2) or arguments[0] not in ("open", "seal"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        keys = KeyFile(arguments[1]) if len(arguments) == 2 else Keys.from_env()
+    except (OSError, BadExport) as error:
+        print(f"bulla: {error}", file=sys.stderr)
+        return 1
+    code = 0
+    # Bytes, and split at LF alone: a token with a CR in it is to be refused, not mended.
+    for line in sys.stdin.buffer:
+        text = line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
+        try:
+            said = keys.open(text).text if arguments[0] == "open" else keys.seal(text)
+        except (Refused, SealError) as error:
+            said, code = f"refused: {error.reason if isinstance(error, Refused) else error}", 4
+        sys.stdout.buffer.write(said.encode("utf-8") + b"\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

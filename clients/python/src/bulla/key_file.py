@@ -1,0 +1,81 @@
+"""An exported key file that is followed."""
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from .export import BadExport
+from .keys import Keys, Opened
+
+_log = logging.getLogger("bulla")
+
+
+class KeyFile:
+    """The keys of an export file; read again when the file changes.
+
+    Each use asks the file system for the file's state (about a microsecond), so that a new export is in force at
+    once. If the new one is broken, missing, or of another purpose or audience, the last good one stays in force,
+    `fault` says why, and a warning is logged once.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Raises `OSError` or `BadExport` if there is no good export to begin with."""
+        self._path = os.fspath(path)
+        self._lock = threading.Lock()
+        self._stamp = self._look()
+        self._keys = self._read()
+        self.fault: str | None = None
+        """Why the present file is not in force; None while it is."""
+
+    @property
+    def keys(self) -> Keys:
+        """The keys in force now."""
+        # Whoever finds the lock taken goes on with the last good keys; another thread is reading the new ones.
+        if self._look() != self._stamp and self._lock.acquire(blocking=False):
+            try:
+                self._reload()
+            finally:
+                self._lock.release()
+        return self._keys
+
+    def open(self, token: str, now: int | None = None) -> Opened:
+        """As `Keys.open`."""
+        return self.keys.open(token, now)
+
+    def seal(self, payload: Mapping[str, Any] | str, now: int | None = None) -> str:
+        """As `Keys.seal`."""
+        return self.keys.seal(payload, now)
+
+    def _look(self) -> tuple[int, ...]:
+        try:
+            state = os.stat(self._path)
+        except OSError as error:
+            return (error.errno or -1,)
+        return (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
+
+    def _read(self) -> Keys:
+        with open(self._path, "rb") as file:
+            return Keys.from_bytes(file.read())
+
+    def _reload(self) -> None:
+        # Looked at before it is read: what is written meanwhile is read the next time.
+        self._stamp = self._look()
+        try:
+            keys = self._read()
+            if (keys.purpose, keys.audience) != (self._keys.purpose, self._keys.audience):
+                raise BadExport("another purpose or audience than before")
+        except BadExport as error:
+            self._keep(str(error))
+        except OSError as error:
+            # May be gone the next time, though the file's state is the same.
+            self._stamp = ()
+            self._keep(str(error))
+        else:
+            self._keys, self.fault = keys, None
+
+    def _keep(self, fault: str) -> None:
+        if fault != self.fault:
+            _log.warning("%s: %s; the last good keys stay in force", self._path, fault)
+        self.fault = fault
