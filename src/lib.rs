@@ -40,6 +40,11 @@
 //! session in the triggers of `store/migrations/`, the refresh rule in [`session::refresh`], then every route in one
 //! table in `http/app.rs`.
 
+// The page's Rust is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/integrators.md")]
+struct IntegratorsPage;
+
 pub mod clock;
 pub mod ids;
 pub mod keyring;
@@ -67,4 +72,4 @@ pub use keyring::KeyDirectory;
 pub use session::Principal;
 #[cfg(feature = "server")]
 pub use store::Users;
-pub use token::{KeyExport, TokenKeys};
+pub use token::{KeyExport, KeyFile, TokenKeys};

@@ -8,7 +8,7 @@ import (
 )
 
 // Variable is what `bulla keys export --format env` sets.
-const Variable = "BULLA_KEYS"
+const Variable = "BULLA_EXPORT"
 
 // BadExport says that something isn't what `bulla keys export` prints; it names the rule, never a key.
 type BadExport string
@@ -49,7 +49,7 @@ func ParseKeys(export []byte) (*Keys, error) {
 	return keys, nil
 }
 
-// KeysFromEnv reads what `bulla keys export --format env` puts into the variable BULLA_KEYS: the JSON form in base64url.
+// KeysFromEnv reads what `bulla keys export --format env` puts into the variable BULLA_EXPORT: the JSON form in base64url.
 func KeysFromEnv() (*Keys, error) {
 	export, ok := decode(os.Getenv(Variable))
 	if !ok || len(export) == 0 {

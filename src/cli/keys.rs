@@ -6,7 +6,7 @@ mod report;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use self::database::Database;
@@ -52,7 +52,7 @@ pub enum KeysCommand {
     },
     /// Print derived keys for those who open tokens without the server.
     #[command(
-        after_help = "Examples:\n  bulla keys export --audience billing --out billing.keys.json\n  bulla keys export --purpose service --audience billing"
+        after_help = "Examples:\n  bulla keys export --audience billing --out billing.keys.json\n  bulla keys export --audience billing --format env --out billing.env\n  bulla keys export --purpose service --audience billing"
     )]
     Export(ExportArgs),
     /// Load the ring as a server would, and say whether it can be rolled over.
@@ -104,9 +104,24 @@ pub struct ExportArgs {
     /// How old a token may be, for a purpose of your own.
     #[arg(long, value_parser = parse_duration)]
     max_age: Option<Duration>,
+    /// `json` as openers read it; `env`, a line for an environment file; `jwk`, a JWK Set.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
     /// Write to a file (mode 0600) instead of stdout.
     #[arg(long)]
     out: Option<PathBuf>,
+}
+
+/// How an export is written down.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Format {
+    /// One JSON object.
+    #[default]
+    Json,
+    /// `BULLA_EXPORT=`, and the JSON form in base64url.
+    Env,
+    /// A JWK Set (RFC 7517).
+    Jwk,
 }
 
 /// A time on the command line.

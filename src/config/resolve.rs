@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
 use super::{Settings, Tls, parse_duration};
-use crate::session::{OnStale, Pardon, Policy};
+use crate::{
+    session::{OnStale, Pardon, Policy},
+    token::KeyExport,
+};
 
 /// Every setting: its name in `bulla.toml` (in the environment: `BULLA_` and upper case), its default, what it is.
 pub const KNOBS: [(&str, &str, &str); 24] = [
@@ -54,7 +57,8 @@ impl Layer {
 
     /// From `BULLA_*`. A name that is no setting is an error, unless it is one of the tools' own.
     pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, BadSetting> {
-        const OTHERS: [&str; 4] = ["BULLA_CONFIG", "BULLA_BIN", "BULLA_ROTATE_HOOK", "BULLA_GENERATION"];
+        const OTHERS: [&str; 5] =
+            ["BULLA_CONFIG", "BULLA_BIN", "BULLA_ROTATE_HOOK", "BULLA_GENERATION", KeyExport::VARIABLE];
         let mut values = BTreeMap::new();
         for (name, value) in variables {
             let Some(setting) = name.strip_prefix("BULLA_").map(str::to_ascii_lowercase) else { continue };

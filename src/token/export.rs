@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -20,6 +21,12 @@ use crate::{
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a key export: {0}")]
 pub struct BadExport(String);
+
+impl BadExport {
+    pub(super) fn changed() -> Self {
+        Self("another purpose or audience than before".into())
+    }
+}
 
 /// Derived keys of one purpose and audience. Who holds it can open, and forge, tokens of these and nothing else.
 #[derive(Debug)]
@@ -40,6 +47,9 @@ struct ExportedKey {
 }
 
 impl KeyExport {
+    /// The variable that may hold an export. Not `BULLA_KEYS`: that is a setting, and error messages name its value.
+    pub const VARIABLE: &str = "BULLA_EXPORT";
+
     /// Derives from the staged, active and retired keys. The caller decides what may be exported.
     pub fn new(ring: &Ring, purpose: &Purpose, audience: &Audience, max_age: Duration) -> Self {
         let openers = ring.keys.iter().filter(|key| key.state.opens());
@@ -113,11 +123,49 @@ impl KeyExport {
         Zeroizing::new(serde_json::to_string(&file).expect("names, numbers and texts have a JSON form"))
     }
 
+    /// One line, [`VARIABLE`](Self::VARIABLE)`=…`: the JSON form in base64url, in which no shell, container or service
+    /// manager finds anything to interpret. Holds keys.
+    pub fn to_env(&self) -> Zeroizing<String> {
+        let value = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.to_json().as_bytes()));
+        Zeroizing::new(format!("{}={}", Self::VARIABLE, *value))
+    }
+
+    /// Reads the value of that variable.
+    pub fn from_env(value: &str) -> Result<Self, BadExport> {
+        let json = URL_SAFE_NO_PAD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let json = json.map(Zeroizing::new).ok_or_else(|| BadExport("it is not base64url".into()))?;
+        Self::from_json(&json)
+    }
+
+    /// A JWK Set (RFC 7517) for key stores that take nothing else; holds keys. XAES-256-GCM has no registered `alg`, so
+    /// none is given: suite, state and what else an opener must know stand under the private name `bulla`.
+    pub fn to_jwks(&self) -> Zeroizing<String> {
+        let keys = self.keys.iter().map(|key| Jwk {
+            kty: "oct",
+            kid: key.kid.to_string(),
+            key_ops: if key.state == KeyState::Active { &["encrypt", "decrypt"] } else { &["decrypt"] },
+            k: key.key.to_base64url(),
+            bulla: AboutKey { state: key.state, suite: key.suite },
+        });
+        let bulla = AboutSet {
+            version: 1,
+            purpose: self.purpose.as_str(),
+            audience: self.audience.as_str(),
+            max_age: self.max_age.as_secs(),
+            not_before: self.not_before,
+        };
+        let set = JwkSet { keys: keys.collect(), bulla };
+        Zeroizing::new(serde_json::to_string(&set).expect("names, numbers and texts have a JSON form"))
+    }
+
     /// The keys, ready to open (and, for machines that issue to one another, to seal).
     pub fn keys(&self) -> TokenKeys {
-        let counts = SealCounts::default();
-        let keys =
-            self.keys.iter().map(|key| TokenKey::new(key.kid, key.state, key.suite, &key.key, &counts));
+        self.counted_keys(&SealCounts::default())
+    }
+
+    /// The same; what they seal is counted on.
+    pub(super) fn counted_keys(&self, counts: &SealCounts) -> TokenKeys {
+        let keys = self.keys.iter().map(|key| TokenKey::new(key.kid, key.state, key.suite, &key.key, counts));
         TokenKeys::of(keys.collect(), self.not_before)
     }
 
@@ -155,4 +203,34 @@ struct Line {
     state: KeyState,
     suite: Suite,
     key: Zeroizing<String>,
+}
+
+#[derive(Serialize)]
+struct JwkSet<'a> {
+    keys: Vec<Jwk>,
+    bulla: AboutSet<'a>,
+}
+
+#[derive(Serialize)]
+struct Jwk {
+    kty: &'static str,
+    kid: String,
+    key_ops: &'static [&'static str],
+    k: Zeroizing<String>,
+    bulla: AboutKey,
+}
+
+#[derive(Serialize)]
+struct AboutKey {
+    state: KeyState,
+    suite: Suite,
+}
+
+#[derive(Serialize)]
+struct AboutSet<'a> {
+    version: u32,
+    purpose: &'a str,
+    audience: &'a str,
+    max_age: u64,
+    not_before: Timestamp,
 }

@@ -1,6 +1,7 @@
 //! Tokens: sealing and opening (DESIGN 2). Knows no SQL, no HTTP, no async.
 
 mod export;
+mod follow;
 mod gcm;
 mod payload;
 mod seal;
@@ -8,6 +9,7 @@ mod suite;
 mod wire;
 
 pub use export::{BadExport, KeyExport};
+pub use follow::{KeyFile, KeyFileError};
 pub use seal::{
     Inspection, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys, inspect,
 };

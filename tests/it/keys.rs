@@ -240,6 +240,52 @@ fn an_export_holds_derived_keys_only_and_opens_what_the_ring_seals() {
 }
 
 #[test]
+fn an_export_says_the_same_in_every_format() {
+    let home = Home::ripe();
+    assert_eq!(home.keys(&["rotate"]).code, 0);
+    let plain: Value = home.keys(&["export", "--audience", "billing", "--format", "json"]).json();
+
+    let line = home.keys(&["export", "--audience", "billing", "--format", "env"]).out;
+    let value = line.strip_prefix("BULLA_EXPORT=").unwrap().strip_suffix('\n').unwrap();
+    assert!(
+        value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+        "nothing to quote"
+    );
+    let read = KeyExport::from_env(value).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&read.to_json()).unwrap(), plain);
+    for bad in ["", "e", &format!("{value}="), &format!(" {value}"), "_w", &plain.to_string()] {
+        let error = KeyExport::from_env(bad).unwrap_err().to_string();
+        assert!(error.starts_with("not a key export: ") && error.len() < 60, "{error}");
+    }
+    // Whoever has it set may use the command line.
+    assert_eq!(
+        home.run(env!("CARGO_BIN_EXE_bulla"), &["keys", "list"], &[(KeyExport::VARIABLE, value)]).code,
+        0
+    );
+
+    let set = home.keys(&["export", "--audience", "billing", "--format", "jwk"]).json();
+    let about = |name: &str| (set["bulla"][name].clone(), plain[name].clone());
+    for name in ["version", "purpose", "audience", "max_age", "not_before"] {
+        let (said, meant) = about(name);
+        assert_eq!(said, meant, "{name}");
+    }
+    let (jwks, keys) = (set["keys"].as_array().unwrap(), plain["keys"].as_array().unwrap());
+    assert_eq!((jwks.len(), keys.len()), (3, 3));
+    for (jwk, key) in jwks.iter().zip(keys) {
+        assert_eq!((&jwk["kty"], &jwk["kid"], &jwk["k"]), (&"oct".into(), &key["kid"], &key["key"]));
+        assert_eq!(jwk["bulla"], serde_json::json!({ "state": key["state"], "suite": key["suite"] }));
+        let seals = key["state"] == "active";
+        assert_eq!(jwk["key_ops"].as_array().unwrap().contains(&"encrypt".into()), seals, "{key}");
+        assert!(jwk.get("alg").is_none() && jwk.get("use").is_none());
+    }
+
+    home.keys(&["export", "--audience", "billing", "--format", "pem"])
+        .refused(2, "possible values: json, env, jwk");
+    home.keys(&["export", "--audience", "billing", "--format", "env", "--out", "billing.env"]);
+    assert_eq!(fs::read_to_string(home.path().join("billing.env")).unwrap(), line);
+}
+
+#[test]
 fn the_script_rolls_over_and_reports_one_line() {
     let home = Home::ripe();
     let said = home.script(&[], &[]);

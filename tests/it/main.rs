@@ -8,6 +8,7 @@
 mod arrows;
 mod keys;
 mod model;
+mod openers;
 mod ring;
 mod session;
 mod token;

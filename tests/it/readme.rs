@@ -11,9 +11,17 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
+/// The clients' pages, and the language of their examples.
+const CLIENTS: [(&str, &str); 3] = [
+    ("python", "clients/python/README.md"),
+    ("js", "clients/javascript/README.md"),
+    ("go", "clients/go/README.md"),
+];
+
 /// Every page of the documentation.
 fn pages() -> Vec<String> {
     let mut pages = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned(), "keys/README.md".to_owned()];
+    pages.extend(CLIENTS.map(|(_, page)| page.to_owned()));
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if name.ends_with(".md") {
@@ -139,6 +147,18 @@ fn the_code_for_embedders_is_the_examples() {
     for part in shown.split("\n// …\n") {
         assert!(whole.contains(part), "the README shows what examples/embed.rs doesn't say:\n{part}");
     }
+}
+
+/// Each client's own tests run the example of its page.
+#[test]
+fn the_integrators_page_shows_the_examples_of_the_clients() {
+    let page = read("docs/integrators.md");
+    for (language, client) in CLIENTS {
+        let example = block(&page, language).to_owned();
+        assert_eq!(example, block(&read(client), language), "{client}");
+        assert!((5..=10).contains(&example.lines().count()), "{client}: ten lines");
+    }
+    assert!(block(&page, "rust,no_run").lines().filter(|line| !line.starts_with("# ")).count() <= 10);
 }
 
 /// Every page that a page names is there.

@@ -32,7 +32,7 @@ export class Keys implements Opener, Sealer {
   private constructor();
   /** Reads the JSON form (text, or bytes of UTF-8); rejects with `BadExport`. */
   static parse(text: string | Uint8Array): Promise<Keys>;
-  /** Reads what `bulla keys export --format env` puts into the variable `BULLA_KEYS`. */
+  /** Reads what `bulla keys export --format env` puts into the variable `BULLA_EXPORT`. */
   static fromEnv(value: string | undefined): Promise<Keys>;
   readonly purpose: string;
   readonly audience: string;

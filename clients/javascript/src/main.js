@@ -2,10 +2,11 @@
 /**
  * `bulla-token open [KEYS]` and `bulla-token seal [KEYS]`: filters, one token or payload a line.
  *
- * Without KEYS, a file, the keys come from the variable BULLA_KEYS. Exit code 4 if anything was refused.
+ * Without KEYS, a file, the keys come from the variable BULLA_EXPORT. Exit code 4 if anything was refused.
  */
 
 import { KeyFile, Keys, Refused, SealError } from "./node.js";
+import { fromUtf8 } from "./strict.js";
 
 const [command, file, ...more] = process.argv.slice(2);
 if (!["open", "seal"].includes(command) || more.length) {
@@ -13,7 +14,7 @@ if (!["open", "seal"].includes(command) || more.length) {
   process.exit(2);
 }
 try {
-  const keys = await (file === undefined ? Keys.fromEnv(process.env.BULLA_KEYS) : KeyFile.read(file));
+  const keys = await (file === undefined ? Keys.fromEnv(process.env.BULLA_EXPORT) : KeyFile.read(file));
   for await (const line of lines(process.stdin)) {
     console.log(await say(keys, line));
   }
@@ -22,9 +23,10 @@ try {
   process.exitCode = 1;
 }
 
+/** `line` is in bytes. */
 async function say(keys, line) {
   try {
-    return command === "open" ? (await keys.open(line)).text : await keys.seal(line);
+    return command === "open" ? (await keys.open(line.toString("latin1"))).text : await keys.seal(payload(line));
   } catch (error) {
     if (!(error instanceof Refused || error instanceof SealError)) throw error;
     process.exitCode = 4;
@@ -32,13 +34,23 @@ async function say(keys, line) {
   }
 }
 
+function payload(line) {
+  try {
+    return fromUtf8(line);
+  } catch {
+    throw new SealError("the payload is not UTF-8");
+  }
+}
+
 /** Split at LF alone: a token with a CR in it is to be refused, not mended. */
 async function* lines(input) {
-  let rest = "";
-  for await (const part of input.setEncoding("utf8")) {
-    const whole = (rest + part).split("\n");
-    rest = whole.pop();
-    yield* whole;
+  let rest = Buffer.alloc(0);
+  for await (const part of input) {
+    rest = Buffer.concat([rest, part]);
+    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n")) {
+      yield rest.subarray(0, end);
+      rest = rest.subarray(end + 1);
+    }
   }
-  if (rest) yield rest;
+  if (rest.length) yield rest;
 }

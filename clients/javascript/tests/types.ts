@@ -6,7 +6,7 @@ import { bearer } from "bulla/express";
 import { session } from "bulla/session";
 
 const file = await KeyFile.read("billing.keys.json");
-const keys: Keys = await Keys.fromEnv(process.env.BULLA_KEYS);
+const keys: Keys = await Keys.fromEnv(process.env.BULLA_EXPORT);
 const opened: Opened = await file.open(await keys.seal({ id: "42" }), Date.now());
 const text: string = opened.text;
 const fault: string | null = file.fault;

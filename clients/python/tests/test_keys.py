@@ -124,13 +124,13 @@ def test_what_is_no_export_is_refused() -> None:
 
 
 def test_the_environment_holds_an_export_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BULLA_KEYS", wire.encode(export(key(1)).encode()))
+    monkeypatch.setenv("BULLA_EXPORT", wire.encode(export(key(1)).encode()))
     assert Keys.from_env().audience == "billing"
     for value in ("", "e", export(key(1)), wire.encode(b"\xff\xff"), wire.encode(export(key(1)).encode()) + "="):
-        monkeypatch.setenv("BULLA_KEYS", value)
+        monkeypatch.setenv("BULLA_EXPORT", value)
         with pytest.raises(BadExport):
             Keys.from_env()
-    monkeypatch.delenv("BULLA_KEYS")
+    monkeypatch.delenv("BULLA_EXPORT")
     with pytest.raises(BadExport):
         Keys.from_env()
 

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Database, ExportArgs, SERVICE_MAX_AGE};
+use super::{Database, ExportArgs, Format, SERVICE_MAX_AGE};
 use crate::{
     cli::{CliError, Context},
     ids::{Audience, Purpose},
@@ -26,7 +26,12 @@ pub(super) async fn export(ctx: &Context, keys: &KeyDirectory, args: &ExportArgs
     let database = Database::open(ctx);
     let ring = keys.load()?;
     ring.check_mark(database.mark(ctx).await)?;
-    let json = KeyExport::new(&ring, &args.purpose, &audience, max_age).to_json();
+    let export = KeyExport::new(&ring, &args.purpose, &audience, max_age);
+    let text = match args.format {
+        Format::Json => export.to_json(),
+        Format::Env => export.to_env(),
+        Format::Jwk => export.to_jwks(),
+    };
     if args.own {
         ctx.say(
             "warning: whoever holds these keys can open, and forge, the access tokens of this server's own cookies: \
@@ -34,8 +39,8 @@ pub(super) async fn export(ctx: &Context, keys: &KeyDirectory, args: &ExportArgs
         );
     }
     match &args.out {
-        None => ctx.print(&json)?,
-        Some(path) => write(path, json.as_bytes())
+        None => ctx.print(&text)?,
+        Some(path) => write(path, text.as_bytes())
             .map_err(|e| CliError::Failed(format!("{}: can't be written: {e}", path.display())))?,
     }
     let detail = json!({ "purpose": args.purpose.as_str(), "audience": audience.as_str(), "generation": ring.generation });
@@ -105,6 +110,7 @@ mod tests {
             audience: None,
             own,
             max_age: max_age.map(Duration::from_secs),
+            format: Format::Json,
             out: None,
         };
         permitted(&args, &audience.parse().unwrap(), &Policy::default()).map(|age| age.as_secs())

@@ -1,6 +1,6 @@
 // Command bulla-token is a filter, one token or payload a line: `bulla-token open [KEYS]`, `bulla-token seal [KEYS]`.
 //
-// Without KEYS, a file, the keys come from the variable BULLA_KEYS. Exit code 4 if anything was refused.
+// Without KEYS, a file, the keys come from the variable BULLA_EXPORT. Exit code 4 if anything was refused.
 package main
 
 import (

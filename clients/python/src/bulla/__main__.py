@@ -1,6 +1,6 @@
 """`python -m bulla open [KEYS]` and `python -m bulla seal [KEYS]`: filters, one token or payload a line.
 
-Without KEYS, a file, the keys come from the variable BULLA_KEYS. Exit code 4 if anything was refused.
+Without KEYS, a file, the keys come from the variable BULLA_EXPORT. Exit code 4 if anything was refused.
 """
 
 import sys

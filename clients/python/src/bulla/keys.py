@@ -20,7 +20,7 @@ SKEW = 60_000
 """How far ahead of the opener's clock the sealer's may be, in milliseconds."""
 MAX_UNDER_A = 1 << 32
 """Tokens a process seals under one AES-256-GCM key: beyond, a collision of random nonces is no longer negligible."""
-VARIABLE = "BULLA_KEYS"
+VARIABLE = "BULLA_EXPORT"
 """The variable that `bulla keys export --format env` sets."""
 
 # Numbers the tokens this process has sealed, by kid; outlives a reload.

@@ -1,0 +1,241 @@
+//! An exported key file that is followed.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, TryLockError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use zeroize::Zeroizing;
+
+use crate::{
+    clock::Timestamp,
+    ids::{Audience, Purpose},
+    token::{
+        BadExport, KeyExport, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys,
+    },
+};
+
+/// Why an exported key file can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyFileError {
+    /// It can't be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is no export.
+    #[error(transparent)]
+    Bad(#[from] BadExport),
+}
+
+/// The keys of an export file; read again when the file changes. For use by any number of threads.
+///
+/// Each use asks the file system for the file's state (about a microsecond), so that a new export is in force at once.
+/// If the new one is broken, missing, or of another purpose or audience, the last good one stays in force,
+/// [`fault`](Self::fault) says why, and a warning is logged once.
+pub struct KeyFile {
+    path: PathBuf,
+    purpose: Purpose,
+    audience: Audience,
+    counts: SealCounts,
+    /// Held by whoever reads a new export.
+    reading: Mutex<()>,
+    now: ArcSwap<Loaded>,
+}
+
+/// What a look at the file has come to.
+struct Loaded {
+    keys: Arc<TokenKeys>,
+    max_age: Duration,
+    fault: Option<String>,
+    /// The file it was read from; `None` if what went wrong may be gone the next time, though this is the same.
+    stamp: Option<Stamp>,
+}
+
+/// Device, inode, time of change in nanoseconds, and size.
+type Stamp = (u64, u64, i64, i64, u64);
+
+impl KeyFile {
+    /// Fails if there is no good export to begin with.
+    pub fn new(path: impl Into<PathBuf>) -> Result<Self, KeyFileError> {
+        let (path, counts) = (path.into(), SealCounts::default());
+        // Looked at before it is read: what is written meanwhile is read the next time.
+        let stamp = look(&path);
+        let export = read(&path)?;
+        let loaded = Loaded::new(&export, stamp, &counts);
+        let (purpose, audience) = (export.purpose().clone(), export.audience().clone());
+        Ok(Self {
+            path,
+            purpose,
+            audience,
+            counts,
+            reading: Mutex::default(),
+            now: ArcSwap::from_pointee(loaded),
+        })
+    }
+
+    /// Opens a token as [`TokenKeys::open`] does, no older than the file says.
+    pub fn open<'b>(
+        &self,
+        token: &str,
+        now: Timestamp,
+        buffer: &'b mut OpenBuffer,
+    ) -> Result<Opened<&'b str>, Refused> {
+        let loaded = self.loaded();
+        loaded.keys.open(token, now, loaded.max_age, buffer)
+    }
+
+    /// Seals as [`TokenKeys::seal`] does.
+    pub fn seal(&self, payload: &str, issued_at: Timestamp) -> Result<SealedToken, SealError> {
+        self.loaded().keys.seal(payload, issued_at)
+    }
+
+    /// What the tokens are for.
+    pub fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
+    /// Who may open them.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Why the present file is not in force; `None` while it is.
+    pub fn fault(&self) -> Option<String> {
+        self.loaded().fault.clone()
+    }
+
+    fn loaded(&self) -> Arc<Loaded> {
+        let stamp = look(&self.path);
+        if stamp.is_none() || stamp != self.now.load().stamp {
+            match self.reading.try_lock() {
+                Ok(_reading) => self.reload(),
+                // A thread that panicked here left the last good keys in force.
+                Err(TryLockError::Poisoned(_)) => self.reload(),
+                // Whoever comes while the new file is being read goes on with the last good keys.
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        self.now.load_full()
+    }
+
+    fn reload(&self) {
+        let (before, stamp) = (self.now.load_full(), look(&self.path));
+        if stamp.is_some() && stamp == before.stamp {
+            return;
+        }
+        let export = read(&self.path).and_then(|export| {
+            let same = (export.purpose(), export.audience()) == (&self.purpose, &self.audience);
+            if same { Ok(export) } else { Err(BadExport::changed().into()) }
+        });
+        self.now.store(Arc::new(match export {
+            Ok(export) => Loaded::new(&export, stamp, &self.counts),
+            Err(error) => {
+                let stamp = stamp.filter(|_| matches!(error, KeyFileError::Bad(_)));
+                let fault = error.to_string();
+                if before.fault.as_ref() != Some(&fault) {
+                    tracing::warn!("{}: {fault}; the last good keys stay in force", self.path.display());
+                }
+                Loaded { keys: Arc::clone(&before.keys), max_age: before.max_age, fault: Some(fault), stamp }
+            }
+        }));
+    }
+}
+
+impl fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyFile").field(&self.path).finish()
+    }
+}
+
+impl Loaded {
+    fn new(export: &KeyExport, stamp: Option<Stamp>, counts: &SealCounts) -> Self {
+        Self { keys: Arc::new(export.counted_keys(counts)), max_age: export.max_age(), fault: None, stamp }
+    }
+}
+
+fn look(path: &Path) -> Option<Stamp> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.size()))
+}
+
+fn read(path: &Path) -> Result<KeyExport, KeyFileError> {
+    let text = Zeroizing::new(fs::read_to_string(path)?);
+    Ok(KeyExport::from_json(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::{KeyState, Ring, RingKey, RootKey, Suite};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+    fn export(keys: &[(&RootKey, KeyState)], purpose: &str, audience: &str) -> KeyExport {
+        let key = |(root, state): &(&RootKey, KeyState)| RingKey {
+            kid: root.kid(),
+            state: *state,
+            suite: root.suite(),
+            since: Timestamp::EPOCH,
+            root: Some((*root).clone()),
+        };
+        let keys = keys.iter().map(key).collect();
+        let ring = Ring { generation: 1, not_before: Timestamp::EPOCH, fingerprint: [0; 32], keys };
+        let (purpose, audience) = (purpose.parse().unwrap(), audience.parse().unwrap());
+        KeyExport::new(&ring, &purpose, &audience, Duration::from_secs(120))
+    }
+
+    fn replace(path: &Path, text: &str) {
+        let next = path.with_extension("next");
+        fs::write(&next, text).unwrap();
+        fs::rename(next, path).unwrap();
+    }
+
+    fn opens(file: &KeyFile, token: &SealedToken) -> bool {
+        file.open(token.as_str(), NOW, &mut OpenBuffer::new()).is_ok()
+    }
+
+    #[test]
+    fn an_export_file_is_followed_and_the_last_good_one_stays_in_force() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("billing.keys.json");
+        assert!(matches!(KeyFile::new(&path), Err(KeyFileError::Io(_))));
+        replace(&path, "{}");
+        assert!(matches!(KeyFile::new(&path), Err(KeyFileError::Bad(_))));
+
+        let [first, second] = [(); 2].map(|()| RootKey::generate(Suite::Xaes256Gcm).unwrap());
+        let old = export(&[(&first, KeyState::Active)], "access", "billing").to_json();
+        let new = [(&first, KeyState::Retired), (&second, KeyState::Active)];
+        let new = export(&new, "access", "billing").to_json();
+        replace(&path, &old);
+        let file = KeyFile::new(&path).unwrap();
+        let early = file.seal("{}", NOW).unwrap();
+        assert!(opens(&file, &early) && file.fault().is_none());
+
+        let other = [("service", "billing"), ("access", "shop")];
+        let other = other.map(|(purpose, audience)| {
+            export(&[(&first, KeyState::Active)], purpose, audience).to_json().to_string()
+        });
+        for broken in ["", "<html>", &old[1..], &other[0], &other[1]] {
+            replace(&path, broken);
+            assert!(opens(&file, &early), "{broken:.20}");
+            assert!(file.fault().unwrap().starts_with("not a key export"));
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(opens(&file, &early) && file.fault().is_some());
+        fs::create_dir(&path).unwrap();
+        assert!(opens(&file, &early) && file.fault().is_some());
+        fs::remove_dir(&path).unwrap();
+
+        replace(&path, &new);
+        let late = file.seal("{}", NOW).unwrap();
+        assert!(opens(&file, &early) && opens(&file, &late) && file.fault().is_none());
+        let kid = file.open(late.as_str(), NOW, &mut OpenBuffer::new()).unwrap().kid;
+        assert_eq!(kid, second.kid());
+        replace(&path, &export(&[(&second, KeyState::Active)], "access", "billing").to_json());
+        assert!(!opens(&file, &early) && opens(&file, &late), "a key that is gone opens no more");
+    }
+}
