@@ -23,3 +23,4 @@ mod pages;
 mod process;
 mod readme;
 mod server;
+mod tabs;
