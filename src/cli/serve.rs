@@ -1,25 +1,29 @@
 //! `bulla serve`: the server as a process. Signals, logs, the first administrator.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::dev::ServerHandle;
 use clap::Args;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
 
 use super::{CliError, Context};
 use crate::{
     config::Settings,
-    http::{Bulla, Serve, Site, StartError, serve, tls},
+    http::{Bulla, Serve, Site, StartError, drain, serve, tls},
     identity::PasswordRule,
     secret::{Secret, SecretText},
     store::{AuditEvent, NewUser, StoreError},
 };
 
 /// How often the process asks itself whether its store can still be trusted.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How to serve.
 #[derive(Args, Debug)]
@@ -61,7 +65,9 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
         ))
     };
     let listener = TcpListener::bind(settings.listen).map_err(listen)?;
-    let port = listener.local_addr().map_err(listen)?.port();
+    let address = listener.local_addr().map_err(listen)?;
+    let port = address.port();
+    take_descriptors();
     let tls = settings.tls.as_ref().map(|files| tls(&files.cert, &files.key)).transpose();
     let tls = tls.map_err(CliError::Failed)?;
 
@@ -81,6 +87,9 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     if args.init {
         first_admin(&bulla, ctx).await?;
     }
+    // Before anybody is told that it serves: a signal that comes then is obeyed, not fatal.
+    let signals =
+        Signals::take().map_err(|error| CliError::Failed(format!("signals can't be received: {error}")))?;
     let how = Serve { workers: settings.workers, shutdown_timeout: settings.shutdown_timeout, tls };
     let server = serve(&bulla, listener, how).map_err(listen)?;
     ctx.say(&format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C ends it."));
@@ -89,7 +98,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     let handle = server.handle();
     tokio::select! {
         served = server => served.map_err(|error| CliError::Failed(format!("the server failed: {error}")))?,
-        () = watch(&bulla, &handle) => {}
+        () = watch(signals, &bulla, &handle, address, settings.workers) => {}
     }
     match bulla.sessions().parts().store.now().await {
         Err(StoreError::Broken) => Err(CliError::Unavailable(
@@ -138,29 +147,55 @@ async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Every connection takes a descriptor, and the usual soft limit of 1,024 is soon reached: take what the hard one allows.
+fn take_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "no more file descriptors are to be had; connections are few");
+    }
+}
+
+/// What a process is told from outside.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn take() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Obeys signals: HUP looks at the keys now, TERM and INT end the server after what is under way. Ends it as well if
 /// the store can't be trusted any more. Returns when told to end a second time: then nothing is waited for.
-async fn watch(bulla: &Bulla, server: &ServerHandle) {
-    let kinds =
-        (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = kinds else {
-        tracing::error!("signals can't be received; end the process with SIGKILL");
-        return std::future::pending().await;
-    };
+async fn watch(
+    mut signals: Signals,
+    bulla: &Bulla,
+    server: &ServerHandle,
+    listens: SocketAddr,
+    workers: usize,
+) {
     // Not a sleep, which every signal would begin anew.
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ending = false;
     loop {
         tokio::select! {
-            _ = hangup.recv() => {
+            _ = signals.hangup.recv() => {
                 // On its own: keys on a mount that hangs are no reason to be deaf to the next signal.
                 let bulla = bulla.clone();
                 actix_web::rt::spawn(async move { bulla.reload_ring().await });
                 continue;
             }
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = signals.terminate.recv() => {}
+            _ = signals.interrupt.recv() => {}
             _ = look.tick() => {
                 if !matches!(bulla.sessions().parts().store.now().await, Err(StoreError::Broken)) {
                     continue;
@@ -172,8 +207,12 @@ async fn watch(bulla: &Bulla, server: &ServerHandle) {
             return;
         }
         tracing::info!("ending after the requests under way");
-        // The command is sent at once; its future only waits for the end, which `run` does.
-        drop(server.stop(true));
+        let server = server.clone();
+        actix_web::rt::spawn(async move {
+            drain(listens, workers).await;
+            // The command is sent at once; its future only waits for the end, which `run` does.
+            drop(server.stop(true));
+        });
     }
 }
 

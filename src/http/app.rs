@@ -12,8 +12,8 @@ use actix_web::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{
-    Bulla, account, admin, body, health, login, openapi, pages, refusal::Asker, renewal, secure::secure,
-    survive::survive,
+    Bulla, account, admin, body, health, incoming, login, openapi, pages, refusal::Asker, renewal,
+    secure::secure, survive::survive,
 };
 use crate::http::Problem;
 
@@ -60,15 +60,9 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
 
 /// The server's own table.
 fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
-    let json = web::JsonConfig::default()
-        .limit(body::MAX)
-        .error_handler(|_, _| Problem::bad_request("The body is malformed.").into());
-    let query = web::QueryConfig::default()
-        .error_handler(|_, _| Problem::bad_request("The query is malformed.").into());
     let hardening = bulla.clone();
     app.app_data(web::Data::new(bulla.clone()))
-        .app_data(json)
-        .app_data(query)
+        .app_data(web::JsonConfig::default().limit(body::MAX))
         .configure(bulla.routes())
         .service(methods("/", "GET").route(get().to(home)))
         .service(methods("/health/live", "GET").route(get().to(health::live)))
@@ -121,11 +115,13 @@ async fn not_found(request: HttpRequest) -> HttpResponse {
 
 /// Our own hosts only (probes aside), a count of answers, a line in the log.
 async fn watch(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let rest = incoming::hurry(&mut request);
     let Some(bulla) = request.app_data::<web::Data<Bulla>>().cloned() else {
-        return survive(next.call(request)).await.map(ServiceResponse::map_into_left_body);
+        let response = survive(next.call(request)).await?;
+        return Ok(incoming::answered(response.map_into_left_body(), rest));
     };
     let started = std::time::Instant::now();
     let path = request.path();
@@ -148,7 +144,7 @@ async fn watch(
     }
     // The path alone: a query may hold what isn't for a log. `?` escapes what a stranger may have put into it.
     tracing::debug!(%method, ?path, status = status.as_u16(), micros = started.elapsed().as_micros() as u64, "request");
-    response
+    Ok(incoming::answered(response?, rest))
 }
 
 /// How a server listens.

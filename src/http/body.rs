@@ -1,11 +1,13 @@
 //! A body as JSON or as a form; nothing else.
 
 use actix_web::{
-    HttpRequest,
-    http::header::{CONTENT_TYPE, LOCATION},
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, LOCATION},
+    },
     web::Bytes,
 };
-use actix_web::{HttpResponse, http::StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::credentials::text;

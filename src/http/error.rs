@@ -65,6 +65,10 @@ impl Problem {
         let detail = format!("Allowed here: {allow}.");
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail) }
     }
+    /// 408: the body took too long.
+    pub fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body took too long to arrive.")
+    }
     /// 409: what stands in the way.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", detail)

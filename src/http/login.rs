@@ -18,7 +18,7 @@ use crate::{
     store::{AuditEvent, LoginError, Transport},
 };
 
-/// A failed login is written down up to this often for an account; what follows is counted by the throttle alone.
+/// Characters of the name in the audit of a failed login.
 const NAME_MAX: usize = 128;
 
 #[derive(Deserialize)]

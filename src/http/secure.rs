@@ -4,7 +4,7 @@ use actix_web::{
     Error, HttpResponse,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    error::InternalError,
+    error::{JsonPayloadError, PayloadError},
     http::{
         StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -12,7 +12,7 @@ use actix_web::{
     middleware::Next,
 };
 
-use super::{Bulla, Site, bulla::Inner, guard, refusal::Asker};
+use super::{Bulla, Site, bulla::Inner, guard, incoming, refusal::Asker};
 use crate::http::Problem;
 
 /// Nothing from elsewhere, no script, no style but ours; no framing.
@@ -111,12 +111,16 @@ fn in_our_words(error: &Error) -> Option<Problem> {
     if let Some(inner) = error.as_error::<guard::WithCookies>() {
         return in_our_words(&inner.error);
     }
+    let body = match error.as_error::<JsonPayloadError>() {
+        Some(JsonPayloadError::ContentType) => return Some(Problem::unsupported_media_type()),
+        Some(JsonPayloadError::Payload(body)) => Some(body),
+        _ => error.as_error::<PayloadError>(),
+    };
     match error.as_response_error().status_code() {
+        _ if body.is_some_and(incoming::is_late) => Some(Problem::too_slow()),
         StatusCode::PAYLOAD_TOO_LARGE => Some(Problem::too_large()),
-        status if status.is_server_error() && error.as_error::<InternalError<&str>>().is_none() => {
-            Some(Problem::internal())
-        }
-        _ => None,
+        status if status.is_client_error() => Some(Problem::bad_request("The request is malformed.")),
+        _ => Some(Problem::internal()),
     }
 }
 

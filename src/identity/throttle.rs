@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use crate::clock::Timestamp;
 
 /// Failures in a minute that cost nothing.
@@ -67,13 +69,16 @@ impl Throttle {
     /// Asked before a password is checked.
     pub fn check(&self, account: &str, address: IpAddr, now: Timestamp) -> Result<(), Throttled> {
         let [pair, whole, place] = self.keys(account, address);
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let spared = state.known.contains(&pair);
-        let free_at = [Some(pair), Some(whole).filter(|_| !spared), Some(place)]
-            .into_iter()
-            .flatten()
-            .filter_map(|key| state.counts.get(&key).map(|count| count.free_at()))
-            .max();
+        let mut free_at = None;
+        for key in [Some(pair), Some(whole).filter(|_| !spared), Some(place)].into_iter().flatten() {
+            if let Some(count) = state.counts.get_mut(&key) {
+                // A clock that was set back lengthens no delay: what seems to lie ahead is counted from now.
+                count.last = count.last.min(now);
+                free_at = free_at.max(Some(count.free_at()));
+            }
+        }
         match free_at.filter(|free_at| *free_at > now) {
             Some(free_at) => Err(Throttled { retry_after: free_at.since(now) }),
             None => Ok(()),
@@ -109,7 +114,8 @@ impl Throttle {
     }
 
     fn keys(&self, account: &str, address: IpAddr) -> [u64; 3] {
-        let account = account.to_lowercase();
+        // As names are compared: otherwise each spelling of one would have tries of its own.
+        let account = account.nfkc().collect::<String>().to_lowercase();
         let place = network(address);
         [
             self.hashing.hash_one((0, &account, place)),
@@ -163,7 +169,19 @@ mod tests {
         }
         assert_eq!(delays, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(delay(&throttle, "ada", HOME, at(60)), 0, "then let in");
-        assert_eq!(delay(&throttle, "ADA", HOME, at(0)), 60, "in any case of letters");
+        for spelling in ["ADA", "\u{ff41}da", "\u{1d41a}d\u{24d0}"] {
+            assert_eq!(delay(&throttle, spelling, HOME, at(0)), 60, "{spelling} is ada too");
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_a_day_lengthens_no_delay() {
+        let throttle = Throttle::default();
+        for _ in 0..20 {
+            throttle.failed("ada", HOME, at(86_400));
+        }
+        assert_eq!(delay(&throttle, "ada", HOME, at(0)), 60);
+        assert_eq!(delay(&throttle, "ada", HOME, at(60)), 0);
     }
 
     #[test]

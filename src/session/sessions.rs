@@ -5,7 +5,7 @@ use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::{Clock, Timestamp},
+    clock::Clock,
     ids::{Sid, UserId},
     secret::Secret,
     session::{
@@ -210,8 +210,7 @@ impl Sessions {
 
     /// Deletes what has expired, in the store and in memory; returns rows deleted.
     pub async fn sweep(&self, audit_keep: Duration) -> Result<u64, StoreError> {
-        let now: Timestamp = self.parts.store.now().await?;
-        self.denylist.prune(now);
+        self.denylist.prune();
         self.parts.store.sweep(KEEP, audit_keep).await
     }
 

@@ -20,7 +20,7 @@ pub const PASSWORD: &str = "correct horse battery";
 
 /// A folder with a ring, a database and, while it runs, a server.
 pub struct Server {
-    pub dir: tempfile::TempDir,
+    pub dir: Arc<tempfile::TempDir>,
     environment: Vec<(String, String)>,
     process: Option<Child>,
     pub origin: String,
@@ -31,7 +31,7 @@ impl Server {
     /// An installation with the user `ada` and nothing running yet.
     pub fn new(environment: &[(&str, &str)]) -> Self {
         let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let server = Self { dir, environment, process: None, origin: String::new(), stderr: Arc::default() };
         assert!(server.cli(&["init"]).status.success());
         server.add_user("ada", &["admin"]);
@@ -43,6 +43,20 @@ impl Server {
         let mut server = Self::new(environment);
         server.start();
         server
+    }
+
+    /// Another server over the same folder, running.
+    pub fn beside(&self) -> Self {
+        let (dir, environment) = (Arc::clone(&self.dir), self.environment.clone());
+        let mut server =
+            Self { dir, environment, process: None, origin: String::new(), stderr: Arc::default() };
+        server.start();
+        server
+    }
+
+    /// One more variable in the environment of every command from now on.
+    pub fn set(&mut self, name: &str, value: &Path) {
+        self.environment.push((name.into(), value.to_str().unwrap().into()));
     }
 
     pub fn start(&mut self) {
@@ -156,6 +170,20 @@ impl Server {
         browser.log_in("ada").await;
         browser
     }
+
+    /// So many of them, logged in side by side.
+    pub async fn adas(&self, count: usize) -> Vec<Browser> {
+        futures_util::future::join_all((0..count).map(|_| self.ada())).await
+    }
+
+    /// So many more users, `u1`, `u2`, …, with the password of all; without the time it takes to hash it.
+    pub fn crowd(&self, count: usize) {
+        self.sqlite3(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             INSERT INTO users (name, folded, password_hash, created_at)
+             SELECT 'u' || i, 'u' || i, password_hash, created_at FROM n, users WHERE name = 'ada'"
+        ));
+    }
 }
 
 impl Drop for Server {
@@ -206,7 +234,8 @@ impl Jar {
             .join("; ")
     }
 
-    fn take_from(&self, response: &Response) {
+    /// Keeps what an answer sets, and forgets what it clears.
+    pub fn take_from(&self, response: &Response) {
         for line in set_cookies(response) {
             let (name, rest) = line.split_once('=').unwrap();
             let value = rest.split(';').next().unwrap();
@@ -275,11 +304,12 @@ impl Browser {
     }
 }
 
-/// Asks again until the answer is yes; fails after ten seconds. Returns how long it took.
+/// Asks again until the answer is yes; returns how long it took. The limit is for what will never come: a bound that
+/// must hold is asserted of what is returned.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) -> Duration {
     let started = Instant::now();
     while !ask().await {
-        assert!(started.elapsed() < Duration::from_secs(10), "{what}: not within ten seconds");
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     started.elapsed()

@@ -373,14 +373,14 @@ mod refreshing {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn sixty_four_renewals_at_once_on_two_nodes_are_one_rotation() {
+    async fn sixty_four_renewals_at_once_on_three_nodes_are_one_rotation() {
         let (town, node, user) = small_town().await;
-        let nodes = [node.clone(), town.node().await];
+        let nodes = [node.clone(), town.node().await, town.node().await];
         let issued = node.begin(&user).await;
         town.clock.advance(secs(90));
         let renewals: Vec<_> = (0..64)
             .map(|n| {
-                let (node, token) = (nodes[n % 2].clone(), issued.refresh.clone());
+                let (node, token) = (nodes[n % 3].clone(), issued.refresh.clone());
                 tokio::spawn(async move {
                     let renewed = node.renew(&token).await.unwrap();
                     (renewed.outcome, generation(&node, &renewed), renewed.access.unwrap())

@@ -91,6 +91,7 @@ impl Feeds {
         let (stop, stopped) = mpsc::channel::<()>();
         let feeds = Arc::clone(self);
         let follower = move || {
+            let mut behind = false;
             while stopped.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let looked = state.look().and_then(|()| {
                     let now = data_version(&connection)?;
@@ -100,9 +101,14 @@ impl Feeds {
                     }
                     Ok(())
                 });
-                match looked {
-                    Ok(()) => feeds.fresh(),
-                    Err(error) => tracing::warn!(%error, "the revocation feed is behind"),
+                match &looked {
+                    Ok(()) if behind => tracing::info!("the revocation feed has caught up"),
+                    Err(error) if !behind => tracing::warn!(%error, "the revocation feed is behind"),
+                    _ => {}
+                }
+                behind = looked.is_err();
+                if !behind {
+                    feeds.fresh();
                 }
             }
         };

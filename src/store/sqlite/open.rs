@@ -43,11 +43,19 @@ pub(super) fn open_and_migrate(path: &Path) -> Result<Connection, StoreError> {
     create_private(path)?;
     let mut connection = connect(path)?;
     refuse_newer(&mut connection, path)?;
-    let report = embedded::migrations::runner().set_abort_divergent(true).run(&mut connection);
-    report.map_err(|error| {
-        StoreError::Schema(format!("{}: the schema can't be brought up to date: {error}", path.display()))
+    // Somebody who starts at the same moment may be faster: then there is nothing left to do.
+    migrate(&mut connection).or_else(|_| migrate(&mut connection)).map_err(|error| {
+        let error = error.to_string();
+        let what = error.lines().next().unwrap_or_default();
+        StoreError::Schema(format!("{}: the schema can't be brought up to date: {what}", path.display()))
     })?;
     Ok(connection)
+}
+
+/// In one transaction, the note that it was done included: cut off half-way, nothing has happened.
+fn migrate(connection: &mut Connection) -> Result<(), refinery::Error> {
+    let runner = embedded::migrations::runner().set_abort_divergent(true).set_grouped(true);
+    runner.run(connection).map(drop)
 }
 
 fn create_private(path: &Path) -> Result<(), StoreError> {

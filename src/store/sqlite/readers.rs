@@ -15,7 +15,7 @@ use crate::store::StoreError;
 /// How many read at once.
 const CONNECTIONS: usize = 3;
 /// How long a read waits for one of them before the answer is "cannot tell".
-const PATIENCE: Duration = Duration::from_millis(800);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The pool.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ mod tests {
     async fn callers_who_hang_up_take_no_connection_along() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("bulla.db");
-        open::open_and_migrate(&path).unwrap();
+        let _open = open::open_and_migrate(&path).unwrap();
         let readers = Arc::new(Readers::open(&path, Arc::new(State::of(&path).unwrap())).unwrap());
         for _ in 0..CONNECTIONS {
             let (readers, (started, starts)) = (Arc::clone(&readers), tokio::sync::oneshot::channel());

@@ -35,10 +35,12 @@ fn number(id: &UserId) -> Option<i64> {
     id.as_str().parse().ok().filter(|n: &i64| n.to_string() == id.as_str())
 }
 
-/// How names are compared: what can't be told apart (case, homoglyphs: UTS 39) is one name.
+/// How names are compared: what can't be told apart (case, homoglyphs: UTS 39) is one name. A capital i looks like a
+/// small L, so with case these two are one letter as well.
 pub(super) fn fold(name: &str) -> String {
-    let lower = name.nfkc().collect::<String>().to_lowercase();
-    unicode_security::skeleton(&lower).collect::<String>().to_lowercase()
+    // Upper case first: only so is a sharp s the double s it is in capitals.
+    let lower = name.nfkc().collect::<String>().to_uppercase().to_lowercase();
+    unicode_security::skeleton(&lower).collect::<String>().to_lowercase().replace('i', "l")
 }
 
 pub(super) fn one(connection: &Connection, id: &UserId) -> Result<Option<UserRow>, StoreError> {
@@ -181,4 +183,30 @@ pub(super) fn delete(
     connection.prepare_cached("DELETE FROM users WHERE id = ?")?.execute([number(id)])?;
     audit::write(connection, &AuditEvent { subject: id.to_string(), ..event.clone() }, now)?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_alike_are_one() {
+        for (name, looks_like) in [
+            ("ada", "ADA"),
+            ("ada", "\u{430}d\u{430}"),
+            ("ada", "a\u{200d}da"),
+            ("ada", "\u{ff41}da"),
+            ("paypal", "paypa1"),
+            ("paypal", "paypaI"),
+            ("Ian", "lan"),
+            ("modern", "modem"),
+            ("bob", "b0b"),
+            ("stra\u{df}e", "STRASSE"),
+        ] {
+            assert_eq!(fold(name), fold(looks_like), "{name} {looks_like}");
+        }
+        for (name, other) in [("ada", "adb"), ("ada", "add"), ("ada", "adaa"), ("bob", "rob")] {
+            assert_ne!(fold(name), fold(other), "{name} {other}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
         mpsc::{self, Receiver, SyncSender, TrySendError},
     },
@@ -25,7 +25,8 @@ const QUEUE: usize = 4096;
 
 /// Tells the caller how its change ended, once the commit is known.
 type Acknowledge = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Job = Box<dyn FnOnce(&Connection, Timestamp) -> Acknowledge + Send>;
+/// Makes its change in the transaction that has begun, or learns why there is none.
+type Job = Box<dyn FnOnce(Result<(&Connection, Timestamp), StoreError>) -> Acknowledge + Send>;
 
 /// Whether a change is one statement, which is atomic by itself, or several.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,11 +49,13 @@ impl Writer {
         clock: Arc<dyn Clock>,
         feeds: Arc<Feeds>,
         state: Arc<State>,
+        turn: Arc<RwLock<()>>,
         group: usize,
     ) -> Result<Self, StoreError> {
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
-        let run = Run { connection, clock, feeds, state, group: group.max(1), commits: Arc::clone(&commits) };
+        let (group, counted) = (group.max(1), Arc::clone(&commits));
+        let run = Run { connection, clock, feeds, state, turn, group, commits: counted };
         thread::Builder::new()
             .name("bulla-writer".into())
             .spawn(move || run.until_closed(&jobs))
@@ -72,11 +75,11 @@ impl Writer {
         F: FnOnce(&Connection, Timestamp) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection, now| {
-            let done = match statements {
+        let job: Job = Box::new(move |begun| {
+            let done = begun.and_then(|(connection, now)| match statements {
                 Statements::One => change(connection, now),
                 Statements::Several => within_savepoint(connection, || change(connection, now)),
-            };
+            });
             Box::new(move |committed| drop(answer.send(committed.and(done))))
         });
         self.queue.try_send(job).map_err(|error| match error {
@@ -108,6 +111,8 @@ struct Run {
     clock: Arc<dyn Clock>,
     feeds: Arc<Feeds>,
     state: Arc<State>,
+    /// Read while a commit runs; whoever writes it has the database without one.
+    turn: Arc<RwLock<()>>,
     group: usize,
     commits: Arc<AtomicU64>,
 }
@@ -122,19 +127,10 @@ impl Run {
     }
 
     fn commit(&self, batch: Vec<Job>) {
+        let _turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
         let mut waiting = Vec::with_capacity(batch.len());
-        let outcome = self.state.check().and_then(|()| {
-            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-            let now = self.clock.now();
-            waiting.extend(batch.into_iter().map(|job| job(&self.connection, now)));
-            if self.connection.is_autocommit() {
-                return Err(StoreError::Unavailable("the transaction was rolled back".into()));
-            }
-            self.connection.prepare_cached("COMMIT")?.execute([])?;
-            Ok(())
-        });
-        if let Err(error) = &outcome {
-            self.state.judge(error);
+        let outcome = self.transact(batch, &mut waiting);
+        if outcome.is_err() {
             if !self.connection.is_autocommit() {
                 // Nothing of the batch is acknowledged; what can't even be rolled back is rolled back by closing.
                 let _ = self.connection.execute_batch("ROLLBACK");
@@ -147,4 +143,38 @@ impl Run {
             acknowledge(outcome.as_ref().copied().map_err(StoreError::again));
         }
     }
+
+    /// One transaction with all of them, or none of them.
+    fn transact(&self, batch: Vec<Job>, waiting: &mut Vec<Acknowledge>) -> Result<(), StoreError> {
+        let begun = self.state.check().and_then(|()| {
+            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            Ok(self.clock.now())
+        });
+        for job in batch {
+            // A change that failed for lack of room can have rolled back everything: outside a transaction the next
+            // one would be committed by itself.
+            let open = match &begun {
+                Ok(_) if self.connection.is_autocommit() => Err(rolled_back()),
+                Ok(now) => Ok((&self.connection, *now)),
+                Err(error) => Err(error.again()),
+            };
+            waiting.push(job(open));
+        }
+        begun?;
+        if self.connection.is_autocommit() {
+            return Err(rolled_back());
+        }
+        self.end().inspect_err(|error| self.state.judge(error))?;
+        // What went into a file that has been replaced meanwhile is kept nowhere.
+        self.state.look()
+    }
+
+    fn end(&self) -> Result<(), StoreError> {
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+}
+
+fn rolled_back() -> StoreError {
+    StoreError::Unavailable("the transaction was rolled back".into())
 }

@@ -1,0 +1,55 @@
+//! HTTP by the byte, for requests that no client would send.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use crate::server::Server;
+
+/// A connection.
+pub struct Raw {
+    stream: TcpStream,
+    host: String,
+}
+
+impl Raw {
+    pub fn connect(server: &Server) -> Self {
+        let host = server.address();
+        let stream = TcpStream::connect(&host).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self { stream, host }
+    }
+
+    /// Sends a request's head; `headers` end in a line break each.
+    pub fn head(&mut self, line: &str, headers: &str) {
+        let head = format!("{line} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.host);
+        self.send(head.as_bytes());
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).unwrap();
+    }
+
+    /// The same; the other side may have hung up.
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// What is there to read: a head, as a rule.
+    pub fn read(&mut self) -> String {
+        let mut bytes = [0; 4096];
+        let length = self.stream.read(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    }
+
+    /// Everything until the other side closes; an end by reset is one too.
+    pub fn read_to_end(&mut self) -> String {
+        let mut bytes = Vec::new();
+        if let Err(error) = self.stream.read_to_end(&mut bytes) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "not closed: {error}");
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

@@ -1,0 +1,97 @@
+//! The write-ahead log stays within bounds, whoever writes and whoever reads.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bulla::store::{AuditEvent, Store as _};
+
+use crate::{
+    server::eventually,
+    town::{Node, Town},
+};
+
+const MIB: u64 = 1 << 20;
+
+fn wal(town: &Town) -> PathBuf {
+    town.database.with_extension("db-wal")
+}
+
+fn size(town: &Town) -> u64 {
+    std::fs::metadata(wal(town)).unwrap().len()
+}
+
+/// Writes so much, many at once; returns the longest that one of them took. All are acknowledged.
+async fn write(node: &Node, bytes: u64) -> Duration {
+    const EACH: u64 = 16 << 10;
+    let left = Arc::new(AtomicU64::new(bytes / EACH));
+    let writers = (0..32).map(|_| {
+        let (store, left) = (Arc::clone(&node.store), Arc::clone(&left));
+        tokio::spawn(async move {
+            let mut longest = Duration::ZERO;
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+            {
+                let note = "x".repeat(EACH as usize);
+                let event = AuditEvent::new("x", "", "").with(serde_json::json!({"note": note}));
+                let started = Instant::now();
+                store.record(event).await.unwrap();
+                longest = longest.max(started.elapsed());
+            }
+            longest
+        })
+    });
+    let longest = futures_util::future::join_all(writers).await;
+    longest.into_iter().map(Result::unwrap).max().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_with_busy_readers_the_wal_is_bounded() {
+    let town = Town::new();
+    let node = town.node().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let readers = (0..3).map(|_| {
+        let (store, stop) = (Arc::clone(&node.store), Arc::clone(&stop));
+        tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                store.audit(None, 20).await.unwrap();
+            }
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    let (mut most, mut written) = (0, 0);
+    while written < 120 * MIB {
+        write(&node, 4 * MIB).await;
+        written += 4 * MIB;
+        most = most.max(size(&town));
+    }
+    stop.store(true, Ordering::Relaxed);
+    futures_util::future::join_all(readers).await;
+    println!("{} MiB written under readers: the WAL was {} MiB at the most", written / MIB, most / MIB);
+    // It is cut from 32 MiB on, when a commit and its readers let it be.
+    assert!(most < 80 * MIB, "{most}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_never_ends_holds_up_no_commit_and_the_wal_is_cut_when_it_does() {
+    let town = Town::new();
+    let node = town.node().await;
+    write(&node, MIB).await;
+    let reader = town.shell();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM audit;").unwrap();
+    write(&node, 36 * MIB).await;
+    assert!(size(&town) > 32 * MIB, "the reader needs what it began with");
+    // Longer than several attempts to cut it.
+    let (started, mut longest) = (Instant::now(), Duration::ZERO);
+    while started.elapsed() < Duration::from_secs(2) {
+        longest = longest.max(write(&node, MIB / 8).await);
+    }
+    println!("the longest commit beside a reader that never ends: {longest:?}");
+    reader.execute_batch("COMMIT").unwrap();
+    eventually("cut", || async { size(&town) < MIB }).await;
+    assert_eq!(node.store.audit(None, 1).await.unwrap().len(), 1);
+}
