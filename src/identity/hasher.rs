@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread,
@@ -55,6 +55,7 @@ pub struct Hasher {
     queue: SyncSender<Work>,
     waiting: Arc<AtomicUsize>,
     limit: usize,
+    hashed: Arc<AtomicU64>,
 }
 
 impl Hasher {
@@ -72,13 +73,13 @@ impl Hasher {
                 tracing::error!(%error, "no thread for hashing passwords");
             }
         }
-        Self { queue, waiting: Arc::default(), limit: waiting + threads }
+        Self { queue, waiting: Arc::default(), limit: waiting + threads, hashed: Arc::default() }
     }
 
     /// A PHC string for a password (NFC first). Argon2id, 19 MiB, t=2, p=1; about 14 ms of one core.
     pub async fn hash(&self, password: &SecretText) -> Result<String, HashError> {
         let password = normal(password);
-        self.run(move |memory| {
+        self.run(self.enter()?, move |memory| {
             let mut salt = [0; 16];
             secret::random(&mut salt).map_err(|_| HashError::Failed)?;
             let params = Params::new(COST.0, COST.1, COST.2, Some(32)).map_err(|_| HashError::Failed)?;
@@ -95,15 +96,32 @@ impl Hasher {
         .await
     }
 
-    /// Whether `password` matches; without a hash takes the same time and answers false.
+    /// Whether `password` matches; without a hash, or with one that isn't acceptable, takes the same time and doesn't.
     pub async fn verify(&self, password: &SecretText, hash: Option<&str>) -> Result<bool, HashError> {
+        self.verify_in(self.enter()?, password, hash).await
+    }
+
+    /// A place in the queue, for a password whose hash is still to be fetched: a storm of logins is turned away before
+    /// it reads anything.
+    pub(super) fn enter(&self) -> Result<Place, HashError> {
+        Place::take(&self.waiting, self.limit).ok_or(HashError::Busy)
+    }
+
+    /// [`Self::verify`] with that place.
+    pub(super) async fn verify_in(
+        &self,
+        place: Place,
+        password: &SecretText,
+        hash: Option<&str>,
+    ) -> Result<bool, HashError> {
         let password = normal(password);
-        let stored = hash.map(|hash| Stored::read(hash).ok_or(HashError::BadHash)).transpose()?;
-        let exists = stored.is_some();
-        let stored = stored.map_or_else(nobody, Ok)?;
-        self.run(move |memory| {
-            let output = argon2id(&password, &stored.salt, stored.params, memory)?;
-            Ok(bool::from(output.as_slice().ct_eq(&stored.output)) && exists)
+        let stored = hash.map(|hash| Stored::read(hash).ok_or(HashError::BadHash));
+        let nobody = nobody()?;
+        self.run(place, move |memory| {
+            let against = stored.as_ref().and_then(|stored| stored.as_ref().ok()).unwrap_or(&nobody);
+            let output = argon2id(&password, &against.salt, against.params.clone(), memory)?;
+            let matches = bool::from(output.as_slice().ct_eq(&against.output));
+            stored.transpose().map(|stored| matches && stored.is_some())
         })
         .await
     }
@@ -113,15 +131,22 @@ impl Hasher {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// How many have been hashed since the start: one for each password that was checked or set, whatever came of it.
+    pub fn hashed(&self) -> u64 {
+        self.hashed.load(Ordering::Relaxed)
+    }
+
     async fn run<T: Send + 'static>(
         &self,
+        place: Place,
         work: impl FnOnce(&mut Vec<Block>) -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, HashError> {
-        let place = Place::take(&self.waiting, self.limit).ok_or(HashError::Busy)?;
         let (answer, answered) = oneshot::channel();
+        let hashed = Arc::clone(&self.hashed);
         let work = Box::new(move |memory: &mut Vec<Block>| {
             // Whoever asked may have hung up: then the work isn't worth doing.
             let done = if answer.is_closed() { Err(HashError::Failed) } else { work(memory) };
+            hashed.fetch_add(u64::from(!matches!(done, Err(HashError::Failed))), Ordering::Relaxed);
             // Before the answer: who has it is not to be turned away for a place that is still his own.
             drop(place);
             drop(answer.send(done));
@@ -132,7 +157,7 @@ impl Hasher {
 }
 
 /// A place in the queue, given back when dropped.
-struct Place(Arc<AtomicUsize>);
+pub(super) struct Place(Arc<AtomicUsize>);
 
 impl Place {
     fn take(waiting: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {

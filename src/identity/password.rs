@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::hasher;
+use super::hasher::{self, Place};
 use crate::{
     identity::{HashError, Hasher},
     ids::UserId,
@@ -45,14 +45,18 @@ impl StoreUsers {
         Self { store, hasher }
     }
 
-    async fn matches(&self, password: &SecretText, hash: Option<&str>) -> Result<bool, LoginError> {
-        match self.hasher.verify(password, hash).await {
+    async fn matches(
+        &self,
+        place: Place,
+        password: &SecretText,
+        hash: Option<&str>,
+    ) -> Result<bool, LoginError> {
+        match self.hasher.verify_in(place, password, hash).await {
             Ok(matches) => Ok(matches),
             Err(HashError::Busy) => Err(LoginError::Busy),
             Err(HashError::BadHash) => {
                 tracing::error!("a stored password hash is not acceptable; `bulla user passwd` replaces it");
-                // The same time as for anybody else.
-                self.hasher.verify(password, None).await.map_err(|_| LoginError::Busy)
+                Ok(false)
             }
             Err(HashError::Failed) => {
                 Err(StoreError::Unavailable("a password could not be hashed".into()).into())
@@ -84,13 +88,14 @@ impl Users for StoreUsers {
     }
 
     async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {
+        let place = self.hasher.enter().map_err(|_| LoginError::Busy)?;
         let row = self.store.user_by_name(name).await?;
         // Nobody's password is that long (or nothing): refused after the same work as any other.
         let possible = password.expose().len() <= 16 * MAX && (1..=MAX).contains(&hasher::length(password));
         let hash =
             row.as_ref().filter(|row| possible && !row.disabled).and_then(|row| row.password_hash.clone());
         let shown = if possible { password.clone() } else { SecretText::default() };
-        let matches = self.matches(&shown, hash.as_deref()).await?;
+        let matches = self.matches(place, &shown, hash.as_deref()).await?;
         match (row, hash) {
             (Some(row), Some(hash)) if matches => {
                 self.strengthen(&row.id, &hash, password).await;

@@ -1,11 +1,19 @@
 //! `kill -9` at any moment: what was acknowledged is kept, and the next start finds a sound database.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
+use reqwest::{Method, Response};
 use serde_json::json;
+use tokio::task::JoinHandle;
 
-use crate::server::{ACCESS, Browser, PASSWORD, REFRESH, Server};
+use crate::server::{ACCESS, Browser, PASSWORD, Server};
 
 #[tokio::test]
 async fn a_killed_server_has_lost_nothing_it_acknowledged() {
@@ -16,52 +24,37 @@ async fn a_killed_server_has_lost_nothing_it_acknowledged() {
     ]);
     server.start();
     let mut ended: Vec<Browser> = Vec::new();
-    for round in 0..50_u64 {
+    for round in 0..50 {
         // Fresh ones: an answer lost in a crash is pardoned, one of another generation within the hour is not.
         let mut alive = server.adas(24).await;
         // 200 requests at once: renewals of everybody, logouts of a few, logins.
         let leaving: Vec<Browser> = alive.split_off(16);
-        let mut renewals = Vec::new();
-        for at in 0..180 {
-            let browser = alive[at % alive.len()].clone();
-            renewals.push(tokio::spawn(async move {
-                let request = browser.request(reqwest::Method::POST, "/auth/refresh").json(&json!({}));
-                drop(request.send().await);
-            }));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let renewals: Vec<_> = (0..180).map(|at| alive[at % alive.len()].clone()).collect();
+        let (before, after) = renewals.split_at(90);
+        let renew = |browsers: &[Browser]| {
+            let act = |browser: &Browser| under_way(browser, Act::Refresh, &answered);
+            browsers.iter().map(act).collect::<Vec<_>>()
+        };
+        let mut renewing = renew(before);
+        let leave = |browser: &Browser| under_way(browser, Act::LogOut, &answered);
+        let logouts: Vec<_> = leaving.iter().map(leave).collect();
+        let logins: Vec<_> = (0..12).map(|_| under_way(&server.browser(), Act::LogIn, &answered)).collect();
+        renewing.extend(renew(after));
+        // Now at the first answer, now at the last but a few.
+        while answered.load(Ordering::Relaxed) < round * 37 % 190 {
+            tokio::time::sleep(Duration::from_micros(200)).await;
         }
-        let logouts = leaving.iter().cloned().map(|browser| {
-            tokio::spawn(async move {
-                let kept = (browser.jar.get(ACCESS).unwrap(), browser.jar.get(REFRESH).unwrap());
-                let request = browser.request(reqwest::Method::POST, "/auth/logout").json(&json!({}));
-                let acknowledged = request.send().await.is_ok_and(|answer| answer.status() == 204);
-                browser.jar.set(ACCESS, &kept.0);
-                browser.jar.set(REFRESH, &kept.1);
-                (browser, acknowledged)
-            })
-        });
-        let logouts: Vec<_> = logouts.collect();
-        let logins = (0..12).map(|_| {
-            let browser = server.browser();
-            tokio::spawn(async move {
-                let login = json!({"username": "ada", "password": PASSWORD});
-                let request = browser.request(reqwest::Method::POST, "/auth/login").json(&login);
-                let answer = request.send().await.ok().filter(|answer| answer.status() == 200)?;
-                browser.jar.take_from(&answer);
-                Some(browser)
-            })
-        });
-        let logins: Vec<_> = logins.collect();
-        tokio::time::sleep(Duration::from_millis(2 + round * 7 % 60)).await;
         server.kill();
-        join_all(renewals).await;
-        for logout in logouts {
-            let (browser, acknowledged) = logout.await.unwrap();
-            if acknowledged {
-                ended.push(browser);
-            }
-        }
-        for login in logins {
-            alive.extend(login.await.unwrap());
+        join_all(renewing).await;
+        let acknowledged = async |acts: Vec<JoinHandle<(Browser, Option<Response>)>>| {
+            let done = join_all(acts).await.into_iter().map(Result::unwrap);
+            done.filter_map(|(browser, done)| Some((browser, done?))).collect::<Vec<_>>()
+        };
+        ended.extend(acknowledged(logouts).await.into_iter().map(|(browser, _)| browser));
+        for (browser, answer) in acknowledged(logins).await {
+            browser.jar.take_from(&answer);
+            alive.push(browser);
         }
         assert_eq!(server.sqlite3("PRAGMA integrity_check"), "ok");
         server.start();
@@ -79,7 +72,22 @@ async fn a_killed_server_has_lost_nothing_it_acknowledged() {
             "round {round}: an acknowledged logout is alive: {statuses:?}"
         );
     }
-    assert!(ended.len() > 20, "only {} logouts were acknowledged before a kill", ended.len());
+    println!("{} of 400 logouts were acknowledged before a kill", ended.len());
+    assert!(ended.len() > 20, "{}", ended.len());
+}
+
+/// A task that does it; the cookies of its answer are left alone.
+fn under_way(
+    browser: &Browser,
+    act: Act,
+    answered: &Arc<AtomicUsize>,
+) -> JoinHandle<(Browser, Option<Response>)> {
+    let (browser, answered) = (browser.clone(), Arc::clone(answered));
+    tokio::spawn(async move {
+        let done = act.carry_out(&browser).await;
+        answered.fetch_add(usize::from(done.is_some()), Ordering::Relaxed);
+        (browser, done)
+    })
 }
 
 /// What is under way when the server is killed.
@@ -91,19 +99,16 @@ enum Act {
 }
 
 impl Act {
-    /// Does it; `Some` says that it was acknowledged.
-    async fn carry_out(self, browser: &Browser) -> Option<()> {
+    /// Does it; an answer acknowledges it.
+    async fn carry_out(self, browser: &Browser) -> Option<Response> {
         let (path, body) = match self {
             Self::LogIn => ("/auth/login", json!({"username": "ada", "password": PASSWORD})),
             Self::Refresh => ("/auth/refresh", json!({})),
             Self::LogOut => ("/auth/logout", json!({})),
         };
-        let answer = browser.request(reqwest::Method::POST, path).json(&body).send().await.ok()?;
+        let answer = browser.request(Method::POST, path).json(&body).send().await.ok()?;
         assert!(answer.status().is_success(), "{self:?}: {}", answer.status());
-        if self != Self::LogOut {
-            browser.jar.take_from(&answer);
-        }
-        Some(())
+        Some(answer)
     }
 }
 
@@ -122,6 +127,9 @@ async fn a_kill_at_any_write_of_a_commit_leaves_all_of_it_or_nothing() {
             tokio::time::sleep(Duration::from_millis(if act == Act::Refresh { 250 } else { 0 })).await; // past R
             server.order("die", 0, after);
             let acknowledged = act.carry_out(&browser).await;
+            if let Some(answer) = acknowledged.as_ref().filter(|_| act != Act::LogOut) {
+                browser.jar.take_from(answer);
+            }
             let died = server.relent();
             assert_eq!(
                 acknowledged.is_some(),
@@ -134,8 +142,8 @@ async fn a_kill_at_any_write_of_a_commit_leaves_all_of_it_or_nothing() {
             browser.origin.clone_from(&server.origin);
             browser.jar.remove(ACCESS);
             let allowed: &[u16] = match (act, acknowledged) {
-                (Act::LogOut, Some(())) => &[401],
-                (_, Some(())) | (Act::Refresh, None) => &[200],
+                (Act::LogOut, Some(_)) => &[401],
+                (_, Some(_)) | (Act::Refresh, None) => &[200],
                 // Done or not done, for nobody was told. A login ends the session that its own request presents.
                 (Act::LogIn | Act::LogOut, None) => &[200, 401],
             };

@@ -43,9 +43,17 @@ async fn a_login_tells_nothing_about_who_exists() {
 /// Ways to fail, each as an account that is used once: the throttle is to stay out of it.
 const WAYS: [&str; 6] = ["unknown", "wrong", "disabled", "without a password", "absurd hash", "too long"];
 
+/// Passwords the server has hashed since its start.
+async fn hashed(server: &Server) -> u64 {
+    let metrics = server.browser().get("/metrics").await.text().await.unwrap();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("bulla_hashed_total ")).unwrap();
+    line.parse().unwrap()
+}
+
+/// Hashing is the time of a login: who does it once, and only once, for every reason can't be told by it.
 #[tokio::test]
-async fn logins_that_fail_take_the_same_time_whatever_the_reason() {
-    const ROUNDS: usize = 21;
+async fn logins_that_fail_take_the_same_work_whatever_the_reason() {
+    const ROUNDS: usize = 5;
     let server = Server::started(&[("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
     server.crowd(WAYS.len() * ROUNDS);
     let mut times = WAYS.map(|_| Vec::new());
@@ -54,28 +62,21 @@ async fn logins_that_fail_take_the_same_time_whatever_the_reason() {
          UPDATE users SET password_hash = replace(password_hash, 'm=19456', 'm=4194304') WHERE id % 6 = 4",
     );
     let too_long = "x".repeat(5000);
-    // Interleaved, so that whatever else the machine does falls on all of them.
     for round in 0..ROUNDS {
         for (way, times) in times.iter_mut().enumerate() {
             let id = 6 * (round + 1) + way;
             let name = if way == 0 { format!("nobody{id}") } else { format!("u{}", id - 1) };
             let password = [PASSWORD, "wrong password", PASSWORD, PASSWORD, PASSWORD, &too_long][way];
-            let started = Instant::now();
+            let (before, started) = (hashed(&server).await, Instant::now());
             let answer = log_in(&server, &name, password, &format!("10.0.{way}.{round}")).await;
             times.push(started.elapsed());
             assert_eq!(answer.status(), 401, "{} {name}", WAYS[way]);
+            assert_eq!(hashed(&server).await, before + 1, "{} {name}", WAYS[way]);
         }
     }
-    let median = |times: &Vec<Duration>| {
-        let mut times = times.clone();
-        times.sort_unstable();
-        times[times.len() / 2]
-    };
-    let medians = times.each_ref().map(median);
-    println!("medians: {WAYS:?} {medians:?}");
-    let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-    // Without a hash one takes a tenth.
-    assert!(*most < *least * 3 / 2, "{WAYS:?} {medians:?}");
+    // Printed, not judged: what else a machine does falls on some of them.
+    times.iter_mut().for_each(|times| times.sort_unstable());
+    println!("medians: {WAYS:?} {:?}", times.each_ref().map(|times| times[ROUNDS / 2]));
 }
 
 #[tokio::test]
