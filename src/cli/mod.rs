@@ -83,9 +83,10 @@ impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::Broken => Self::Unavailable(error.to_string()),
-            StoreError::Schema(_) | StoreError::Conflict(_) | StoreError::LastAdmin => {
-                Self::Failed(error.to_string())
-            }
+            StoreError::Schema(_)
+            | StoreError::Conflict(_)
+            | StoreError::LastAdmin
+            | StoreError::LastWayIn => Self::Failed(error.to_string()),
         }
     }
 }

@@ -86,7 +86,8 @@ pub(super) async fn add_user(
         }
         None => None,
     };
-    let user = NewUser { name: input.name, password_hash, roles: input.roles, claims: input.claims };
+    let user =
+        NewUser { name: input.name, password_hash, roles: input.roles, claims: input.claims, identity: None };
     let event = AuditEvent::new("user.added", by.id.to_string(), "");
     let row = bulla.sessions().parts().store.add_user(user, event).await?;
     Ok(HttpResponse::Created().json(show(&row)))

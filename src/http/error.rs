@@ -191,7 +191,7 @@ impl From<crate::store::StoreError> for Problem {
         use crate::store::StoreError;
         match error {
             StoreError::Conflict(what) => Self::conflict(what),
-            StoreError::LastAdmin => Self::conflict(error.to_string()),
+            StoreError::LastAdmin | StoreError::LastWayIn => Self::conflict(error.to_string()),
             StoreError::Unavailable(_) | StoreError::Broken | StoreError::Schema(_) => {
                 tracing::warn!(%error, "the store can't tell");
                 Self::unavailable()

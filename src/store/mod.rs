@@ -12,8 +12,8 @@ use async_trait::async_trait;
 
 pub use feed::{Feed, FollowHandle, Revocation, Target};
 pub use rows::{
-    AuditEvent, AuditRow, Device, NewSession, NewUser, SessionChange, SessionEnd, SessionRow, Transport,
-    UserChange, UserRow,
+    AuditEvent, AuditRow, Device, Identity, NewSession, NewUser, SessionChange, SessionEnd, SessionRow,
+    Transport, UserChange, UserRow,
 };
 
 pub use users::{LoginError, User, Users};
@@ -42,6 +42,9 @@ pub enum StoreError {
     /// The last administrator can't go.
     #[error("the last administrator can't be removed; give another user the role `admin` first")]
     LastAdmin,
+    /// A user keeps one way in.
+    #[error("this is the last way in; set a password or link another identity first")]
+    LastWayIn,
 }
 
 impl StoreError {
@@ -53,6 +56,7 @@ impl StoreError {
             Self::Schema(why) => Self::Schema(why.clone()),
             Self::Conflict(why) => Self::Conflict(why.clone()),
             Self::LastAdmin => Self::LastAdmin,
+            Self::LastWayIn => Self::LastWayIn,
         }
     }
 }
@@ -117,7 +121,8 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Users in order of id, after `after`, at most `limit`.
     async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError>;
 
-    /// Adds a user. A name that differs from a taken one by case or homoglyph only is a conflict.
+    /// Adds a user, with an identity if `user` has one. A name that differs from a taken one by case or homoglyph only is a
+    /// conflict; so is an identity that is linked already.
     async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError>;
 
     /// Changes a user; `Ok(None)` if there is none. Taking `admin` from, or disabling, the last enabled administrator is `LastAdmin`.
@@ -142,6 +147,21 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Deletes a user and so all sessions; false if there was none. The last enabled administrator is `LastAdmin`.
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError>;
+
+    /// Whose an identity is.
+    async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError>;
+
+    /// A user's identities, in order.
+    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, StoreError>;
+
+    /// Links an identity to a user; `event` is written if it wasn't linked before. Another user's is a conflict.
+    async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError>;
+
+    /// Unlinks an identity; false if this user has none such. The last way in (no password, no other identity) is `LastWayIn`.
+    async fn unlink(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<bool, StoreError>;
+
+    /// Spends a nonce, known by its hash, and remembers it until `expires_at`; false if it was spent before.
+    async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError>;
 
     /// Writes an event that records no change (a failed login).
     async fn record(&self, event: AuditEvent) -> Result<(), StoreError>;
@@ -169,6 +189,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Records a ring generation in force; never lowers it.
     async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError>;
+
+    /// The names of triggers that should be there and aren't: without them a session can end unrevoked.
+    async fn missing_triggers(&self) -> Result<Vec<String>, StoreError>;
 
     /// Checks that it answers and can write.
     async fn healthy(&self) -> Result<(), StoreError>;

@@ -178,6 +178,17 @@ pub struct NewUser {
     pub roles: Vec<String>,
     /// Claims.
     pub claims: serde_json::Map<String, serde_json::Value>,
+    /// An identity elsewhere that is linked in the same transaction.
+    pub identity: Option<Identity>,
+}
+
+/// Who somebody is elsewhere: what an OpenID provider calls them. Never a mail address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// The provider, by its issuer.
+    pub issuer: String,
+    /// The name it gives them, never used again for another.
+    pub subject: String,
 }
 
 /// A change of a user; `None` leaves as is.

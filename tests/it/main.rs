@@ -6,6 +6,7 @@
 #![allow(unreachable_pub)]
 
 mod arrows;
+mod identities;
 mod keys;
 mod model;
 mod openers;

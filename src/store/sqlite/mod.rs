@@ -3,6 +3,7 @@
 mod audit;
 mod checkpoint;
 mod feeds;
+mod identities;
 mod open;
 mod readers;
 mod sessions;
@@ -30,8 +31,8 @@ use self::{
     },
 };
 use super::{
-    AuditEvent, AuditRow, Feed, FollowHandle, NewSession, NewUser, Revocation, SessionChange, SessionEnd,
-    SessionRow, Store, StoreError, UserChange, UserRow, Written,
+    AuditEvent, AuditRow, Feed, FollowHandle, Identity, NewSession, NewUser, Revocation, SessionChange,
+    SessionEnd, SessionRow, Store, StoreError, UserChange, UserRow, Written,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -246,6 +247,30 @@ impl Store for SqliteStore {
         self.writer.write(Several, move |c, now| users::delete(c, &id, &event, now)).await
     }
 
+    async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {
+        let identity = identity.clone();
+        self.readers.read(move |c| identities::owner(c, &identity)).await
+    }
+
+    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, StoreError> {
+        let user = user.clone();
+        self.readers.read(move |c| identities::of_user(c, &user)).await
+    }
+
+    async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError> {
+        let user = user.clone();
+        self.writer.write(Several, move |c, now| identities::link(c, &user, &identity, &event, now)).await
+    }
+
+    async fn unlink(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<bool, StoreError> {
+        let user = user.clone();
+        self.writer.write(Several, move |c, now| identities::unlink(c, &user, &identity, &event, now)).await
+    }
+
+    async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError> {
+        self.writer.write(One, move |c, _| identities::spend(c, &hash, expires_at)).await
+    }
+
     async fn record(&self, event: AuditEvent) -> Result<(), StoreError> {
         self.writer.write(One, move |c, now| audit::write(c, &event, now)).await
     }
@@ -290,6 +315,10 @@ impl Store for SqliteStore {
             Ok(())
         };
         self.writer.write(One, change).await
+    }
+
+    async fn missing_triggers(&self) -> Result<Vec<String>, StoreError> {
+        self.readers.read(open::missing_triggers).await
     }
 
     async fn healthy(&self) -> Result<(), StoreError> {

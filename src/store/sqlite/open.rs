@@ -87,3 +87,28 @@ fn refuse_newer(connection: &mut Connection, path: &Path) -> Result<(), StoreErr
     }
     Ok(())
 }
+
+/// Triggers that the migrations make and the database lacks.
+pub(super) fn missing_triggers(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let runner = embedded::migrations::runner();
+    let mut names: Vec<String> = Vec::new();
+    for line in runner.get_migrations().iter().filter_map(|m| m.sql()).flat_map(str::lines) {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (Some("CREATE"), Some("TRIGGER"), Some(name)) => names.push(name.into()),
+            (Some("DROP"), Some("TRIGGER"), Some(name)) => {
+                names.retain(|made| *made != name.trim_end_matches(';'))
+            }
+            _ => {}
+        }
+    }
+    let mut there =
+        connection.prepare_cached("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = ?")?;
+    let mut missing = Vec::new();
+    for name in names {
+        if !there.exists([&name])? {
+            missing.push(name);
+        }
+    }
+    Ok(missing)
+}

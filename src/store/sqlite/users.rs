@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{audit, sessions};
+use super::{audit, identities, sessions};
 use crate::{
     clock::Timestamp,
     ids::UserId,
@@ -101,6 +101,10 @@ pub(super) fn add(
         from_row,
     )?;
     audit::write(connection, &AuditEvent { subject: added.id.to_string(), ..event.clone() }, now)?;
+    if let Some(identity) = &user.identity {
+        let linked = AuditEvent { event: "identity.linked", ..event.clone() };
+        identities::link(connection, &added.id, identity, &linked, now)?;
+    }
     Ok(added)
 }
 

@@ -1,0 +1,151 @@
+//! Requests to other servers: HTTPS, one answer, no redirects, little time and little memory.
+//!
+//! `HTTPS_PROXY` and `NO_PROXY` are obeyed, `SSL_CERT_FILE` and `SSL_CERT_DIR` too. Plain HTTP goes to loopback alone.
+
+use std::{sync::OnceLock, time::Duration};
+
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{Request, Response, Uri, body::Bytes, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::{
+        legacy::{
+            Client,
+            connect::{HttpConnector, proxy::Tunnel},
+        },
+        proxy::matcher::Matcher,
+    },
+    rt::TokioExecutor,
+};
+
+/// How long a request may take, from the name's lookup to the last byte of the answer.
+const TIME: Duration = Duration::from_secs(5);
+/// Bytes of the longest body that is read.
+const LONGEST: usize = 256 << 10;
+
+/// Why there is no answer. Names no secret: of a URL only what the caller knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// Neither HTTPS nor plain HTTP on loopback.
+    #[error("plain HTTP beyond loopback is refused")]
+    Insecure,
+    /// Not within five seconds.
+    #[error("no whole answer within 5 seconds")]
+    Slow,
+    /// A body beyond 256 KiB.
+    #[error("the answer is longer than 256 KiB")]
+    Long,
+    /// No connection, no TLS, or a broken answer.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A client for such requests. It is made at the first one: who never asks pays nothing.
+#[derive(Debug, Default)]
+pub struct Fetch(OnceLock<Result<Clients, FetchError>>);
+
+type Through<C> = Client<HttpsConnector<C>, Full<Bytes>>;
+
+#[derive(Debug)]
+struct Clients {
+    tls: rustls::ClientConfig,
+    direct: Through<HttpConnector>,
+    proxies: Matcher,
+}
+
+impl Fetch {
+    /// Sends a request and reads the answer, whatever its status. A redirect is an answer like any other.
+    pub async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
+        if !is_secure(request.uri()) {
+            return Err(FetchError::Insecure);
+        }
+        let clients = self.0.get_or_init(Clients::new).as_ref().map_err(Clone::clone)?;
+        tokio::time::timeout(TIME, clients.send(request)).await.map_err(|_| FetchError::Slow)?
+    }
+}
+
+/// Whether what is sent there can't be read on the way.
+fn is_secure(uri: &Uri) -> bool {
+    match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => uri.host().is_some_and(is_loopback),
+        _ => false,
+    }
+}
+
+/// Whether a URL's host is this machine: `localhost`, 127.0.0.0/8, `[::1]`.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+impl Clients {
+    fn new() -> Result<Self, FetchError> {
+        let tls = trust()?;
+        let direct = client(&tls, tcp());
+        Ok(Self { tls, direct, proxies: Matcher::from_env() })
+    }
+
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
+        let (mut head, body) = request.into_parts();
+        let agent = concat!("bulla/", env!("CARGO_PKG_VERSION"));
+        head.headers.insert(header::USER_AGENT, header::HeaderValue::from_static(agent));
+        let proxy = (head.uri.scheme_str() == Some("https")).then(|| self.proxies.intercept(&head.uri)).flatten();
+        let request = Request::from_parts(head, Full::new(Bytes::from(body)));
+        let answer = match proxy {
+            None => self.direct.request(request).await,
+            Some(proxy) => {
+                let tunnel = Tunnel::new(proxy.uri().clone(), tcp());
+                let tunnel = match proxy.basic_auth() {
+                    Some(login) => tunnel.with_auth(login.clone()),
+                    None => tunnel,
+                };
+                client(&self.tls, tunnel).request(request).await
+            }
+        };
+        let (head, body) = answer.map_err(|error| FetchError::Failed(root(&error)))?.into_parts();
+        let body = Limited::new(body, LONGEST).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() { FetchError::Long } else { FetchError::Failed(root(&*error)) }
+        })?;
+        Ok(Response::from_parts(head, body.to_bytes().to_vec()))
+    }
+}
+
+/// The certificates that this machine trusts, ring's cryptography.
+fn trust() -> Result<rustls::ClientConfig, FetchError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        let what = "this machine trusts no certificates; install ca-certificates, or set SSL_CERT_FILE";
+        return Err(FetchError::Failed(what.into()));
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| FetchError::Failed(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp
+}
+
+/// Connections aren't kept: logins are rare, and the next one may come from another thread's runtime.
+fn client<C>(tls: &rustls::ClientConfig, connector: C) -> Through<C>
+where
+    HttpsConnector<C>: hyper_util::client::legacy::connect::Connect + Clone,
+{
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https.wrap_connector(connector))
+}
+
+/// The innermost cause: "connection refused" says more than "client error".
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

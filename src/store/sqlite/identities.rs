@@ -1,0 +1,78 @@
+//! The rows of `identities`, and nonces that are spent.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{audit, users};
+use crate::{
+    clock::Timestamp,
+    ids::UserId,
+    store::{AuditEvent, Identity, StoreError},
+};
+
+pub(super) fn owner(connection: &Connection, identity: &Identity) -> Result<Option<UserId>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT user_id FROM identities WHERE issuer = ? AND subject = ?")?;
+    let id = statement.query_row([&identity.issuer, &identity.subject], |row| row.get::<_, String>(0));
+    // An id that is none can only have been typed in by hand: it names nobody.
+    Ok(id.optional()?.and_then(|id| UserId::new(id).ok()))
+}
+
+pub(super) fn of_user(connection: &Connection, user: &UserId) -> Result<Vec<Identity>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT issuer, subject FROM identities WHERE user_id = ? ORDER BY issuer, subject",
+    )?;
+    let rows = statement
+        .query_map([user.as_str()], |row| Ok(Identity { issuer: row.get(0)?, subject: row.get(1)? }))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn link(
+    connection: &Connection,
+    user: &UserId,
+    identity: &Identity,
+    event: &AuditEvent,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match owner(connection, identity)? {
+        Some(owner) if owner == *user => return Ok(()),
+        Some(_) => return Err(StoreError::Conflict("this identity is linked to another user".into())),
+        None => {}
+    }
+    connection
+        .prepare_cached("INSERT INTO identities (issuer, subject, user_id) VALUES (?, ?, ?)")?
+        .execute(params![identity.issuer, identity.subject, user.as_str()])?;
+    audit::write(connection, &AuditEvent { subject: user.to_string(), ..event.clone() }, now)
+}
+
+pub(super) fn unlink(
+    connection: &Connection,
+    user: &UserId,
+    identity: &Identity,
+    event: &AuditEvent,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let all = of_user(connection, user)?;
+    if !all.contains(identity) {
+        return Ok(false);
+    }
+    let has_password = users::one(connection, user)?.is_some_and(|row| row.password_hash.is_some());
+    if all.len() == 1 && !has_password {
+        return Err(StoreError::LastWayIn);
+    }
+    connection
+        .prepare_cached("DELETE FROM identities WHERE issuer = ? AND subject = ?")?
+        .execute([&identity.issuer, &identity.subject])?;
+    audit::write(connection, &AuditEvent { subject: user.to_string(), ..event.clone() }, now)?;
+    Ok(true)
+}
+
+pub(super) fn spend(
+    connection: &Connection,
+    hash: &[u8; 32],
+    expires_at: Timestamp,
+) -> Result<bool, StoreError> {
+    let spent = connection
+        .prepare_cached("INSERT INTO used (hash, expires_at) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING")?
+        .execute(params![hash, expires_at.millis()])?;
+    Ok(spent == 1)
+}
