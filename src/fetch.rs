@@ -91,7 +91,8 @@ impl Clients {
         let (mut head, body) = request.into_parts();
         let agent = concat!("bulla/", env!("CARGO_PKG_VERSION"));
         head.headers.insert(header::USER_AGENT, header::HeaderValue::from_static(agent));
-        let proxy = (head.uri.scheme_str() == Some("https")).then(|| self.proxies.intercept(&head.uri)).flatten();
+        let proxy =
+            (head.uri.scheme_str() == Some("https")).then(|| self.proxies.intercept(&head.uri)).flatten();
         let request = Request::from_parts(head, Full::new(Bytes::from(body)));
         let answer = match proxy {
             None => self.direct.request(request).await,

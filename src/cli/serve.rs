@@ -75,6 +75,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     let origin = site.origin().to_owned();
     let builder = Bulla::builder(&settings.keys, &settings.database)
         .site(site)
+        .providers(settings.providers.clone())
         .policy(settings.policy.clone())
         .cookie_domain(settings.cookie_domain.clone())
         .password(PasswordRule { min: settings.password_min })

@@ -1,14 +1,16 @@
 //! Settings: flags, then `BULLA_*`, then `bulla.toml`; resolved into [`Settings`], with nothing left to interpret.
 
 mod duration;
+mod providers;
 mod resolve;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use duration::{format_duration, parse_duration};
+pub use providers::PROVIDER_KNOBS;
 pub use resolve::{BadSetting, KNOBS, Layer, sample};
 
-use crate::session::Policy;
+use crate::{identity::openid::ProviderSettings, session::Policy};
 
 /// Everything a server needs to know, checked.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Settings {
     pub cookie_domain: Option<String>,
     /// Lifetimes and rules.
     pub policy: Policy,
+    /// Where people with an account elsewhere may come from, in order of their names.
+    pub providers: Vec<ProviderSettings>,
     /// Least code points of a new password.
     pub password_min: usize,
     /// How many logins may wait for the hashing pool.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
-use super::{Settings, Tls, parse_duration};
+use super::{
+    Settings, Tls, parse_duration,
+    providers::{self, Fields},
+};
 use crate::{
     session::{OnStale, Pardon, Policy},
     token::KeyExport,
@@ -46,29 +49,34 @@ pub struct BadSetting(pub String);
 pub struct Layer {
     origin: String,
     values: BTreeMap<String, String>,
+    pub(super) providers: BTreeMap<String, Fields>,
 }
 
 impl Layer {
     /// From flags that were given.
     pub fn flags(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { origin: "on the command line".into(), values }
+        Self { origin: "on the command line".into(), values, providers: BTreeMap::new() }
     }
 
     /// From `BULLA_*`. A name that is no setting is an error, unless it is one of the tools' own.
     pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, BadSetting> {
         const OTHERS: [&str; 5] =
             ["BULLA_CONFIG", "BULLA_BIN", "BULLA_ROTATE_HOOK", "BULLA_GENERATION", KeyExport::VARIABLE];
-        let mut values = BTreeMap::new();
+        let (mut values, mut providers) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in variables {
             let Some(setting) = name.strip_prefix("BULLA_").map(str::to_ascii_lowercase) else { continue };
             if OTHERS.contains(&name.as_str()) || setting.starts_with("test_") {
                 continue;
             }
+            if let Some(rest) = setting.strip_prefix("provider_") {
+                providers::from_environment(rest, value, &mut providers)?;
+                continue;
+            }
             known(&setting, "in the environment")?;
             values.insert(setting, value);
         }
-        Ok(Self { origin: "in the environment".into(), values })
+        Ok(Self { origin: "in the environment".into(), values, providers })
     }
 
     /// From the text of `bulla.toml`.
@@ -77,8 +85,12 @@ impl Layer {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             BadSetting(format!("{}: {}", path.display(), error.message()))
         })?;
-        let mut values = BTreeMap::new();
+        let (mut values, mut providers) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in table {
+            if name == "provider" {
+                providers = providers::from_file(value, &origin)?;
+                continue;
+            }
             known(&name, &origin)?;
             let text = match value {
                 toml::Value::String(text) => text,
@@ -95,18 +107,22 @@ impl Layer {
             };
             values.insert(name, text);
         }
-        Ok(Self { origin, values })
+        Ok(Self { origin, values, providers })
     }
 }
 
 fn known(name: &str, origin: &str) -> Result<(), BadSetting> {
-    if KNOBS.iter().any(|(knob, ..)| *knob == name) {
+    suggest(KNOBS.iter().map(|(knob, ..)| *knob), name)
+        .map_err(|hint| BadSetting(format!("{name} {origin}: there is no such setting{hint}")))
+}
+
+/// Whether a name is one of these; the error is a hint at the nearest, if one is near.
+pub(super) fn suggest<'a>(knobs: impl Iterator<Item = &'a str> + Clone, name: &str) -> Result<(), String> {
+    if knobs.clone().any(|knob| knob == name) {
         return Ok(());
     }
-    let near = KNOBS.iter().map(|(knob, ..)| *knob).min_by_key(|knob| distance(knob, name));
-    let near = near.filter(|knob| distance(knob, name) <= 3);
-    let hint = near.map(|knob| format!("; did you mean {knob}?")).unwrap_or_default();
-    Err(BadSetting(format!("{name} {origin}: there is no such setting{hint}")))
+    let near = knobs.min_by_key(|knob| distance(knob, name)).filter(|knob| distance(knob, name) <= 3);
+    Err(near.map(|knob| format!("; did you mean {knob}?")).unwrap_or_default())
 }
 
 /// Levenshtein's distance, for a suggestion.
@@ -169,8 +185,10 @@ impl Layers<'_> {
 impl Settings {
     /// Resolves layers, strongest first, and refuses what contradicts itself.
     pub fn resolve(layers: &[Layer]) -> Result<Self, BadSetting> {
+        let providers = providers::resolve(layers)?;
         let layers = Layers(layers);
         let settings = Self {
+            providers,
             listen: layers.parsed("listen", "an address and a port, as 127.0.0.1:8080")?,
             tls: match (layers.some("tls_cert"), layers.some("tls_key")) {
                 (Some(cert), Some(key)) => Some(Tls { cert: cert.into(), key: key.into() }),

@@ -44,17 +44,23 @@ pub(super) async fn page(
     let changed = PASSWORD_CHANGED.ends_with(&format!("?{}", request.query_string()));
     let message = changed
         .then_some(pages::Message::Done("Your password is changed, and all other devices are signed out."));
-    account(&bulla, &row, &user, message).await
+    show(&bulla, &row, &user, message).await
 }
 
-async fn account(
+/// The page, with a message above all else.
+pub(super) async fn show(
     bulla: &Bulla,
     row: &SessionRow,
     user: &User,
     message: Option<pages::Message<'_>>,
 ) -> Result<HttpResponse, Problem> {
-    let (sessions, now) = bulla.sessions().parts().store.sessions(Some(&user.id), 100).await?;
-    let page = pages::Account { user, sessions: &sessions, this: row.sid, now, message };
+    let store = &bulla.sessions().parts().store;
+    let (sessions, now) = store.sessions(Some(&user.id), 100).await?;
+    let identities = store.identities(&user.id).await?;
+    // Who came from elsewhere has no password; whether another program's users have one isn't known here.
+    let has_password = store.user(&user.id).await?.is_none_or(|row| row.password_hash.is_some());
+    let (sessions, identities, ways) = (&sessions[..], &identities[..], &bulla.0.ways[..]);
+    let page = pages::Account { user, sessions, this: row.sid, now, message, identities, ways, has_password };
     let mut head = match &page.message {
         Some(pages::Message::Error(problem)) => problem.head(),
         Some(pages::Message::Done(_)) | None => HttpResponse::Ok(),
@@ -99,7 +105,7 @@ pub(super) async fn end(
         let problem = Problem::no_such_session();
         return match kind {
             // Ended from elsewhere while the page was open.
-            Kind::Form => account(&bulla, &row, &user, Some(pages::Message::Error(&problem))).await,
+            Kind::Form => show(&bulla, &row, &user, Some(pages::Message::Error(&problem))).await,
             Kind::Json => Err(problem),
         };
     }
@@ -134,7 +140,7 @@ pub(super) async fn password(
         (Ok(issued), Kind::Json) => Ok(bulla.0.with_cookies(bulla.0.tokens(&issued), &issued)),
         (Ok(issued), Kind::Form) => Ok(bulla.0.with_cookies(body::see_other(PASSWORD_CHANGED), &issued)),
         (Err(problem), Kind::Form) if problem.code() != "unauthorized" => {
-            account(&bulla, &row, &user, Some(pages::Message::Error(&problem))).await
+            show(&bulla, &row, &user, Some(pages::Message::Error(&problem))).await
         }
         (Err(problem), _) => Err(problem),
     }

@@ -12,8 +12,8 @@ use actix_web::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{
-    Bulla, account, admin, body, health, incoming, login, openapi, pages, refusal::Asker, renewal,
-    secure::secure, survive::survive,
+    Bulla, account, admin, body, health, identities, incoming, login, openapi, pages, presented, provider,
+    refusal::Asker, renewal, secure::secure, survive::survive,
 };
 use crate::http::Problem;
 
@@ -40,6 +40,9 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
             .service(
                 methods("/login", "GET, POST").route(get().to(login::page)).route(post().to(login::login)),
             )
+            .service(methods("/login/nonce", "POST").route(post().to(presented::nonce)))
+            .service(methods("/provider/{name}", "GET").route(get().to(provider::go)))
+            .service(methods("/provider/{name}/callback", "GET").route(get().to(provider::back)))
             .service(methods("/refresh", "POST").route(post().to(renewal::refresh)))
             .service(methods("/continue", "GET").route(get().to(renewal::go_on)))
             .service(methods("/logout", "POST").route(post().to(renewal::logout)))
@@ -52,6 +55,9 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
                     .service(methods("/sessions", "GET").route(get().to(account::sessions)))
                     .service(methods("/sessions/{sid}", "DELETE").route(delete().to(account::end)))
                     .service(methods("/sessions/{sid}/end", "POST").route(post().to(account::end)))
+                    .service(methods("/identities", "GET").route(get().to(identities::list)))
+                    .service(methods("/identities/unlink", "POST").route(post().to(identities::unlink)))
+                    .service(methods("/provider/{name}/link", "POST").route(post().to(identities::link)))
                     .service(methods("/password", "POST").route(post().to(account::password)))
                     .default_service(web::to(not_found)),
             ),
@@ -110,7 +116,7 @@ async fn home() -> HttpResponse {
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
-    Asker::of(&request).refuse(&Problem::not_found())
+    Asker::of(&request).refuse(&Problem::not_found(), &[])
 }
 
 /// Our own hosts only (probes aside), a count of answers, a line in the log.

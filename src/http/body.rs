@@ -43,7 +43,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|_| malformed())
 }
 
-fn malformed() -> Problem {
+pub(super) fn malformed() -> Problem {
     Problem::bad_request("The body is malformed, or a field is missing.")
 }
 

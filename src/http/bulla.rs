@@ -13,10 +13,13 @@ use std::{
 
 use actix_web::http::header::HeaderValue;
 
-use super::{cookies::CookieJar, origin::Site, secure};
+use super::{cookies::CookieJar, origin::Site, pages::Way, secure};
 use crate::{
     clock::{Clock, SystemClock},
-    identity::{Hasher, PasswordRule, StoreUsers, Throttle},
+    identity::{
+        Hasher, PasswordRule, StoreUsers, Throttle,
+        openid::{ProviderSettings, Providers},
+    },
     keyring::{KeyDirectory, Reload, Ring, RingError, Suite},
     session::{Parts, Policy, PolicyError, Sessions, Tokens},
     store::{Store, StoreError, Users, sqlite::SqliteStore},
@@ -46,6 +49,7 @@ pub struct Builder {
     directory: KeyDirectory,
     database: PathBuf,
     users: Option<Arc<dyn Users>>,
+    providers: Vec<ProviderSettings>,
     policy: Policy,
     site: Site,
     cookie_domain: Option<String>,
@@ -61,6 +65,14 @@ impl Builder {
     #[must_use]
     pub fn users(mut self, users: impl Users) -> Self {
         self.users = Some(Arc::new(users));
+        self
+    }
+
+    /// OpenID providers that people may come from. With [`users`](Self::users) of your own, identities are linked by those
+    /// who are signed in, and no user is made.
+    #[must_use]
+    pub fn providers(mut self, providers: Vec<ProviderSettings>) -> Self {
+        self.providers = providers;
         self
     }
 
@@ -141,8 +153,10 @@ impl Builder {
 
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
         let hasher = Arc::new(Hasher::new(threads, self.login_queue));
+        let ours = self.users.is_none();
         let users =
             self.users.unwrap_or_else(|| Arc::new(StoreUsers::new(Arc::clone(&store), Arc::clone(&hasher))));
+        let providers = Providers::new(self.providers, Arc::clone(&store), Arc::clone(&users), ours);
         let parts = Parts {
             store,
             users,
@@ -152,6 +166,8 @@ impl Builder {
         };
         let bulla = Bulla(Arc::new(Inner {
             sessions: Sessions::start(parts).await?,
+            ways: providers.all().iter().map(Way::of).collect(),
+            providers,
             hasher,
             throttle: Throttle::default(),
             password: self.password,
@@ -174,6 +190,9 @@ pub struct Bulla(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) sessions: Sessions,
+    pub(super) providers: Providers,
+    /// What the login page offers beside the password.
+    pub(super) ways: Vec<Way>,
     pub(super) hasher: Arc<Hasher>,
     pub(super) throttle: Throttle,
     pub(super) password: PasswordRule,
@@ -200,6 +219,7 @@ impl Bulla {
             directory: KeyDirectory::new(keys),
             database: database.into(),
             users: None,
+            providers: Vec::new(),
             policy: Policy::default(),
             site: Site::loopback(8080, false),
             cookie_domain: None,

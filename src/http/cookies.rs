@@ -1,4 +1,4 @@
-//! The two cookies: names, attributes, and a scanner that finds them without parsing the others (RFC 6265).
+//! The cookies: names, attributes, and a scanner that finds them without parsing the others (RFC 6265).
 
 use std::time::Duration;
 
@@ -17,15 +17,27 @@ pub(super) struct CookieJar {
     domain: Option<String>,
 }
 
+/// A login under way elsewhere. This host's alone, whatever `cookie_domain` says.
+const LOGIN: &str = "__Host-Http-bulla-login";
+
 /// A name that stands more than once with different values: which one is meant can't be told.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ambiguous;
 
-/// The two tokens as the request carries them.
+/// The tokens as the request carries them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Carried<'a> {
     pub(super) access: Option<&'a str>,
     pub(super) refresh: Option<&'a str>,
+    /// The state of a login under way elsewhere, or a nonce's.
+    pub(super) login: Option<&'a str>,
+}
+
+impl Carried<'_> {
+    /// Whether a browser of ours sent any of them.
+    pub(super) fn any(&self) -> bool {
+        self.access.is_some() || self.refresh.is_some() || self.login.is_some()
+    }
 }
 
 impl CookieJar {
@@ -50,6 +62,7 @@ impl CookieJar {
                 let slot = match name {
                     name if name == self.access.as_bytes() => &mut carried.access,
                     name if name == self.refresh.as_bytes() => &mut carried.refresh,
+                    name if name == LOGIN.as_bytes() => &mut carried.login,
                     _ => continue,
                 };
                 let value = std::str::from_utf8(value).map_err(|_| Ambiguous)?;
@@ -71,6 +84,16 @@ impl CookieJar {
         self.set(headers, self.refresh, token, shortened(max_age));
     }
 
+    /// Sets the cookie of a login under way.
+    pub(super) fn set_login(headers: &mut HeaderMap, token: &str, max_age: Duration) {
+        put(headers, LOGIN, token, max_age.as_secs(), "");
+    }
+
+    /// Clears it: the login has come to its end.
+    pub(super) fn clear_login(headers: &mut HeaderMap) {
+        put(headers, LOGIN, "", 0, "");
+    }
+
     /// Clears both: for an explicit logout only.
     pub(super) fn clear(&self, headers: &mut HeaderMap) {
         self.set(headers, self.access, "", 0);
@@ -79,13 +102,16 @@ impl CookieJar {
 
     fn set(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: u64) {
         let domain = self.domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
-        let text =
-            format!("{name}={value}; Max-Age={max_age}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax");
-        // Names, base64url and a checked domain are header-safe.
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            headers.append(header::SET_COOKIE, value);
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
+        put(headers, name, value, max_age, &domain);
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: &str, value: &str, max_age: u64, domain: &str) {
+    let text = format!("{name}={value}; Max-Age={max_age}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax");
+    // Names, base64url and a checked domain are header-safe.
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.append(header::SET_COOKIE, value);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
 

@@ -52,6 +52,11 @@ impl Problem {
     pub fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this.")
     }
+    /// 403: an identity was proven that nobody here has.
+    pub fn no_account() -> Self {
+        let detail = "Nobody here has this identity. Sign in another way and link it, or ask for an account.";
+        Self::new(StatusCode::FORBIDDEN, "no_account", detail)
+    }
     /// 404.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
@@ -114,6 +119,14 @@ impl Problem {
     /// 500.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something failed.")
+    }
+    /// 503 with `Retry-After`: a provider of identities can't be asked at present; other ways in go on.
+    pub fn provider_away() -> Self {
+        let detail = "The provider can't be asked at the moment. Please try again, or sign in another way.";
+        Self {
+            retry_after: Some(Duration::from_secs(10)),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "provider_away", detail)
+        }
     }
     /// 503 with `Retry-After`: it can't be told at present.
     pub fn unavailable() -> Self {

@@ -4,9 +4,10 @@ use actix_web::{HttpRequest, http::header::HeaderMap};
 
 use super::{
     bulla::Inner,
-    cookies::Carried,
+    cookies::{Carried, CookieJar},
     credentials::{self, Authorization},
     login,
+    presented::is_jws,
 };
 use crate::{
     http::Problem,
@@ -30,7 +31,8 @@ impl Inner {
         }
         if request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
             let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return None };
-            return self.sessions.authenticate(token).ok();
+            // An ID token is for a later step, and no failure of this one.
+            return if is_jws(token) { None } else { self.sessions.authenticate(token).ok() };
         }
         let access = self.cookies.read(request).ok()?.access?;
         self.sessions.authenticate(access).ok()
@@ -39,6 +41,13 @@ impl Inner {
     /// All steps.
     pub(super) async fn climb(&self, request: &HttpRequest) -> Result<Climbed, Problem> {
         match Authorization::of(request)? {
+            Authorization::Bearer(token) if is_jws(token) => {
+                let issued = self.with_bearer(request, token).await?;
+                let mut cookies = HeaderMap::new();
+                self.hand_out(&mut cookies, &issued);
+                CookieJar::clear_login(&mut cookies);
+                Ok(Climbed { principal: issued.principal, cookies })
+            }
             Authorization::Bearer(token) => Ok(recognised(self.sessions.authenticate(token)?)),
             Authorization::Basic { name, password } if !credentials::from_browser(request) => {
                 let issued =

@@ -1,4 +1,4 @@
-//! Step 3: a name and a password become a session.
+//! Step 3: a name and a password become a session, or an ID token does.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
 use serde::Deserialize;
@@ -7,9 +7,11 @@ use super::{
     Bulla,
     body::{self, Kind},
     bulla::Inner,
+    cookies::CookieJar,
     credentials::Authorization,
     guard::add_cookies,
     pages,
+    presented::Presented,
 };
 use crate::{
     http::Problem,
@@ -23,12 +25,13 @@ const NAME_MAX: usize = 128;
 
 #[derive(Deserialize)]
 pub(super) struct Login {
-    username: String,
-    password: SecretText,
-    #[serde(default)]
+    username: Option<String>,
+    password: Option<SecretText>,
     transport: Option<String>,
     #[serde(default)]
     rd: String,
+    #[serde(flatten)]
+    presented: Presented,
 }
 
 #[derive(Deserialize)]
@@ -42,10 +45,17 @@ pub(super) struct Return {
 /// Where a person lands who has signed out.
 pub(super) const SIGNED_OUT: &str = "/auth/login?signed-out";
 
+impl Return {
+    /// Where to go afterwards, checked; empty if nothing was said.
+    pub(super) fn rd(&self, inner: &Inner) -> String {
+        if self.rd.is_empty() { String::new() } else { inner.site.return_to(&self.rd) }
+    }
+}
+
 /// `GET /auth/login`
 pub(super) async fn page(bulla: web::Data<Bulla>, query: web::Query<Return>) -> HttpResponse {
-    let rd = if query.rd.is_empty() { String::new() } else { bulla.0.site.return_to(&query.rd) };
-    let page = pages::Login { rd: &rd, signed_out: query.signed_out.is_some(), ..Default::default() };
+    let (rd, ways) = (query.rd(&bulla.0), &bulla.0.ways[..]);
+    let page = pages::Login { rd: &rd, signed_out: query.signed_out.is_some(), ways, ..Default::default() };
     pages::answer(&mut HttpResponse::Ok(), pages::login(&page))
 }
 
@@ -59,19 +69,31 @@ pub(super) async fn login(
     let (input, kind) = body::read::<Login>(&request, &body)?;
     let carried = inner.cookies.read(&request).unwrap_or_default();
     if matches!(Authorization::of(&request)?, Authorization::Absent) {
-        inner.site.refuse_forgery(&request, carried.access.is_some() || carried.refresh.is_some())?;
+        inner.site.refuse_forgery(&request, carried.any())?;
     }
     let transport = transport(kind, input.transport.as_deref())?;
-    let done =
-        with_password(inner, &request, &input.username, &input.password, transport, carried.refresh).await;
+    if kind == Kind::Json && !input.presented.provider.is_empty() {
+        let issued = inner.with_presented(&request, &input.presented, transport).await?;
+        let mut response = inner.with_cookies(inner.tokens(&issued), &issued);
+        if transport != Transport::Body {
+            let mut cookies = HeaderMap::new();
+            CookieJar::clear_login(&mut cookies);
+            add_cookies(response.headers_mut(), cookies);
+        }
+        return Ok(response);
+    }
+    let (Some(username), Some(password)) = (input.username, input.password) else {
+        return Err(body::malformed());
+    };
+    let done = with_password(inner, &request, &username, &password, transport, carried.refresh).await;
     let rd = if input.rd.is_empty() { "/auth/account".into() } else { inner.site.return_to(&input.rd) };
     match (done, kind) {
         (Ok(issued), Kind::Form) => Ok(inner.with_cookies(body::see_other(&rd), &issued)),
         (Ok(issued), Kind::Json) => Ok(inner.with_cookies(inner.tokens(&issued), &issued)),
         (Err(problem), Kind::Json) => Err(problem),
         (Err(problem), Kind::Form) => {
-            let (error, name) = (Some(problem.detail()), input.username.as_str());
-            let page = pages::Login { rd: &rd, error, name, ..Default::default() };
+            let (error, name) = (Some(problem.detail()), username.as_str());
+            let page = pages::Login { rd: &rd, error, name, ways: &inner.ways, ..Default::default() };
             Ok(pages::answer(&mut problem.head(), pages::login(&page)))
         }
     }

@@ -4,8 +4,14 @@ use actix_web::HttpResponse;
 use serde_json::{Value, json};
 
 /// (path, method, summary, status when it works).
-const ROUTES: [(&str, &str, &str, &str); 24] = [
-    ("/auth/login", "post", "Log in with a name and password", "200"),
+const ROUTES: [(&str, &str, &str, &str); 30] = [
+    ("/auth/login", "post", "Log in with a name and password, or with a provider's ID token", "200"),
+    ("/auth/login/nonce", "post", "A nonce for an ID token that is going to be presented", "200"),
+    ("/auth/provider/{name}", "get", "Sign in by way of a provider's pages", "303"),
+    ("/auth/provider/{name}/callback", "get", "Come back from there", "303"),
+    ("/auth/provider/{name}/link", "post", "Link an identity at a provider to my account", "200"),
+    ("/auth/identities", "get", "My identities elsewhere", "200"),
+    ("/auth/identities/unlink", "post", "Unlink one of them; never the last way in", "204"),
     ("/auth/refresh", "post", "Renew by the refresh token", "200"),
     ("/auth/logout", "post", "End this session, or all of the user's", "204"),
     ("/auth/session", "get", "Who am I", "200"),

@@ -66,6 +66,15 @@ impl Site {
         self.origins.first().map_or("", String::as_str)
     }
 
+    /// Our origin as this request names it: the one its people come back to.
+    pub(super) fn origin_of(&self, request: &HttpRequest) -> &str {
+        let host = text(request, &header::HOST).unwrap_or_default();
+        let named = |origin: &&String| {
+            origin.split_once("://").is_some_and(|(_, ours)| host.eq_ignore_ascii_case(ours))
+        };
+        self.origins.iter().find(named).map_or(self.origin(), String::as_str)
+    }
+
     /// Whether the world speaks TLS to us.
     pub fn is_tls(&self) -> bool {
         self.origin().starts_with("https://")

@@ -9,9 +9,23 @@ use super::credentials::text;
 use crate::{
     clock::Timestamp,
     http::Problem,
+    identity::openid::Provider,
     ids::Sid,
-    store::{SessionRow, User},
+    store::{Identity, SessionRow, User},
 };
+
+/// A provider as pages name it.
+pub(super) struct Way {
+    pub(super) name: String,
+    pub(super) label: String,
+}
+
+impl Way {
+    pub(super) fn of(provider: &Provider) -> Self {
+        let settings = provider.settings();
+        Self { name: settings.name.clone(), label: settings.label.clone() }
+    }
+}
 
 /// The login page.
 #[derive(Default, Template)]
@@ -23,6 +37,15 @@ pub(super) struct Login<'a> {
     pub(super) name: &'a str,
     /// Whether it follows a logout; then the page also empties what the browser has set aside, see [`forget`].
     pub(super) signed_out: bool,
+    pub(super) ways: &'a [Way],
+}
+
+/// Sends a browser on to a provider without a redirect, which a form's answer may not be (CSP `form-action`).
+#[derive(Template)]
+#[template(path = "onward.html")]
+pub(super) struct Onward<'a> {
+    pub(super) label: &'a str,
+    pub(super) url: &'a str,
 }
 
 /// What the account page says above all else.
@@ -38,6 +61,10 @@ pub(super) struct Account<'a> {
     pub(super) this: Sid,
     pub(super) now: Timestamp,
     pub(super) message: Option<Message<'a>>,
+    pub(super) identities: &'a [Identity],
+    pub(super) ways: &'a [Way],
+    /// Whether there is a password to change.
+    pub(super) has_password: bool,
 }
 
 #[derive(Template)]
@@ -49,6 +76,9 @@ struct AccountPage<'a> {
     devices: Vec<DeviceLine<'a>>,
     done: Option<&'a str>,
     error: Option<&'a str>,
+    identities: &'a [Identity],
+    ways: &'a [Way],
+    has_password: bool,
 }
 
 struct DeviceLine<'a> {
@@ -69,6 +99,10 @@ struct ErrorPage<'a> {
 }
 
 pub(super) fn login(page: &Login<'_>) -> Option<String> {
+    page.render().ok()
+}
+
+pub(super) fn onward(page: &Onward<'_>) -> Option<String> {
     page.render().ok()
 }
 
@@ -93,6 +127,9 @@ pub(super) fn account(page: &Account<'_>) -> Option<String> {
         devices: devices.collect(),
         done,
         error,
+        identities: page.identities,
+        ways: page.ways,
+        has_password: page.has_password,
     }
     .render()
     .ok()
@@ -192,11 +229,23 @@ mod tests {
             claims: Default::default(),
         };
         let (now, this, said) = (Timestamp::EPOCH, Sid([0; 16]), Problem::unprocessable(evil));
-        let page =
-            account(&Account { user: &user, sessions: &[], this, now, message: Some(Message::Error(&said)) })
-                .unwrap();
-        let form = login(&Login { rd: evil, error: Some(evil), name: evil, signed_out: true }).unwrap();
-        for html in [page, form] {
+        let identities = [Identity { issuer: evil.into(), subject: evil.into() }];
+        let ways = [Way { name: evil.into(), label: evil.into() }];
+        let page = account(&Account {
+            user: &user,
+            sessions: &[],
+            this,
+            now,
+            message: Some(Message::Error(&said)),
+            identities: &identities,
+            ways: &ways,
+            has_password: true,
+        })
+        .unwrap();
+        let form = Login { rd: evil, error: Some(evil), name: evil, signed_out: true, ways: &ways };
+        let form = login(&form).unwrap();
+        let onward = onward(&Onward { label: evil, url: evil }).unwrap();
+        for html in [page, form, onward] {
             assert!(!html.contains("<script") && html.contains("&#60;script"), "{html}");
         }
     }

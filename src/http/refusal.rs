@@ -24,12 +24,12 @@ impl Asker {
         Self::Person { back: back.map_or_else(String::new, |back| back.as_str().to_owned()) }
     }
 
-    /// The answer: whoever isn't recognised and can read gets the login.
-    pub(super) fn refuse(&self, problem: &Problem) -> HttpResponse {
+    /// The answer: whoever isn't recognised and can read gets the login, with all its ways.
+    pub(super) fn refuse(&self, problem: &Problem, ways: &[pages::Way]) -> HttpResponse {
         let page = match self {
             Self::Program => return problem.error_response(),
             Self::Person { back } if problem.code() == "unauthorized" => {
-                pages::login(&pages::Login { rd: back, ..Default::default() })
+                pages::login(&pages::Login { rd: back, ways, ..Default::default() })
             }
             Self::Person { .. } => pages::error(problem),
         };
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     async fn told(request: TestRequest, problem: &Problem) -> (StatusCode, String) {
-        let answer = Asker::of(&request.to_http_request()).refuse(problem);
+        let answer = Asker::of(&request.to_http_request()).refuse(problem, &[]);
         let status = answer.status();
         let body = actix_web::body::to_bytes(answer.into_body()).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())

@@ -105,7 +105,7 @@ pub(super) async fn go_on(
             add_cookies(response.headers_mut(), cookies);
             Ok(response)
         }
-        Err(Denied::CannotTell(error)) => Ok(Asker::of(&request).refuse(&error.into())),
+        Err(Denied::CannotTell(error)) => Ok(Asker::of(&request).refuse(&error.into(), &inner.ways)),
         Err(_) => Ok(to_login()),
     }
 }

@@ -12,7 +12,7 @@ use actix_web::{
     middleware::Next,
 };
 
-use super::{Bulla, Site, bulla::Inner, guard, incoming, refusal::Asker};
+use super::{Bulla, Site, bulla::Inner, guard, incoming, pages::Way, refusal::Asker};
 use crate::http::Problem;
 
 /// Nothing from elsewhere, no script, no style but ours; no framing.
@@ -53,12 +53,12 @@ pub(super) async fn secure(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let asker = Asker::of(request.request());
+    let (asker, ways) = (Asker::of(request.request()), &bulla.0.ways);
     let response = match next.call(request).await {
         Ok(response) => response,
         Err(error) => return Err(Told { error, asker, bulla }.into()),
     };
-    let told = response.response().error().and_then(|error| tell(error, &asker, response.headers()));
+    let told = response.response().error().and_then(|error| tell(error, &asker, response.headers(), ways));
     let mut response = match told {
         Some(told) => response.into_response(told).map_into_right_body(),
         None => response.map_into_left_body(),
@@ -68,8 +68,8 @@ pub(super) async fn secure(
 }
 
 /// An error as its asker is to be told, with the cookies that go out all the same; `None` if its own words will do.
-fn tell(error: &Error, asker: &Asker, said: &HeaderMap) -> Option<HttpResponse> {
-    let mut told = asker.refuse(&in_our_words(error)?);
+fn tell(error: &Error, asker: &Asker, said: &HeaderMap, ways: &[Way]) -> Option<HttpResponse> {
+    let mut told = asker.refuse(&in_our_words(error)?, ways);
     for cookie in said.get_all(header::SET_COOKIE) {
         told.headers_mut().append(header::SET_COOKIE, cookie.clone());
     }
@@ -97,7 +97,7 @@ impl actix_web::ResponseError for Told {
 
     fn error_response(&self) -> HttpResponse {
         let said = self.error.error_response();
-        let mut response = tell(&self.error, &self.asker, said.headers()).unwrap_or(said);
+        let mut response = tell(&self.error, &self.asker, said.headers(), &self.bulla.0.ways).unwrap_or(said);
         self.bulla.0.harden(response.headers_mut());
         response
     }

@@ -1,6 +1,7 @@
 //! Identities: how somebody proves who they are (step 3 of the ladder). Knows no session; yields a [`crate::store::User`].
 
 mod hasher;
+pub mod openid;
 mod password;
 mod throttle;
 

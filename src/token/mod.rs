@@ -10,6 +10,7 @@ mod wire;
 
 pub use export::{BadExport, KeyExport};
 pub use follow::{KeyFile, KeyFileError};
+pub use payload::strict_json;
 pub use seal::{
     Inspection, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys, inspect,
 };

@@ -28,6 +28,12 @@ pub(super) fn check(bytes: &[u8]) -> Scan<&str> {
     if scanner.at == bytes.len() { Ok(text) } else { Err(NotStrict) }
 }
 
+/// The text of one strict JSON object (RFC 7493, at most 8 deep), or nothing. For other people's tokens too.
+pub fn strict_json(bytes: &[u8]) -> Option<&str> {
+    // Places of keys are kept in 16 bits.
+    (bytes.len() <= usize::from(u16::MAX)).then(|| check(bytes).ok()).flatten()
+}
+
 /// Where a key's text lies, without its quotes, and whether it has escapes.
 #[derive(Clone, Copy, Default)]
 struct Key {

@@ -39,12 +39,14 @@ const ROOMS: &[Room] = &[
     room("ids", "clock secret", &[SQL, HTTP, RUNTIME], ASYNC),
     room("keyring", "clock ids secret", &[SQL, HTTP, RUNTIME], ASYNC),
     room("token", "clock ids secret keyring", &[SQL, HTTP, RUNTIME], ASYNC),
+    // Requests to elsewhere; whoever asks says what for.
+    room("fetch", "", &[SQL], WEB),
     room("store", "clock ids secret", &[HTTP], WEB),
     room("session", "clock ids secret keyring token store", &[SQL, HTTP], WEB),
-    room("identity", "clock ids secret keyring token store", &[SQL, HTTP], WEB),
+    room("identity", "clock ids secret keyring token store fetch", &[SQL, HTTP], WEB),
     room("oauth", "clock ids secret keyring token store session identity", &[SQL, HTTP], WEB),
-    // Settings carry a policy; they are resolved once and handed down.
-    room("config", "clock ids secret keyring token store session", &[SQL, HTTP], WEB),
+    // Settings carry a policy and providers; they are resolved once and handed down.
+    room("config", "clock ids secret keyring token store session identity", &[SQL, HTTP], WEB),
     room("http", "clock ids secret keyring token store session identity oauth config", &[SQL], &[]),
     room("console", "clock ids secret keyring token store session identity oauth config http", &[SQL], &[]),
     room(

@@ -1,0 +1,433 @@
+//! `[provider.NAME]` tables, and `BULLA_PROVIDER_NAME_…` in the environment, become [`ProviderSettings`].
+
+use std::collections::BTreeMap;
+
+use super::resolve::{BadSetting, Layer, suggest};
+use crate::{
+    identity::openid::{
+        ClientAuth, ClientSecret, Create, Known, Preset, ProviderSettings, RoleMap, endpoint,
+    },
+    secret::SecretText,
+};
+
+/// What a table may say: the name, and what it is.
+pub const PROVIDER_KNOBS: [(&str, &str); 21] = [
+    (
+        "preset",
+        "google, facebook, cognito, okta, jumpcloud or oidc; by default the table's name, if it is one of them",
+    ),
+    ("label", "what its button says"),
+    ("client_id", "our name at the provider"),
+    (
+        "client_secret_file",
+        "the file with our secret there; BULLA_PROVIDER_NAME_CLIENT_SECRET holds the secret itself",
+    ),
+    ("issuer", "the provider's name for itself, letter for letter; oidc needs it, the others know it"),
+    ("domain", "okta: the organisation's; cognito: the user pool's, only if discovery doesn't tell"),
+    ("server", "okta: a custom authorization server, as default"),
+    ("region", "cognito: the user pool's region; its id says it too"),
+    ("pool", "cognito: the user pool's id"),
+    ("create", "which new identities become users: never, allowed-domains or always; by default never"),
+    (
+        "allowed_domains",
+        "those of create = \"allowed-domains\": of verified mail addresses, at google of Workspaces",
+    ),
+    ("roles_claim", "the claim that gives roles: its name, or a JSON pointer as /realm_access/roles"),
+    ("roles", "a table: a value of that claim, and our role for it"),
+    ("authorized_parties", "further client ids of ours that may stand as azp in its ID tokens"),
+    ("scopes", "what people are asked to share"),
+    ("client_auth", "how the secret travels: basic or post; by default as discovery says"),
+    ("authorization_endpoint", "instead of the one discovered"),
+    ("token_endpoint", "instead of the one discovered"),
+    ("jwks_uri", "instead of the one discovered"),
+    ("graph", "facebook: the Graph's address with its version"),
+    ("client_secret", "only as BULLA_PROVIDER_NAME_CLIENT_SECRET"),
+];
+
+/// What stands in one place of a table. It may be a secret: `Debug` doesn't print it.
+#[derive(Clone)]
+pub(super) enum Field {
+    Text(String),
+    Map(BTreeMap<String, String>),
+}
+
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Field(…)")
+    }
+}
+
+/// A provider's fields in one layer.
+pub(super) type Fields = BTreeMap<String, Field>;
+
+/// Reads the tables under `provider` of a file.
+pub(super) fn from_file(value: toml::Value, origin: &str) -> Result<BTreeMap<String, Fields>, BadSetting> {
+    let bad = |what: String| BadSetting(format!("{what} {origin}"));
+    let toml::Value::Table(tables) = value else {
+        return Err(bad("provider: must be tables, as [provider.google],".into()));
+    };
+    let mut providers = BTreeMap::new();
+    for (name, table) in tables {
+        check_name(&name, origin)?;
+        let toml::Value::Table(table) = table else {
+            return Err(bad(format!("provider.{name}: must be a table, [provider.{name}],")));
+        };
+        let mut fields = Fields::new();
+        for (field, value) in table {
+            let place = format!("provider.{name}.{field}");
+            known(&field, &place, origin)?;
+            if field == "client_secret" {
+                let variable = format!("BULLA_PROVIDER_{}_CLIENT_SECRET", name.to_uppercase());
+                return Err(bad(format!(
+                    "{place}: secrets don't stand among settings; put it into a file and name that in client_secret_file, or set {variable};"
+                )));
+            }
+            let read = match (value, field.as_str()) {
+                (toml::Value::Table(map), "roles") => map_of(map).map(Field::Map),
+                (toml::Value::Array(list), _) => list_of(&list).map(Field::Text),
+                (toml::Value::String(text), name) if name != "roles" => Some(Field::Text(text)),
+                _ => None,
+            };
+            let shape = if field == "roles" { "a table of texts" } else { "a text, or a list of texts" };
+            fields.insert(field, read.ok_or_else(|| bad(format!("{place}: must be {shape},")))?);
+        }
+        providers.insert(name, fields);
+    }
+    Ok(providers)
+}
+
+fn map_of(table: toml::Table) -> Option<BTreeMap<String, String>> {
+    table.into_iter().map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect()
+}
+
+fn list_of(list: &[toml::Value]) -> Option<String> {
+    let texts: Option<Vec<&str>> = list.iter().map(toml::Value::as_str).collect();
+    texts.map(|texts| texts.join(","))
+}
+
+/// Reads `provider_NAME_FIELD`, in lower case as all names of the environment are here.
+pub(super) fn from_environment(
+    rest: &str,
+    value: String,
+    into: &mut BTreeMap<String, Fields>,
+) -> Result<(), BadSetting> {
+    let origin = "in the environment";
+    let (name, field) = rest.split_once('_').unwrap_or((rest, ""));
+    check_name(name, origin)?;
+    known(field, &format!("provider_{rest}"), origin)?;
+    if field == "roles" {
+        return Err(BadSetting(format!("provider_{rest} {origin}: a table stands in bulla.toml only")));
+    }
+    into.entry(name.to_owned()).or_default().insert(field.to_owned(), Field::Text(value));
+    Ok(())
+}
+
+fn check_name(name: &str, origin: &str) -> Result<(), BadSetting> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let good =
+        name.len() <= 32 && name.bytes().all(plain) && name.starts_with(|c: char| c.is_ascii_lowercase());
+    if good {
+        return Ok(());
+    }
+    Err(BadSetting(format!(
+        "provider {name:?} {origin}: its name must be a lower-case letter, then at most 31 lower-case letters or digits"
+    )))
+}
+
+fn known(field: &str, place: &str, origin: &str) -> Result<(), BadSetting> {
+    suggest(PROVIDER_KNOBS.iter().map(|(knob, _)| *knob), field)
+        .map_err(|hint| BadSetting(format!("{place} {origin}: there is no such setting of a provider{hint}")))
+}
+
+/// Merges the layers, strongest first, and resolves every provider, in order of their names.
+pub(super) fn resolve(layers: &[Layer]) -> Result<Vec<ProviderSettings>, BadSetting> {
+    let mut merged: BTreeMap<&str, BTreeMap<&str, &Field>> = BTreeMap::new();
+    for (name, fields) in layers.iter().flat_map(|layer| &layer.providers) {
+        let all = merged.entry(name).or_default();
+        for (field, value) in fields {
+            all.entry(field).or_insert(value);
+        }
+    }
+    let table = |(name, fields)| Table { name, fields }.resolve();
+    merged.into_iter().map(|entry| table(entry).map_err(BadSetting)).collect()
+}
+
+/// One provider's fields.
+struct Table<'a> {
+    name: &'a str,
+    fields: BTreeMap<&'a str, &'a Field>,
+}
+
+impl Table<'_> {
+    fn text(&self, field: &str) -> Option<String> {
+        match self.fields.get(field)? {
+            Field::Text(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+            Field::Map(_) => None,
+        }
+    }
+
+    fn list(&self, field: &str) -> Option<Vec<String>> {
+        let text = self.text(field)?;
+        Some(text.split([',', ' ']).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn bad<T>(&self, field: &str, why: impl std::fmt::Display) -> Result<T, String> {
+        Err(format!("provider.{}.{field}: {why}", self.name))
+    }
+
+    fn choice<T: Copy>(&self, field: &str, choices: &[(&str, T)]) -> Result<Option<T>, String> {
+        let Some(text) = self.text(field) else { return Ok(None) };
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => {
+                let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+                self.bad(field, format_args!("{text:?} must be {}", names.join(", ")))
+            }
+        }
+    }
+
+    fn resolve(&self) -> Result<ProviderSettings, String> {
+        let preset = match self.choice("preset", &Preset::ALL)? {
+            Some(preset) => preset,
+            None => Preset::ALL.iter().find(|(name, _)| *name == self.name).map_or(Preset::Oidc, |(_, p)| *p),
+        };
+        let known = self.known(preset)?;
+        let issuer = known.issuers.first().cloned().unwrap_or_default();
+        let address = |field: &str, known: Option<String>| match self.text(field).or(known) {
+            Some(text) => endpoint(&text, &issuer).map(Some).or_else(|why| self.bad(field, why)),
+            None => Ok(None),
+        };
+        let Some(client_id) = self.text("client_id") else {
+            return self.bad("client_id", "is missing: what the provider calls us");
+        };
+        let preset_scopes = || preset.scopes().iter().map(|&scope| scope.into()).collect();
+        let mut scopes: Vec<String> = self.list("scopes").unwrap_or_else(preset_scopes);
+        if !scopes.iter().any(|scope| scope == "openid") {
+            scopes.insert(0, "openid".into());
+        }
+        Ok(ProviderSettings {
+            name: self.name.into(),
+            label: self
+                .text("label")
+                .or(preset.label().map(Into::into))
+                .unwrap_or_else(|| capitalised(self.name)),
+            preset,
+            client_id,
+            secret: self.secret(preset)?,
+            authorization_endpoint: address("authorization_endpoint", known.authorization_endpoint)?,
+            token_endpoint: address("token_endpoint", known.token_endpoint)?,
+            jwks_uri: address("jwks_uri", known.jwks_uri)?,
+            graph: address("graph", known.graph)?,
+            scopes,
+            parties: self.list("authorized_parties").unwrap_or_default(),
+            auth: self.choice("client_auth", &[("basic", ClientAuth::Basic), ("post", ClientAuth::Post)])?,
+            needs_token_use: preset == Preset::Cognito,
+            create: self.create()?,
+            roles: self.roles()?,
+            issuers: known.issuers,
+        })
+    }
+
+    /// What the preset knows of this tenant; an issuer that is given counts.
+    fn known(&self, preset: Preset) -> Result<Known, String> {
+        let others = Preset::ALL.iter().flat_map(|(_, preset)| preset.tenant());
+        if let Some(field) = others.chain(&["graph"]).find(|field| {
+            let fits = preset.tenant().contains(field) || **field == "graph" && preset == Preset::Facebook;
+            self.fields.contains_key(**field) && !fits
+        }) {
+            return self.bad(field, format_args!("is nothing of the preset {}", preset.name()));
+        }
+        let given = self.text("issuer");
+        let known = match (preset.known(|field| self.text(field)), &given) {
+            (Ok(known), _) => known,
+            // Who names the issuer needn't say from what it is made.
+            (Err(_), Some(_)) => Known::default(),
+            (Err(why), None) => return Err(format!("provider.{}: {why}", self.name)),
+        };
+        let known = match given {
+            Some(issuer) => Known { issuers: vec![issuer], ..known },
+            None => known,
+        };
+        let Some(issuer) = known.issuers.first() else {
+            return self.bad(
+                "issuer",
+                "is missing: how the provider names itself, as https://login.example.org/realms/main",
+            );
+        };
+        match endpoint(issuer, issuer) {
+            Ok(url) if url.query().is_none() => Ok(known),
+            Ok(_) => self.bad("issuer", format_args!("{issuer:?} must be without a query")),
+            Err(why) => self.bad("issuer", why),
+        }
+    }
+
+    fn secret(&self, preset: Preset) -> Result<ClientSecret, String> {
+        match (self.text("client_secret"), self.text("client_secret_file")) {
+            (Some(secret), _) => Ok(ClientSecret::Text(SecretText::new(secret))),
+            (None, Some(path)) => Ok(ClientSecret::File(path.into())),
+            // Keycloak and its like may know us as a public client; the large ones give everybody a secret.
+            (None, None) if matches!(preset, Preset::Oidc | Preset::Okta | Preset::Cognito) => {
+                Ok(ClientSecret::None)
+            }
+            (None, None) => self.bad("client_secret_file", "is missing: the file with our secret there"),
+        }
+    }
+
+    fn create(&self) -> Result<Create, String> {
+        let domains = self.list("allowed_domains");
+        match self.choice("create", &[("never", 0), ("allowed-domains", 1), ("always", 2)])? {
+            Some(1) => match domains {
+                Some(domains) => Ok(Create::Domains(domains)),
+                None => self.bad("allowed_domains", "is missing, and create = \"allowed-domains\" needs it"),
+            },
+            // Somebody believes in a limit that there isn't.
+            _ if domains.is_some() => {
+                self.bad("allowed_domains", "counts only with create = \"allowed-domains\"")
+            }
+            Some(2) => Ok(Create::Always),
+            _ => Ok(Create::Never),
+        }
+    }
+
+    fn roles(&self) -> Result<Option<RoleMap>, String> {
+        match (self.text("roles_claim"), self.fields.get("roles")) {
+            (None, None) => Ok(None),
+            (Some(claim), Some(Field::Map(roles))) if !roles.is_empty() => {
+                Ok(Some(RoleMap { claim, roles: roles.clone() }))
+            }
+            (Some(_), _) => self.bad(
+                "roles",
+                format_args!(
+                    "is missing: a table [provider.{}.roles] with our role for each value of roles_claim",
+                    self.name
+                ),
+            ),
+            (None, Some(_)) => {
+                self.bad("roles_claim", "is missing: the claim that the table of roles is about")
+            }
+        }
+    }
+}
+
+fn capitalised(name: &str) -> String {
+    let mut rest = name.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Settings;
+
+    fn file(text: &str) -> Result<Vec<ProviderSettings>, String> {
+        let layer = Layer::file(Path::new("bulla.toml"), text).map_err(|error| error.0)?;
+        Settings::resolve(&[layer]).map(|settings| settings.providers).map_err(|error| error.0)
+    }
+
+    fn one(text: &str) -> ProviderSettings {
+        file(text).unwrap().remove(0)
+    }
+
+    const KEYS: &str = "client_id = 'us'\nclient_secret_file = 'secret'\n";
+
+    #[test]
+    fn an_id_and_a_secret_are_enough_where_there_is_no_tenant() {
+        let google = one(&format!("[provider.google]\n{KEYS}"));
+        assert_eq!(google.issuers, ["https://accounts.google.com", "accounts.google.com"]);
+        assert_eq!((google.label.as_str(), &google.create), ("Google", &Create::Never));
+        let facebook = one(&format!("[provider.facebook]\n{KEYS}"));
+        assert!(facebook.token_endpoint.unwrap().as_str().starts_with("https://graph.facebook.com/v"));
+        let jumpcloud = one(&format!("[provider.jumpcloud]\n{KEYS}"));
+        assert_eq!(jumpcloud.issuer(), "https://oauth.id.jumpcloud.com/");
+    }
+
+    #[test]
+    fn a_tenant_makes_the_issuer() {
+        let okta = one(&format!("[provider.okta]\n{KEYS}domain = 'dev-1.okta.com'"));
+        assert_eq!(okta.issuer(), "https://dev-1.okta.com");
+        let custom = one(&format!("[provider.okta]\n{KEYS}domain = 'dev-1.okta.com'\nserver = 'default'"));
+        assert_eq!(custom.issuer(), "https://dev-1.okta.com/oauth2/default");
+        let cognito = one(&format!("[provider.cognito]\n{KEYS}pool = 'eu-central-1_Ab12'\ndomain = 'shop'"));
+        assert_eq!(cognito.issuer(), "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Ab12");
+        assert_eq!(
+            cognito.token_endpoint.unwrap().as_str(),
+            "https://shop.auth.eu-central-1.amazoncognito.com/oauth2/token"
+        );
+        let own =
+            one(&format!("[provider.work]\npreset = 'okta'\n{KEYS}issuer = 'https://id.example.org/o'"));
+        assert_eq!((own.issuer(), own.label.as_str()), ("https://id.example.org/o", "Okta"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_alone_holds_a_secret() {
+        let layers = [
+            Layer::environment([
+                ("BULLA_PROVIDER_GOOGLE_CLIENT_SECRET".into(), "hunter2".into()),
+                ("BULLA_PROVIDER_GOOGLE_CLIENT_ID".into(), "env".into()),
+                ("BULLA_PROVIDER_GOOGLE_ALLOWED_DOMAINS".into(), "example.org, example.net".into()),
+            ])
+            .unwrap(),
+            Layer::file(Path::new("t"), "[provider.google]\nclient_id = 'file'\ncreate = 'allowed-domains'")
+                .unwrap(),
+        ];
+        let settings = Settings::resolve(&layers).unwrap();
+        let google = &settings.providers[0];
+        assert_eq!(google.client_id, "env");
+        assert_eq!(google.create, Create::Domains(vec!["example.org".into(), "example.net".into()]));
+        assert!(matches!(&google.secret, ClientSecret::Text(secret) if secret.expose() == "hunter2"));
+        assert!(!format!("{settings:?} {layers:?}").contains("hunter2"), "nor is it printed");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_provider_is_named_with_what_mends_it() {
+        for (text, says) in [
+            (
+                "[provider.google]\nclient_idd = 'x'",
+                "provider.google.client_idd in bulla.toml: there is no such setting of a provider; did you mean client_id?",
+            ),
+            ("[provider.google]\nclient_secret = 'hunter2'", "set BULLA_PROVIDER_GOOGLE_CLIENT_SECRET"),
+            ("[provider.google]\nclient_id = 'x'", "provider.google.client_secret_file: is missing"),
+            ("[provider.google]", "provider.google.client_id: is missing"),
+            ("[provider.Google]", "must be a lower-case letter"),
+            ("[provider.a_b]", "must be a lower-case letter"),
+            ("provider = 1", "must be tables"),
+            ("[provider]\ngoogle = 1", "must be a table"),
+            ("[provider.google]\nclient_id = 1", "must be a text, or a list of texts"),
+            ("[provider.x]\nclient_id = 'x'", "provider.x.issuer: is missing"),
+            ("[provider.x]\nclient_id = 'x'\nissuer = 'http://id.example.org'", "must be https"),
+            ("[provider.x]\nclient_id = 'x'\nissuer = 'https://id.example.org?x'", "without a query"),
+            ("[provider.x]\npreset = 'gogle'", "must be google, facebook"),
+            ("[provider.okta]\nclient_id = 'x'", "provider.okta: domain is missing"),
+            (
+                "[provider.cognito]\nclient_id = 'x'\npool = 'eu-west-1_A'\nregion = 'us-east-1'",
+                "is not of the region",
+            ),
+            (
+                "[provider.google]\nclient_id = 'x'\npool = 'p'",
+                "provider.google.pool: is nothing of the preset google",
+            ),
+            (
+                "[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\ncreate = 'allowed-domains'",
+                "allowed_domains: is missing",
+            ),
+            ("[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\nallowed_domains = ['x']", "counts only with"),
+            ("[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\nroles_claim = 'groups'", "roles: is missing"),
+            (
+                "[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\n[provider.okta.roles]\na = 'b'",
+                "roles_claim: is missing",
+            ),
+            (
+                "[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\ntoken_endpoint = 'http://127.0.0.1/t'",
+                "must be https",
+            ),
+        ] {
+            let error = file(text).unwrap_err();
+            assert!(error.contains(says) && !error.contains("hunter2"), "{text}: {error}");
+        }
+        let error = Layer::environment([("BULLA_PROVIDER_GOOGLE_CLIENT_SECERT".into(), "hunter2".into())]);
+        let error = error.unwrap_err().0;
+        assert!(error.contains("did you mean client_secret?") && !error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,156 @@
+//! ID tokens that are presented rather than fetched: with a nonce of ours, once (step 3 of the ladder).
+
+use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Bulla, body,
+    bulla::Inner,
+    cookies::CookieJar,
+    guard::add_cookies,
+    provider::counted,
+    under_way::{LIFE, UnderWay, same},
+};
+use crate::{
+    http::Problem,
+    identity::openid::{OpenIdError, Provider},
+    secret::{Secret, SecretText},
+    session::Issued,
+    store::Transport,
+};
+
+#[derive(Deserialize)]
+pub(super) struct For {
+    #[serde(default)]
+    transport: Option<String>,
+}
+
+/// `POST /auth/login/nonce`: a nonce for an ID token, bound to this browser's cookie or, for `body`, to the answer's ticket.
+pub(super) async fn nonce(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let inner = &bulla.0;
+    let (input, _) = body::read::<For>(&request, &body)?;
+    let carried = inner.cookies.read(&request).unwrap_or_default();
+    inner.site.refuse_forgery(&request, carried.any())?;
+    let nonce = Secret::<32>::generate().map_err(|_| Problem::unavailable())?.to_base64url().to_string();
+    let mut answer = serde_json::json!({"nonce": nonce, "expires_in": LIFE.as_secs()});
+    if input.transport.as_deref() == Some("body") {
+        answer["ticket"] = inner.seal_under_way(UnderWay::Body { nonce })?.as_str().into();
+        return Ok(HttpResponse::Ok().json(answer));
+    }
+    let token = inner.seal_under_way(UnderWay::Cookie { nonce })?;
+    let mut cookies = HeaderMap::new();
+    CookieJar::set_login(&mut cookies, token.as_str(), LIFE);
+    let mut response = HttpResponse::Ok().json(answer);
+    add_cookies(response.headers_mut(), cookies);
+    Ok(response)
+}
+
+/// What `POST /auth/login` says of a token.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Presented {
+    pub(super) provider: String,
+    id_token: Option<SecretText>,
+    /// Facebook's alone.
+    access_token: Option<SecretText>,
+    nonce: String,
+    ticket: Option<SecretText>,
+}
+
+/// A token and what it is.
+enum Proof<'a> {
+    IdToken(&'a str),
+    AccessToken(&'a str),
+}
+
+impl Inner {
+    /// Step 3 by `POST /auth/login`.
+    pub(super) async fn with_presented(
+        &self,
+        request: &HttpRequest,
+        presented: &Presented,
+        transport: Transport,
+    ) -> Result<Issued, Problem> {
+        let no_such = || Problem::bad_request("There is no such provider.");
+        let provider = self.providers.named(&presented.provider).ok_or_else(no_such)?;
+        let proof = match (&presented.id_token, &presented.access_token) {
+            (Some(token), None) => Proof::IdToken(token.expose()),
+            (None, Some(token)) => Proof::AccessToken(token.expose()),
+            _ => return Err(Problem::bad_request("One of id_token and access_token is needed.")),
+        };
+        let carried = self.cookies.read(request).unwrap_or_default();
+        let ticket = presented.ticket.as_ref().map(SecretText::expose);
+        let nonce = match transport {
+            Transport::Body => match ticket.and_then(|ticket| self.open_under_way(ticket)) {
+                Some(UnderWay::Body { nonce }) => Some(nonce),
+                _ => None,
+            },
+            _ => self.nonce_of(carried.login),
+        };
+        let nonce = nonce.filter(|nonce| same(nonce, &presented.nonce));
+        self.with_proof(request, provider, proof, nonce, transport, carried.refresh).await
+    }
+
+    /// Step 3 on any request: an ID token as `Authorization: Bearer`. Of the cookies only the nonce's is read.
+    pub(super) async fn with_bearer(&self, request: &HttpRequest, id_token: &str) -> Result<Issued, Problem> {
+        let provider = self.providers.of_token(id_token).ok_or_else(Problem::unauthorized)?;
+        let carried = self.cookies.read(request).unwrap_or_default();
+        let nonce = self.nonce_of(carried.login);
+        self.with_proof(request, provider, Proof::IdToken(id_token), nonce, Transport::Cookie, None).await
+    }
+
+    fn nonce_of(&self, login: Option<&str>) -> Option<String> {
+        match self.open_under_way(login?)? {
+            UnderWay::Cookie { nonce } => Some(nonce),
+            UnderWay::Provider(_) | UnderWay::Body { .. } => None,
+        }
+    }
+
+    async fn with_proof(
+        &self,
+        request: &HttpRequest,
+        provider: &Provider,
+        proof: Proof<'_>,
+        nonce: Option<String>,
+        transport: Transport,
+        replaces: Option<&str>,
+    ) -> Result<Issued, Problem> {
+        let (address, now) = (self.site.address(request), self.sessions.parts().clock.now());
+        let wait = self.throttle.check(&counted(provider, address), address, now);
+        wait.map_err(|throttled| Problem::throttled(throttled.retry_after))?;
+        let checked = match (&nonce, proof) {
+            // A token for which no nonce of ours was asked may be anybody's, however well signed.
+            (None, _) => Err(OpenIdError::Refused("nonce")),
+            (Some(nonce), Proof::IdToken(token)) => {
+                provider.check(token, nonce, now).await.map(|proven| (proven, None))
+            }
+            (Some(_), Proof::AccessToken(token)) => {
+                let checked = provider.check_access_token(token, now).await;
+                checked.map(|(proven, ends)| (proven, Some((Sha256::digest(token).into(), ends))))
+            }
+        };
+        let (proven, once) = match checked {
+            Ok(checked) => checked,
+            Err(error) => return Err(self.failed(request, provider, error).await?),
+        };
+        self.spend(&nonce.unwrap_or_default()).await?;
+        // An access token names no nonce: it is remembered itself.
+        if let Some((hash, ends)) = once
+            && !self.sessions.parts().store.spend(hash, ends).await?
+        {
+            return Err(Problem::unauthorized());
+        }
+        let user = self.user_of(provider, &proven).await?;
+        Ok(self.sessions.begin(&user, transport, self.site.device(request), replaces).await?)
+    }
+}
+
+/// Whether a bearer's text has the form of a signed token (RFC 7515), which none of ours has.
+pub(super) fn is_jws(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 2
+}

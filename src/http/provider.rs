@@ -1,0 +1,229 @@
+//! Signing in by way of a provider's pages: there, and back again.
+
+use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+use serde::Deserialize;
+
+use super::{
+    Bulla, body,
+    bulla::Inner,
+    cookies::CookieJar,
+    guard::add_cookies,
+    login::Return,
+    pages,
+    under_way::{Flow, LIFE, UnderWay, same},
+};
+use crate::{
+    http::Problem,
+    identity::openid::{NoUser, OpenIdError, Proven, Provider},
+    session::Denied,
+    store::{AuditEvent, Transport, User},
+};
+
+/// `GET /auth/provider/{name}`: sends a browser to the provider's pages.
+pub(super) async fn go(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    name: web::Path<String>,
+    query: web::Query<Return>,
+) -> Result<HttpResponse, Problem> {
+    let inner = &bulla.0;
+    let provider = inner.providers.named(&name).ok_or_else(Problem::not_found)?;
+    let rd = query.rd(inner);
+    match inner.send_to(&request, provider, &rd, None).await {
+        Ok((url, cookies)) => {
+            let mut response = body::see_other(&url);
+            add_cookies(response.headers_mut(), cookies);
+            Ok(response)
+        }
+        Err(problem) => Ok(inner.sorry(provider, &problem, &rd)),
+    }
+}
+
+/// What a provider sends back with the browser.
+#[derive(Deserialize)]
+pub(super) struct Returned {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    state: String,
+    iss: Option<String>,
+    error: Option<String>,
+}
+
+/// `GET /auth/provider/{name}/callback`: the browser is back. A cross-site navigation, and yet it gets cookies.
+pub(super) async fn back(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    name: web::Path<String>,
+    query: web::Query<Returned>,
+) -> Result<HttpResponse, Problem> {
+    let inner = &bulla.0;
+    let provider = inner.providers.named(&name).ok_or_else(Problem::not_found)?;
+    let carried = inner.cookies.read(&request).unwrap_or_default();
+    // Only the browser that was sent there comes back with this state: not one that was given somebody else's link.
+    let flow = match carried.login.and_then(|token| inner.open_under_way(token)) {
+        Some(UnderWay::Provider(flow)) if flow.provider == *name && same(&flow.state, &query.state) => flow,
+        _ => return Ok(inner.sorry(provider, &Problem::unauthorized(), "")),
+    };
+    let done = async {
+        let proven = inner.proven(&request, provider, &flow, &query).await?;
+        match &flow.link {
+            Some(sid) => inner.link(provider, &proven, sid).await,
+            None => inner.begin_for(&request, provider, &proven, carried.refresh, &flow.rd).await,
+        }
+    };
+    match done.await {
+        Ok(mut response) => {
+            let mut cookies = HeaderMap::new();
+            CookieJar::clear_login(&mut cookies);
+            add_cookies(response.headers_mut(), cookies);
+            Ok(response)
+        }
+        Err(problem) if flow.link.is_some() => Ok(pages::answer(&mut problem.head(), pages::error(&problem))),
+        Err(problem) => Ok(inner.sorry(provider, &problem, &flow.rd)),
+    }
+}
+
+impl Inner {
+    /// The address to go to, and the cookie that knows of it.
+    pub(super) async fn send_to(
+        &self,
+        request: &HttpRequest,
+        provider: &Provider,
+        rd: &str,
+        link: Option<String>,
+    ) -> Result<(String, HeaderMap), Problem> {
+        let invitation = provider.invite(&self.way_back(request, provider)).await;
+        let invitation = invitation.map_err(|error| refused(provider, error))?;
+        let token = self.seal_under_way(UnderWay::Provider(Flow {
+            provider: provider.settings().name.clone(),
+            state: invitation.state.to_string(),
+            nonce: invitation.nonce.to_string(),
+            verifier: invitation.verifier.to_string(),
+            rd: rd.to_owned(),
+            link,
+        }))?;
+        let mut cookies = HeaderMap::new();
+        CookieJar::set_login(&mut cookies, token.as_str(), LIFE);
+        Ok((invitation.url, cookies))
+    }
+
+    fn way_back(&self, request: &HttpRequest, provider: &Provider) -> String {
+        way_back(self.site.origin_of(request), &provider.settings().name)
+    }
+
+    /// What the provider proves by the code that came back.
+    async fn proven(
+        &self,
+        request: &HttpRequest,
+        provider: &Provider,
+        flow: &Flow,
+        returned: &Returned,
+    ) -> Result<Proven, Problem> {
+        // RFC 9207: who says that he is another provider was mixed up with this one.
+        let issuer = returned.iss.as_ref().is_none_or(|iss| provider.settings().issuers.contains(iss));
+        if returned.error.is_some() || returned.code.is_empty() || !issuer {
+            return Err(Problem::unauthorized());
+        }
+        let (address, now) = (self.site.address(request), self.sessions.parts().clock.now());
+        let counted = counted(provider, address);
+        let wait = self.throttle.check(&counted, address, now);
+        wait.map_err(|throttled| Problem::throttled(throttled.retry_after))?;
+        let redirect = self.way_back(request, provider);
+        match provider.redeem(&returned.code, &flow.verifier, &flow.nonce, &redirect, now).await {
+            Ok(proven) => {
+                self.spend(&flow.nonce).await?;
+                Ok(proven)
+            }
+            Err(error) => Err(self.failed(request, provider, error).await?),
+        }
+    }
+
+    /// Counts and records a proof that failed; gives back what goes out.
+    pub(super) async fn failed(
+        &self,
+        request: &HttpRequest,
+        provider: &Provider,
+        error: OpenIdError,
+    ) -> Result<Problem, Problem> {
+        if let OpenIdError::Refused(reason) = &error {
+            let (parts, address) = (self.sessions.parts(), self.site.address(request));
+            self.throttle.failed(&counted(provider, address), address, parts.clock.now());
+            let device = self.site.device(request);
+            let event = AuditEvent::new("login.failed", "", format!("provider:{}", provider.settings().name))
+                .with(
+                    serde_json::json!({"reason": reason, "ip": device.ip, "user_agent": device.user_agent}),
+                );
+            parts.store.record(event).await?;
+        }
+        Ok(refused(provider, error))
+    }
+
+    /// Whose the identity is.
+    pub(super) async fn user_of(&self, provider: &Provider, proven: &Proven) -> Result<User, Problem> {
+        self.providers.user(provider, proven).await.map_err(|none| match none {
+            NoUser::OpenId(error) => refused(provider, error),
+            NoUser::Store(error) => error.into(),
+        })
+    }
+
+    async fn begin_for(
+        &self,
+        request: &HttpRequest,
+        provider: &Provider,
+        proven: &Proven,
+        presented: Option<&str>,
+        rd: &str,
+    ) -> Result<HttpResponse, Problem> {
+        let user = self.user_of(provider, proven).await?;
+        let device = self.site.device(request);
+        let issued = self.sessions.begin(&user, Transport::Cookie, device, presented).await?;
+        let rd = if rd.is_empty() { "/auth/account" } else { rd };
+        Ok(self.with_cookies(body::see_other(rd), &issued))
+    }
+
+    /// Links the identity to the user of a session that still lives: a login that has ended links nothing.
+    async fn link(&self, provider: &Provider, proven: &Proven, sid: &str) -> Result<HttpResponse, Problem> {
+        let parts = self.sessions.parts();
+        let sid = sid.parse().map_err(|_| Problem::unauthorized())?;
+        let (row, now) = parts.store.session(sid).await?;
+        let row = row.filter(|row| now < row.ends_at()).ok_or(Problem::from(Denied::Session))?;
+        let user = parts.users.find(&row.user_id).await?.ok_or_else(Problem::unauthorized)?;
+        self.providers.link(provider, proven, &user).await?;
+        Ok(body::see_other("/auth/account"))
+    }
+
+    /// The login page with a word of regret; other ways in are on it.
+    fn sorry(&self, provider: &Provider, problem: &Problem, rd: &str) -> HttpResponse {
+        let failed = format!("Signing in with {} didn't work. Please try again.", provider.settings().label);
+        let error = if problem.code() == "unauthorized" { &failed } else { problem.detail() };
+        let page = pages::Login { rd, error: Some(error), ways: &self.ways, ..Default::default() };
+        pages::answer(&mut problem.head(), pages::login(&page))
+    }
+}
+
+/// Where a provider's people come back to: what is registered there, letter for letter.
+pub(crate) fn way_back(origin: &str, provider: &str) -> String {
+    format!("{origin}/auth/provider/{provider}/callback")
+}
+
+/// What failures are counted for: one address at one provider. It isn't known who it is that fails.
+pub(super) fn counted(provider: &Provider, address: std::net::IpAddr) -> String {
+    format!("{} from {address}", provider.settings().name)
+}
+
+/// Outward one refusal; the reason is for an operator's log.
+pub(super) fn refused(provider: &Provider, error: OpenIdError) -> Problem {
+    let name = &provider.settings().name;
+    match error {
+        OpenIdError::NoAccount => Problem::no_account(),
+        OpenIdError::Away(why) => {
+            tracing::warn!(provider = name, why, "a provider can't be asked");
+            Problem::provider_away()
+        }
+        OpenIdError::Refused(reason) => {
+            tracing::info!(provider = name, reason, "a login by a provider was refused");
+            Problem::unauthorized()
+        }
+    }
+}

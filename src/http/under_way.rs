@@ -1,0 +1,85 @@
+//! What must be remembered while somebody is at a provider: sealed into a token of purpose `login`, kept by their browser.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::bulla::Inner;
+use crate::{
+    http::Problem,
+    session::SKEW,
+    token::{OpenBuffer, SealedToken},
+};
+
+/// How long a login elsewhere may take, and how long a nonce is good.
+pub(super) const LIFE: Duration = Duration::from_secs(600);
+/// Characters of the longest place to return to that is remembered; the cookie has to hold it.
+const RD_MAX: usize = 1024;
+
+/// A login under way.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "for", rename_all = "lowercase")]
+pub(super) enum UnderWay {
+    /// By way of a provider's pages.
+    Provider(Flow),
+    /// A nonce for an ID token that a browser will present.
+    Cookie { nonce: String },
+    /// The same for a program that keeps no cookies.
+    Body { nonce: String },
+}
+
+/// What comes back must fit this.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Flow {
+    pub(super) provider: String,
+    pub(super) state: String,
+    pub(super) nonce: String,
+    pub(super) verifier: String,
+    pub(super) rd: String,
+    /// The session whose user wants the identity linked; none: it is a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) link: Option<String>,
+}
+
+impl Inner {
+    pub(super) fn seal_under_way(&self, mut under_way: UnderWay) -> Result<SealedToken, Problem> {
+        if let UnderWay::Provider(flow) = &mut under_way
+            && flow.rd.len() > RD_MAX
+        {
+            flow.rd = "/".into();
+        }
+        let json = serde_json::to_string(&under_way).expect("texts have a JSON form");
+        let json = zeroize::Zeroizing::new(json);
+        let parts = self.sessions.parts();
+        parts.tokens.login(|keys| keys.seal(&json, parts.clock.now())).map_err(|error| {
+            tracing::error!(%error, "a login under way could not be sealed");
+            Problem::unavailable()
+        })
+    }
+
+    /// Nothing if it doesn't open, for whatever reason.
+    pub(super) fn open_under_way(&self, token: &str) -> Option<UnderWay> {
+        let parts = self.sessions.parts();
+        let mut buffer = OpenBuffer::new();
+        let opened =
+            parts.tokens.login(|keys| keys.open(token, parts.clock.now(), LIFE, &mut buffer)?.parse());
+        opened.ok().map(|opened| opened.payload)
+    }
+
+    /// Spends a nonce; once spent it is refused for as long as anything sealed with it opens.
+    pub(super) async fn spend(&self, nonce: &str) -> Result<(), Problem> {
+        let parts = self.sessions.parts();
+        let hash = Sha256::digest(nonce).into();
+        match parts.store.spend(hash, parts.clock.now().plus(LIFE + SKEW * 2)).await? {
+            true => Ok(()),
+            false => Err(Problem::unauthorized()),
+        }
+    }
+}
+
+/// Whether two texts are the same, in a time that doesn't tell.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
+}

@@ -1,0 +1,108 @@
+//! What an ID token must say: a pure rule over its claims (OpenID Connect Core, 3.1.3.7).
+
+use serde_json::{Map, Value};
+use subtle::ConstantTimeEq as _;
+
+use super::{OpenIdError, ProviderSettings};
+use crate::{clock::Timestamp, store::Identity};
+
+/// Clocks may differ by this much, in seconds.
+const SKEW: i64 = 60;
+
+/// Somebody's identity, proven, and what their provider says of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// Who, as a key: issuer and subject.
+    pub identity: Identity,
+    /// Their mail address, only if the provider says that it was verified.
+    pub mail: Option<String>,
+    /// All that was said.
+    pub claims: Map<String, Value>,
+}
+
+impl Proven {
+    /// A claim that is a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.claims.get(name)?.as_str()
+    }
+
+    /// A claim by its name, or by a JSON pointer into it (RFC 6901) such as `/realm_access/roles`.
+    pub(super) fn find(&self, name: &str) -> Option<&Value> {
+        if !name.starts_with('/') {
+            return self.claims.get(name);
+        }
+        let (first, rest) = name[1..]
+            .split_once('/')
+            .map_or((&name[1..], ""), |(first, _)| (first, &name[1 + first.len()..]));
+        self.claims.get(&first.replace("~1", "/").replace("~0", "~"))?.pointer(rest)
+    }
+
+    /// The identity of a subject at this provider, with what was said of it.
+    pub(super) fn new(
+        settings: &ProviderSettings,
+        subject: &str,
+        claims: Map<String, Value>,
+    ) -> Result<Self, OpenIdError> {
+        // At most 255 characters (Core, 2).
+        if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
+            return Err(OpenIdError::Refused("sub"));
+        }
+        let identity = Identity { issuer: settings.issuer().to_owned(), subject: subject.to_owned() };
+        let verified = claims.get("email_verified") == Some(&Value::Bool(true));
+        let mail = claims.get("email").and_then(Value::as_str).filter(|_| verified).map(str::to_owned);
+        Ok(Self { identity, mail, claims })
+    }
+}
+
+/// Judges the claims of a token whose signature holds.
+pub(super) fn judge(
+    claims: Map<String, Value>,
+    settings: &ProviderSettings,
+    nonce: &str,
+    now: Timestamp,
+) -> Result<Proven, OpenIdError> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let holds =
+        |holds: bool, claim: &'static str| if holds { Ok(()) } else { Err(OpenIdError::Refused(claim)) };
+    holds(text("iss").is_some_and(|issuer| settings.issuers.iter().any(|legal| legal == issuer)), "iss")?;
+    holds(is_audience(&claims, settings), "aud")?;
+    holds(is_in_time(&claims, now), "exp")?;
+    // RFC 9068's and Cognito's access tokens, Keycloak's access and refresh tokens: signed by the same key, for the same app.
+    let use_ = claims.get("token_use");
+    holds(
+        use_.is_none_or(|said| said == "id") && (use_.is_some() || !settings.needs_token_use),
+        "token_use",
+    )?;
+    holds(!["Bearer", "Refresh", "Offline", "Logout"].iter().any(|other| text("typ") == Some(other)), "typ")?;
+    let same = text("nonce").is_some_and(|said| bool::from(said.as_bytes().ct_eq(nonce.as_bytes())));
+    holds(same && !nonce.is_empty(), "nonce")?;
+    let subject = text("sub").unwrap_or_default().to_owned();
+    Proven::new(settings, &subject, claims)
+}
+
+/// Made for us: `aud` is our client id, or a list with it and then with an `azp`; an `azp` is ours or one we trust.
+fn is_audience(claims: &Map<String, Value>, settings: &ProviderSettings) -> bool {
+    let ours = |said: &Value| *said == settings.client_id.as_str();
+    let (meant, several) = match claims.get("aud") {
+        Some(one @ Value::String(_)) => (ours(one), false),
+        Some(Value::Array(list)) => {
+            (list.iter().all(Value::is_string) && list.iter().any(ours), list.len() > 1)
+        }
+        _ => (false, false),
+    };
+    let authorized = match claims.get("azp") {
+        None => !several,
+        Some(party) => ours(party) || settings.parties.iter().any(|known| *party == known.as_str()),
+    };
+    meant && authorized
+}
+
+/// `exp` lies ahead; `iat`, and `nbf` if it is there, don't. Whole numbers of seconds all of them.
+fn is_in_time(claims: &Map<String, Value>, now: Timestamp) -> bool {
+    let now = now.millis().div_euclid(1000);
+    let seconds = |name: &str| claims.get(name).map(|time| time.as_i64().filter(|time| *time >= 0));
+    let begun = |time: i64| time <= now + SKEW;
+    seconds("exp").flatten().is_some_and(|end| now < end.saturating_add(SKEW))
+        && seconds("iat").flatten().is_some_and(begun)
+        && seconds("nbf").is_none_or(|time| time.is_some_and(begun))
+}

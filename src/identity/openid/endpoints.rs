@@ -1,0 +1,158 @@
+//! Where a provider is to be asked: what the settings say, and for the rest what it publishes itself (Discovery 1.0).
+
+use std::net::IpAddr;
+
+use hyper::{Request, Response, header};
+use oauth2::url::Url;
+use serde::Deserialize;
+
+use super::{ClientAuth, OpenIdError, ProviderSettings, settings::endpoint};
+use crate::fetch::{Fetch, is_loopback};
+
+/// The addresses in use.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoints {
+    pub(super) authorization: Url,
+    pub(super) token: Url,
+    pub(super) keys: Url,
+    pub(super) auth: ClientAuth,
+}
+
+/// As much of the document as is used.
+#[derive(Default, Deserialize)]
+struct Document {
+    issuer: String,
+    authorization_endpoint: Option<String>,
+    token_endpoint: Option<String>,
+    jwks_uri: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+/// Asks what the settings leave open; if they leave nothing open, nobody.
+pub(super) async fn discover(settings: &ProviderSettings, fetch: &Fetch) -> Result<Endpoints, OpenIdError> {
+    let complete = [&settings.authorization_endpoint, &settings.token_endpoint, &settings.jwks_uri];
+    let document = match complete.iter().all(|given| given.is_some()) {
+        true => Document::default(),
+        false => document(settings, fetch).await?,
+    };
+    let found = |name: &str, given: &Option<Url>, found: Option<&String>| match (given, found) {
+        (Some(given), _) => Ok(given.clone()),
+        (None, Some(text)) => discovered(text, settings.issuer()).map_err(OpenIdError::Away),
+        (None, None) => Err(OpenIdError::Away(format!("discovery names no {name}; set it in the settings"))),
+    };
+    let methods = document.token_endpoint_auth_methods_supported;
+    // With nothing said it is `client_secret_basic` (Discovery, 3).
+    let basic = methods.is_none_or(|all| all.iter().any(|one| one == "client_secret_basic"));
+    Ok(Endpoints {
+        authorization: found(
+            "authorization_endpoint",
+            &settings.authorization_endpoint,
+            document.authorization_endpoint.as_ref(),
+        )?,
+        token: found("token_endpoint", &settings.token_endpoint, document.token_endpoint.as_ref())?,
+        keys: found("jwks_uri", &settings.jwks_uri, document.jwks_uri.as_ref())?,
+        auth: settings.auth.unwrap_or(if basic { ClientAuth::Basic } else { ClientAuth::Post }),
+    })
+}
+
+/// Where a provider describes itself (Discovery, 4).
+pub(super) fn discovery_url(settings: &ProviderSettings) -> String {
+    format!("{}/.well-known/openid-configuration", settings.issuer().trim_end_matches('/'))
+}
+
+async fn document(settings: &ProviderSettings, fetch: &Fetch) -> Result<Document, OpenIdError> {
+    let url = discovery_url(settings);
+    let answer = get(fetch, &url).await?;
+    let document: Document = serde_json::from_slice(answer.body())
+        .map_err(|_| OpenIdError::Away(format!("{url} is no discovery document")))?;
+    // Another issuer's document would send people, and our secret, to somebody else (Discovery, 4.3).
+    if document.issuer != settings.issuer() {
+        let (says, is) = (document.issuer, settings.issuer());
+        return Err(OpenIdError::Away(format!(
+            "{url} says that its issuer is {says:?}, the settings say {is:?}"
+        )));
+    }
+    Ok(document)
+}
+
+/// An address that somebody else chose must not lead into this machine or its private network.
+fn discovered(text: &str, issuer: &str) -> Result<Url, String> {
+    let url = endpoint(text, issuer)?;
+    let host = |url: &Url| url.host_str().map(str::to_owned);
+    let own = Url::parse(issuer).is_ok_and(|issuer| host(&issuer) == host(&url));
+    match host(&url) {
+        Some(name) if is_inside(&name) && !own => {
+            Err(format!("{text:?}, as discovered, leads inside; refused"))
+        }
+        _ => Ok(url),
+    }
+}
+
+/// Whether a host is written as an address that only this machine or its network has.
+fn is_inside(host: &str) -> bool {
+    if is_loopback(host) {
+        return true;
+    }
+    let text = host.trim_start_matches('[').trim_end_matches(']');
+    match text.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(ip)) => {
+            ip.is_private() || ip.is_link_local() || ip.is_unspecified() || ip.is_broadcast()
+        }
+        Ok(IpAddr::V6(ip)) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
+        Err(_) => false,
+    }
+}
+
+/// Gets a JSON document. Anything but 200 is a failure, a redirect too.
+pub(super) async fn get(fetch: &Fetch, url: &str) -> Result<Response<Vec<u8>>, OpenIdError> {
+    let away = |why: &dyn std::fmt::Display| OpenIdError::Away(format!("{url}: {why}"));
+    let request = Request::get(url).header(header::ACCEPT, "application/json").body(Vec::new());
+    let answer = fetch.send(request.map_err(|error| away(&error))?).await.map_err(|error| away(&error))?;
+    match answer.status().as_u16() {
+        200 => Ok(answer),
+        status => Err(away(&format_args!("answered {status}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_was_discovered_leads_nowhere_inside() {
+        let issuer = "https://login.example.org/realm";
+        for good in
+            ["https://login.example.org/token", "https://keys.example.net:8443/jwks", "https://8.8.8.8/"]
+        {
+            discovered(good, issuer).unwrap();
+        }
+        for bad in [
+            "http://login.example.org/token",
+            "http://127.0.0.1/token",
+            "https://127.0.0.1/token",
+            "https://localhost/token",
+            "https://[::1]/token",
+            "https://[::ffff:127.0.0.1]/token",
+            "https://2130706433/token",
+            "https://0x7f.1/token",
+            "https://10.0.0.8/token",
+            "https://192.168.1.1/",
+            "https://169.254.169.254/latest/meta-data",
+            "https://[fd00::1]/",
+            "https://0.0.0.0/",
+            "https://user:secret@login.example.org/",
+            "file:///etc/passwd",
+            "gopher://login.example.org/",
+            "/token",
+            "",
+        ] {
+            assert!(discovered(bad, issuer).is_err(), "{bad}");
+        }
+        discovered("https://10.0.0.8/token", "https://10.0.0.8/realm").unwrap();
+        discovered("http://127.0.0.1:81/token", "http://127.0.0.1:81").unwrap();
+        assert!(
+            discovered("http://127.0.0.1:81/token", "https://127.0.0.1:81").is_err(),
+            "plain for plain only"
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! Whether a provider works, found out step by step, and what to change where it doesn't.
+
+use hyper::{Request, header};
+use oauth2::url::Url;
+
+use super::{
+    OpenIdError, Provider,
+    endpoints::{discovery_url, get},
+    keys::KeySet,
+};
+use crate::clock::Timestamp;
+
+/// A clock that is off by more makes good tokens look bad, here or there.
+const OFF: u64 = 30;
+
+/// One step: what was looked at, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: &'static str,
+    /// What was found, if it is good; what is wrong and what mends it, if it isn't.
+    pub found: Result<String, String>,
+}
+
+/// Asks a provider everything that a login needs. `redirect` is where its people come back to.
+pub async fn examine(provider: &Provider, redirect: &str, now: Timestamp) -> Vec<Finding> {
+    let settings = provider.settings();
+    let secret = match settings.secret.read() {
+        Ok(Some(_)) => Ok("readable".into()),
+        Ok(None) => Ok("none: a public client, protected by PKCE alone".into()),
+        Err(error) => Err(format!("{error}; put it there, readable by the server")),
+    };
+    let mut findings = vec![Finding { what: "client secret", found: secret }];
+    let endpoints = match provider.endpoints().await {
+        Ok(endpoints) => endpoints,
+        Err(error) => {
+            let mend = format!(
+                "{error}; compare `issuer` with the provider's own page, and try: curl {}",
+                discovery_url(settings)
+            );
+            findings.push(Finding { what: "discovery", found: Err(mend) });
+            return findings;
+        }
+    };
+    findings.push(Finding { what: "discovery", found: Ok(settings.issuer().into()) });
+    let keys = get(provider.fetch(), endpoints.keys.as_str()).await;
+    let read = keys.as_ref().map_err(OpenIdError::clone).and_then(|answer| KeySet::read(answer.body()));
+    let found = match read {
+        Ok(keys) => Ok(format!("{} usable", keys.len())),
+        Err(error) => Err(format!("{error}; no login works without keys: `jwks_uri` may need correcting")),
+    };
+    findings.push(Finding { what: "key set", found });
+    let date = keys.as_ref().ok().and_then(|answer| answer.headers().get(header::DATE)?.to_str().ok());
+    if let Some(theirs) = date.and_then(|text| httpdate::parse_http_date(text).ok()) {
+        findings.push(Finding { what: "clock", found: clock(theirs, now) });
+    }
+    let found = redirect_is_known(provider, redirect).await;
+    findings.push(Finding { what: "redirect address", found });
+    findings
+}
+
+fn clock(theirs: std::time::SystemTime, ours: Timestamp) -> Result<String, String> {
+    let theirs = theirs.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let ours = ours.millis().max(0).unsigned_abs() / 1000;
+    match theirs.abs_diff(ours) {
+        off @ 0..=OFF => Ok(format!("{off} s apart")),
+        off if ours > theirs => Err(format!("ours is {off} s ahead of the provider's; set it by NTP")),
+        off => Err(format!("ours is {off} s behind the provider's; set it by NTP")),
+    }
+}
+
+/// Begins a login and looks whether the provider turns it away at the door, as it does with an address it doesn't know.
+async fn redirect_is_known(provider: &Provider, redirect: &str) -> Result<String, String> {
+    let mend = || format!("register this address there, letter for letter: {redirect}");
+    let invitation = provider.invite(redirect).await.map_err(|error| error.to_string())?;
+    let request = Request::get(&invitation.url).body(Vec::new()).map_err(|error| error.to_string())?;
+    let answer = provider.fetch().send(request).await;
+    let answer = answer.map_err(|error| format!("the authorization endpoint: {error}"))?;
+    let status = answer.status().as_u16();
+    let location = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
+    // A provider may say so on a page of its own; what it sends back to us is a login it would take.
+    let page = Url::parse(&invitation.url).and_then(|url| url.join(location));
+    let complains = page
+        .is_ok_and(|url| url.path().contains("error") || url.query_pairs().any(|(name, _)| name == "error"));
+    match status {
+        200..400 if !complains => Ok(redirect.to_owned()),
+        200..400 => Err(format!("the provider answers with an error page; {}", mend())),
+        _ => Err(format!("the provider answers {status}; {}", mend())),
+    }
+}

@@ -1,0 +1,52 @@
+//! OpenID Connect: people who have an account elsewhere (OpenID Connect Core 1.0, RFC 6749, RFC 7636).
+//!
+//! A [`Provider`] sends somebody there ([`Provider::invite`]) and checks what comes back ([`Provider::redeem`]), or checks an
+//! ID token that is presented ([`Provider::check`]). What it proves is an identity, (issuer, subject); [`Providers::user`] says
+//! whose it is, by the policy of that provider. Requests and answers are `oauth2`'s, keys and signatures `openidconnect`'s; what
+//! an ID token must say is the pure rule in `claims`.
+
+mod accounts;
+mod claims;
+mod endpoints;
+mod examine;
+mod facebook;
+mod keys;
+mod preset;
+mod provider;
+mod published;
+mod settings;
+
+use crate::store::StoreError;
+
+pub use accounts::Providers;
+pub use claims::Proven;
+pub use examine::{Finding, examine};
+pub use preset::{Known, Preset};
+pub use provider::{Invitation, Provider};
+pub use settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint};
+
+/// Why nobody was recognised.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenIdError {
+    /// What was presented proves nothing. The word is for logs; outward there is one refusal.
+    #[error("refused: {0}")]
+    Refused(&'static str),
+    /// It proves an identity that nobody here has, and the policy makes no user of it.
+    #[error("nobody here has this identity")]
+    NoAccount,
+    /// It can't be told: the provider can't be asked, or what it publishes is of no use. Says what, for an operator.
+    #[error("{0}")]
+    Away(String),
+}
+
+/// Why an identity led to no user.
+#[derive(Debug, thiserror::Error)]
+pub enum NoUser {
+    /// By the identity itself.
+    #[error(transparent)]
+    OpenId(#[from] OpenIdError),
+    /// The store can't tell, or an identity is another's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
