@@ -220,7 +220,9 @@ impl Table<'_> {
             graph: address("graph", known.graph)?,
             scopes,
             parties: self.list("authorized_parties").unwrap_or_default(),
-            auth: self.choice("client_auth", &[("basic", ClientAuth::Basic), ("post", ClientAuth::Post)])?,
+            auth: self
+                .choice("client_auth", &[("basic", ClientAuth::Basic), ("post", ClientAuth::Post)])?
+                .or(preset.client_auth()),
             needs_token_use: preset == Preset::Cognito,
             create: self.create()?,
             roles: self.roles()?,

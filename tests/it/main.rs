@@ -10,6 +10,7 @@ mod identities;
 mod keys;
 mod model;
 mod openers;
+mod openid;
 mod ring;
 mod session;
 mod token;

@@ -224,7 +224,7 @@ impl Jar {
         self.0.lock().unwrap().clear();
     }
 
-    fn header(&self) -> String {
+    pub fn header(&self) -> String {
         self.0
             .lock()
             .unwrap()

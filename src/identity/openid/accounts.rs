@@ -168,12 +168,13 @@ fn names(settings: &ProviderSettings, proven: &Proven) -> Vec<String> {
     let Identity { issuer, subject } = &proven.identity;
     let digest = Sha256::digest(format!("{issuer} {subject}"));
     let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let chosen = [proven.mail.as_deref(), proven.text("preferred_username"), proven.text("name")];
+    let said = ["preferred_username", "cognito:username", "name"].map(|claim| proven.text(claim));
+    let chosen = std::iter::once(proven.mail.as_deref()).chain(said);
     let clean = |name: &str| {
         let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_MAX - 9).collect();
         Some(name.trim().to_owned()).filter(|name| !name.is_empty())
     };
-    let best = chosen.into_iter().flatten().find_map(clean);
+    let best = chosen.flatten().find_map(clean);
     let best = best.unwrap_or_else(|| settings.name.clone());
     vec![best.clone(), format!("{best}-{digest}")]
 }

@@ -1,5 +1,7 @@
 //! What is known of the large providers, so that a client's id and secret are enough.
 
+use super::ClientAuth;
+
 /// Which version of Facebook's Graph is asked; Facebook serves one for two years, and after that its oldest.
 const GRAPH: &str = "v23.0";
 
@@ -77,6 +79,11 @@ impl Preset {
             Self::Facebook => &["openid", "public_profile", "email"],
             _ => &["openid", "profile", "email"],
         }
+    }
+
+    /// How its token endpoint wants the secret, where discovery won't say.
+    pub fn client_auth(self) -> Option<ClientAuth> {
+        (self == Self::Facebook).then_some(ClientAuth::Post)
     }
 
     /// What is known of a tenant. The error says what is missing.

@@ -1,0 +1,154 @@
+//! Facebook, as its guide to OIDC tokens and its Graph's reference have it.
+
+use serde_json::{Value, json};
+
+use super::{
+    cases::{Case, EVERYWHERE, End, by, try_all},
+    signer::NEXT,
+    vendor::{CLIENT, Person, Profile, SECRET, Vendor, now},
+    world::{Asked, Told},
+};
+
+const GRAPH: &str = "https://graph.facebook.com/v23.0";
+
+fn facebook() -> Profile {
+    Profile {
+        name: "facebook",
+        settings: "[provider.facebook]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\ncreate = 'always'",
+        issuer: "https://www.facebook.com",
+        authorization_endpoint: "https://www.facebook.com/v23.0/dialog/oauth",
+        token_endpoint: "https://graph.facebook.com/v23.0/oauth/access_token",
+        jwks_uri: "https://www.facebook.com/.well-known/oauth/openid/jwks/",
+        // Without a token endpoint, as it is published.
+        discovery: Some(json!({
+            "issuer": "https://www.facebook.com",
+            "authorization_endpoint": "https://facebook.com/dialog/oauth/",
+            "jwks_uri": "https://www.facebook.com/.well-known/oauth/openid/jwks/",
+            "response_types_supported": ["id_token", "token id_token"],
+            "subject_types_supported": ["pairwise"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "claims_supported": ["iss", "aud", "sub", "iat", "exp", "jti", "nonce", "at_hash", "name", "email", "picture"],
+        })),
+        claims: json!({
+            "sub": "1234567890123456", "jti": "iqqV.37bb58", "at_hash": "-AzoyAuZSpY", "given_name": "Ada",
+            "family_name": "L", "name": "Ada L", "email": "ada@example.org",
+            "picture": "https://platform-lookaside.fbsbx.com/platform/profilepic/",
+        }),
+        refusal: json!({"error": {
+            "message": "This authorization code has been used.", "type": "OAuthException", "code": 100,
+            "error_subcode": 36009, "fbtrace_id": "AbCdEf",
+        }}),
+    }
+}
+
+const CASES: [Case; 4] = [
+    ("its issuer without www", End::Refused, |t| t.claims["iss"] = json!("https://facebook.com")),
+    ("its issuer with a slash more", End::Refused, |t| t.claims["iss"] = json!("https://www.facebook.com/")),
+    ("by the second key of the set", End::In, |t| by(&NEXT, t)),
+    ("for another app of the same owner", End::Refused, |t| t.claims["aud"] = json!("1234567890")),
+];
+
+#[tokio::test]
+async fn facebook_is_taken_at_its_word_and_no_other() {
+    let vendor = Vendor::open(facebook());
+    vendor.keys.lock().unwrap().push(NEXT.jwk());
+    try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
+    let redeemed = vendor.world.asked(vendor.profile.token_endpoint);
+    assert!(
+        redeemed.iter().all(|asked| asked.form["client_secret"] == SECRET && asked.authorization.is_none())
+    );
+    assert_eq!(
+        vendor.server.sqlite3("SELECT name, claims FROM users WHERE id > 1"),
+        r#"Ada L|{"name":"Ada L"}"#,
+        "a mail address that nobody says was verified is not kept"
+    );
+}
+
+/// The Graph: one token, of one person, with the app's own proof.
+fn build_graph(vendor: &Vendor, about: impl Fn() -> Value + Send + Sync + 'static) {
+    vendor.world.at(&format!("{GRAPH}/debug_token"), move |asked: &Asked| {
+        let ours = asked.authorization == Some(format!("Bearer {CLIENT}|{SECRET}"));
+        match (ours, asked.query.get("input_token").map(String::as_str)) {
+            (true, Some("garbage")) => Told::Json(json!({"data": {
+                "error": {"code": 190, "message": "Invalid OAuth access token."}, "is_valid": false, "scopes": [],
+            }})),
+            (true, Some(_)) => Told::Json(json!({"data": about()})),
+            _ => Told::Error(400, json!({"error": {"message": "(#100)", "type": "OAuthException", "code": 100}})),
+        }
+    });
+    vendor.world.at(&format!("{GRAPH}/me"), |asked: &Asked| {
+        // HMAC-SHA256 of "users-token" under SECRET, made with: printf %s users-token | openssl dgst -sha256 -hmac "$SECRET"
+        let proven = asked.query.get("appsecret_proof").map(String::as_str) == Some(PROOF);
+        match proven && asked.authorization.as_deref() == Some("Bearer users-token") {
+            true => Told::Json(json!({"id": "1234567890123456", "name": "Ada L", "email": "ada@example.org"})),
+            false => Told::Error(400, json!({"error": {
+                "message": "Invalid appsecret_proof provided in the API argument", "type": "GraphMethodException", "code": 100,
+            }})),
+        }
+    });
+}
+
+const PROOF: &str = "7c69d77080bc5091fbd1940069f0f821e1ddbaa08b3740f86f5fca2fa286569b";
+
+fn about() -> Value {
+    json!({
+        "app_id": CLIENT, "type": "USER", "application": "Ours", "is_valid": true, "user_id": "1234567890123456",
+        "expires_at": now() + 5000, "data_access_expires_at": now() + 90_000, "scopes": ["public_profile", "email"],
+    })
+}
+
+async fn presents(person: &Person<'_>, token: &str) -> u16 {
+    let nonce = person.nonce().await;
+    let body = json!({"provider": "facebook", "access_token": token, "nonce": nonce});
+    person.post("/auth/login", body).await.status().as_u16()
+}
+
+#[tokio::test]
+async fn an_access_token_of_facebooks_is_asked_about_and_accepted_once() {
+    let vendor = Vendor::open(facebook());
+    build_graph(&vendor, about);
+    let ada = vendor.somebody();
+    assert_eq!(presents(&ada, "users-token").await, 200);
+    assert_eq!(ada.is().await["name"], "Ada L");
+    let thief = vendor.somebody();
+    assert_eq!(presents(&thief, "users-token").await, 401, "the same token again, with a nonce of one's own");
+    assert_eq!(presents(&thief, "garbage").await, 401);
+    assert_eq!(presents(&thief, "not a header's\nvalue").await, 401);
+    let by_pages = vendor.somebody();
+    by_pages.signs_in(|_| {}).await;
+    assert_eq!(by_pages.is().await["id"], ada.is().await["id"], "the same person by the browser");
+}
+
+#[tokio::test]
+async fn what_the_graph_says_of_a_token_counts() {
+    let vendor = Vendor::open(facebook());
+    type Twist = fn(&mut Value);
+    let twists: [(&str, Twist); 8] = [
+        ("another app's token", |about| about["app_id"] = json!("1234567890")),
+        ("no longer valid", |about| about["is_valid"] = json!(false)),
+        ("validity said as a text", |about| about["is_valid"] = json!("true")),
+        ("a page's token", |about| about["type"] = json!("PAGE")),
+        ("expired", |about| about["expires_at"] = json!(now() - 1)),
+        ("without an end", |about| about["expires_at"] = json!(0)),
+        ("of somebody else than the Graph says", |about| about["user_id"] = json!("2")),
+        ("of nobody", |about| drop(about.as_object_mut().unwrap().remove("user_id"))),
+    ];
+    for (name, twist) in twists {
+        build_graph(&vendor, move || {
+            let mut said = about();
+            twist(&mut said);
+            said
+        });
+        assert_eq!(presents(&vendor.somebody(), "users-token").await, 401, "{name}");
+    }
+    build_graph(&vendor, about);
+    vendor.world.at(&format!("{GRAPH}/me"), |_| {
+        Told::Error(500, json!({"error": {"code": 2, "is_transient": true}}))
+    });
+    assert_eq!(
+        presents(&vendor.somebody(), "users-token").await,
+        503,
+        "a Graph that fails isn't the token's fault"
+    );
+    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities"), "0");
+}

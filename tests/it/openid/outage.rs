@@ -1,0 +1,180 @@
+//! A provider that is away, that misbehaves, that changes its keys.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::{
+    cases::by,
+    google::google,
+    oidc::keycloak,
+    signer::{NEXT, RSA},
+    vendor::{Profile, Vendor},
+    world::{Told, World},
+};
+use crate::server::{PASSWORD, set_cookies};
+
+const OTHER: &str =
+    "[provider.google]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\ncreate = 'always'";
+
+/// The same provider, found without discovery; its key set is the one thing that can be missing.
+fn direct() -> Profile {
+    let mut profile = keycloak();
+    profile.settings = "[provider.keycloak]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
+        issuer = 'https://login.example.org/realms/main'\ncreate = 'always'\n\
+        authorization_endpoint = 'https://login.example.org/realms/main/protocol/openid-connect/auth'\n\
+        token_endpoint = 'https://login.example.org/realms/main/protocol/openid-connect/token'\n\
+        jwks_uri = 'https://login.example.org/realms/main/protocol/openid-connect/certs'";
+    profile.discovery = None;
+    profile
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_disables_itself_only() {
+    let world = World::new();
+    let vendor = Vendor::closed(world, keycloak(), OTHER);
+    let ada = vendor.somebody();
+    let down = ada.browser.send(ada.request(reqwest::Method::GET, "/auth/provider/keycloak")).await;
+    assert_eq!((down.status().as_u16(), down.headers()["retry-after"].to_str().unwrap()), (503, "10"));
+    assert!(set_cookies(&down).is_empty());
+    let page = down.text().await.unwrap();
+    assert!(
+        page.contains("at the moment")
+            && page.contains("name=\"password\"")
+            && page.contains("Sign in with Google")
+    );
+    assert_eq!(ada.presents(|_| {}).await.status(), 503);
+    ada.browser.log_in("ada").await;
+    assert_eq!(ada.browser.status().await, 200, "passwords still work");
+
+    // The other provider works, at the same time.
+    let google = google();
+    let (document, jwks) = (google.discovery.clone().unwrap(), json!({"keys": [RSA.jwk()]}));
+    vendor.world.at("https://accounts.google.com/.well-known/openid-configuration", move |_| {
+        Told::Json(document.clone())
+    });
+    vendor.world.at(google.jwks_uri, move |_| Told::Json(jwks.clone()));
+    let person = vendor.somebody();
+    let nonce = person.nonce().await;
+    let mut token = vendor.token(&nonce);
+    (token.claims["iss"], token.claims["azp"]) = (json!(google.issuer), json!("our-client-id"));
+    let body = json!({"provider": "google", "id_token": token.text(), "nonce": nonce});
+    assert_eq!(person.post("/auth/login", body).await.status(), 200);
+
+    // It comes up, and is there without a restart.
+    vendor.build();
+    crate::server::eventually("the provider is back", || async {
+        vendor.somebody().presents(|_| {}).await.status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_set_that_is_no_good_is_no_verdict_and_lets_nobody_in() {
+    let jwks = direct().jwks_uri;
+    type Place = fn() -> Told;
+    let places: [(&str, Place); 9] = [
+        ("away", || Told::Error(500, json!({}))),
+        ("gone", || Told::Error(404, json!({"keys": [RSA.jwk()]}))),
+        ("empty", || Told::Json(json!({"keys": []}))),
+        ("without keys", || Told::Json(json!({}))),
+        ("no JSON", || Told::Bytes(b"<html>".to_vec())),
+        ("huge", || {
+            Told::Bytes(
+                format!("{{\"keys\": [{}], \"x\": \"{}\"}}", RSA.jwk(), "y".repeat(300_000)).into_bytes(),
+            )
+        }),
+        ("elsewhere", || Told::Redirect("https://keys.example.net/jwks".into())),
+        ("in this machine", || Told::Redirect("http://127.0.0.1:1/jwks".into())),
+        ("private keys", || {
+            let mut key = RSA.jwk();
+            key["d"] = json!("AQAB");
+            Told::Json(json!({"keys": [key]}))
+        }),
+    ];
+    for (name, place) in places {
+        let vendor = Vendor::open(direct());
+        vendor.world.at("https://keys.example.net/jwks", |_| Told::Json(json!({"keys": [RSA.jwk()]})));
+        vendor.world.at(jwks, move |_| place());
+        let answer = vendor.somebody().presents(|_| {}).await;
+        assert_eq!((answer.status().as_u16(), set_cookies(&answer).len()), (503, 0), "{name}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "provider_away", "{name}");
+        assert!(
+            vendor.world.asked("https://keys.example.net/jwks").is_empty(),
+            "{name}: no redirect is followed"
+        );
+        assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 503, "{name}");
+        assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM sessions"), "0", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_provider_holds_up_its_own_people_for_a_moment_and_nobody_else() {
+    let vendor = Vendor::open(direct());
+    vendor.world.at(direct().jwks_uri, |_| Told::Late(json!({"keys": [RSA.jwk()]})));
+    let started = Instant::now();
+    let all = (0..8).map(|_| async { vendor.somebody().presents(|_| {}).await.status().as_u16() });
+    let slow = futures_util::future::join_all(all);
+    let ada = vendor.server.browser();
+    let meanwhile = async {
+        ada.log_in("ada").await;
+        (ada.status().await, started.elapsed())
+    };
+    let (slow, (status, soon)) = tokio::join!(slow, meanwhile);
+    assert!(slow.iter().all(|status| *status == 503), "{slow:?}");
+    assert_eq!(status, 200);
+    assert!(soon.as_secs() < 4, "{soon:?}");
+    assert!(started.elapsed().as_secs() < 8, "they wait for one answer together: {:?}", started.elapsed());
+    assert_eq!(vendor.world.asked(direct().jwks_uri).len(), 1);
+}
+
+#[tokio::test]
+async fn a_discovery_document_of_another_issuer_or_one_that_leads_inside_is_not_believed() {
+    type Twist = fn(&mut Value);
+    let twists: [(&str, Twist); 5] = [
+        ("a slash more", |said| said["issuer"] = json!("https://login.example.org/realms/main/")),
+        ("another tenant", |said| said["issuer"] = json!("https://login.example.org/realms/test")),
+        ("no issuer", |said| drop(said.as_object_mut().unwrap().remove("issuer"))),
+        ("keys in this machine", |said| said["jwks_uri"] = json!("https://127.0.0.1/jwks")),
+        ("a token endpoint in plain", |said| {
+            said["token_endpoint"] = json!("http://login.example.org/token")
+        }),
+    ];
+    for (name, twist) in twists {
+        let mut profile = keycloak();
+        twist(profile.discovery.as_mut().unwrap());
+        let vendor = Vendor::open(profile);
+        let person = vendor.somebody();
+        let answer =
+            person.browser.send(person.request(reqwest::Method::GET, "/auth/provider/keycloak")).await;
+        assert_eq!(answer.status(), 503, "{name}");
+        assert_eq!(vendor.world.all_asked(), 1, "{name}: only for the document");
+    }
+}
+
+#[tokio::test]
+async fn keys_rotate_at_the_provider_and_no_login_fails() {
+    let vendor = Vendor::open(keycloak());
+    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
+    // The next key is published, then signs, then the old one is withdrawn; strangers' tokens come in between.
+    vendor.keys.lock().unwrap().push(NEXT.jwk());
+    assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented")).await.status(), 401);
+    assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented too")).await.status(), 401);
+    assert_eq!(vendor.somebody().presents(|t| by(&NEXT, t)).await.status(), 200);
+    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
+    *vendor.keys.lock().unwrap() = vec![NEXT.jwk()];
+    assert_eq!(vendor.somebody().signs_in(|t| by(&NEXT, t)).await.status(), 303);
+    // Overnight, without notice: the same minute as strangers' tokens.
+    *vendor.keys.lock().unwrap() = vec![super::signer::P256.jwk()];
+    assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented")).await.status(), 401);
+    assert_eq!(vendor.somebody().signs_in(|t| by(&super::signer::P256, t)).await.status(), 303);
+    assert_eq!(vendor.somebody().presents(|t| by(&super::signer::P256, t)).await.status(), 200);
+}
+
+#[tokio::test]
+async fn nobody_is_asked_before_somebody_wants_in() {
+    let vendor = Vendor::open(keycloak());
+    vendor.server.ada().await;
+    assert_eq!(vendor.world.all_asked(), 0);
+    assert!(PASSWORD.len() > 8);
+}
