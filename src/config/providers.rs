@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What a table may say: the name, and what it is.
-pub const PROVIDER_KNOBS: [(&str, &str); 21] = [
+pub const PROVIDER_KNOBS: [(&str, &str); 22] = [
     (
         "preset",
         "google, facebook, cognito, okta, jumpcloud or oidc; by default the table's name, if it is one of them",
@@ -40,6 +40,7 @@ pub const PROVIDER_KNOBS: [(&str, &str); 21] = [
     ("authorization_endpoint", "instead of the one discovered"),
     ("token_endpoint", "instead of the one discovered"),
     ("jwks_uri", "instead of the one discovered"),
+    ("userinfo_endpoint", "instead of the one discovered"),
     ("graph", "facebook: the Graph's address with its version"),
     ("client_secret", "only as BULLA_PROVIDER_NAME_CLIENT_SECRET"),
 ];
@@ -217,6 +218,7 @@ impl Table<'_> {
             authorization_endpoint: address("authorization_endpoint", known.authorization_endpoint)?,
             token_endpoint: address("token_endpoint", known.token_endpoint)?,
             jwks_uri: address("jwks_uri", known.jwks_uri)?,
+            userinfo_endpoint: address("userinfo_endpoint", None)?,
             graph: address("graph", known.graph)?,
             scopes,
             parties: self.list("authorized_parties").unwrap_or_default(),

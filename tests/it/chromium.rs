@@ -84,10 +84,12 @@ impl Chromium {
         field.send_keys(text).await.unwrap();
     }
 
-    /// Presses the button of that name (its text, or what a screen reader calls it) and waits for the page it leads to.
+    /// Presses the button or link of that name (its text, or what a screen reader calls it) and waits for the page it leads
+    /// to.
     pub async fn presses(&self, name: &str) {
         let left = self.find("html").await;
-        let button = format!("//button[normalize-space()='{name}' or @aria-label='{name}']");
+        let button =
+            format!("//*[self::button or self::a][normalize-space()='{name}' or @aria-label='{name}']");
         self.client.find(Locator::XPath(&button)).await.unwrap().click().await.unwrap();
         eventually(name, || async { left.tag_name().await.is_err() }).await;
     }

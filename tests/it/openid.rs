@@ -15,6 +15,7 @@ mod okta;
 mod outage;
 mod people;
 mod presented;
+mod real;
 mod signer;
 mod vendor;
 mod world;

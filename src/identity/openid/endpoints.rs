@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hyper::{Request, Response, header};
+use hyper::{Request, Response, header, http::request::Builder};
 use oauth2::url::Url;
 use serde::Deserialize;
 
@@ -15,6 +15,8 @@ pub(super) struct Endpoints {
     pub(super) authorization: Url,
     pub(super) token: Url,
     pub(super) keys: Url,
+    /// Where claims are that aren't in the ID token, if there is such a place.
+    pub(super) userinfo: Option<Url>,
     pub(super) auth: ClientAuth,
 }
 
@@ -25,6 +27,7 @@ struct Document {
     authorization_endpoint: Option<String>,
     token_endpoint: Option<String>,
     jwks_uri: Option<String>,
+    userinfo_endpoint: Option<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
@@ -51,6 +54,10 @@ pub(super) async fn discover(settings: &ProviderSettings, fetch: &Fetch) -> Resu
         )?,
         token: found("token_endpoint", &settings.token_endpoint, document.token_endpoint.as_ref())?,
         keys: found("jwks_uri", &settings.jwks_uri, document.jwks_uri.as_ref())?,
+        userinfo: match (&settings.userinfo_endpoint, &document.userinfo_endpoint) {
+            (None, None) => None,
+            (given, named) => Some(found("userinfo_endpoint", given, named.as_ref())?),
+        },
         auth: settings.auth.unwrap_or(if basic { ClientAuth::Basic } else { ClientAuth::Post }),
     })
 }
@@ -103,10 +110,24 @@ fn is_inside(host: &str) -> bool {
     }
 }
 
-/// Gets a JSON document. Anything but 200 is a failure, a redirect too.
+/// Gets a JSON document that everybody may read.
 pub(super) async fn get(fetch: &Fetch, url: &str) -> Result<Response<Vec<u8>>, OpenIdError> {
+    ask(fetch, url, Request::get(url)).await
+}
+
+/// Gets a JSON document that an access token gives. Anything but 200 is a failure, a redirect too.
+pub(super) async fn get_with(
+    fetch: &Fetch,
+    url: &str,
+    access_token: &str,
+) -> Result<Response<Vec<u8>>, OpenIdError> {
+    let bearer = format!("Bearer {access_token}");
+    ask(fetch, url, Request::get(url).header(header::AUTHORIZATION, bearer)).await
+}
+
+async fn ask(fetch: &Fetch, url: &str, request: Builder) -> Result<Response<Vec<u8>>, OpenIdError> {
     let away = |why: &dyn std::fmt::Display| OpenIdError::Away(format!("{url}: {why}"));
-    let request = Request::get(url).header(header::ACCEPT, "application/json").body(Vec::new());
+    let request = request.header(header::ACCEPT, "application/json").body(Vec::new());
     let answer = fetch.send(request.map_err(|error| away(&error))?).await.map_err(|error| away(&error))?;
     match answer.status().as_u16() {
         200 => Ok(answer),

@@ -10,13 +10,16 @@ use std::{
 
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier,
-    RedirectUrl, RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenUrl,
+    RedirectUrl, RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _,
+    TokenUrl,
     basic::{
         BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
         BasicTokenIntrospectionResponse, BasicTokenType,
     },
+    url::Url,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     ClientAuth, Create, OpenIdError, Preset, ProviderSettings, claims,
@@ -143,7 +146,34 @@ impl Provider {
         let answer = answer.map_err(|error| refused_code(&error, status.load(Ordering::Relaxed)))?;
         let token = answer.extra_fields().id_token.as_deref().ok_or(OpenIdError::Refused("id_token"))?;
         // It comes from the provider itself: nobody else can make us ask for keys this way.
-        self.judge(token, nonce, Duration::ZERO, now).await
+        let proven = self.judge(token, nonce, Duration::ZERO, now).await?;
+        match &endpoints.userinfo {
+            Some(url) if self.lacks(&proven) => {
+                self.complete(proven, url, answer.access_token().secret()).await
+            }
+            _ => Ok(proven),
+        }
+    }
+
+    /// Whether something is missing that is likely to be had at the userinfo endpoint (Core, 5.4).
+    fn lacks(&self, proven: &Proven) -> bool {
+        let roles = self.settings.roles.as_ref().is_some_and(|map| proven.find(&map.claim).is_none());
+        roles || !proven.claims.contains_key("email")
+    }
+
+    /// Adds what the provider says elsewhere of the same subject (Core, 5.3). What the ID token says counts.
+    async fn complete(&self, proven: Proven, url: &Url, access_token: &str) -> Result<Proven, OpenIdError> {
+        let answer = endpoints::get_with(&self.fetch, url.as_str(), access_token).await?;
+        let said = serde_json::from_slice(answer.body());
+        let mut said: Map<String, Value> =
+            said.map_err(|_| OpenIdError::Away(format!("{url} answers no JSON object")))?;
+        let subject = &proven.identity.subject;
+        if said.get("sub").and_then(Value::as_str) != Some(subject) {
+            return Err(OpenIdError::Refused("userinfo"));
+        }
+        let subject = subject.clone();
+        said.extend(proven.claims);
+        Proven::new(&self.settings, &subject, said)
     }
 
     /// Checks an ID token that somebody presents, made for `nonce`.

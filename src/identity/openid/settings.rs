@@ -22,12 +22,14 @@ pub struct ProviderSettings {
     pub secret: ClientSecret,
     /// Every legal spelling of its issuer, at least one; the first names identities.
     pub issuers: Vec<String>,
-    /// Where people are sent; none: discovered. The next two likewise.
+    /// Where people are sent; none: discovered. The next three likewise.
     pub authorization_endpoint: Option<Url>,
     /// Where codes are redeemed.
     pub token_endpoint: Option<Url>,
     /// Where its keys are.
     pub jwks_uri: Option<Url>,
+    /// Where claims are that aren't in its ID tokens.
+    pub userinfo_endpoint: Option<Url>,
     /// Facebook's Graph: access tokens can be presented there.
     pub graph: Option<Url>,
     /// What people are asked to share; `openid` among it.

@@ -6,6 +6,7 @@ use super::{
     cases::{Case, EVERYWHERE, End, by, try_all},
     signer::{ED25519, NEXT, P256},
     vendor::{Profile, Vendor},
+    world::Told,
 };
 
 pub fn keycloak() -> Profile {
@@ -99,5 +100,42 @@ async fn roles_come_from_where_the_pointer_leads_and_go_when_they_are_gone() {
             .server
             .sqlite3("SELECT actor FROM audit WHERE event = 'user.changed'")
             .contains("provider:keycloak")
+    );
+}
+
+#[tokio::test]
+async fn what_an_id_token_leaves_out_is_asked_for_and_must_be_of_the_same_person() {
+    let vendor = Vendor::open(keycloak());
+    let userinfo = "https://login.example.org/realms/main/protocol/openid-connect/userinfo";
+    let bare = |t: &mut super::vendor::Token| {
+        for claim in ["email", "email_verified", "name", "preferred_username"] {
+            t.claims.as_object_mut().unwrap().remove(claim);
+        }
+    };
+    let sub = "f3a1b2c4-0000-4000-8000-000000000001";
+    for (said, status) in [
+        (json!({"sub": "somebody-else", "email": "eve@example.org", "email_verified": true}), 401),
+        (json!({"email": "eve@example.org", "email_verified": true}), 401),
+        (json!([]), 503),
+        (
+            json!({"sub": sub, "email": "ada@example.org", "email_verified": true, "iss": "https://evil.example"}),
+            303,
+        ),
+    ] {
+        let answer = said.clone();
+        vendor.world.at(userinfo, move |_| Told::Json(answer.clone()));
+        assert_eq!(vendor.somebody().signs_in(bare).await.status(), status, "{said}");
+    }
+    assert_eq!(
+        vendor.server.sqlite3("SELECT name, issuer, subject FROM users JOIN identities ON user_id = id"),
+        format!("ada@example.org|https://login.example.org/realms/main|{sub}")
+    );
+    let asked = vendor.world.asked(userinfo);
+    assert!(asked.iter().all(|asked| asked.authorization.as_deref().unwrap().starts_with("Bearer access-")));
+    vendor.somebody().signs_in(|_| {}).await;
+    assert_eq!(
+        vendor.world.asked(userinfo).len(),
+        asked.len(),
+        "a token that says all of it costs no question"
     );
 }

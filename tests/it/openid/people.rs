@@ -49,7 +49,7 @@ async fn links(person: &Person<'_>, twist: impl FnOnce(&mut super::vendor::Token
     let query: std::collections::BTreeMap<String, String> = url.query_pairs().into_owned().collect();
     let mut token = person.vendor.token(&query["nonce"]);
     twist(&mut token);
-    let code = person.vendor.grant(&url, token.text());
+    let code = person.vendor.grant(&url, &token);
     person.comes_back(&url, &[("code", &code), ("state", &query["state"])]).await.status().as_u16()
 }
 
@@ -81,8 +81,7 @@ async fn an_identity_is_linked_by_its_owner_alone_and_never_taken_over() {
     let url = asks_to_link(&bob).await;
     bob.post("/auth/logout", json!({})).await;
     let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
-    let code =
-        vendor.grant(&url, vendor.token(&url.query_pairs().find(|(n, _)| n == "nonce").unwrap().1).text());
+    let code = vendor.grant(&url, &vendor.token(&url.query_pairs().find(|(n, _)| n == "nonce").unwrap().1));
     assert_eq!(bob.comes_back(&url, &[("code", &code), ("state", &state)]).await.status(), 401);
     let url = asks_to_link(&ada).await;
     let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
@@ -148,7 +147,7 @@ async fn a_login_returns_to_where_it_came_from_and_nowhere_else() {
         let sent = person.browser.send(from).await;
         let url = Url::parse(sent.headers()["location"].to_str().unwrap()).unwrap();
         let query: std::collections::BTreeMap<String, String> = url.query_pairs().into_owned().collect();
-        let code = vendor.grant(&url, vendor.token(&query["nonce"]).text());
+        let code = vendor.grant(&url, &vendor.token(&query["nonce"]));
         let back = person.comes_back(&url, &[("code", &code), ("state", &query["state"])]).await;
         assert_eq!(back.headers()["location"].to_str().unwrap(), to, "{rd:?}");
     }
@@ -164,7 +163,7 @@ async fn a_way_back_is_for_the_browser_that_left_and_good_once() {
     let (ada, victim) = (vendor.somebody(), vendor.somebody());
     let url = ada.leaves().await;
     let query: std::collections::BTreeMap<String, String> = url.query_pairs().into_owned().collect();
-    let code = vendor.grant(&url, vendor.token(&query["nonce"]).text());
+    let code = vendor.grant(&url, &vendor.token(&query["nonce"]));
     let answer = [("code", code.as_str()), ("state", query["state"].as_str())];
     // Login CSRF: a stranger's link, with his code and his state, in the victim's browser.
     assert_eq!(victim.comes_back(&url, &answer).await.status(), 401);
@@ -188,7 +187,7 @@ async fn a_way_back_is_for_the_browser_that_left_and_good_once() {
     assert!(lines[0].starts_with(ACCESS) && lines[1].starts_with(REFRESH) && lines[2].contains("Max-Age=0"));
     ada.browser.jar.set("__Host-Http-bulla-login", &login);
     assert_eq!(ada.comes_back(&url, &answer).await.status(), 401, "the code is spent");
-    let again = vendor.grant(&url, vendor.token(&query["nonce"]).text());
+    let again = vendor.grant(&url, &vendor.token(&query["nonce"]));
     assert_eq!(
         ada.comes_back(&url, &[("code", &again), answer[1]]).await.status(),
         401,

@@ -60,11 +60,20 @@ impl Token {
     }
 }
 
+/// What a vendor has given out.
+#[derive(Default)]
+struct Grants {
+    codes: BTreeMap<String, Grant>,
+    /// What is said at the userinfo endpoint, by access token.
+    people: BTreeMap<String, Value>,
+}
+
 /// A code that was given, and what redeeming it needs and gives.
 struct Grant {
     challenge: String,
     redirect: String,
     id_token: String,
+    said: Value,
 }
 
 /// A vendor at work, and a server of ours that knows of it.
@@ -73,7 +82,7 @@ pub struct Vendor {
     pub profile: Profile,
     pub server: Server,
     pub keys: Arc<Mutex<Vec<Value>>>,
-    grants: Arc<Mutex<BTreeMap<String, Grant>>>,
+    grants: Arc<Mutex<Grants>>,
     codes: AtomicU32,
 }
 
@@ -127,6 +136,16 @@ impl Vendor {
             Some(answer) => Told::Json(answer),
             None => Told::Error(400, refusal.clone()),
         });
+        let grants = Arc::clone(&self.grants);
+        if let Some(url) = profile.discovery.as_ref().and_then(|said| said["userinfo_endpoint"].as_str()) {
+            self.world.at(url, move |asked| {
+                let token = asked.authorization.as_deref().and_then(|header| header.strip_prefix("Bearer "));
+                match token.and_then(|token| grants.lock().unwrap().people.get(token).cloned()) {
+                    Some(person) => Told::Json(person),
+                    None => Told::Error(401, json!({"error": "invalid_token"})),
+                }
+            });
+        }
         self.world.at(profile.authorization_endpoint, |_| Told::Bytes(b"<h1>Sign in</h1>".to_vec()));
     }
 
@@ -148,21 +167,22 @@ impl Vendor {
     }
 
     /// Gives a code for a person who was sent here with this address, redeemable for this token.
-    pub fn grant(&self, url: &Url, token: String) -> String {
+    pub fn grant(&self, url: &Url, token: &Token) -> String {
         let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
         let code = format!("code-{}", self.codes.fetch_add(1, Ordering::SeqCst));
         let grant = Grant {
             challenge: query["code_challenge"].clone(),
             redirect: query["redirect_uri"].clone(),
-            id_token: token,
+            id_token: token.text(),
+            said: json!({"sub": token.claims["sub"], "picture": "https://img.example/1"}),
         };
-        self.grants.lock().unwrap().insert(code.clone(), grant);
+        self.grants.lock().unwrap().codes.insert(code.clone(), grant);
         code
     }
 }
 
 /// RFC 6749, 4.1.3, and RFC 7636, 4.6: our client, a code that was given to it, once, with what it was given for.
-fn redeem(asked: &Asked, grants: &Mutex<BTreeMap<String, Grant>>) -> Option<Value> {
+fn redeem(asked: &Asked, grants: &Mutex<Grants>) -> Option<Value> {
     let form = |name: &str| asked.form.get(name).map(String::as_str);
     let encoded = |text: &str| -> String {
         reqwest::Url::parse_with_params("x:/", [("", text)]).unwrap().query().unwrap()[1..].to_owned()
@@ -172,12 +192,14 @@ fn redeem(asked: &Asked, grants: &Mutex<BTreeMap<String, Grant>>) -> Option<Valu
         Some(header) => *header == basic && form("client_secret").is_none(),
         None => form("client_id") == Some(CLIENT) && form("client_secret") == Some(SECRET),
     };
-    let grant = grants.lock().unwrap().remove(form("code")?)?;
+    let grant = grants.lock().unwrap().codes.remove(form("code")?)?;
     let verified = URL_SAFE_NO_PAD.encode(Sha256::digest(form("code_verifier")?)) == grant.challenge;
     let fits =
         form("grant_type") == Some("authorization_code") && form("redirect_uri") == Some(&grant.redirect);
     (ours && verified && fits).then(|| {
-        json!({"access_token": "opaque", "token_type": "bearer", "expires_in": 3599, "id_token": grant.id_token})
+        let access_token = format!("access-{}", grant.challenge);
+        grants.lock().unwrap().people.insert(access_token.clone(), grant.said);
+        json!({"access_token": access_token, "token_type": "bearer", "expires_in": 3599, "id_token": grant.id_token})
     })
 }
 
@@ -227,7 +249,7 @@ impl Person<'_> {
         let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
         let mut token = self.vendor.token(&query["nonce"]);
         twist(&mut token);
-        let code = self.vendor.grant(&url, token.text());
+        let code = self.vendor.grant(&url, &token);
         self.comes_back(&url, &[("code", &code), ("state", &query["state"])]).await
     }
 
