@@ -8,7 +8,7 @@ use std::{
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use super::{CliError, Context, audit, init, keys, serve, sessions, tokens, users};
+use super::{CliError, Context, audit, doctor, init, keys, serve, sessions, tokens, users};
 use crate::{
     clock::SystemClock,
     config::{Layer, Settings},
@@ -24,7 +24,8 @@ use crate::{
                   Examples:\n  bulla serve --init              make what is missing, and serve on http://localhost:8080\n  \
                   bulla user add ada --role admin\n  bulla session list --user ada\n  bulla keys rotate\n  \
                   bulla token seal '{\"id\":\"42\"}'\n\n\
-                  Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 token refused, 5 store or network away."
+                  Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 token refused, 5 store or network away,\n\
+                  6 doctor found faults."
 )]
 pub(super) struct Cli {
     /// The keys directory [default: keys]
@@ -68,6 +69,11 @@ enum Command {
     /// Print the audit log
     #[command(after_help = "Examples:\n  bulla audit --limit 20\n  bulla audit --follow --json")]
     Audit(audit::AuditArgs),
+    /// Look at settings, keys, database and providers; say what is wrong and what to change
+    #[command(
+        after_help = "Examples:\n  bulla doctor\n  bulla doctor --json\n\nExit code 6: it found faults."
+    )]
+    Doctor,
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  bulla completions bash > /etc/bash_completion.d/bulla")]
     Completions {
@@ -117,8 +123,13 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     }
     let file = cli.config.clone().unwrap_or_else(|| "bulla.toml".into());
     let flags = flags(&cli);
-    let ctx =
-        Context { settings: settings(&cli, &flags, &file)?, clock: Arc::new(SystemClock), json: cli.json };
+    let settings = match settings(&cli, &flags, &file) {
+        Err(error) if matches!(cli.command, Command::Doctor) => {
+            return doctor::bad_settings(&error, cli.json);
+        }
+        settings => settings?,
+    };
+    let ctx = Context { settings, clock: Arc::new(SystemClock), json: cli.json };
     match cli.command {
         Command::Init(args) => init::run(&args, &flags, &file, &ctx).await,
         Command::Serve(args) => serve::run(&args, &ctx).await,
@@ -127,6 +138,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Session(command) => sessions::run(command, &ctx).await,
         Command::Token(command) => tokens::run(command, &ctx).await,
         Command::Audit(args) => audit::run(&args, &ctx).await,
+        Command::Doctor => doctor::run(&ctx).await,
         Command::Completions { .. } | Command::Man => Ok(()),
     }
 }

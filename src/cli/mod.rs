@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod doctor;
 mod init;
 pub mod keys;
 mod serve;

@@ -36,3 +36,4 @@ pub use drain::drain;
 pub use error::Problem;
 pub use guard::{Guard, Guarded};
 pub use origin::Site;
+pub(crate) use provider::way_back;

@@ -6,6 +6,7 @@
 mod attacks;
 mod cases;
 mod cognito;
+mod doctor;
 mod facebook;
 mod flood;
 mod google;

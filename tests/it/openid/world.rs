@@ -72,6 +72,8 @@ pub struct Asked {
 /// What is answered.
 pub enum Told {
     Json(Value),
+    /// By another clock.
+    Dated(Value, &'static str),
     Error(u16, Value),
     Redirect(String),
     Bytes(Vec<u8>),
@@ -165,6 +167,7 @@ async fn answer(map: web::Data<Arc<Map>>, request: HttpRequest, body: web::Bytes
     match place.map(|place| place(&asked)) {
         None => HttpResponse::NotFound().finish(),
         Some(Told::Json(value)) => HttpResponse::Ok().json(value),
+        Some(Told::Dated(value, date)) => HttpResponse::Ok().insert_header(("date", date)).json(value),
         Some(Told::Error(status, value)) => {
             HttpResponse::build(StatusCode::from_u16(status).unwrap()).json(value)
         }

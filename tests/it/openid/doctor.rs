@@ -1,0 +1,163 @@
+//! `bulla doctor`: what it finds, what it says to change, and its exit code.
+
+use serde_json::{Value, json};
+
+use super::{
+    oidc::keycloak,
+    signer::RSA,
+    vendor::Vendor,
+    world::{Told, World},
+};
+use crate::server::Server;
+
+/// Runs it; the exit code, and what was found under each name: `ok` or what is wrong.
+fn examined(server: &Server) -> (i32, std::collections::BTreeMap<String, String>) {
+    let ran = server.cli(&["doctor", "--json"]);
+    let report: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap().iter();
+    let found: std::collections::BTreeMap<String, String> = checks
+        .map(|check| {
+            let detail = if check["ok"] == true { "ok" } else { check["detail"].as_str().unwrap() };
+            (check["name"].as_str().unwrap().to_owned(), detail.to_owned())
+        })
+        .collect();
+    let faults = found.values().filter(|found| *found != "ok").count();
+    assert_eq!(report["faults"], faults);
+    (ran.status.code().unwrap(), found)
+}
+
+#[test]
+fn a_sound_installation_has_no_faults() {
+    let server = Server::new(&[]);
+    let (code, found) = examined(&server);
+    assert_eq!(code, 0, "{found:?}");
+    assert_eq!(
+        found.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["database", "key ring", "ring and database", "settings", "triggers"]
+    );
+    let told = String::from_utf8(server.cli(&["doctor"]).stdout).unwrap();
+    assert!(told.contains("ok  key ring") && !told.contains("FAULT"), "{told}");
+}
+
+#[test]
+fn what_is_wrong_with_an_installation_is_said() {
+    let server = Server::new(&[]);
+    server.sqlite3("DROP TRIGGER session_deleted");
+    let (code, found) = examined(&server);
+    assert_eq!(code, 6);
+    assert!(found["triggers"].starts_with("session_deleted missing"), "{found:?}");
+    std::fs::remove_file(server.path("keys/ring.json")).unwrap();
+    assert_ne!(examined(&server).1["key ring"], "ok");
+    std::fs::remove_file(server.path("bulla.db")).unwrap();
+    assert!(examined(&server).1["database"].contains("bulla init"));
+    std::fs::write(server.path("bulla.toml"), "acess_max_age = '2m'").unwrap();
+    let (code, found) = examined(&server);
+    assert_eq!((code, found.len()), (6, 1));
+    assert!(found["settings"].contains("did you mean access_max_age?"), "{found:?}");
+    let told = server.cli(&["doctor"]);
+    assert!(String::from_utf8(told.stdout).unwrap().starts_with("FAULT  settings"));
+    assert_eq!(String::from_utf8(told.stderr).unwrap(), "bulla: 1 fault found\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_works_is_said_to() {
+    let vendor = Vendor::open(keycloak());
+    let (code, found) = examined(&vendor.server);
+    assert_eq!(code, 0, "{found:?}");
+    for step in ["client secret", "discovery", "key set", "clock", "redirect address"] {
+        assert_eq!(found[&format!("keycloak: {step}")], "ok", "{found:?}");
+    }
+    let asked = vendor.world.asked(vendor.profile.authorization_endpoint);
+    assert_eq!(asked[0].query["redirect_uri"], "http://localhost:8080/auth/provider/keycloak/callback");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_does_not_is_said_to_with_what_to_change() {
+    let profile = keycloak();
+    let (issuer, jwks, authorize) = (profile.issuer, profile.jwks_uri, profile.authorization_endpoint);
+    type Break = Box<dyn Fn(&World)>;
+    let breaks: [(&str, &str, Break); 8] = [
+        (
+            "discovery",
+            "curl https://login.example.org/realms/main/.well-known",
+            Box::new(move |world| {
+                world.at(&format!("{issuer}/.well-known/openid-configuration"), |_| {
+                    Told::Error(404, json!({}))
+                });
+            }),
+        ),
+        (
+            "discovery",
+            "says that its issuer is",
+            Box::new(move |world| {
+                let mut said = keycloak().discovery.unwrap();
+                said["issuer"] = json!("https://login.example.org/realms/Main");
+                world.at(&format!("{issuer}/.well-known/openid-configuration"), move |_| {
+                    Told::Json(said.clone())
+                });
+            }),
+        ),
+        (
+            "key set",
+            "no key that can be used",
+            Box::new(move |world| {
+                world.at(jwks, |_| Told::Json(json!({"keys": []})));
+            }),
+        ),
+        (
+            "clock",
+            "behind the provider's; set it by NTP",
+            Box::new(move |world| {
+                world
+                    .at(jwks, |_| Told::Dated(json!({"keys": [RSA.jwk()]}), "Tue, 01 Jan 2097 00:00:00 GMT"));
+            }),
+        ),
+        (
+            "clock",
+            "ahead of the provider's; set it by NTP",
+            Box::new(move |world| {
+                world
+                    .at(jwks, |_| Told::Dated(json!({"keys": [RSA.jwk()]}), "Tue, 01 Jan 2008 00:00:00 GMT"));
+            }),
+        ),
+        (
+            "redirect address",
+            "register this address there",
+            Box::new(move |world| {
+                world
+                    .at(authorize, |_| Told::Error(400, json!({"error": "Invalid parameter: redirect_uri"})));
+            }),
+        ),
+        (
+            "redirect address",
+            "http://localhost:8080/auth/provider/keycloak/callback",
+            Box::new(move |world| {
+                world.at(authorize, |_| Told::Redirect("/error?error=redirect_mismatch&client_id=x".into()));
+            }),
+        ),
+        (
+            "redirect address",
+            "the authorization endpoint",
+            Box::new(move |world| {
+                let mut said = keycloak().discovery.unwrap();
+                said["authorization_endpoint"] = json!("https://nowhere.example/authorize");
+                world.at(&format!("{issuer}/.well-known/openid-configuration"), move |_| {
+                    Told::Json(said.clone())
+                });
+            }),
+        ),
+    ];
+    let vendor = Vendor::open(keycloak());
+    for (step, says, breaks) in breaks {
+        vendor.build();
+        breaks(&vendor.world);
+        let (code, found) = examined(&vendor.server);
+        assert_eq!(code, 6, "{step}: {found:?}");
+        assert!(found[&format!("keycloak: {step}")].contains(says), "{step}: {found:?}");
+    }
+    vendor.build();
+    std::fs::remove_file(vendor.server.path("secret")).unwrap();
+    let (code, found) = examined(&vendor.server);
+    assert_eq!(code, 6);
+    assert!(found["keycloak: client secret"].contains("secret: No such file"), "{found:?}");
+}
