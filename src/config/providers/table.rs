@@ -1,0 +1,176 @@
+//! One provider's table, resolved: what its preset knows, and what was said.
+
+use std::collections::BTreeMap;
+
+use super::Field;
+use crate::{
+    identity::openid::{
+        ClientAuth, ClientSecret, Create, Known, Preset, ProviderSettings, RoleMap, endpoint,
+    },
+    secret::SecretText,
+};
+
+/// One provider's fields.
+pub(super) struct Table<'a> {
+    pub(super) name: &'a str,
+    pub(super) fields: BTreeMap<&'a str, &'a Field>,
+}
+
+impl Table<'_> {
+    fn text(&self, field: &str) -> Option<String> {
+        match self.fields.get(field)? {
+            Field::Text(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+            Field::Map(_) => None,
+        }
+    }
+
+    fn list(&self, field: &str) -> Option<Vec<String>> {
+        let text = self.text(field)?;
+        Some(text.split([',', ' ']).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn bad<T>(&self, field: &str, why: impl std::fmt::Display) -> Result<T, String> {
+        Err(format!("provider.{}.{field}: {why}", self.name))
+    }
+
+    fn choice<T: Copy>(&self, field: &str, choices: &[(&str, T)]) -> Result<Option<T>, String> {
+        let Some(text) = self.text(field) else { return Ok(None) };
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => {
+                let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+                self.bad(field, format_args!("{text:?} must be {}", names.join(", ")))
+            }
+        }
+    }
+
+    pub(super) fn resolve(&self) -> Result<ProviderSettings, String> {
+        let preset = match self.choice("preset", &Preset::ALL)? {
+            Some(preset) => preset,
+            None => Preset::ALL.iter().find(|(name, _)| *name == self.name).map_or(Preset::Oidc, |(_, p)| *p),
+        };
+        let known = self.known(preset)?;
+        let issuer = known.issuers.first().cloned().unwrap_or_default();
+        let address = |field: &str, known: Option<String>| match self.text(field).or(known) {
+            Some(text) => endpoint(&text, &issuer).map(Some).or_else(|why| self.bad(field, why)),
+            None => Ok(None),
+        };
+        let Some(client_id) = self.text("client_id") else {
+            return self.bad("client_id", "is missing: what the provider calls us");
+        };
+        let preset_scopes = || preset.scopes().iter().map(|&scope| scope.into()).collect();
+        let mut scopes: Vec<String> = self.list("scopes").unwrap_or_else(preset_scopes);
+        if !scopes.iter().any(|scope| scope == "openid") {
+            scopes.insert(0, "openid".into());
+        }
+        Ok(ProviderSettings {
+            name: self.name.into(),
+            label: self
+                .text("label")
+                .or(preset.label().map(Into::into))
+                .unwrap_or_else(|| capitalised(self.name)),
+            preset,
+            client_id,
+            secret: self.secret(preset)?,
+            authorization_endpoint: address("authorization_endpoint", known.authorization_endpoint)?,
+            token_endpoint: address("token_endpoint", known.token_endpoint)?,
+            jwks_uri: address("jwks_uri", known.jwks_uri)?,
+            userinfo_endpoint: address("userinfo_endpoint", None)?,
+            graph: address("graph", known.graph)?,
+            scopes,
+            parties: self.list("authorized_parties").unwrap_or_default(),
+            auth: self
+                .choice("client_auth", &[("basic", ClientAuth::Basic), ("post", ClientAuth::Post)])?
+                .or(preset.client_auth()),
+            needs_token_use: preset == Preset::Cognito,
+            create: self.create()?,
+            roles: self.roles()?,
+            issuers: known.issuers,
+        })
+    }
+
+    /// What the preset knows of this tenant; an issuer that is given counts.
+    fn known(&self, preset: Preset) -> Result<Known, String> {
+        let others = Preset::ALL.iter().flat_map(|(_, preset)| preset.tenant());
+        if let Some(field) = others.chain(&["graph"]).find(|field| {
+            let fits = preset.tenant().contains(field) || **field == "graph" && preset == Preset::Facebook;
+            self.fields.contains_key(**field) && !fits
+        }) {
+            return self.bad(field, format_args!("is nothing of the preset {}", preset.name()));
+        }
+        let given = self.text("issuer");
+        let known = match (preset.known(|field| self.text(field)), &given) {
+            (Ok(known), _) => known,
+            // Who names the issuer needn't say from what it is made.
+            (Err(_), Some(_)) => Known::default(),
+            (Err(why), None) => return Err(format!("provider.{}: {why}", self.name)),
+        };
+        let known = match given {
+            Some(issuer) => Known { issuers: vec![issuer], ..known },
+            None => known,
+        };
+        let Some(issuer) = known.issuers.first() else {
+            return self.bad(
+                "issuer",
+                "is missing: how the provider names itself, as https://login.example.org/realms/main",
+            );
+        };
+        match endpoint(issuer, issuer) {
+            Ok(url) if url.query().is_none() => Ok(known),
+            Ok(_) => self.bad("issuer", format_args!("{issuer:?} must be without a query")),
+            Err(why) => self.bad("issuer", why),
+        }
+    }
+
+    fn secret(&self, preset: Preset) -> Result<ClientSecret, String> {
+        match (self.text("client_secret"), self.text("client_secret_file")) {
+            (Some(secret), _) => Ok(ClientSecret::Text(SecretText::new(secret))),
+            (None, Some(path)) => Ok(ClientSecret::File(path.into())),
+            // Keycloak and its like may know us as a public client; the large ones give everybody a secret.
+            (None, None) if matches!(preset, Preset::Oidc | Preset::Okta | Preset::Cognito) => {
+                Ok(ClientSecret::None)
+            }
+            (None, None) => self.bad("client_secret_file", "is missing: the file with our secret there"),
+        }
+    }
+
+    fn create(&self) -> Result<Create, String> {
+        let domains = self.list("allowed_domains");
+        match self.choice("create", &[("never", 0), ("allowed-domains", 1), ("always", 2)])? {
+            Some(1) => match domains {
+                Some(domains) => Ok(Create::Domains(domains)),
+                None => self.bad("allowed_domains", "is missing, and create = \"allowed-domains\" needs it"),
+            },
+            // Somebody believes in a limit that there isn't.
+            _ if domains.is_some() => {
+                self.bad("allowed_domains", "counts only with create = \"allowed-domains\"")
+            }
+            Some(2) => Ok(Create::Always),
+            _ => Ok(Create::Never),
+        }
+    }
+
+    fn roles(&self) -> Result<Option<RoleMap>, String> {
+        match (self.text("roles_claim"), self.fields.get("roles")) {
+            (None, None) => Ok(None),
+            (Some(claim), Some(Field::Map(roles))) if !roles.is_empty() => {
+                Ok(Some(RoleMap { claim, roles: roles.clone() }))
+            }
+            (Some(_), _) => self.bad(
+                "roles",
+                format_args!(
+                    "is missing: a table [provider.{}.roles] with our role for each value of roles_claim",
+                    self.name
+                ),
+            ),
+            (None, Some(_)) => {
+                self.bad("roles_claim", "is missing: the claim that the table of roles is about")
+            }
+        }
+    }
+}
+
+fn capitalised(name: &str) -> String {
+    let mut rest = name.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}
