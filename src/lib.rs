@@ -32,13 +32,13 @@
 //! ids, clock, secret ─→ keyring ─→ token ─┐
 //!           │                             ├─→ session ──┐
 //!           └──────────→ store ───────────┤             ├─→ http ─→ cli
-//!                                         └─→ identity ─┘
+//!                                 fetch ──┴─→ identity ─┘
 //! ```
 //!
 //! An arrow says: may be used by; none points back, and a test reads the source to hold them. Read it from the left:
 //! what a token is in `token/wire.rs` and `token/seal.rs`, what a rollover does in `keyring/schedule.rs`, what may end a
-//! session in the triggers of `store/migrations/`, the refresh rule in [`session::refresh`], then every route in one
-//! table in `http/app.rs`.
+//! session in the triggers of `store/migrations/`, the refresh rule in [`session::refresh`], what another's ID token must
+//! say in `identity/openid/claims.rs`, then every route in one table in `http/app.rs`.
 
 // The page's Rust is compiled.
 #[cfg(doctest)]

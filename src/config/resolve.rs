@@ -353,6 +353,9 @@ pub fn sample(given: &[(&str, String)]) -> String {
         let line = set.map_or_else(|| format!("# {}", line(default)), |(_, value)| line(value));
         text.push_str(&format!("\n# {what}\n{line}\n"));
     }
+    text.push_str(
+        "\n# People with an account elsewhere: a table for each provider, [provider.google] and the like.\n",
+    );
     text
 }
 

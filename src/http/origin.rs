@@ -68,11 +68,7 @@ impl Site {
 
     /// Our origin as this request names it: the one its people come back to.
     pub(super) fn origin_of(&self, request: &HttpRequest) -> &str {
-        let host = text(request, &header::HOST).unwrap_or_default();
-        let named = |origin: &&String| {
-            origin.split_once("://").is_some_and(|(_, ours)| host.eq_ignore_ascii_case(ours))
-        };
-        self.origins.iter().find(named).map_or(self.origin(), String::as_str)
+        self.named_by(request).unwrap_or(self.origin())
     }
 
     /// Whether the world speaks TLS to us.
@@ -80,19 +76,21 @@ impl Site {
         self.origin().starts_with("https://")
     }
 
-    /// Whether `Host` names us; the scheme's own port may be left out.
+    /// Whether `Host` names us.
     pub(super) fn serves(&self, request: &HttpRequest) -> bool {
-        let Some(host) =
-            text(request, &header::HOST).or_else(|| request.uri().authority().map(|a| a.as_str()))
-        else {
-            return false;
-        };
+        self.named_by(request).is_some()
+    }
+
+    /// The origin of ours that `Host` names; the scheme's own port may be left out.
+    fn named_by(&self, request: &HttpRequest) -> Option<&str> {
+        let host = text(request, &header::HOST).or_else(|| request.uri().authority().map(|a| a.as_str()))?;
         let host = host.to_ascii_lowercase();
-        self.origins.iter().any(|origin| {
+        let named = |origin: &&String| {
             let ours = origin.split_once("://").map_or("", |(_, host)| host);
             let port = if origin.starts_with("https:") { ":443" } else { ":80" };
             host == ours || host.strip_suffix(port) == Some(ours)
-        })
+        };
+        self.origins.iter().find(named).map(String::as_str)
     }
 
     fn is_ours(&self, origin: &str) -> bool {

@@ -206,6 +206,22 @@ fn the_commands_of_the_pages_exist() {
     assert!(commands > 10, "only {commands} commands seen");
 }
 
+/// Each block of settings in `docs/sign-in.md` is one that a server starts with, and has five lines at the most.
+#[test]
+fn the_settings_of_every_provider_are_settings() {
+    let text = read("docs/sign-in.md");
+    let blocks = text.split("\n```toml\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let mut named = Vec::new();
+    for block in blocks {
+        let layer = bulla::config::Layer::file(Path::new("docs/sign-in.md"), block);
+        let settings = layer.and_then(|layer| bulla::config::Settings::resolve(&[layer]));
+        let provider = settings.unwrap_or_else(|error| panic!("{error}:\n{block}")).providers.remove(0);
+        assert!(block.lines().count() <= 5 || provider.roles.is_some(), "{block}");
+        named.push(provider.name);
+    }
+    assert_eq!(named, ["google", "facebook", "cognito", "okta", "jumpcloud", "keycloak", "okta"]);
+}
+
 /// The opener of `docs/token.md` opens what the program seals, with keys it exports.
 #[test]
 fn the_opener_in_another_language_opens() {

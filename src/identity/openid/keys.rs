@@ -117,13 +117,13 @@ impl KeySet {
     }
 }
 
-/// Whether a key may sign ID tokens at all. That it fits a token's algorithm is asked when it is used.
+/// Whether a key may sign ID tokens at all. Its `use`, and that it fits a token's algorithm, is asked when it verifies.
 fn is_good(key: &Value) -> bool {
     let text = |name: &str| key.get(name).and_then(Value::as_str);
     let verifies = |operations: &Value| {
         operations.as_array().is_some_and(|list| list.iter().any(|operation| operation == "verify"))
     };
-    let signs = text("use").is_none_or(|use_| use_ == "sig") && key.get("key_ops").is_none_or(verifies);
+    let signs = key.get("key_ops").is_none_or(verifies);
     // A private key that everybody can read signs for everybody.
     let is_public = key.get("d").is_none() && key.get("k").is_none();
     let is_long = match text("kty") {

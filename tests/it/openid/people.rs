@@ -206,3 +206,17 @@ async fn who_is_disabled_stays_outside() {
     assert_eq!(ada.presents(|_| {}).await.status(), 401);
     assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM sessions"), "0");
 }
+
+#[tokio::test]
+async fn two_first_logins_at_once_make_one_user() {
+    let vendor = Vendor::open(keycloak());
+    for round in 0..5 {
+        let come = || async {
+            vendor.somebody().signs_in(|t| t.claims["sub"] = json!(format!("subject {round}"))).await
+        };
+        let (one, other) = tokio::join!(come(), come());
+        assert_eq!((one.status().as_u16(), other.status().as_u16()), (303, 303));
+    }
+    assert_eq!(vendor.server.sqlite3("SELECT count(*), count(DISTINCT user_id) FROM identities"), "5|5");
+    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM users WHERE name LIKE 'ada@example.org%'"), "5");
+}
