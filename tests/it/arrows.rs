@@ -51,7 +51,7 @@ const ROOMS: &[Room] = &[
     room("console", "clock ids secret keyring token store session identity oauth config http", &[SQL], &[]),
     room(
         "cli",
-        "clock ids secret keyring token store session identity oauth config http console",
+        "clock ids secret keyring token store session fetch identity oauth config http console",
         &[SQL],
         &[],
     ),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hyper::{Request, Response, header, http::request::Builder};
+use hyper::{Request, Response, header};
 use oauth2::url::Url;
 use serde::Deserialize;
 
@@ -112,7 +112,7 @@ fn is_inside(host: &str) -> bool {
 
 /// Gets a JSON document that everybody may read.
 pub(super) async fn get(fetch: &Fetch, url: &str) -> Result<Response<Vec<u8>>, OpenIdError> {
-    ask(fetch, url, Request::get(url)).await
+    ask(fetch, url, None).await
 }
 
 /// Gets a JSON document that an access token gives. Anything but 200 is a failure, a redirect too.
@@ -121,13 +121,16 @@ pub(super) async fn get_with(
     url: &str,
     access_token: &str,
 ) -> Result<Response<Vec<u8>>, OpenIdError> {
-    let bearer = format!("Bearer {access_token}");
-    ask(fetch, url, Request::get(url).header(header::AUTHORIZATION, bearer)).await
+    ask(fetch, url, Some(format!("Bearer {access_token}"))).await
 }
 
-async fn ask(fetch: &Fetch, url: &str, request: Builder) -> Result<Response<Vec<u8>>, OpenIdError> {
+async fn ask(fetch: &Fetch, url: &str, bearer: Option<String>) -> Result<Response<Vec<u8>>, OpenIdError> {
     let away = |why: &dyn std::fmt::Display| OpenIdError::Away(format!("{url}: {why}"));
-    let request = request.header(header::ACCEPT, "application/json").body(Vec::new());
+    let mut request = Request::get(url).header(header::ACCEPT, "application/json");
+    if let Some(bearer) = bearer {
+        request = request.header(header::AUTHORIZATION, bearer);
+    }
+    let request = request.body(Vec::new());
     let answer = fetch.send(request.map_err(|error| away(&error))?).await.map_err(|error| away(&error))?;
     match answer.status().as_u16() {
         200 => Ok(answer),
