@@ -25,7 +25,7 @@ use crate::{
                   bulla user add ada --role admin\n  bulla session list --user ada\n  bulla keys rotate\n  \
                   bulla token seal '{\"id\":\"42\"}'\n\n\
                   Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 token refused, 5 store or network away,\n\
-                  6 doctor found faults."
+                  6 a check found faults."
 )]
 pub(super) struct Cli {
     /// The keys directory [default: keys]

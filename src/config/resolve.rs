@@ -121,7 +121,9 @@ pub(super) fn suggest<'a>(knobs: impl Iterator<Item = &'a str> + Clone, name: &s
     if knobs.clone().any(|knob| knob == name) {
         return Ok(());
     }
-    let near = knobs.min_by_key(|knob| distance(knob, name)).filter(|knob| distance(knob, name) <= 3);
+    // A few letters may be wrong, but not most of them.
+    let close = |knob: &&str| distance(knob, name) <= 3.min(name.len() / 2);
+    let near = knobs.min_by_key(|knob| distance(knob, name)).filter(close);
     Err(near.map(|knob| format!("; did you mean {knob}?")).unwrap_or_default())
 }
 
@@ -316,16 +318,32 @@ fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
         .ok_or_else(|| format!("must be {}", names.join(" or ")))
 }
 
-/// Scheme, host and port; nothing after.
+/// Scheme, host and port; nothing after. As browsers write it: in lower case, without the scheme's own port.
 fn origin(text: &str) -> Result<String, String> {
-    let text = text.trim_end_matches('/').to_ascii_lowercase();
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let plain = |host: &str| {
-        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b))
+    let text = text.trim().trim_end_matches('/').to_ascii_lowercase();
+    let must = || "must be an origin, as https://login.example.org".to_owned();
+    let (scheme, rest) = text.split_once("://").ok_or_else(must)?;
+    let own_port = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return Err(must()),
     };
-    match host {
-        Some(host) if plain(host) => Ok(text),
-        _ => Err("must be an origin, as https://login.example.org".into()),
+    let (host, port) = match rest.rsplit_once(':').filter(|_| !rest.ends_with(']')) {
+        Some((host, port)) => (host, Some(port)),
+        None => (rest, None),
+    };
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b);
+    let named = match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(plain),
+    };
+    match port.map(str::parse::<u16>) {
+        _ if !named => Err(must()),
+        None => Ok(text),
+        Some(Ok(port)) if port == own_port => Ok(format!("{scheme}://{host}")),
+        Some(Ok(port)) if port > 0 => Ok(format!("{scheme}://{host}:{port}")),
+        Some(_) => Err(must()),
     }
 }
 
@@ -405,6 +423,22 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_is_kept_as_browsers_write_it() {
+        let public = |url: &str| file(&format!("public_url = '{url}'")).unwrap().public_url.unwrap();
+        for (given, kept) in [
+            ("https://Login.Example.org/", "https://login.example.org"),
+            ("https://login.example.org:443", "https://login.example.org"),
+            ("https://login.example.org:8443", "https://login.example.org:8443"),
+            ("https://login.example.org:80", "https://login.example.org:80"),
+            ("http://localhost:80", "http://localhost"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+            ("http://[::1]", "http://[::1]"),
+        ] {
+            assert_eq!(public(given), kept);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place_and_the_bound() {
         for (text, says) in [
             (
@@ -418,6 +452,11 @@ mod tests {
             ("listen = '0.0.0.0:80'\ntrusted_proxies = ['10.0.0.1']", "public_url is missing"),
             ("public_url = 'http://login.example.org'", "must be https"),
             ("public_url = 'https://login.example.org/x'", "must be an origin"),
+            ("public_url = 'https://login.example.org:443:9'", "must be an origin"),
+            ("public_url = 'https://login.example.org:66000'", "must be an origin"),
+            ("public_url = 'https://[::g]'", "must be an origin"),
+            ("public_url = 'ftp://login.example.org'", "must be an origin"),
+            ("acess = 1", "acess in bulla.toml: there is no such setting"),
             ("tls_cert = 'a'", "one without the other"),
             (
                 "public_url = 'https://login.example.org'\ncookie_domain = 'example.com'",

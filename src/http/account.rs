@@ -1,12 +1,11 @@
 //! Who am I, my devices, my password: behind the guard, changes by the store and not by the token.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::{
     Bulla,
     body::{self, Kind},
-    guard::add_cookies,
     login::SIGNED_OUT,
     pages,
 };
@@ -57,8 +56,9 @@ pub(super) async fn show(
     let store = &bulla.sessions().parts().store;
     let (sessions, now) = store.sessions(Some(&user.id), 100).await?;
     let identities = store.identities(&user.id).await?;
-    // Who came from elsewhere has no password; whether another program's users have one isn't known here.
-    let has_password = store.user(&user.id).await?.is_none_or(|row| row.password_hash.is_some());
+    // Another program's users change their passwords there; who came from elsewhere may have none.
+    let has_password = bulla.0.password.is_some()
+        && store.user(&user.id).await?.is_some_and(|row| row.password_hash.is_some());
     let (sessions, identities, ways) = (&sessions[..], &identities[..], &bulla.0.ways[..]);
     let page = pages::Account { user, sessions, this: row.sid, now, message, identities, ways, has_password };
     let mut head = match &page.message {
@@ -114,9 +114,7 @@ pub(super) async fn end(
         Kind::Json => HttpResponse::NoContent().finish(),
     };
     if sid == row.sid {
-        let mut cookies = HeaderMap::new();
-        bulla.0.cookies.clear(&mut cookies);
-        add_cookies(response.headers_mut(), cookies);
+        bulla.0.forget_cookies(&request, &mut response);
     }
     Ok(response)
 }
@@ -154,6 +152,7 @@ async fn change(
     input: Change,
 ) -> Result<crate::session::Issued, Problem> {
     let (inner, parts) = (&bulla.0, bulla.sessions().parts());
+    let rule = inner.password.ok_or_else(Problem::not_found)?;
     let (address, now) = (inner.site.address(request), parts.clock.now());
     inner.throttle.check(&user.name, address, now).map_err(|t| Problem::throttled(t.retry_after))?;
     match parts.users.log_in(&user.name, &input.current).await {
@@ -165,9 +164,7 @@ async fn change(
         Err(LoginError::Busy) => return Err(Problem::busy()),
         Err(LoginError::Store(error)) => return Err(error.into()),
     }
-    inner
-        .password
-        .check(&input.new)
+    rule.check(&input.new)
         .map_err(|why| Problem::unprocessable(format!("The new password won't do: {why}.")))?;
     let hash = inner.hasher.hash(&input.new).await.map_err(|error| match error {
         HashError::Busy => Problem::busy(),

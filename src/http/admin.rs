@@ -22,6 +22,7 @@ async fn admin(bulla: &Bulla, principal: &Principal) -> Result<User, Problem> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct After {
     after: Option<String>,
 }
@@ -77,10 +78,8 @@ pub(super) async fn add_user(
     }
     let password_hash = match &input.password {
         Some(password) => {
-            bulla
-                .0
-                .password
-                .check(password)
+            let rule = bulla.0.password.ok_or_else(Problem::not_found)?;
+            rule.check(password)
                 .map_err(|why| Problem::unprocessable(format!("The password won't do: {why}.")))?;
             Some(bulla.hasher().hash(password).await.map_err(|_| Problem::busy())?)
         }
@@ -147,6 +146,7 @@ pub(super) async fn delete_user(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Whose {
     user: Option<String>,
 }
@@ -178,7 +178,8 @@ pub(super) async fn end_session(
     }
 }
 
-/// `DELETE /admin/sessions?user=`: all of a user's, or, without `user`, everybody's.
+/// `DELETE /admin/sessions?user=`: all of a user's, or, without `user`, everybody's. A parameter that isn't known is
+/// refused: what was meant for one user must not hit all.
 pub(super) async fn end_sessions(
     bulla: web::Data<Bulla>,
     principal: Principal,
@@ -231,6 +232,7 @@ pub(super) async fn keys(bulla: web::Data<Bulla>, principal: Principal) -> Resul
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct AuditPage {
     after: Option<i64>,
     limit: Option<u32>,

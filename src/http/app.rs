@@ -3,11 +3,12 @@
 use std::{io, net::TcpListener, path::Path, sync::atomic::Ordering, time::Duration};
 
 use actix_web::{
-    App, Error, HttpRequest, HttpResponse, HttpServer,
+    App, Error, HttpRequest, HttpResponse, HttpServer, Route,
     body::MessageBody,
     dev::{Server, ServiceRequest, ServiceResponse},
+    guard,
     middleware::{Next, from_fn},
-    web::{self, ServiceConfig, delete, get, post, resource, scope},
+    web::{self, ServiceConfig, delete, post, resource, scope},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
@@ -36,23 +37,26 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
         scope("/auth")
             .app_data(web::Data::new(bulla.clone()))
             .app_data(web::PayloadConfig::new(body::MAX))
+            .app_data(query())
             .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
             .service(
-                methods("/login", "GET, POST").route(get().to(login::page)).route(post().to(login::login)),
+                methods("/login", "GET, HEAD, POST")
+                    .route(get().to(login::page))
+                    .route(post().to(login::login)),
             )
             .service(methods("/login/nonce", "POST").route(post().to(presented::nonce)))
             .service(methods("/provider/{name}", "GET").route(get().to(provider::go)))
             .service(methods("/provider/{name}/callback", "GET").route(get().to(provider::back)))
             .service(methods("/refresh", "POST").route(post().to(renewal::refresh)))
-            .service(methods("/continue", "GET").route(get().to(renewal::go_on)))
+            .service(methods("/continue", "GET, HEAD").route(get().to(renewal::go_on)))
             .service(methods("/logout", "POST").route(post().to(renewal::logout)))
-            .service(methods("/assets/forget.svg", "GET").route(get().to(pages::forget)))
-            .service(methods("/assets/{name}", "GET").route(get().to(pages::asset)))
+            .service(methods("/assets/forget.svg", "GET, HEAD").route(get().to(pages::forget)))
+            .service(methods("/assets/{name}", "GET, HEAD").route(get().to(pages::asset)))
             .service(
                 guarded()
-                    .service(methods("/session", "GET").route(get().to(account::who)))
-                    .service(methods("/account", "GET").route(get().to(account::page)))
-                    .service(methods("/sessions", "GET").route(get().to(account::sessions)))
+                    .service(methods("/session", "GET, HEAD").route(get().to(account::who)))
+                    .service(methods("/account", "GET, HEAD").route(get().to(account::page)))
+                    .service(methods("/sessions", "GET, HEAD").route(get().to(account::sessions)))
                     .service(methods("/sessions/{sid}", "DELETE").route(delete().to(account::end)))
                     .service(methods("/sessions/{sid}/end", "POST").route(post().to(account::end)))
                     .service(methods("/identities", "GET").route(get().to(identities::list)))
@@ -69,39 +73,45 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.app_data(web::Data::new(bulla.clone()))
         .app_data(web::JsonConfig::default().limit(body::MAX))
+        .app_data(query())
         .configure(bulla.routes())
-        .service(methods("/", "GET").route(get().to(home)))
-        .service(methods("/health/live", "GET").route(get().to(health::live)))
-        .service(methods("/health/ready", "GET").route(get().to(health::ready)))
-        .service(methods("/metrics", "GET").route(get().to(health::metrics)))
-        .service(methods("/openapi.json", "GET").route(get().to(openapi::document)))
+        .service(methods("/", "GET, HEAD").route(get().to(home)))
+        .service(methods("/health/live", "GET, HEAD").route(get().to(health::live)))
+        .service(methods("/health/ready", "GET, HEAD").route(get().to(health::ready)))
+        .service(methods("/metrics", "GET, HEAD").route(get().to(health::metrics)))
+        .service(methods("/openapi.json", "GET, HEAD").route(get().to(openapi::document)))
         .service(
             scope("/admin")
                 .wrap(bulla.guard())
                 .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
                 .service(
-                    methods("/users", "GET, POST")
+                    methods("/users", "GET, HEAD, POST")
                         .route(get().to(admin::users))
                         .route(post().to(admin::add_user)),
                 )
                 .service(
-                    methods("/users/{id}", "GET, PATCH, DELETE")
+                    methods("/users/{id}", "GET, HEAD, PATCH, DELETE")
                         .route(get().to(admin::user))
                         .route(web::patch().to(admin::change_user))
                         .route(delete().to(admin::delete_user)),
                 )
                 .service(
-                    methods("/sessions", "GET, DELETE")
+                    methods("/sessions", "GET, HEAD, DELETE")
                         .route(get().to(admin::sessions))
                         .route(delete().to(admin::end_sessions)),
                 )
                 .service(methods("/sessions/{sid}", "DELETE").route(delete().to(admin::end_session)))
-                .service(methods("/revocations", "GET").route(get().to(admin::revocations)))
-                .service(methods("/keys", "GET").route(get().to(admin::keys)))
-                .service(methods("/audit", "GET").route(get().to(admin::audit)))
+                .service(methods("/revocations", "GET, HEAD").route(get().to(admin::revocations)))
+                .service(methods("/keys", "GET, HEAD").route(get().to(admin::keys)))
+                .service(methods("/audit", "GET, HEAD").route(get().to(admin::audit)))
                 .default_service(web::to(not_found)),
         )
         .default_service(web::to(not_found));
+}
+
+/// What answers GET answers HEAD as well (RFC 9110, section 9.1); the body stays here.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// A path with its methods; another one is 405 with `Allow`.
@@ -109,6 +119,10 @@ fn methods(path: &str, allow: &'static str) -> actix_web::Resource {
     resource(path).default_service(web::to(move || async move {
         Err::<HttpResponse, _>(Problem::method_not_allowed(allow))
     }))
+}
+
+fn query() -> web::QueryConfig {
+    web::QueryConfig::default().error_handler(|_, _| Problem::bad_request("The query is malformed.").into())
 }
 
 async fn home() -> HttpResponse {
@@ -134,12 +148,18 @@ async fn watch(
     let probe = path.starts_with("/health/") || path == "/metrics";
     let (method, path) = (request.method().clone(), path.to_owned());
     let weight: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let response = if weight > MAX_HEADERS {
-        Ok(request.error_response(Problem::headers_too_large()).map_into_right_body())
-    } else if probe || bulla.0.site.serves(request.request()) {
-        survive(next.call(request)).await.map(ServiceResponse::map_into_left_body)
+    let refused = if weight > MAX_HEADERS {
+        Some(Problem::headers_too_large())
     } else {
-        Ok(request.error_response(Problem::misdirected()).map_into_right_body())
+        (!probe && !bulla.0.site.serves(request.request())).then(Problem::misdirected)
+    };
+    let response = match refused {
+        None => survive(next.call(request)).await.map(ServiceResponse::map_into_left_body),
+        Some(problem) => {
+            let mut response = request.error_response(problem).map_into_right_body();
+            bulla.0.harden(response.headers_mut());
+            Ok(response)
+        }
     };
     let status = match &response {
         Ok(response) => response.status(),

@@ -5,13 +5,14 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use actix_web::http::header::HeaderValue;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{cookies::CookieJar, origin::Site, pages::Way, secure};
 use crate::{
@@ -61,7 +62,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Users of the embedding program instead of the table `users`.
+    /// Users of the embedding program instead of the table `users`. Their passwords are then that program's to change.
     #[must_use]
     pub fn users(mut self, users: impl Users) -> Self {
         self.users = Some(Arc::new(users));
@@ -154,6 +155,7 @@ impl Builder {
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
         let hasher = Arc::new(Hasher::new(threads, self.login_queue));
         let ours = self.users.is_none();
+        let password = ours.then_some(self.password);
         let users =
             self.users.unwrap_or_else(|| Arc::new(StoreUsers::new(Arc::clone(&store), Arc::clone(&hasher))));
         let providers = Providers::new(self.providers, Arc::clone(&store), Arc::clone(&users), ours);
@@ -170,7 +172,7 @@ impl Builder {
             providers,
             hasher,
             throttle: Throttle::default(),
-            password: self.password,
+            password,
             cookies: CookieJar::new(self.cookie_domain),
             content_policy: secure::content_policy(&self.site),
             site: self.site,
@@ -179,7 +181,8 @@ impl Builder {
             reloading: Mutex::new(()),
             answers: Default::default(),
         }));
-        tokio::spawn(keep_current(Arc::downgrade(&bulla.0), self.audit_keep));
+        tokio::spawn(follow_ring(Arc::downgrade(&bulla.0)));
+        tokio::spawn(sweep(Arc::downgrade(&bulla.0), self.audit_keep));
         Ok(bulla)
     }
 }
@@ -195,7 +198,8 @@ pub(super) struct Inner {
     pub(super) ways: Vec<Way>,
     pub(super) hasher: Arc<Hasher>,
     pub(super) throttle: Throttle,
-    pub(super) password: PasswordRule,
+    /// None where users, and so their passwords, are the embedding program's.
+    pub(super) password: Option<PasswordRule>,
     pub(super) cookies: CookieJar,
     pub(super) site: Site,
     pub(super) content_policy: HeaderValue,
@@ -284,20 +288,31 @@ impl Inner {
     }
 }
 
-/// Follows the ring and sweeps, until the last handle is gone.
-async fn keep_current(inner: std::sync::Weak<Inner>, audit_keep: Duration) {
-    let mut poll = tokio::time::interval(RING_POLL);
-    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut swept = tokio::time::Instant::now();
+/// Follows the ring until the last handle is gone.
+async fn follow_ring(inner: Weak<Inner>) {
+    let mut poll = ticks(RING_POLL);
     loop {
         poll.tick().await;
         let Some(bulla) = inner.upgrade().map(Bulla) else { return };
         bulla.reload_ring().await;
-        if swept.elapsed() >= SWEEP {
-            swept = tokio::time::Instant::now();
-            if let Err(error) = bulla.sessions().sweep(audit_keep).await {
-                tracing::warn!(%error, "what has expired could not be swept");
-            }
+    }
+}
+
+/// Sweeps until the last handle is gone. A task of its own: a million rows are no reason to be late for a revoked key.
+async fn sweep(inner: Weak<Inner>, audit_keep: Duration) {
+    let mut time = ticks(SWEEP);
+    time.reset(); // not at start, when there is enough to do
+    loop {
+        time.tick().await;
+        let Some(bulla) = inner.upgrade().map(Bulla) else { return };
+        if let Err(error) = bulla.sessions().sweep(audit_keep).await {
+            tracing::warn!(%error, "what has expired could not be swept");
         }
     }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

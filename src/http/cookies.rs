@@ -94,7 +94,7 @@ impl CookieJar {
         put(headers, LOGIN, "", 0, "");
     }
 
-    /// Clears both: for an explicit logout only.
+    /// Clears both: for an explicit logout by cookie only.
     pub(super) fn clear(&self, headers: &mut HeaderMap) {
         self.set(headers, self.access, "", 0);
         self.set(headers, self.refresh, "", 0);

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, http::header::HeaderMap};
 
 use super::{
     bulla::Inner,
-    cookies::{Carried, CookieJar},
+    cookies::{Ambiguous, Carried, CookieJar},
     credentials::{self, Authorization},
     login,
     presented::is_jws,
@@ -57,13 +57,24 @@ impl Inner {
                 Ok(Climbed { principal: issued.principal, cookies })
             }
             Authorization::Basic { .. } => Err(Problem::unauthorized()),
-            Authorization::Absent => {
-                let carried = self.cookies.read(request).map_err(|_| Problem::unauthorized())?;
-                let has_cookies = carried.access.is_some() || carried.refresh.is_some();
-                self.site.refuse_forgery(request, has_cookies)?;
-                self.by_cookies(request, &carried).await
-            }
+            Authorization::Absent => self.by_cookies(request, &self.carried(request)??).await,
         }
+    }
+
+    /// The tokens in the cookies of a request that our own pages, or no browser, sent. With an `Authorization` header only
+    /// that counts: then it carries none, and no other site can have sent it.
+    pub(super) fn carried<'a>(
+        &self,
+        request: &'a HttpRequest,
+    ) -> Result<Result<Carried<'a>, Ambiguous>, Problem> {
+        if !matches!(Authorization::of(request)?, Authorization::Absent) {
+            return Ok(Ok(Carried::default()));
+        }
+        let carried = self.cookies.read(request);
+        let has_cookies =
+            carried.as_ref().map_or(true, |carried| carried.access.is_some() || carried.refresh.is_some());
+        self.site.refuse_forgery(request, has_cookies)?;
+        Ok(carried)
     }
 
     async fn by_cookies(&self, request: &HttpRequest, carried: &Carried<'_>) -> Result<Climbed, Problem> {
@@ -101,6 +112,12 @@ impl Inner {
         if let Some(refresh) = &renewed.refresh {
             self.cookies.set_refresh(cookies, refresh.as_str(), renewed.refresh_max_age);
         }
+    }
+}
+
+impl From<Ambiguous> for Problem {
+    fn from(_: Ambiguous) -> Self {
+        Self::unauthorized()
     }
 }
 

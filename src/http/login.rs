@@ -8,7 +8,6 @@ use super::{
     body::{self, Kind},
     bulla::Inner,
     cookies::CookieJar,
-    credentials::Authorization,
     guard::add_cookies,
     pages,
     presented::Presented,
@@ -67,10 +66,8 @@ pub(super) async fn login(
 ) -> Result<HttpResponse, Problem> {
     let inner = &bulla.0;
     let (input, kind) = body::read::<Login>(&request, &body)?;
-    let carried = inner.cookies.read(&request).unwrap_or_default();
-    if matches!(Authorization::of(&request)?, Authorization::Absent) {
-        inner.site.refuse_forgery(&request, carried.any())?;
-    }
+    // Cookies that contradict each other are no reason to keep anybody out who has a password.
+    let carried = inner.carried(&request)?.unwrap_or_default();
     let transport = transport(kind, input.transport.as_deref())?;
     if kind == Kind::Json && !input.presented.provider.is_empty() {
         let issued = inner.with_presented(&request, &input.presented, transport).await?;

@@ -11,7 +11,6 @@ use actix_web::{
 };
 use ipnet::IpNet;
 
-use super::credentials::text;
 use crate::{http::Problem, store::Device};
 
 /// The origins that are ours, and whose word about the client is believed.
@@ -76,14 +75,22 @@ impl Site {
         self.origin().starts_with("https://")
     }
 
-    /// Whether `Host` names us.
+    /// Whether a request is for us: `Host`, and the URI's own host where it has one (HTTP/2, or an absolute URI).
     pub(super) fn serves(&self, request: &HttpRequest) -> bool {
         self.named_by(request).is_some()
     }
 
-    /// The origin of ours that `Host` names; the scheme's own port may be left out.
+    /// The origin of ours that they name.
     fn named_by(&self, request: &HttpRequest) -> Option<&str> {
-        let host = text(request, &header::HOST).or_else(|| request.uri().authority().map(|a| a.as_str()))?;
+        let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+        let mut named =
+            [host, request.uri().authority().map(|authority| authority.as_str())].into_iter().flatten();
+        let ours = self.called(named.next()?)?;
+        named.all(|host| self.called(host) == Some(ours)).then_some(ours)
+    }
+
+    /// The origin that a host is of; the scheme's own port may be left out.
+    fn called(&self, host: &str) -> Option<&str> {
         let host = host.to_ascii_lowercase();
         let named = |origin: &&String| {
             let ours = origin.split_once("://").map_or("", |(_, host)| host);
@@ -267,5 +274,20 @@ mod tests {
         let serves =
             |host| public.serves(&TestRequest::default().insert_header(("host", host)).to_http_request());
         assert!(serves("app.example") && serves("app.example:443") && !serves("app.example:80"));
+    }
+
+    #[test]
+    fn a_host_in_the_uri_and_one_beside_it_must_both_be_ours() {
+        let site = Site::public("https://app.example");
+        let serves = |uri: &str, host: Option<&str>| {
+            let request =
+                host.into_iter().fold(TestRequest::with_uri(uri), |r, h| r.append_header(("host", h)));
+            site.serves(&request.to_http_request())
+        };
+        assert!(serves("https://app.example/", Some("app.example")) && serves("https://app.example/", None));
+        assert!(
+            !serves("https://evil/", Some("app.example")) && !serves("https://app.example/", Some("evil"))
+        );
+        assert!(!serves("/", None) && !serves("https://evil/", None) && !serves("/", Some("")));
     }
 }

@@ -155,10 +155,7 @@ pub(super) async fn asset(name: web::Path<String>) -> Result<HttpResponse, Probl
         "bulla.svg" => ("image/svg+xml", include_str!("assets/bulla.svg")),
         _ => return Err(Problem::not_found()),
     };
-    Ok(HttpResponse::Ok()
-        .content_type(media)
-        .insert_header(("Cache-Control", "public, max-age=3600"))
-        .body(bytes))
+    Ok(HttpResponse::Ok().content_type(media).body(bytes))
 }
 
 /// `GET /auth/assets/forget.svg`, a picture of nothing on the page after a logout. Browsers keep a page they leave for

@@ -1,6 +1,10 @@
 //! Refresh, continue and logout: the routes that work by the refresh token, off the ladder.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{AUTHORIZATION, HeaderMap},
+    web,
+};
 use serde::Deserialize;
 
 use super::{
@@ -14,9 +18,8 @@ use super::{
 };
 use crate::{
     http::Problem,
-    ids::{Sid, UserId},
     session::{Denied, RenewMode, Renewed},
-    store::{AuditEvent, Transport},
+    store::{AuditEvent, SessionRow, Transport},
 };
 
 #[derive(Deserialize)]
@@ -34,13 +37,13 @@ pub(super) async fn refresh(
     let inner = &bulla.0;
     let (input, _) = body::read::<Refresh>(&request, &body)?;
     let device = inner.site.device(&request);
+    // Asked first, whatever the body says: a token of another's session in it would log the browser in as that other.
+    let carried = inner.carried(&request)?;
     if let Some(token) = input.refresh_token {
         let renewed = inner.sessions.renew(token.expose(), &device, RenewMode::Rotate).await?;
         return Ok(inner.answer(renewed, Came::InBody));
     }
-    let carried = inner.cookies.read(&request).map_err(|_| Problem::unauthorized())?;
-    inner.site.refuse_forgery(&request, carried.access.is_some() || carried.refresh.is_some())?;
-    let token = carried.refresh.ok_or_else(Problem::unauthorized)?;
+    let token = carried?.refresh.ok_or_else(Problem::unauthorized)?;
     let renewed = inner.sessions.renew(token, &device, RenewMode::Rotate).await?;
     Ok(inner.answer(renewed, Came::InCookie))
 }
@@ -90,7 +93,7 @@ pub(super) async fn go_on(
 ) -> Result<HttpResponse, Problem> {
     let inner = &bulla.0;
     let rd = inner.site.return_to(&query.rd);
-    let carried = inner.cookies.read(&request).unwrap_or_default();
+    let carried = inner.carried(&request)?.unwrap_or_default();
     let to_login = || {
         let query = serde_urlencoded(&rd);
         body::see_other(&format!("/auth/login?rd={query}"))
@@ -105,8 +108,8 @@ pub(super) async fn go_on(
             add_cookies(response.headers_mut(), cookies);
             Ok(response)
         }
-        Err(Denied::CannotTell(error)) => Ok(Asker::of(&request).refuse(&error.into(), &inner.ways)),
-        Err(_) => Ok(to_login()),
+        Err(Denied::Token(_) | Denied::Session | Denied::Reuse) => Ok(to_login()),
+        Err(cannot_tell) => Ok(Asker::of(&request).refuse(&cannot_tell.into(), &inner.ways)),
     }
 }
 
@@ -129,7 +132,7 @@ pub(super) struct Logout {
     everywhere: Option<serde_json::Value>,
 }
 
-/// `POST /auth/logout`: ends this session, or all of the user's. The only route that clears cookies.
+/// `POST /auth/logout`: ends this session, or all of the user's.
 pub(super) async fn logout(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -139,49 +142,68 @@ pub(super) async fn logout(
     let (input, kind) = body::read::<Logout>(&request, &body)?;
     let everywhere = input.everywhere.is_some_and(|said| said == true || said == "true" || said == "on");
     let who = inner.whose(&request).await?;
-    if let Some((user, sid)) = &who {
+    if let Some(SessionRow { user_id: user, sid, .. }) = who {
         let event = |name| AuditEvent::new(name, user.to_string(), sid.to_string());
         match everywhere {
-            true => inner.sessions.end_all(user, event("logout.everywhere")).await.map(drop)?,
-            false => inner.sessions.end(*sid, event("logout")).await.map(drop)?,
+            true => inner.sessions.end_all(&user, event("logout.everywhere")).await.map(drop)?,
+            false => inner.sessions.end(sid, event("logout")).await.map(drop)?,
         }
     }
     let mut response = match kind {
         Kind::Form => body::see_other(SIGNED_OUT),
         Kind::Json => HttpResponse::NoContent().finish(),
     };
-    let mut cookies = HeaderMap::new();
-    inner.cookies.clear(&mut cookies);
-    add_cookies(response.headers_mut(), cookies);
+    inner.forget_cookies(&request, &mut response);
     Ok(response)
 }
 
 impl Inner {
+    /// After an explicit end of the request's own session. With an `Authorization` header the cookies are another's.
+    pub(super) fn forget_cookies(&self, request: &HttpRequest, response: &mut HttpResponse) {
+        if !request.headers().contains_key(AUTHORIZATION) {
+            let mut cookies = HeaderMap::new();
+            self.cookies.clear(&mut cookies);
+            add_cookies(response.headers_mut(), cookies);
+        }
+    }
+
     /// Whose session a request carries, by either token, without renewing anything. A store that can't tell is an error:
     /// a logout that isn't durable must not look like one.
-    async fn whose(&self, request: &HttpRequest) -> Result<Option<(UserId, Sid)>, Problem> {
-        let authenticate = |token: &str| match self.sessions.authenticate(token) {
-            Ok(principal) => Ok(Some((principal.user_id().clone(), principal.sid()))),
-            Err(Denied::CannotTell(error)) => Err(Problem::from(error)),
-            Err(_) => Ok(None),
-        };
+    async fn whose(&self, request: &HttpRequest) -> Result<Option<SessionRow>, Problem> {
         match Authorization::of(request)? {
             Authorization::Bearer(token) => {
-                return authenticate(token)?.ok_or_else(Problem::unauthorized).map(Some);
+                return self.named(token).await?.ok_or_else(Problem::unauthorized).map(Some);
             }
             Authorization::Basic { .. } => return Err(Problem::unauthorized()),
             Authorization::Absent => {}
         }
-        let carried = self.cookies.read(request).map_err(|_| Problem::unauthorized())?;
-        self.site.refuse_forgery(request, carried.access.is_some() || carried.refresh.is_some())?;
+        let carried = self.carried(request)??;
         // The refresh token first: the row it names is the session, though an access token be gone or revoked.
-        if let Some(refresh) = carried.refresh {
-            match self.sessions.identify(refresh).await {
-                Ok(Some(row)) => return Ok(Some((row.user_id, row.sid))),
-                Err(Denied::CannotTell(error)) => return Err(error.into()),
-                _ => {}
-            }
+        if let Some(refresh) = carried.refresh
+            && let Some(row) = known(self.sessions.identify(refresh).await)?.flatten()
+        {
+            return Ok(Some(row));
         }
-        carried.access.map_or(Ok(None), authenticate)
+        match carried.access {
+            Some(access) => self.named(access).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The session an access token names, by its row: a forged token names none, or another's.
+    async fn named(&self, access: &str) -> Result<Option<SessionRow>, Problem> {
+        match known(self.sessions.authenticate(access))? {
+            Some(principal) => Ok(self.sessions.row(&principal).await?),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What holds, or nothing; an error if it can't be told.
+fn known<T>(asked: Result<T, Denied>) -> Result<Option<T>, Problem> {
+    match asked {
+        Ok(known) => Ok(Some(known)),
+        Err(Denied::Token(_) | Denied::Session | Denied::Reuse) => Ok(None),
+        Err(cannot_tell) => Err(cannot_tell.into()),
     }
 }

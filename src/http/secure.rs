@@ -12,7 +12,7 @@ use actix_web::{
     middleware::Next,
 };
 
-use super::{Bulla, Site, bulla::Inner, guard, incoming, pages::Way, refusal::Asker};
+use super::{Bulla, Site, bulla::Inner, guard, incoming, pages::Way, refusal::Asker, survive::survive};
 use crate::http::Problem;
 
 /// Nothing from elsewhere, no script, no style but ours; no framing.
@@ -28,18 +28,16 @@ pub(super) fn content_policy(site: &Site) -> HeaderValue {
 }
 
 impl Inner {
-    /// Sets the headers; what may be stored says so itself.
+    /// Sets the headers.
     pub(super) fn harden(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONTENT_SECURITY_POLICY, self.content_policy.clone());
         for (name, value) in [
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::REFERRER_POLICY, "no-referrer"),
+            (header::CACHE_CONTROL, "no-store"),
             (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
-        }
-        if !headers.get(header::CACHE_CONTROL).is_some_and(|said| said.as_bytes().starts_with(b"public")) {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         if self.site.is_tls() {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
@@ -54,7 +52,7 @@ pub(super) async fn secure(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let (asker, ways) = (Asker::of(request.request()), &bulla.0.ways);
-    let response = match next.call(request).await {
+    let response = match survive(next.call(request)).await {
         Ok(response) => response,
         Err(error) => return Err(Told { error, asker, bulla }.into()),
     };
@@ -103,7 +101,8 @@ impl actix_web::ResponseError for Told {
     }
 }
 
-/// What the framework itself refuses (a body too large, an extractor's error) is a problem of ours too; nothing of a cause.
+/// What the framework itself refuses (a body too large or cut off, an extractor's error) is a problem of ours too;
+/// nothing of a cause.
 fn in_our_words(error: &Error) -> Option<Problem> {
     if let Some(problem) = error.as_error::<Problem>() {
         return Some(problem.clone());
@@ -119,6 +118,7 @@ fn in_our_words(error: &Error) -> Option<Problem> {
     match error.as_response_error().status_code() {
         _ if body.is_some_and(incoming::is_late) => Some(Problem::too_slow()),
         StatusCode::PAYLOAD_TOO_LARGE => Some(Problem::too_large()),
+        StatusCode::NOT_FOUND => Some(Problem::not_found()),
         status if status.is_client_error() => Some(Problem::bad_request("The request is malformed.")),
         _ => Some(Problem::internal()),
     }

@@ -103,12 +103,12 @@ impl Hasher {
 
     /// A place in the queue, for a password whose hash is still to be fetched: a storm of logins is turned away before
     /// it reads anything.
-    pub(super) fn enter(&self) -> Result<Place, HashError> {
+    pub fn enter(&self) -> Result<Place, HashError> {
         Place::take(&self.waiting, self.limit).ok_or(HashError::Busy)
     }
 
     /// [`Self::verify`] with that place.
-    pub(super) async fn verify_in(
+    pub async fn verify_in(
         &self,
         place: Place,
         password: &SecretText,
@@ -157,7 +157,8 @@ impl Hasher {
 }
 
 /// A place in the queue, given back when dropped.
-pub(super) struct Place(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
 
 impl Place {
     fn take(waiting: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {

@@ -5,6 +5,6 @@ pub mod openid;
 mod password;
 mod throttle;
 
-pub use hasher::{HashError, Hasher};
+pub use hasher::{HashError, Hasher, Place};
 pub use password::{PasswordRule, StoreUsers};
 pub use throttle::{Throttle, Throttled};

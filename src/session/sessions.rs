@@ -193,6 +193,12 @@ impl Sessions {
         Ok((row, user))
     }
 
+    /// The row a principal's token names, over or not; none if it is gone or another's: a token says nothing about rows.
+    pub async fn row(&self, principal: &Principal) -> Result<Option<SessionRow>, StoreError> {
+        let (row, _) = self.parts.store.session(principal.sid()).await?;
+        Ok(row.filter(|row| row.user_id == *principal.user_id()))
+    }
+
     /// Ends one session (`logout` or `session.revoked`); false if there was none.
     pub async fn end(&self, sid: Sid, event: AuditEvent) -> Result<bool, StoreError> {
         Ok(!self.parts.store.end_sessions(SessionEnd::One(sid), event).await?.is_empty())

@@ -134,6 +134,7 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     ) -> Result<Option<UserRow>, StoreError>;
 
     /// A new password: in one transaction sets the hash, ends *all* of the user's sessions, and begins `next` for the caller if given.
+    /// `Ok(None)` without `next`, which sets a disabled user's password too; with it if the user is disabled or gone: then nothing is done.
     async fn change_password(
         &self,
         id: &UserId,

@@ -6,6 +6,8 @@
 #![allow(unreachable_pub)]
 
 mod arrows;
+mod by_hand;
+mod embed;
 mod identities;
 mod keys;
 mod model;
@@ -24,10 +26,12 @@ mod cli;
 mod clock;
 mod csrf;
 mod disk;
+mod edges;
 mod faults;
 mod http;
 mod killed;
 mod login;
+mod mistaken;
 mod pages;
 mod process;
 mod raw;

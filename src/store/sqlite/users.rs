@@ -154,8 +154,8 @@ pub(super) fn change_password(
     now: Timestamp,
 ) -> Result<Option<SessionRow>, StoreError> {
     let changed = connection
-        .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ? AND disabled = 0")?
-        .execute(params![password_hash, number(id)])?;
+        .prepare_cached("UPDATE users SET password_hash = ?1 WHERE id = ?2 AND (disabled = 0 OR ?3)")?
+        .execute(params![password_hash, number(id), next.is_none()])?;
     if changed == 0 {
         return Ok(None);
     }

@@ -1,0 +1,87 @@
+//! What somebody types into a database shell, in every way SQL has to end a session: nothing ends one unrevoked.
+
+use std::collections::BTreeSet;
+
+use crate::{server::sqlite3, town::Town};
+
+/// Who is revoked, of `a` (a session of ada's), `b` (of bob's) and the clients `client:c` and `client:d`.
+async fn revoked_by(statement: &str, pragma: &str) -> BTreeSet<String> {
+    let town = Town::new();
+    let node = town.node().await;
+    let (ada, bob) = (node.user("ada").await, node.user("bob").await);
+    let [a, b] = [node.begin(&ada).await, node.begin(&bob).await].map(|begun| begun.row.sid.to_string());
+    let clients = "INSERT INTO clients (id, name, created_at) VALUES ('c', 'c', 0), ('d', 'd', 0)";
+    let statement = statement.replace("$a", &a).replace("$b", &b);
+    sqlite3(&town.database, &format!("PRAGMA foreign_keys = OFF; {clients}; {pragma}; {statement}"));
+    let revoked = sqlite3(&town.database, "SELECT target FROM revocations");
+    revoked.lines().map(|target| target.replace(&a, "a").replace(&b, "b")).collect()
+}
+
+const COLUMNS: &str =
+    "user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at, expires_at, transport";
+
+#[tokio::test]
+async fn no_statement_ends_a_session_unrevoked() {
+    let replaced = |key: &str, value: &str, end: &str| {
+        format!(
+            "INTO sessions ({key}, {COLUMNS}) SELECT {value}, {COLUMNS} FROM sessions WHERE sid = '$a' {end}"
+        )
+    };
+    let number = "n, sid";
+    for (statement, expected) in [
+        ("DELETE FROM sessions".into(), "a b"),
+        ("DELETE FROM sessions WHERE user_id = '2'".into(), "b"),
+        ("DELETE FROM users WHERE name = 'ada'".into(), "a"),
+        ("UPDATE users SET disabled = 1 WHERE id = 2".into(), "b"),
+        ("UPDATE sessions SET user_id = '2' WHERE sid = '$a'".into(), "a"),
+        ("UPDATE sessions SET sid = 'AAAAAAAAAAAAAAAAAAAAAA' WHERE sid = '$a'".into(), "a"),
+        ("UPDATE sessions SET expires_at = expires_at - 1 WHERE sid = '$a'".into(), "a"),
+        ("UPDATE sessions SET idle_expires_at = 0 WHERE sid = '$a'".into(), "a"),
+        // Ways to put one row in another's place, for which no delete trigger fires by default.
+        ("UPDATE OR REPLACE sessions SET sid = '$b' WHERE sid = '$a'".into(), "a b"),
+        ("UPDATE OR REPLACE sessions SET n = 2 WHERE sid = '$a'".into(), "b"),
+        ("UPDATE OR REPLACE sessions SET rowid = 2 WHERE sid = '$a'".into(), "b"),
+        ("UPDATE OR REPLACE sessions SET oid = 2, generation = 7 WHERE sid = '$a'".into(), "b"),
+        (format!("INSERT OR REPLACE {}", replaced("sid", "'$b'", "")), "b"),
+        (format!("REPLACE {}", replaced(number, "2, 'AAAAAAAAAAAAAAAAAAAAAA'", "")), "b"),
+        (format!("REPLACE {}", replaced("rowid, sid", "2, 'AAAAAAAAAAAAAAAAAAAAAA'", "")), "b"),
+        (format!("INSERT {}", replaced("sid", "'$b'", "ON CONFLICT (sid) DO UPDATE SET user_id = '1'")), "b"),
+        ("REPLACE INTO users (id, name, created_at) VALUES (2, 'carol', 0)".into(), "b"),
+        ("REPLACE INTO users (name, created_at) VALUES ('BOB', 0)".into(), "b"),
+        ("UPDATE OR REPLACE users SET folded = 'bob' WHERE id = 1".into(), "b"),
+        ("UPDATE OR REPLACE users SET id = 2 WHERE id = 1".into(), "a b"),
+        ("UPDATE OR REPLACE users SET rowid = 2 WHERE id = 1".into(), "a b"),
+        ("UPDATE users SET _rowid_ = 77 WHERE id = 1".into(), "a"),
+        ("DELETE FROM clients WHERE id = 'c'".into(), "client:c"),
+        ("UPDATE OR REPLACE clients SET id = 'd' WHERE id = 'c'".into(), "client:c client:d"),
+        ("REPLACE INTO clients (id, name, created_at) VALUES ('d', 'new', 0)".into(), "client:d"),
+        // Nothing of this ends one.
+        ("UPDATE sessions SET idle_expires_at = idle_expires_at - 1000".into(), ""),
+        ("UPDATE sessions SET n = n + 100".into(), ""),
+        ("UPDATE users SET roles = '[\"ops\"]'; UPDATE users SET disabled = 0".into(), ""),
+    ] {
+        let statement: String = statement;
+        let expected: BTreeSet<String> = expected.split_whitespace().map(Into::into).collect();
+        for pragma in ["PRAGMA recursive_triggers = OFF", "PRAGMA recursive_triggers = ON"] {
+            assert_eq!(revoked_by(&statement, pragma).await, expected, "{pragma}; {statement}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn roles_and_claims_that_could_not_be_read_are_refused_where_they_are_typed() {
+    let town = Town::new();
+    let node = town.node().await;
+    node.user("ada").await;
+    let set = |column: &str, value: &str| {
+        town.shell().execute(&format!("UPDATE users SET {column} = ?"), [value]).map(drop)
+    };
+    for bad in ["", "admin", "\"admin\"", "[\"admin\"", "null", "7"] {
+        assert!(set("roles", bad).is_err() && set("claims", bad).is_err(), "{bad}");
+    }
+    assert!(set("roles", "{}").is_err() && set("claims", "[]").is_err());
+    let add = "INSERT INTO users (name, roles, created_at) VALUES ('bob', 'admin', 0)";
+    assert!(town.shell().execute(add, []).unwrap_err().to_string().contains("[\"admin\"]"));
+    set("roles", "[\"admin\"]").unwrap();
+    set("claims", "{\"plan\":\"team\"}").unwrap();
+}
