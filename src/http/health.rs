@@ -62,7 +62,13 @@ impl Collector for Snapshot {
         counters(&mut encoder, "answers", "HTTP answers by class of status", answers.collect())?;
         let sealed = tokens.sealed().into_iter().map(|(kid, count)| (vec![("kid", kid.to_string())], count));
         counters(&mut encoder, "sealed", "Tokens this process has sealed under each key", sealed.collect())?;
-        counters(&mut encoder, "hashed", "Passwords hashed", vec![(vec![], inner.hasher.hashed())])?;
+        let hashed = ConstCounter::new(inner.hasher.hashed());
+        hashed.encode(encoder.encode_descriptor(
+            "hashed",
+            "Passwords hashed",
+            None,
+            hashed.metric_type(),
+        )?)?;
         let ring = tokens.ring();
         for (name, help, value) in [
             ("revocations", "Live revocations held in memory", sessions.denylist().len() as f64),

@@ -71,8 +71,7 @@ impl Inner {
             return Ok(Ok(Carried::default()));
         }
         let carried = self.cookies.read(request);
-        let has_cookies =
-            carried.as_ref().map_or(true, |carried| carried.access.is_some() || carried.refresh.is_some());
+        let has_cookies = carried.as_ref().map_or(true, Carried::any);
         self.site.refuse_forgery(request, has_cookies)?;
         Ok(carried)
     }
