@@ -1,9 +1,12 @@
 //! What an integrator gets: derived keys of one purpose and audience (DESIGN 3).
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, marker::PhantomData, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -68,15 +71,18 @@ impl KeyExport {
 
     /// Reads the JSON form, strictly: unknown fields, duplicate kids, a second active key and a revoked one are refused.
     pub fn from_json(text: &str) -> Result<Self, BadExport> {
-        let file: File<'_> = serde_json::from_str(text).map_err(|error| {
+        let Object(file): Object<File<'_>> = serde_json::from_str(text).map_err(|error| {
             // The category only: serde's message may quote what stands in the file.
             BadExport(format!("{:?} error at line {}", error.classify(), error.line()))
         })?;
         let bad = |what: &str| BadExport(what.to_owned());
+        if file.not_before < Timestamp::EPOCH {
+            return Err(bad("its not_before is negative"));
+        }
         if file.version != 1 {
             return Err(bad("its version is not 1"));
         }
-        let keys = file.keys.iter().map(|line| {
+        let keys = file.keys.iter().map(|Object(line)| {
             Ok(ExportedKey {
                 kid: line.kid.parse().map_err(|_| bad("a kid is not 8 lower-case hex digits"))?,
                 state: line.state,
@@ -106,11 +112,13 @@ impl KeyExport {
 
     /// The JSON form; holds keys.
     pub fn to_json(&self) -> Zeroizing<String> {
-        let keys = self.keys.iter().map(|key| Line {
-            kid: key.kid.to_string(),
-            state: key.state,
-            suite: key.suite,
-            key: key.key.to_base64url(),
+        let keys = self.keys.iter().map(|key| {
+            Object(Line {
+                kid: key.kid.to_string(),
+                state: key.state,
+                suite: key.suite,
+                key: key.key.to_base64url(),
+            })
         });
         let file = File {
             version: 1,
@@ -185,6 +193,29 @@ impl KeyExport {
     }
 }
 
+/// An object and nothing else: serde would take a struct's fields from an array too.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File<'a> {
@@ -193,7 +224,7 @@ struct File<'a> {
     audience: &'a str,
     max_age: u64,
     not_before: Timestamp,
-    keys: Vec<Line>,
+    keys: Vec<Object<Line>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -233,4 +264,26 @@ struct AboutSet<'a> {
     audience: &'a str,
     max_age: u64,
     not_before: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_is_made_of_objects_and_of_times_that_have_been() {
+        let key = "A".repeat(43);
+        let line = format!(r#"{{"kid":"9f3c21ab","state":"active","suite":"xaes-256-gcm","key":"{key}"}}"#);
+        let export = |not_before: i64, line: &str| {
+            format!(
+                r#"{{"version":1,"purpose":"access","audience":"","max_age":120,"not_before":{not_before},"keys":[{line}]}}"#
+            )
+        };
+        assert!(KeyExport::from_json(&export(0, &line)).is_ok());
+        let listed = format!(r#"["9f3c21ab","active","xaes-256-gcm","{key}"]"#);
+        for bad in [export(-1, &line), export(0, &listed), format!(r#"[1,"access","",120,0,[{line}]]"#)] {
+            let refused = KeyExport::from_json(&bad).map(drop).unwrap_err();
+            assert!(!refused.to_string().contains(&key), "{refused}");
+        }
+    }
 }

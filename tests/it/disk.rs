@@ -278,7 +278,7 @@ async fn readers_that_are_all_busy_are_cannot_tell_in_under_a_second() {
     let browsers = server.adas(12).await;
     // A commit of somebody else: what connections remember of the database is out of date.
     server.sqlite3("UPDATE users SET claims = '{}'");
-    server.order("slow", 2500, 0);
+    server.order("slow", 1000, 0);
     let asked = browsers.iter().map(|browser| async {
         browser.jar.remove(ACCESS);
         let started = std::time::Instant::now();

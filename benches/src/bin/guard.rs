@@ -257,8 +257,12 @@ async fn bulla(folder: &tempfile::TempDir, suite: Suite) -> Bulla {
 async fn access_cookie(bulla: &Bulla) -> String {
     let roles = vec!["reader".to_owned(), "editor".to_owned()];
     let claims = serde_json::Map::new();
-    let new =
-        NewUser { name: "ada".to_owned(), password_hash: None, roles: roles.clone(), claims: claims.clone() };
+    let new = NewUser {
+        name: "ada".to_owned(),
+        roles: roles.clone(),
+        claims: claims.clone(),
+        ..NewUser::default()
+    };
     let store = &bulla.sessions().parts().store;
     let row = store.add_user(new, AuditEvent::new("user.added", "bench", "ada")).await.expect("a user");
     let user = User { id: row.id, name: row.name, roles, claims };

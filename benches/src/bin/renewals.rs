@@ -128,9 +128,8 @@ impl House {
         for number in 0..CALLERS {
             let new = NewUser {
                 name: format!("user{number}"),
-                password_hash: None,
                 roles: vec!["reader".to_owned()],
-                claims: serde_json::Map::new(),
+                ..NewUser::default()
             };
             let row =
                 store.add_user(new, AuditEvent::new("user.added", "bench", "bench")).await.expect("a user");
