@@ -6,10 +6,14 @@
 #![allow(unreachable_pub)]
 
 mod arrows;
+mod cluster;
+mod ground;
 mod keys;
 mod model;
+mod postgres;
 mod ring;
 mod session;
+mod store;
 mod town;
 
 mod cli;
