@@ -8,10 +8,11 @@ use std::{
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use super::{CliError, Context, audit, init, keys, serve, sessions, tokens, users};
+use super::{CliError, Context, audit, init, keys, migrate, serve, sessions, tokens, users};
 use crate::{
     clock::SystemClock,
     config::{Layer, Settings},
+    store::Database,
 };
 
 /// Sessions without JWT: opaque sealed tokens, two cookies, revocation by deletion, keys that roll over.
@@ -30,8 +31,8 @@ pub(super) struct Cli {
     /// The keys directory [default: keys]
     #[arg(long, global = true, value_name = "DIR")]
     keys: Option<PathBuf>,
-    /// The SQLite file [default: bulla.db]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The SQLite file, or postgres://user@host/name [default: bulla.db]
+    #[arg(long, global = true, value_name = "FILE|URL")]
     database: Option<String>,
     /// The settings file [default: bulla.toml, if it is there]
     #[arg(long, global = true, env = "BULLA_CONFIG", value_name = "FILE")]
@@ -68,6 +69,14 @@ enum Command {
     /// Print the audit log
     #[command(after_help = "Examples:\n  bulla audit --limit 20\n  bulla audit --follow --json")]
     Audit(audit::AuditArgs),
+    /// Move everything from a SQLite file to PostgreSQL, nobody is logged out
+    ///
+    /// Stop the old server first. All or nothing: it can be stopped at any moment and run again.
+    #[command(
+        after_help = "Examples:\n  bulla migrate --from bulla.db --to postgres://bulla@db.example.org/bulla\n  \
+                      BULLA_DATABASE=postgres://… bulla migrate --from sqlite:/var/lib/bulla/bulla.db"
+    )]
+    Migrate(migrate::MigrateArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  bulla completions bash > /etc/bash_completion.d/bulla")]
     Completions {
@@ -119,6 +128,14 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     let flags = flags(&cli);
     let ctx =
         Context { settings: settings(&cli, &flags, &file)?, clock: Arc::new(SystemClock), json: cli.json };
+    let shown = match (&cli.database, &ctx.settings.database, &cli.command) {
+        (_, _, Command::Migrate(args)) if args.shows_password() => true,
+        (Some(_), Database::Postgres(url), _) => url.holds_password(),
+        _ => false,
+    };
+    if shown {
+        ctx.say("warning: a password on the command line can be seen by everybody on this machine; BULLA_DATABASE or PGPASSFILE hide it");
+    }
     match cli.command {
         Command::Init(args) => init::run(&args, &flags, &file, &ctx).await,
         Command::Serve(args) => serve::run(&args, &ctx).await,
@@ -126,6 +143,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::User(command) => users::run(command, &ctx).await,
         Command::Session(command) => sessions::run(command, &ctx).await,
         Command::Token(command) => tokens::run(command, &ctx).await,
+        Command::Migrate(args) => migrate::run(&args, &ctx).await,
         Command::Audit(args) => audit::run(&args, &ctx).await,
         Command::Completions { .. } | Command::Man => Ok(()),
     }

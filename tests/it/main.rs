@@ -6,13 +6,19 @@
 #![allow(unreachable_pub)]
 
 mod arrows;
+mod cluster;
+mod ground;
 mod keys;
+mod migrate;
 mod model;
+mod postgres;
 mod ring;
 mod session;
+mod store;
 mod town;
 
 mod cli;
+mod fleet;
 mod http;
 mod process;
 mod readme;

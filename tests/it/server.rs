@@ -38,6 +38,11 @@ impl Server {
         server
     }
 
+    /// Sets a variable of its environment, from the next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
     /// The same, running.
     pub fn started(environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(environment);
