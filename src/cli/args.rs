@@ -8,10 +8,11 @@ use std::{
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use super::{CliError, Context, audit, init, keys, serve, sessions, tokens, users};
+use super::{CliError, Context, audit, clients, init, keys, serve, sessions, tokens, users};
 use crate::{
     clock::SystemClock,
     config::{Layer, Settings},
+    store::Database,
 };
 
 /// Sessions without JWT: opaque sealed tokens, two cookies, revocation by deletion, keys that roll over.
@@ -30,8 +31,8 @@ pub(super) struct Cli {
     /// The keys directory [default: keys]
     #[arg(long, global = true, value_name = "DIR")]
     keys: Option<PathBuf>,
-    /// The SQLite file [default: bulla.db]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The SQLite file, or postgres://user@host/name [default: bulla.db]
+    #[arg(long, global = true, value_name = "FILE|URL")]
     database: Option<String>,
     /// The settings file [default: bulla.toml, if it is there]
     #[arg(long, global = true, env = "BULLA_CONFIG", value_name = "FILE")]
@@ -62,6 +63,9 @@ enum Command {
     /// Show sessions and end them
     #[command(subcommand)]
     Session(sessions::SessionCommand),
+    /// Add, show and change the programs that may ask for tokens
+    #[command(subcommand)]
+    Client(clients::ClientCommand),
     /// Seal, open and inspect tokens
     #[command(subcommand)]
     Token(tokens::TokenCommand),
@@ -119,12 +123,18 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     let flags = flags(&cli);
     let ctx =
         Context { settings: settings(&cli, &flags, &file)?, clock: Arc::new(SystemClock), json: cli.json };
+    if let (Some(_), Database::Postgres(url)) = (&cli.database, &ctx.settings.database)
+        && url.holds_password()
+    {
+        ctx.say("warning: a password in --database can be seen by everybody on this machine; BULLA_DATABASE or PGPASSFILE hide it");
+    }
     match cli.command {
         Command::Init(args) => init::run(&args, &flags, &file, &ctx).await,
         Command::Serve(args) => serve::run(&args, &ctx).await,
         Command::Keys(command) => keys::run(command, &ctx).await,
         Command::User(command) => users::run(command, &ctx).await,
         Command::Session(command) => sessions::run(command, &ctx).await,
+        Command::Client(command) => clients::run(command, &ctx).await,
         Command::Token(command) => tokens::run(command, &ctx).await,
         Command::Audit(args) => audit::run(&args, &ctx).await,
         Command::Completions { .. } | Command::Man => Ok(()),

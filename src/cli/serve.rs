@@ -52,7 +52,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     log(settings);
     if !args.init {
         // One letter wrong in a path is not to become a new, empty installation that knows nobody.
-        super::expect_database(settings)?;
+        super::expect_database(settings).await?;
     }
     let listen = |error: std::io::Error| {
         CliError::Failed(format!(

@@ -14,7 +14,8 @@ use actix_web::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{
-    Bulla, account, admin, body, guard::refusal, health, login, openapi, pages, renewal, survive::survive,
+    Bulla, account, admin, authorize, body, clients, guard::refusal, health, login, oauth, openapi, pages,
+    renewal, survive::survive,
 };
 use crate::http::Problem;
 
@@ -47,6 +48,7 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
             .service(methods("/refresh", "POST").route(post().to(renewal::refresh)))
             .service(methods("/continue", "GET").route(get().to(renewal::go_on)))
             .service(methods("/logout", "POST").route(post().to(renewal::logout)))
+            .service(methods("/authorize", "GET").route(get().to(authorize::finish)))
             .service(methods("/assets/{name}", "GET").route(get().to(pages::asset)))
             .service(
                 guarded()
@@ -61,6 +63,26 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
     );
 }
 
+/// The table for programs: OAuth.
+fn programs(app: &mut ServiceConfig) {
+    app.service(
+        scope("/oauth")
+            .app_data(web::PayloadConfig::new(body::MAX))
+            .wrap(from_fn(oauth::for_pages))
+            .wrap(from_fn(secure))
+            .service(methods("/authorize", "GET").route(get().to(authorize::begin)))
+            .service(methods("/token", "POST").route(post().to(oauth::token)))
+            .service(methods("/revoke", "POST").route(post().to(oauth::revoke)))
+            .service(methods("/introspect", "POST").route(post().to(oauth::introspect)))
+            .default_service(web::to(not_found)),
+    )
+    .service(
+        methods("/.well-known/oauth-authorization-server", "GET")
+            .wrap(from_fn(oauth::for_pages))
+            .route(get().to(oauth::about)),
+    );
+}
+
 /// The server's own table.
 fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
     let json = web::JsonConfig::default()
@@ -72,6 +94,7 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
         .app_data(json)
         .app_data(query)
         .configure(bulla.routes())
+        .configure(programs)
         .service(methods("/", "GET").route(get().to(home)))
         .service(methods("/health/live", "GET").route(get().to(health::live)))
         .service(methods("/health/ready", "GET").route(get().to(health::ready)))
@@ -79,7 +102,7 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
         .service(methods("/openapi.json", "GET").route(get().to(openapi::document)))
         .service(
             scope("/admin")
-                .wrap(bulla.guard())
+                .wrap(bulla.guard().and_machines())
                 .wrap(from_fn(secure))
                 .service(
                     methods("/users", "GET, POST")
@@ -98,6 +121,18 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
                         .route(delete().to(admin::end_sessions)),
                 )
                 .service(methods("/sessions/{sid}", "DELETE").route(delete().to(admin::end_session)))
+                .service(
+                    methods("/clients", "GET, POST")
+                        .route(get().to(clients::list))
+                        .route(post().to(clients::add)),
+                )
+                .service(
+                    methods("/clients/{id}", "GET, PATCH, DELETE")
+                        .route(get().to(clients::show))
+                        .route(web::patch().to(clients::change))
+                        .route(delete().to(clients::delete)),
+                )
+                .service(methods("/clients/{id}/secret", "POST").route(post().to(clients::rotate)))
                 .service(methods("/revocations", "GET").route(get().to(admin::revocations)))
                 .service(methods("/keys", "GET").route(get().to(admin::keys)))
                 .service(methods("/audit", "GET").route(get().to(admin::audit)))

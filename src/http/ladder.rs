@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     http::Problem,
-    session::{Denied, Issued, Principal, RenewMode, Renewed},
+    session::{Denied, Issued, Machine, Principal, RenewMode, Renewed},
     store::Transport,
 };
 
@@ -34,6 +34,12 @@ impl Inner {
         }
         let access = self.cookies.read(request).ok()?.access?;
         self.sessions.authenticate(access).ok()
+    }
+
+    /// The service token of a machine, if that is what the request brings and it holds. No I/O, and no browser sends one.
+    pub(super) fn machine(&self, request: &HttpRequest) -> Option<Machine> {
+        let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return None };
+        self.sessions.authenticate_service(token).ok()
     }
 
     /// All steps.

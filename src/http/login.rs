@@ -40,7 +40,9 @@ pub(super) struct Return {
 /// `GET /auth/login`
 pub(super) async fn page(bulla: web::Data<Bulla>, query: web::Query<Return>) -> HttpResponse {
     let rd = if query.rd.is_empty() { String::new() } else { bulla.0.site.return_to(&query.rd) };
-    pages::answer(&mut HttpResponse::Ok(), pages::login(&pages::Login { rd: &rd, error: None, name: "" }))
+    let app = bulla.0.app(&rd).await;
+    let page = pages::Login { rd: &rd, error: None, name: "", app: app.as_deref() };
+    pages::answer(&mut HttpResponse::Ok(), pages::login(&page))
 }
 
 /// `POST /auth/login`
@@ -64,7 +66,9 @@ pub(super) async fn login(
         (Ok(issued), Kind::Json) => Ok(inner.with_cookies(inner.tokens(&issued), &issued)),
         (Err(problem), Kind::Json) => Err(problem),
         (Err(problem), Kind::Form) => {
-            let page = pages::Login { rd: &rd, error: Some(problem.detail()), name: &input.username };
+            let app = inner.app(&rd).await;
+            let error = Some(problem.detail());
+            let page = pages::Login { rd: &rd, error, name: &input.username, app: app.as_deref() };
             Ok(pages::answer(&mut problem.head(), pages::login(&page)))
         }
     }

@@ -6,9 +6,12 @@
 
 mod account;
 mod admin;
+mod administrator;
 mod app;
+mod authorize;
 mod body;
 mod bulla;
+mod clients;
 mod cookies;
 mod credentials;
 mod error;
@@ -16,6 +19,7 @@ mod guard;
 mod health;
 mod ladder;
 mod login;
+mod oauth;
 mod openapi;
 mod origin;
 mod pages;

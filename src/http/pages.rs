@@ -18,6 +18,16 @@ pub(super) struct Login<'a> {
     pub(super) rd: &'a str,
     pub(super) error: Option<&'a str>,
     pub(super) name: &'a str,
+    /// The app that somebody signs in to, if it isn't our own pages.
+    pub(super) app: Option<&'a str>,
+}
+
+/// Sends a browser on to a provider without a redirect, which a form's answer may not be (CSP `form-action`).
+#[derive(Template)]
+#[template(path = "onward.html")]
+pub(super) struct Onward<'a> {
+    pub(super) label: &'a str,
+    pub(super) url: &'a str,
 }
 
 /// What the account page says above all else.
@@ -51,6 +61,8 @@ struct DeviceLine<'a> {
     since: String,
     renewed: String,
     current: bool,
+    /// Held by an app, and not by a browser.
+    app: bool,
 }
 
 #[derive(Template)]
@@ -64,6 +76,10 @@ pub(super) fn login(page: &Login<'_>) -> Option<String> {
     page.render().ok()
 }
 
+pub(super) fn onward(page: &Onward<'_>) -> Option<String> {
+    page.render().ok()
+}
+
 pub(super) fn account(page: &Account<'_>) -> Option<String> {
     let devices = page.sessions.iter().map(|row| DeviceLine {
         sid: row.sid.to_string(),
@@ -72,6 +88,7 @@ pub(super) fn account(page: &Account<'_>) -> Option<String> {
         since: ago(row.created_at, page.now),
         renewed: ago(row.rotated_at, page.now),
         current: row.sid == page.this,
+        app: row.grant.is_some(),
     });
     let error = page.message.as_ref().map(|Message::Error(text)| *text);
     AccountPage {
@@ -170,8 +187,9 @@ mod tests {
         let page =
             account(&Account { user: &user, sessions: &[], this, now, message: Some(Message::Error(evil)) })
                 .unwrap();
-        let form = login(&Login { rd: evil, error: Some(evil), name: evil }).unwrap();
-        for html in [page, form] {
+        let form = login(&Login { rd: evil, error: Some(evil), name: evil, app: Some(evil) }).unwrap();
+        let onward = onward(&Onward { label: evil, url: evil }).unwrap();
+        for html in [page, form, onward] {
             assert!(!html.contains("<script") && html.contains("&#60;script"), "{html}");
         }
     }

@@ -123,8 +123,28 @@ fn serde_urlencoded(text: &str) -> String {
 
 #[derive(Deserialize)]
 pub(super) struct Logout {
-    #[serde(default)]
-    everywhere: Option<serde_json::Value>,
+    everywhere: Option<Choice>,
+}
+
+/// Yes or no, as JSON or as a form says it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Choice {
+    Said(bool),
+    Typed(String),
+}
+
+impl Choice {
+    fn is_yes(&self) -> Result<bool, Problem> {
+        match self {
+            Self::Said(yes) => Ok(*yes),
+            Self::Typed(text) => match text.as_str() {
+                "true" | "on" => Ok(true),
+                "false" | "off" | "" => Ok(false),
+                _ => Err(Problem::bad_request("everywhere is true or false.")),
+            },
+        }
+    }
 }
 
 /// `POST /auth/logout`: ends this session, or all of the user's. The only route that clears cookies.
@@ -135,7 +155,7 @@ pub(super) async fn logout(
 ) -> Result<HttpResponse, Problem> {
     let inner = &bulla.0;
     let (input, kind) = body::read::<Logout>(&request, &body)?;
-    let everywhere = input.everywhere.is_some_and(|said| said == true || said == "true" || said == "on");
+    let everywhere = input.everywhere.unwrap_or(Choice::Said(false)).is_yes()?;
     let who = inner.whose(&request).await?;
     if let Some((user, sid)) = &who {
         let event = |name| AuditEvent::new(name, user.to_string(), sid.to_string());

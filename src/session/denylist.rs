@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus_client::metrics::histogram::Histogram;
+
 use crate::{
     clock::Timestamp,
     ids::Sid,
@@ -18,6 +20,9 @@ use crate::{
 
 /// Parts of the map, each with a lock of its own, so that adding to one holds up few lookups.
 const SHARDS: usize = 64;
+
+/// Bounds of the lag that are counted, in seconds: a second is the promise.
+const LAGS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// Follows the store's feed; asked for every access token.
 ///
@@ -30,6 +35,8 @@ pub struct Denylist {
     /// Milliseconds from `born` to the last time the feed was known to be complete.
     fresh: AtomicU64,
     born: Instant,
+    /// Seconds from a revocation to its being in force here.
+    lag: Histogram,
     /// Serialises `replace` with `add`, so that nothing added meanwhile is dropped.
     changing: Mutex<()>,
 }
@@ -48,6 +55,7 @@ impl Default for Denylist {
             len: AtomicUsize::new(0),
             fresh: AtomicU64::new(0),
             born: Instant::now(),
+            lag: Histogram::new(LAGS),
             changing: Mutex::new(()),
         }
     }
@@ -81,6 +89,11 @@ impl Denylist {
         self.born.elapsed().saturating_sub(Duration::from_millis(self.fresh.load(Ordering::Acquire)))
     }
 
+    /// How long revocations took to come into force here, in seconds by the store's time; those loaded at the start aside.
+    pub fn lag(&self) -> &Histogram {
+        &self.lag
+    }
+
     /// Forgets revocations that no living token can concern any more.
     pub fn prune(&self, now: Timestamp) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,16 +111,31 @@ impl Denylist {
         &self.sids[usize::from(sid.0[15]) % SHARDS]
     }
 
-    fn insert(&self, revocation: Revocation) {
-        let Revocation { target, revoked_at, expires_at, .. } = revocation;
+    /// `first` is told when those were revoked that weren't known before.
+    fn insert_all(&self, new: Vec<Revocation>, first: impl Fn(Timestamp)) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Lookups must not take the short cut of an empty list while these go in.
+        self.len.fetch_add(new.len(), Ordering::AcqRel);
+        for Revocation { target, revoked_at, expires_at, .. } in new {
+            if self.insert(target, revoked_at, expires_at) {
+                first(revoked_at);
+            }
+        }
+        self.count();
+    }
+
+    /// Whether it wasn't there before.
+    fn insert(&self, target: Target, revoked_at: Timestamp, expires_at: Timestamp) -> bool {
         match target {
             Target::Session(sid) => {
-                self.shard(sid).write().unwrap_or_else(PoisonError::into_inner).insert(sid, expires_at);
+                let mut shard = self.shard(sid).write().unwrap_or_else(PoisonError::into_inner);
+                shard.insert(sid, expires_at).is_none()
             }
             Target::Client(id) => {
                 let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
-                let entry = clients.entry(id).or_insert((revoked_at, expires_at));
-                *entry = (entry.0.max(revoked_at), entry.1.max(expires_at));
+                let known = clients.get(&id).copied().unwrap_or_default();
+                clients.insert(id, (known.0.max(revoked_at), known.1.max(expires_at)));
+                known.0 < revoked_at
             }
         }
     }
@@ -123,7 +151,7 @@ impl Denylist {
 impl Feed for Denylist {
     /// Adds before it removes: at no moment is a revocation missing that is in both.
     fn replace(&self, all: Vec<Revocation>) {
-        self.add(all.clone());
+        self.insert_all(all.clone(), |_| ());
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let keep: std::collections::HashSet<Target> =
             all.into_iter().map(|revocation| revocation.target).collect();
@@ -137,12 +165,8 @@ impl Feed for Denylist {
         self.count();
     }
 
-    fn add(&self, new: Vec<Revocation>) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Lookups must not take the short cut of an empty list while these go in.
-        self.len.fetch_add(new.len(), Ordering::AcqRel);
-        new.into_iter().for_each(|revocation| self.insert(revocation));
-        self.count();
+    fn add(&self, new: Vec<Revocation>, now: Timestamp) {
+        self.insert_all(new, |revoked_at| self.lag.observe(now.since(revoked_at).as_secs_f64()));
     }
 
     fn fresh(&self) {
@@ -164,7 +188,7 @@ mod tests {
     fn a_revoked_session_is_denied_until_nothing_can_live_any_more() {
         let (list, sid, other) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
         assert!(!list.denies(sid));
-        list.add(vec![revocation(1, Target::Session(sid), 0)]);
+        list.add(vec![revocation(1, Target::Session(sid), 0)], Timestamp::EPOCH);
         assert!(list.denies(sid) && !list.denies(other));
         list.prune(Timestamp::from_millis(1_019_999));
         assert!(list.denies(sid));
@@ -175,7 +199,7 @@ mod tests {
     #[test]
     fn a_clients_earlier_tokens_are_denied_and_later_ones_are_not() {
         let list = Denylist::default();
-        list.add(vec![revocation(1, Target::Client("cron".into()), 500)]);
+        list.add(vec![revocation(1, Target::Client("cron".into()), 500)], Timestamp::EPOCH);
         assert!(list.denies_client("cron", Timestamp::from_millis(500)));
         assert!(!list.denies_client("cron", Timestamp::from_millis(501)));
         assert!(!list.denies_client("other", Timestamp::from_millis(500)));
@@ -184,7 +208,10 @@ mod tests {
     #[test]
     fn replacing_drops_what_is_gone_and_keeps_the_rest() {
         let (list, kept, gone) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
-        list.add(vec![revocation(1, Target::Session(kept), 0), revocation(2, Target::Session(gone), 0)]);
+        list.add(
+            vec![revocation(1, Target::Session(kept), 0), revocation(2, Target::Session(gone), 0)],
+            Timestamp::EPOCH,
+        );
         list.replace(vec![revocation(1, Target::Session(kept), 0)]);
         assert!(list.denies(kept) && !list.denies(gone));
         assert_eq!(list.len(), 1);
@@ -200,7 +227,10 @@ mod tests {
         };
         let flood = 200_000;
         for n in (0..flood).step_by(1000) {
-            list.add((n..n + 1000).map(|n| revocation(n.into(), Target::Session(sid(n)), 0)).collect());
+            list.add(
+                (n..n + 1000).map(|n| revocation(n.into(), Target::Session(sid(n)), 0)).collect(),
+                Timestamp::EPOCH,
+            );
         }
         assert_eq!(list.len(), flood as usize);
         assert!((0..flood).all(|n| list.denies(sid(n))) && !list.denies(sid(flood)));

@@ -3,25 +3,37 @@
 //! Knows no token and no HTTP. Decisions live above: the store reads a row and its own time, and writes
 //! only if the row is still the one that was judged.
 
+mod clients;
+mod database;
 mod feed;
+mod names;
+pub mod postgres;
 mod rows;
+mod rules;
 pub mod sqlite;
 mod users;
 
+use std::{sync::Arc, time::Duration};
+
 use async_trait::async_trait;
 
+pub use clients::{ClientChange, ClientRow, FormerSecret, NewClient, NewSecret};
+pub use database::{BadDatabase, Database};
 pub use feed::{Feed, FollowHandle, Revocation, Target};
 pub use rows::{
-    AuditEvent, AuditRow, Device, NewSession, NewUser, SessionChange, SessionEnd, SessionRow, Transport,
-    UserChange, UserRow,
+    AuditEvent, AuditRow, Device, Grant, NewSession, NewUser, NodeRow, SessionChange, SessionEnd, SessionRow,
+    Transport, UserChange, UserRow,
 };
 
 pub use users::{LoginError, User, Users};
 
 use crate::{
     clock::Timestamp,
-    ids::{Sid, UserId},
+    ids::{ClientId, Sid, UserId},
 };
+
+/// A server that hasn't reported for so long counts as gone.
+pub const NODE_LIVES: Duration = Duration::from_secs(10);
 
 /// What a store can answer besides data.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +90,8 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Begins a session: `created_at` and `rotated_at` are the store's now, the expiries are now plus what `new` says.
     /// In the same transaction: ends `replaces` (an earlier session of the same browser), ends the user's oldest live sessions beyond `cap`
-    /// (this one counted), writes `event`. Refuses (`Ok(None)`) when a row of `users` with that id is disabled.
+    /// (this one counted), writes `event`. Refuses (`Ok(None)`) when a row of `users` with that id is disabled, or the client
+    /// it is granted to is disabled or gone.
     async fn begin_session(
         &self,
         new: NewSession,
@@ -143,6 +156,40 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Deletes a user and so all sessions; false if there was none. The last enabled administrator is `LastAdmin`.
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError>;
 
+    /// A client by id, disabled ones too, with the store's time of the read.
+    async fn client(&self, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError>;
+
+    /// Clients in order of id, after `after`, at most `limit`.
+    async fn clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<ClientRow>, StoreError>;
+
+    /// Adds a client. A name or an id that is taken is a conflict.
+    async fn add_client(&self, client: NewClient, event: AuditEvent) -> Result<ClientRow, StoreError>;
+
+    /// Changes a client; `Ok(None)` if there is none.
+    async fn change_client(
+        &self,
+        id: &ClientId,
+        change: ClientChange,
+        event: AuditEvent,
+    ) -> Result<Option<ClientRow>, StoreError>;
+
+    /// Deletes a client, and so all sessions it holds; false if there was none.
+    async fn delete_client(&self, id: &ClientId, event: AuditEvent) -> Result<bool, StoreError>;
+
+    /// Writes down that a client is given a token, if its row is still the one that was judged. The store's time of it: whatever
+    /// revokes this client's tokens from now on is later, on any node.
+    async fn issue_to_client(
+        &self,
+        judged: &ClientRow,
+        event: AuditEvent,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Revokes what has no row of its own (a service token), until nothing it concerns can live; false if that was done before.
+    async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError>;
+
+    /// Spends a nonce, known by its hash, and remembers it until `expires_at`; false if it was spent before.
+    async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError>;
+
     /// Writes an event that records no change (a failed login).
     async fn record(&self, event: AuditEvent) -> Result<(), StoreError>;
 
@@ -154,21 +201,23 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Loads every revocation in force into `feed`, then follows the table until the handle is dropped. Returns after the first load.
     /// In this process a revocation reaches `feed` before the call that made it returns.
-    async fn follow(&self, feed: std::sync::Arc<dyn Feed>) -> Result<FollowHandle, StoreError>;
+    async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError>;
 
-    /// Deletes what has expired: sessions past their end by `keep` (the ceiling plus twice the skew), revocations, spent nonces, audit older than `audit_keep`. Returns rows deleted.
+    /// Deletes what has expired: sessions past their end by `keep` (the ceiling plus twice the skew), revocations, spent nonces, audit older than `audit_keep`, nodes gone for an hour. Returns rows deleted.
     /// In small transactions, so that nobody waits behind it.
-    async fn sweep(
-        &self,
-        keep: std::time::Duration,
-        audit_keep: std::time::Duration,
-    ) -> Result<u64, StoreError>;
+    async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError>;
 
     /// The highest ring generation this database has recorded, with that `ring.json`'s fingerprint.
     async fn ring_mark(&self) -> Result<Option<(u64, [u8; 32])>, StoreError>;
 
     /// Records a ring generation in force; never lowers it.
     async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError>;
+
+    /// Says that a server lives, and which ring it has in force: `seen_at` becomes the store's now.
+    async fn report_node(&self, name: &str, ring_generation: u64, version: &str) -> Result<(), StoreError>;
+
+    /// The servers that have reported within [`NODE_LIVES`], by name.
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
 
     /// Checks that it answers and can write.
     async fn healthy(&self) -> Result<(), StoreError>;

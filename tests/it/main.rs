@@ -6,14 +6,23 @@
 #![allow(unreachable_pub)]
 
 mod arrows;
+mod cluster;
+mod foreign;
+mod ground;
 mod keys;
 mod model;
+mod postgres;
 mod ring;
 mod session;
+mod store;
 mod town;
 
 mod cli;
+mod code;
 mod http;
+mod oauth;
+mod openapi;
 mod process;
 mod readme;
 mod server;
+mod steps;

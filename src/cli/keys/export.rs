@@ -10,12 +10,12 @@ use std::{
 
 use serde_json::json;
 
-use super::{Database, ExportArgs, SERVICE_MAX_AGE};
+use super::{Database, ExportArgs};
 use crate::{
     cli::{CliError, Context},
     ids::{Audience, Purpose},
     keyring::KeyDirectory,
-    session::Policy,
+    session::{Policy, SERVICE_MAX_AGE},
     store::AuditEvent,
     token::KeyExport,
 };
@@ -23,7 +23,7 @@ use crate::{
 pub(super) async fn export(ctx: &Context, keys: &KeyDirectory, args: &ExportArgs) -> Result<(), CliError> {
     let audience = args.audience.clone().unwrap_or_else(Audience::own);
     let max_age = permitted(args, &audience, &ctx.settings.policy).map_err(CliError::Usage)?;
-    let database = Database::open(ctx);
+    let database = Database::open(ctx).await;
     let ring = keys.load()?;
     ring.check_mark(database.mark(ctx).await)?;
     let json = KeyExport::new(&ring, &args.purpose, &audience, max_age).to_json();
@@ -51,7 +51,7 @@ fn permitted(args: &ExportArgs, audience: &Audience, policy: &Policy) -> Result<
         return Err("--own is for `--purpose access` only".into());
     }
     let known = match args.purpose.as_str() {
-        "refresh" | "login" => {
+        "refresh" | "login" | "code" => {
             return Err(format!(
                 "keys of purpose `{}` are the server's alone; they are never exported",
                 args.purpose
@@ -114,7 +114,7 @@ mod tests {
     fn the_servers_own_secrets_are_never_exported() {
         for audience in ["", "billing"] {
             for own in [false, true] {
-                for purpose in ["refresh", "login"] {
+                for purpose in ["refresh", "login", "code"] {
                     assert!(ask(purpose, audience, own, None).is_err(), "{purpose} {audience}");
                     assert!(ask(purpose, audience, own, Some(60)).is_err(), "{purpose} {audience}");
                 }

@@ -2,7 +2,9 @@
 
 mod audit;
 mod checkpoint;
+mod clients;
 mod feeds;
+mod nodes;
 mod open;
 mod readers;
 mod sessions;
@@ -30,12 +32,13 @@ use self::{
     },
 };
 use super::{
-    AuditEvent, AuditRow, Feed, FollowHandle, NewSession, NewUser, Revocation, SessionChange, SessionEnd,
-    SessionRow, Store, StoreError, UserChange, UserRow, Written,
+    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, NewClient, NewSession, NewUser,
+    NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError, Target, UserChange,
+    UserRow, Written,
 };
 use crate::{
     clock::{Clock, Timestamp},
-    ids::{Sid, UserId},
+    ids::{ClientId, Sid, UserId},
 };
 
 /// How many rows of a table one step of a sweep deletes, so that nobody waits behind it.
@@ -245,6 +248,52 @@ impl Store for SqliteStore {
         self.writer.write(Several, move |c, now| users::delete(c, &id, &event, now)).await
     }
 
+    async fn client(&self, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError> {
+        let (id, clock) = (id.clone(), Arc::clone(&self.clock));
+        self.readers.read(move |c| Ok((clients::one(c, &id)?, clock.now()))).await
+    }
+
+    async fn clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<ClientRow>, StoreError> {
+        let after = after.cloned();
+        self.readers.read(move |c| clients::page(c, after.as_ref(), limit)).await
+    }
+
+    async fn add_client(&self, client: NewClient, event: AuditEvent) -> Result<ClientRow, StoreError> {
+        self.writer.write(Several, move |c, now| clients::add(c, client, &event, now)).await
+    }
+
+    async fn change_client(
+        &self,
+        id: &ClientId,
+        change: ClientChange,
+        event: AuditEvent,
+    ) -> Result<Option<ClientRow>, StoreError> {
+        let id = id.clone();
+        self.writer.write(Several, move |c, now| clients::change(c, &id, &change, &event, now)).await
+    }
+
+    async fn delete_client(&self, id: &ClientId, event: AuditEvent) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.writer.write(Several, move |c, now| clients::delete(c, &id, &event, now)).await
+    }
+
+    async fn issue_to_client(
+        &self,
+        judged: &ClientRow,
+        event: AuditEvent,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let judged = judged.clone();
+        self.writer.write(Several, move |c, now| clients::issue(c, &judged, &event, now)).await
+    }
+
+    async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError> {
+        self.writer.write(Several, move |c, now| clients::revoke(c, &target, until, &event, now)).await
+    }
+
+    async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError> {
+        self.writer.write(One, move |c, _| clients::spend(c, &hash, expires_at)).await
+    }
+
     async fn record(&self, event: AuditEvent) -> Result<(), StoreError> {
         self.writer.write(One, move |c, now| audit::write(c, &event, now)).await
     }
@@ -260,7 +309,7 @@ impl Store for SqliteStore {
     }
 
     async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError> {
-        self.feeds.follow(feed, &self.path, &*self.clock, Arc::clone(&self.state))
+        self.feeds.follow(feed, &self.path, Arc::clone(&self.clock), Arc::clone(&self.state))
     }
 
     async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
@@ -289,6 +338,16 @@ impl Store for SqliteStore {
             Ok(())
         };
         self.writer.write(One, change).await
+    }
+
+    async fn report_node(&self, name: &str, ring_generation: u64, version: &str) -> Result<(), StoreError> {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        self.writer.write(One, move |c, now| nodes::report(c, &name, ring_generation, &version, now)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        let now = self.clock.now();
+        self.readers.read(move |c| nodes::live(c, now)).await
     }
 
     async fn healthy(&self) -> Result<(), StoreError> {
