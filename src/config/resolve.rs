@@ -83,7 +83,13 @@ impl Layer {
     pub fn file(path: &Path, text: &str) -> Result<Self, BadSetting> {
         let origin = format!("in {}", path.display());
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            BadSetting(format!("{}: {}", path.display(), error.message()))
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            BadSetting(format!(
+                "{}, line {}: {}",
+                path.display(),
+                before.matches('\n').count() + 1,
+                error.message()
+            ))
         })?;
         let (mut values, mut providers) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in table {
@@ -463,7 +469,7 @@ mod tests {
                 "must be the host of public_url or a parent",
             ),
             ("keys = [1]", "must be a text, a number"),
-            ("keys", "bulla.toml: "),
+            ("# one\nkeys = ", "bulla.toml, line 2: "),
             ("replay_window = '31s'", "must be at most a quarter of access_max_age"),
         ] {
             let error = file(text).unwrap_err();

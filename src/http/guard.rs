@@ -16,7 +16,10 @@ use actix_web::{
 use futures_util::future::LocalBoxFuture;
 
 use super::{Bulla, refusal::Asker};
-use crate::{http::Problem, session::Principal};
+use crate::{
+    http::Problem,
+    session::{Denied, Principal},
+};
 
 /// Middleware made by [`Bulla::guard`].
 #[derive(Clone, Debug)]
@@ -66,12 +69,16 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         // An access token that holds needs no future of its own.
-        if let Some(principal) = self.bulla.0.first_step(request.request()) {
-            request.extensions_mut().insert(principal);
-            return Answer::Passed { future: self.service.call(request) };
+        match self.bulla.0.first_step(request.request()) {
+            Ok(principal) => {
+                request.extensions_mut().insert(principal);
+                Answer::Passed { future: self.service.call(request) }
+            }
+            Err(tried) => {
+                let (service, bulla) = (Rc::clone(&self.service), self.bulla.clone());
+                Answer::Climbing { future: Box::pin(climb(bulla, service, request, tried)) }
+            }
         }
-        let (service, bulla) = (Rc::clone(&self.service), self.bulla.clone());
-        Answer::Climbing { future: Box::pin(climb(bulla, service, request)) }
     }
 }
 
@@ -79,11 +86,12 @@ async fn climb<S, B>(
     bulla: Bulla,
     service: Rc<S>,
     request: ServiceRequest,
+    tried: Option<Denied>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    match bulla.0.climb(request.request()).await {
+    match bulla.0.climb(request.request(), tried).await {
         Ok(climbed) => {
             request.extensions_mut().insert(climbed.principal);
             let mut response = match service.call(request).await {

@@ -24,22 +24,27 @@ pub(super) struct Climbed {
 }
 
 impl Inner {
-    /// Step 1 alone, without waiting for anything: the access token. `None` leaves it to [`Self::climb`].
-    pub(super) fn first_step(&self, request: &HttpRequest) -> Option<Principal> {
+    /// Step 1 alone, without waiting for anything: the access token. An error leaves it to [`Self::climb`], which needs
+    /// to know whether the token was tried: each is opened, and counted, once.
+    pub(super) fn first_step(&self, request: &HttpRequest) -> Result<Principal, Option<Denied>> {
         if !request.method().is_safe() {
-            return None; // where the forgery rule must be asked first
+            return Err(None); // where the forgery rule must be asked first
         }
         if request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
-            let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return None };
+            let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return Err(None) };
             // An ID token is for a later step, and no failure of this one.
-            return if is_jws(token) { None } else { self.sessions.authenticate(token).ok() };
+            return if is_jws(token) { Err(None) } else { self.sessions.authenticate(token).map_err(Some) };
         }
-        let access = self.cookies.read(request).ok()?.access?;
-        self.sessions.authenticate(access).ok()
+        let access = self.cookies.read(request).ok().and_then(|carried| carried.access).ok_or(None)?;
+        self.sessions.authenticate(access).map_err(Some)
     }
 
-    /// All steps.
-    pub(super) async fn climb(&self, request: &HttpRequest) -> Result<Climbed, Problem> {
+    /// All steps. `tried` is how step 1 has ended, if it has been taken.
+    pub(super) async fn climb(
+        &self,
+        request: &HttpRequest,
+        tried: Option<Denied>,
+    ) -> Result<Climbed, Problem> {
         match Authorization::of(request)? {
             Authorization::Bearer(token) if is_jws(token) => {
                 let issued = self.with_bearer(request, token).await?;
@@ -48,7 +53,7 @@ impl Inner {
                 CookieJar::clear_login(&mut cookies);
                 Ok(Climbed { principal: issued.principal, cookies })
             }
-            Authorization::Bearer(token) => Ok(recognised(self.sessions.authenticate(token)?)),
+            Authorization::Bearer(token) => Ok(recognised(self.open(token, tried)?)),
             Authorization::Basic { name, password } if !credentials::from_browser(request) => {
                 let issued =
                     login::with_password(self, request, &name, &password, Transport::Basic, None).await?;
@@ -57,7 +62,7 @@ impl Inner {
                 Ok(Climbed { principal: issued.principal, cookies })
             }
             Authorization::Basic { .. } => Err(Problem::unauthorized()),
-            Authorization::Absent => self.by_cookies(request, &self.carried(request)??).await,
+            Authorization::Absent => self.by_cookies(request, &self.carried(request)??, tried).await,
         }
     }
 
@@ -76,8 +81,17 @@ impl Inner {
         Ok(carried)
     }
 
-    async fn by_cookies(&self, request: &HttpRequest, carried: &Carried<'_>) -> Result<Climbed, Problem> {
-        let denied = match carried.access.map(|token| self.sessions.authenticate(token)) {
+    fn open(&self, access: &str, tried: Option<Denied>) -> Result<Principal, Denied> {
+        tried.map_or_else(|| self.sessions.authenticate(access), Err)
+    }
+
+    async fn by_cookies(
+        &self,
+        request: &HttpRequest,
+        carried: &Carried<'_>,
+        tried: Option<Denied>,
+    ) -> Result<Climbed, Problem> {
+        let denied = match carried.access.map(|token| self.open(token, tried)) {
             Some(Ok(principal)) => return Ok(recognised(principal)),
             Some(Err(denied)) => denied,
             None => Denied::Session,

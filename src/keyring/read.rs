@@ -47,7 +47,7 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
     };
     if stat.st_mode & wrong != 0 {
         let mode = stat.st_mode & 0o7777;
-        return Err(bad(path, format!("has mode {mode:04o}, open to others; `{fix} {}`", path.display())));
+        return Err(bad(path, format!("has mode {mode:04o}, open to others; `{fix} {}`", typed(path))));
     }
     if usize::try_from(stat.st_size).map_or(true, |size| size > cap) {
         return Err(bad(path, format!("is larger than {cap} bytes; restore it from the newest copy")));
@@ -83,7 +83,7 @@ pub(super) fn directory(path: &Path, readers: Readers) -> Result<(), RingError> 
         let mode = stat.st_mode & 0o7777;
         return Err(bad(
             path,
-            format!("has mode {mode:04o}, others may write to it; `chmod 700 {}`", path.display()),
+            format!("has mode {mode:04o}, others may write to it; `chmod 700 {}`", typed(path)),
         ));
     }
     Ok(())
@@ -97,9 +97,16 @@ fn owner(path: &Path, stat: &Stat) -> Result<(), RingError> {
     let fault = format!(
         "belongs to user {}, neither to this one ({me}) nor to root; run as its owner, or `chown {me} {}`",
         stat.st_uid,
-        path.display()
+        typed(path)
     );
     Err(bad(path, fault))
+}
+
+/// A path as it is typed into a shell.
+fn typed(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 pub(super) fn bad(path: &Path, fault: impl Into<String>) -> RingError {

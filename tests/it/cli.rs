@@ -1,6 +1,6 @@
 //! The command line as transcripts: what is typed, what is printed where, which exit code.
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -159,6 +159,25 @@ fn errors_say_what_is_wrong_where_and_what_mends_it() {
     check(&server.cli(&["nonsense"]), 2, "", "Usage");
     std::fs::write(server.path("bulla.toml"), "acess_max_age = '1m'").unwrap();
     check(&server.cli(&["user", "list"]), 2, "", "did you mean access_max_age?");
+}
+
+#[test]
+fn what_mends_an_error_can_be_typed_as_it_stands_and_names_its_file() {
+    let server = Server::new(&[]);
+    let keys = server.path("my 'own' keys");
+    std::fs::rename(server.path("keys"), &keys).unwrap();
+    let loaded = || server.cli(&["--keys", "my 'own' keys", "keys", "list"]);
+    assert_eq!(loaded().status.code(), Some(0));
+    let open = Command::new("chmod").arg("770").arg(&keys).status().unwrap();
+    assert!(open.success());
+    let refused = loaded();
+    let said = text(&refused.stderr);
+    let mend = said.split('`').nth(1).unwrap();
+    let mended = Command::new("sh").args(["-c", mend]).current_dir(server.dir.path()).status().unwrap();
+    assert!(refused.status.code() == Some(1) && mended.success(), "{said}");
+    assert_eq!(loaded().status.code(), Some(0), "{mend}");
+    std::fs::write(server.path("junk.db"), "no database, but long enough to be taken for one").unwrap();
+    check(&server.cli(&["--database", "junk.db", "user", "list"]), 5, "", "junk.db: file is not a database");
 }
 
 #[test]

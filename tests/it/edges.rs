@@ -91,6 +91,29 @@ async fn every_refusal_under_auth_is_in_our_words_and_carries_our_headers() {
 }
 
 #[tokio::test]
+async fn each_token_is_counted_once() {
+    let server = Server::started(&[]);
+    let browser = server.ada().await;
+    let counted = async |event: &str| {
+        let metrics = browser.get("/metrics").await.text().await.unwrap();
+        let line = format!("bulla_events_total{{event=\"{event}\"}} ");
+        metrics.lines().find_map(|l| l.strip_prefix(&line)).unwrap().parse::<u64>().unwrap()
+    };
+    for method in [Method::GET, Method::POST] {
+        let before = counted("token.length").await;
+        let bearer = browser.request(method.clone(), "/auth/session").bearer_auth("garbage");
+        assert_eq!(browser.send(bearer).await.status(), 401);
+        let stranger = server.browser();
+        stranger.jar.set(crate::server::ACCESS, "garbage");
+        assert_eq!(stranger.send(stranger.request(method, "/auth/session")).await.status(), 401);
+        assert_eq!(counted("token.length").await, before + 2);
+    }
+    let before = counted("access.valid").await;
+    assert_eq!(browser.status().await, 200);
+    assert_eq!(counted("access.valid").await, before + 1);
+}
+
+#[tokio::test]
 async fn what_was_meant_for_one_user_never_hits_all() {
     let server = Server::started(&[]);
     let browser = server.ada().await;

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,8 @@ pub struct Server {
     process: Option<Child>,
     pub origin: String,
     stderr: Arc<Mutex<String>>,
+    /// Takes down what the process says, until it has said its last word.
+    scribe: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -32,7 +35,14 @@ impl Server {
     pub fn new(environment: &[(&str, &str)]) -> Self {
         let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let server = Self { dir, environment, process: None, origin: String::new(), stderr: Arc::default() };
+        let server = Self {
+            dir,
+            environment,
+            process: None,
+            origin: String::new(),
+            stderr: Arc::default(),
+            scribe: None,
+        };
         assert!(server.cli(&["init"]).status.success());
         server.add_user("ada", &["admin"]);
         server
@@ -48,8 +58,14 @@ impl Server {
     /// Another server over the same folder, running.
     pub fn beside(&self) -> Self {
         let (dir, environment) = (Arc::clone(&self.dir), self.environment.clone());
-        let mut server =
-            Self { dir, environment, process: None, origin: String::new(), stderr: Arc::default() };
+        let mut server = Self {
+            dir,
+            environment,
+            process: None,
+            origin: String::new(),
+            stderr: Arc::default(),
+            scribe: None,
+        };
         server.start();
         server
     }
@@ -74,11 +90,11 @@ impl Server {
                 break rest.split(' ').next().unwrap().to_owned();
             }
         };
-        std::thread::spawn(move || {
+        self.scribe = Some(std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 collected.lock().unwrap().push_str(&format!("{line}\n"));
             }
-        });
+        }));
         self.origin = origin;
         self.process = Some(process);
     }
@@ -113,9 +129,11 @@ impl Server {
         process.wait().unwrap();
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end by itself, and for all it has said.
     pub fn wait(&mut self) -> Option<i32> {
-        self.process.take().unwrap().wait().unwrap().code()
+        let code = self.process.take().unwrap().wait().unwrap().code();
+        self.scribe.take().unwrap().join().unwrap();
+        code
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {

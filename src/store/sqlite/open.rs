@@ -41,8 +41,13 @@ pub(super) fn open_and_migrate(path: &Path) -> Result<Connection, StoreError> {
         )));
     }
     create_private(path)?;
-    let mut connection = connect(path)?;
-    refuse_newer(&mut connection, path)?;
+    // Whatever is wrong with it, which file it is about.
+    let named = |error| match error {
+        StoreError::Unavailable(why) => StoreError::Unavailable(format!("{}: {why}", path.display())),
+        error => error,
+    };
+    let mut connection = connect(path).map_err(named)?;
+    refuse_newer(&mut connection, path).map_err(named)?;
     // Somebody who starts at the same moment may be faster: then there is nothing left to do.
     migrate(&mut connection).or_else(|_| migrate(&mut connection)).map_err(|error| {
         let error = error.to_string();
