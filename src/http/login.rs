@@ -121,10 +121,18 @@ pub(super) async fn with_password(
         .check(name, address, now)
         .map_err(|throttled| Problem::throttled(throttled.retry_after))?;
     let device = inner.site.device(request);
-    match parts.users.log_in(name, password).await {
-        Ok(user) => {
+    let proven = parts.users.prove(name, password).await;
+    let begun = match proven {
+        Ok((user, against)) => {
+            let issued = inner.sessions.begin(&user, transport, device.clone(), presented).await?;
+            inner.stands(issued, parts.users.still(&user, password, &against).await).await
+        }
+        Err(error) => Err(error),
+    };
+    match begun {
+        Ok(issued) => {
             inner.throttle.succeeded(name, address);
-            Ok(inner.sessions.begin(&user, transport, device, presented).await?)
+            Ok(issued)
         }
         Err(LoginError::Wrong) => {
             inner.throttle.failed(name, address, now);
@@ -139,6 +147,19 @@ pub(super) async fn with_password(
 }
 
 impl Inner {
+    /// A session that has begun, if what it began by holds still; else it ends, and nobody has seen its tokens.
+    async fn stands(&self, issued: Issued, still: Result<bool, LoginError>) -> Result<Issued, LoginError> {
+        let why = match still {
+            Ok(true) => return Ok(issued),
+            Ok(false) => LoginError::Wrong,
+            Err(error) => error,
+        };
+        let event = AuditEvent::new("session.revoked", "system", "")
+            .with(serde_json::json!({"reason": "the password was changed meanwhile"}));
+        self.sessions.end(issued.row.sid, event).await?;
+        Err(why)
+    }
+
     /// A program's answer: who, and the tokens that travel in bodies (named as in RFC 6749, 5.1).
     pub(super) fn tokens(&self, issued: &Issued) -> HttpResponse {
         let expires_in = self.sessions.parts().policy.access_max_age.as_secs();

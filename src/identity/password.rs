@@ -88,6 +88,10 @@ impl Users for StoreUsers {
     }
 
     async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {
+        self.prove(name, password).await.map(|(user, _)| user)
+    }
+
+    async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
         let place = self.hasher.enter().map_err(|_| LoginError::Busy)?;
         let row = self.store.user_by_name(name).await?;
         // Nobody's password is that long (or nothing): refused after the same work as any other.
@@ -99,9 +103,26 @@ impl Users for StoreUsers {
         match (row, hash) {
             (Some(row), Some(hash)) if matches => {
                 self.strengthen(&row.id, &hash, password).await;
-                Ok(user(row))
+                Ok((user(row), SecretText::new(hash)))
             }
             _ => Err(LoginError::Wrong),
+        }
+    }
+
+    async fn still(
+        &self,
+        user: &User,
+        password: &SecretText,
+        against: &SecretText,
+    ) -> Result<bool, LoginError> {
+        match self.store.user(&user.id).await?.and_then(|row| row.password_hash) {
+            Some(hash) if hash == against.expose() => Ok(true),
+            // Another hash may be of the same password: strengthened, or set to what it was.
+            Some(hash) => {
+                let place = self.hasher.enter().map_err(|_| LoginError::Busy)?;
+                self.matches(place, password, Some(&hash)).await
+            }
+            None => Ok(false),
         }
     }
 }

@@ -39,4 +39,15 @@ pub trait Users: Send + Sync + 'static {
 
     /// Checks a name and password.
     async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError>;
+
+    /// The same, with what the password was checked against: whatever [`Self::still`] needs, or nothing.
+    async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
+        Ok((self.log_in(name, password).await?, SecretText::default()))
+    }
+
+    /// Asked once a session has begun: whether that password opens the door still. Whoever changes one ends all sessions,
+    /// and can't see the one that is about to begin; a source that can't tell of a change says yes.
+    async fn still(&self, _: &User, _: &SecretText, _against: &SecretText) -> Result<bool, LoginError> {
+        Ok(true)
+    }
 }

@@ -1,15 +1,21 @@
 //! Bulla inside another actix-web program, with users of that program's own.
 
+use std::sync::{Arc, Mutex};
+
 use actix_web::{App, HttpResponse, http::StatusCode, test, web};
 use async_trait::async_trait;
 use bulla::{
+    clock::SystemClock,
     http::Bulla,
+    identity::{Hasher, StoreUsers},
     ids::UserId,
     secret::SecretText,
     session::Principal,
-    store::{LoginError, StoreError, User, Users},
+    store::{AuditEvent, LoginError, NewUser, Store as _, StoreError, User, Users, sqlite::SqliteStore},
 };
 use serde_json::json;
+
+use crate::server::PASSWORD;
 
 /// One user, whose password is no business of Bulla's.
 struct Crew;
@@ -92,5 +98,71 @@ async fn an_answer_that_sets_a_cookie_is_never_stored_whatever_the_handler_said(
         let answer = test::call_service(&app, page).await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.headers().get("cache-control").unwrap(), stored, "{cookie}");
+    }
+}
+
+/// The users of the table, one of whom gets another hash just after his password was found right.
+struct Meddled {
+    users: StoreUsers,
+    store: Arc<SqliteStore>,
+    hasher: Arc<Hasher>,
+    becomes: Mutex<Option<&'static str>>,
+}
+
+#[async_trait]
+impl Users for Meddled {
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        self.users.find(id).await
+    }
+
+    async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {
+        self.users.log_in(name, password).await
+    }
+
+    async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
+        let proven = self.users.prove(name, password).await?;
+        let becomes = self.becomes.lock().unwrap().take();
+        if let Some(new) = becomes {
+            let hash = self.hasher.hash(&SecretText::new(new.into())).await.unwrap();
+            let event = AuditEvent::new("password.changed", "tests", "");
+            self.store.change_password(&proven.0.id, hash, None, event).await?;
+        }
+        Ok(proven)
+    }
+
+    async fn still(&self, user: &User, password: &SecretText, by: &SecretText) -> Result<bool, LoginError> {
+        self.users.still(user, password, by).await
+    }
+}
+
+#[actix_web::test]
+async fn a_password_changed_while_somebody_logs_in_with_the_old_one_lets_nobody_in() {
+    for (becomes, status, sessions) in
+        [("another fine password", StatusCode::UNAUTHORIZED, 0), (PASSWORD, StatusCode::OK, 1)]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let (keys, database) = (home.path().join("keys"), home.path().join("bulla.db"));
+        let store = Arc::new(SqliteStore::open(&database, Arc::new(SystemClock)).unwrap());
+        let hasher = Arc::new(Hasher::new(1, 4));
+        let hash = hasher.hash(&SecretText::new(PASSWORD.into())).await.unwrap();
+        let new = NewUser { name: "ada".into(), password_hash: Some(hash), ..NewUser::default() };
+        store.add_user(new, AuditEvent::new("user.added", "tests", "")).await.unwrap();
+        let users = Meddled {
+            users: StoreUsers::new(store.clone(), Arc::clone(&hasher)),
+            store: Arc::clone(&store),
+            hasher,
+            becomes: Mutex::new(Some(becomes)),
+        };
+        let bulla = Bulla::builder(keys, database).users(users).init().start().await.unwrap();
+        let app = test::init_service(App::new().configure(bulla.routes())).await;
+        let log_in = |password: &str| {
+            let login = json!({"username": "ada", "password": password});
+            test::TestRequest::post().uri("/auth/login").set_json(login).to_request()
+        };
+        let answer = test::call_service(&app, log_in(PASSWORD)).await;
+        assert_eq!(answer.status(), status, "{becomes}");
+        assert_eq!(answer.headers().contains_key("set-cookie"), status == StatusCode::OK);
+        assert_eq!(store.sessions(None, 10).await.unwrap().0.len(), sessions);
+        assert_eq!(test::call_service(&app, log_in(becomes)).await.status(), StatusCode::OK);
     }
 }
