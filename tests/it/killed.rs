@@ -30,23 +30,18 @@ async fn a_killed_server_has_lost_nothing_it_acknowledged() {
         // 200 requests at once: renewals of everybody, logouts of a few, logins.
         let leaving: Vec<Browser> = alive.split_off(16);
         let answered = Arc::new(AtomicUsize::new(0));
-        let renewals: Vec<_> = (0..180).map(|at| alive[at % alive.len()].clone()).collect();
-        let (before, after) = renewals.split_at(90);
-        let renew = |browsers: &[Browser]| {
-            let act = |browser: &Browser| under_way(browser, Act::Refresh, &answered);
-            browsers.iter().map(act).collect::<Vec<_>>()
-        };
-        let mut renewing = renew(before);
+        let renew = |at| under_way(&alive[at % alive.len()], Act::Refresh, &answered);
+        let renewals: Vec<_> = (0..180).map(renew).collect();
         let leave = |browser: &Browser| under_way(browser, Act::LogOut, &answered);
         let logouts: Vec<_> = leaving.iter().map(leave).collect();
-        let logins: Vec<_> = (0..12).map(|_| under_way(&server.browser(), Act::LogIn, &answered)).collect();
-        renewing.extend(renew(after));
+        let log_in = |_| under_way(&server.browser(), Act::LogIn, &answered);
+        let logins: Vec<_> = (0..12).map(log_in).collect();
         // Now at the first answer, now at the last but a few.
         while answered.load(Ordering::Relaxed) < round * 37 % 190 {
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         server.kill();
-        join_all(renewing).await;
+        join_all(renewals).await;
         let acknowledged = async |acts: Vec<JoinHandle<(Browser, Option<Response>)>>| {
             let done = join_all(acts).await.into_iter().map(Result::unwrap);
             done.filter_map(|(browser, done)| Some((browser, done?))).collect::<Vec<_>>()
@@ -85,7 +80,7 @@ fn under_way(
     let (browser, answered) = (browser.clone(), Arc::clone(answered));
     tokio::spawn(async move {
         let done = act.carry_out(&browser).await;
-        answered.fetch_add(usize::from(done.is_some()), Ordering::Relaxed);
+        answered.fetch_add(1, Ordering::Relaxed);
         (browser, done)
     })
 }
@@ -107,8 +102,9 @@ impl Act {
             Self::LogOut => ("/auth/logout", json!({})),
         };
         let answer = browser.request(Method::POST, path).json(&body).send().await.ok()?;
-        assert!(answer.status().is_success(), "{self:?}: {}", answer.status());
-        Some(answer)
+        // So many at once may be told to come again: no acknowledgement either.
+        assert!(answer.status().is_success() || answer.status() == 503, "{self:?}: {}", answer.status());
+        Some(answer).filter(|answer| answer.status().is_success())
     }
 }
 

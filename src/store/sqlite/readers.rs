@@ -15,7 +15,7 @@ use crate::store::StoreError;
 /// How many read at once.
 const CONNECTIONS: usize = 3;
 /// How long a read waits for one of them before the answer is "cannot tell".
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// The pool.
 #[derive(Debug)]
