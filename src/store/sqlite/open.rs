@@ -1,8 +1,11 @@
 //! Opening a database: settings of a connection, the version of SQLite, the schema.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::store::StoreError;
 
@@ -24,12 +27,30 @@ fn with_flags(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
+    turn_to_wal(&connection)?;
     // Checkpoints have a connection of their own, so that COMMIT never pays for one. Small caches: several connections.
     connection.execute_batch(
-        "PRAGMA page_size = 1024; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
-         PRAGMA cache_size = -512; PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = OFF;",
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -512; PRAGMA foreign_keys = OFF;
+         PRAGMA trusted_schema = OFF;",
     )?;
     Ok(connection)
+}
+
+/// A new database becomes one with a WAL. SQLite doesn't wait for another process that is at the same: it says at once
+/// that the lock is taken.
+fn turn_to_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match connection.execute_batch("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL;") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < BUSY * 2 =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Opens the database, makes it if it is missing (readable by its owner only), and brings its schema up to date.
