@@ -8,10 +8,11 @@ use std::{
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use super::{CliError, Context, audit, doctor, init, keys, serve, sessions, tokens, users};
+use super::{CliError, Context, audit, doctor, init, keys, migrate, serve, sessions, tokens, users};
 use crate::{
     clock::SystemClock,
     config::{Layer, Settings},
+    store::Database,
 };
 
 /// Sessions without JWT: opaque sealed tokens, two cookies, revocation by deletion, keys that roll over.
@@ -31,8 +32,8 @@ pub(super) struct Cli {
     /// The keys directory [default: keys]
     #[arg(long, global = true, value_name = "DIR")]
     keys: Option<PathBuf>,
-    /// The SQLite file [default: bulla.db]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The SQLite file, or postgres://user@host/name [default: bulla.db]
+    #[arg(long, global = true, value_name = "FILE|URL")]
     database: Option<String>,
     /// The settings file [default: bulla.toml, if it is there]
     #[arg(long, global = true, env = "BULLA_CONFIG", value_name = "FILE")]
@@ -69,6 +70,14 @@ enum Command {
     /// Print the audit log
     #[command(after_help = "Examples:\n  bulla audit --limit 20\n  bulla audit --follow --json")]
     Audit(audit::AuditArgs),
+    /// Move everything from a SQLite file to PostgreSQL, nobody is logged out
+    ///
+    /// Stop the old server first. All or nothing: it can be stopped at any moment and run again.
+    #[command(
+        after_help = "Examples:\n  bulla migrate --from bulla.db --to postgres://bulla@db.example.org/bulla\n  \
+                      BULLA_DATABASE=postgres://… bulla migrate --from sqlite:/var/lib/bulla/bulla.db"
+    )]
+    Migrate(migrate::MigrateArgs),
     /// Look at settings, keys, database and providers; say what is wrong and what to change
     #[command(
         after_help = "Examples:\n  bulla doctor\n  bulla doctor --json\n\nExit code 6: it found faults."
@@ -130,6 +139,14 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         settings => settings?,
     };
     let ctx = Context { settings, clock: Arc::new(SystemClock), json: cli.json };
+    let shown = match (&cli.database, &ctx.settings.database, &cli.command) {
+        (_, _, Command::Migrate(args)) if args.shows_password() => true,
+        (Some(_), Database::Postgres(url), _) => url.holds_password(),
+        _ => false,
+    };
+    if shown {
+        ctx.say("warning: a password on the command line can be seen by everybody on this machine; BULLA_DATABASE or PGPASSFILE hide it");
+    }
     match cli.command {
         Command::Init(args) => init::run(&args, &flags, &file, &ctx).await,
         Command::Serve(args) => serve::run(&args, &ctx).await,
@@ -137,6 +154,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::User(command) => users::run(command, &ctx).await,
         Command::Session(command) => sessions::run(command, &ctx).await,
         Command::Token(command) => tokens::run(command, &ctx).await,
+        Command::Migrate(args) => migrate::run(&args, &ctx).await,
         Command::Audit(args) => audit::run(&args, &ctx).await,
         Command::Doctor => doctor::run(&ctx).await,
         Command::Completions { .. } | Command::Man => Ok(()),

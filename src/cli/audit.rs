@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use clap::Args;
 
 use super::{CliError, Context, open_store};
-use crate::store::{AuditRow, Store as _};
+use crate::store::AuditRow;
 
 /// What to print.
 #[derive(Args, Debug)]
@@ -20,7 +20,7 @@ pub(super) struct AuditArgs {
 
 /// Prints events, one a line.
 pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError> {
-    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock))?;
+    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     let mut rows = store.audit(None, args.limit).await?;
     loop {
         for row in &rows {

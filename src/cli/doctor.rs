@@ -11,7 +11,6 @@ use crate::{
     http::way_back,
     identity::openid::{Provider, examine},
     keyring::KeyDirectory,
-    store::Store as _,
 };
 
 /// One thing that was looked at: how it is, or what is wrong with it and what mends it.
@@ -48,7 +47,7 @@ async fn installation(ctx: &Context, checks: &mut Vec<Check>) {
     let described =
         ring.as_ref().map(|ring| format!("generation {}, {} keys", ring.generation, ring.keys.len()));
     checks.push(Check::new("key ring", described));
-    let store = match open_store(settings, Arc::clone(&ctx.clock)) {
+    let store = match open_store(settings, Arc::clone(&ctx.clock)).await {
         Ok(store) => store,
         Err(error) => return checks.push(Check::new("database", Err::<String, _>(error))),
     };

@@ -8,7 +8,7 @@ use super::{CliError, Context, keys::suite_note};
 use crate::{
     config,
     keyring::{KeyDirectory, Suite},
-    store::{Store as _, sqlite::SqliteStore},
+    store::Database,
 };
 
 /// What to make.
@@ -34,7 +34,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let settings = &ctx.settings;
     let keys = KeyDirectory::new(&settings.keys);
-    let store = SqliteStore::open(&settings.database, Arc::clone(&ctx.clock))?;
+    let store = settings.database.open(Arc::clone(&ctx.clock)).await?;
     if keys.exists() {
         ctx.say(&format!("{}: a key ring is there already", settings.keys.display()));
     } else {
@@ -42,7 +42,7 @@ pub(super) async fn run(
         if mark.is_some() {
             return Err(CliError::Failed(format!(
                 "{}: this database has known another key ring, which isn't at {}; restore it, or start with a new database",
-                settings.database.display(),
+                settings.database,
                 settings.keys.display()
             )));
         }
@@ -51,10 +51,23 @@ pub(super) async fn run(
         ctx.say(&format!("{}: made, one key active and one staged", settings.keys.display()));
         suite_note(args.suite).into_iter().for_each(|note| ctx.say(note));
     }
-    ctx.say(&format!("{}: ready", settings.database.display()));
-    write_sample(file, given, ctx)?;
+    ctx.say(&format!("{}: ready", settings.database));
+    write_sample(file, &without_password(given, ctx), ctx)?;
     ctx.say("next: bulla user add NAME --role admin, then bulla serve");
     Ok(())
+}
+
+/// What may stand in a file that others can read.
+fn without_password(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static str, String)> {
+    let mut given = given.to_vec();
+    if let Database::Postgres(url) = &ctx.settings.database
+        && url.holds_password()
+        && let Some((_, text)) = given.iter_mut().find(|(name, _)| *name == "database")
+    {
+        ctx.say("the database's password is not written down; BULLA_DATABASE or PGPASSFILE keep it");
+        *text = url.without_password();
+    }
+    given
 }
 
 fn write_sample(path: &Path, given: &[(&'static str, String)], ctx: &Context) -> Result<(), CliError> {

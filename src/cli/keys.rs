@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use self::database::Database;
+use self::database::{Database, names};
 use crate::{
     cli::{CliError, Context},
     clock::Timestamp,
@@ -20,6 +20,8 @@ use crate::{
     store::AuditEvent,
 };
 
+/// How long servers are waited for if nothing is said: one that has died is known to be gone by then.
+const WAIT: &str = "10s";
 /// Life of a service token (DESIGN 4.4).
 const SERVICE_MAX_AGE: Duration = Duration::from_secs(3600);
 /// How far clocks may differ (DESIGN 4.4).
@@ -30,11 +32,11 @@ const KEEP: Duration = Duration::from_secs(2 * 3600);
 /// Show the keys, roll them over, revoke them, hand derived ones out.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// List the keys and their states.
+    /// List the keys and their states, and which ring each server has in force.
     List,
     /// Roll over: the staged key becomes active, the active one retired, a new one is staged.
     ///
-    /// Refused while the staged key is too young, for servers may not have it yet.
+    /// Refused while the staged key is too young, or a server hasn't got it yet.
     Rotate(RotateArgs),
     /// Kill every token under a key at once.
     #[command(
@@ -76,6 +78,9 @@ pub struct RotateArgs {
     /// How long a retired key is kept: at least the longest life of a token and a minute [default: 2h].
     #[arg(long, value_parser = parse_duration)]
     keep: Option<Duration>,
+    /// How long servers that haven't got the ring are waited for, before and after; 0s: not at all.
+    #[arg(long, default_value = WAIT, value_parser = parse_duration)]
+    wait: Duration,
 }
 
 /// What to revoke.
@@ -155,13 +160,16 @@ pub async fn run(command: KeysCommand, ctx: &Context) -> Result<(), CliError> {
     let keys = KeyDirectory::new(&ctx.settings.keys).allow_group_read(ctx.settings.allow_group_read);
     let now = ctx.clock.now();
     match command {
-        KeysCommand::List => report::list(ctx, &keys.load()?, now),
+        KeysCommand::List => {
+            let ring = keys.load()?;
+            report::list(ctx, &ring, &Database::open(ctx).await.nodes(ctx).await, now)
+        }
         KeysCommand::Rotate(args) => rotate(ctx, &keys, &args, now).await,
         KeysCommand::Revoke(args) => revoke(ctx, &keys, &args, now).await,
         KeysCommand::NotBefore { when } => not_before(ctx, &keys, when, now).await,
         KeysCommand::Export(args) => export::export(ctx, &keys, &args).await,
         KeysCommand::Check { min_staged } => {
-            let mark = Database::open(ctx).mark(ctx).await;
+            let mark = Database::open(ctx).await.mark(ctx).await;
             report::check(ctx, &keys, mark, min_staged, now)
         }
     }
@@ -183,9 +191,18 @@ async fn rotate(
             least.as_secs()
         )));
     }
-    let database = Database::open(ctx);
+    let database = Database::open(ctx).await;
     let old = keys.load()?;
     old.check_mark(database.mark(ctx).await)?;
+    // Who hasn't got this ring hasn't got its staged key, and would refuse what is sealed under it.
+    let behind = if args.now { Vec::new() } else { database.behind(ctx, old.generation, args.wait).await };
+    if !behind.is_empty() {
+        return Err(CliError::Failed(format!(
+            "not rolled over: generation {} hasn't reached {}; distribute the directory, or --now if you must",
+            old.generation,
+            names(&behind)
+        )));
+    }
     let min_staged = if args.now { Duration::ZERO } else { args.min_staged };
     let ring = keys.rotate(min_staged, keep, now)?;
     let active = ring.active().map(|key| key.kid.to_string()).unwrap_or_default();
@@ -193,6 +210,13 @@ async fn rotate(
     let detail = json!({ "generation": ring.generation, "staged": staged });
     database.record(ctx, AuditEvent::new("key.rotated", "cli", active).with(detail)).await;
     note_suite(ctx, &ring);
+    let behind = match args.wait.is_zero() {
+        true => Vec::new(),
+        false => database.behind(ctx, ring.generation, args.wait).await,
+    };
+    if !behind.is_empty() {
+        ctx.say(&format!("warning: generation {} hasn't reached {}", ring.generation, names(&behind)));
+    }
     report::changed(ctx, &ring, now)
 }
 
@@ -202,7 +226,7 @@ async fn revoke(
     args: &RevokeArgs,
     now: Timestamp,
 ) -> Result<(), CliError> {
-    let database = Database::open(ctx);
+    let database = Database::open(ctx).await;
     let mark = database.mark(ctx).await;
     let old = keys.listing()?;
     let ring = match args.kid {
@@ -226,7 +250,7 @@ async fn revoke(
 }
 
 async fn not_before(ctx: &Context, keys: &KeyDirectory, when: When, now: Timestamp) -> Result<(), CliError> {
-    let database = Database::open(ctx);
+    let database = Database::open(ctx).await;
     let old = keys.load()?;
     old.check_mark(database.mark(ctx).await)?;
     let not_before = match when {

@@ -5,6 +5,7 @@ mod audit;
 mod doctor;
 mod init;
 pub mod keys;
+mod migrate;
 mod serve;
 mod sessions;
 mod tokens;
@@ -17,7 +18,7 @@ pub use args::main;
 use crate::{
     clock::{Clock, Timestamp},
     config::Settings,
-    store::{StoreError, sqlite::SqliteStore},
+    store::{Database, Store, StoreError},
 };
 
 /// What a command works with: the settings, resolved, and what `main` holds.
@@ -103,20 +104,19 @@ fn print(text: &str) -> Result<(), CliError> {
 }
 
 /// The database of the settings, beside a running server or without one. It is made by `init` alone.
-fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<SqliteStore, CliError> {
-    expect_database(settings)?;
-    Ok(SqliteStore::open(&settings.database, clock)?)
+async fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, CliError> {
+    expect_database(&settings.database).await?;
+    Ok(settings.database.open(clock).await?)
 }
 
 /// An error that says what makes it, where there is no database.
-fn expect_database(settings: &Settings) -> Result<(), CliError> {
-    let path = settings.database.display();
-    match settings.database.try_exists() {
+async fn expect_database(database: &Database) -> Result<(), CliError> {
+    match database.exists().await {
         Ok(true) => Ok(()),
         Ok(false) => Err(CliError::Unavailable(format!(
-            "{path}: there is no database; `bulla init` makes one, --database names another"
+            "{database}: there is no database of Bulla; `bulla init` makes one, --database names another"
         ))),
-        Err(error) => Err(CliError::Unavailable(format!("{path}: {error}"))),
+        Err(error) => Err(CliError::Unavailable(format!("{database}: {error}"))),
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     log(settings);
     if !args.init {
         // One letter wrong in a path is not to become a new, empty installation that knows nobody.
-        super::expect_database(settings)?;
+        super::expect_database(&settings.database).await?;
     }
     let listen = |error: std::io::Error| {
         CliError::Failed(format!(
@@ -143,7 +143,11 @@ async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliError> {
         roles: vec!["admin".into()],
         ..NewUser::default()
     };
-    store.add_user(user, AuditEvent::new("user.added", "cli", "")).await?;
+    match store.add_user(user, AuditEvent::new("user.added", "cli", "")).await {
+        // Another node that starts at the same moment has made it.
+        Err(StoreError::Conflict(_)) => return Ok(()),
+        added => added?,
+    };
     ctx.say(&format!("Made an administrator. Name: admin  Password: {}  (shown this once)", *password));
     Ok(())
 }
@@ -224,6 +228,8 @@ fn log(settings: &Settings) {
     let filter = EnvFilter::new(format!("warn,bulla={}", settings.log_level));
     let logs =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A reader of the logs that has gone is no reason to panic, which the complaint about it would be.
+    let logs = logs.log_internal_errors(false);
     // Somebody who embeds the command line may have set up logs already.
     let _ = if settings.log_json { logs.json().try_init() } else { logs.try_init() };
     // Where, never what: a message may hold what a request brought.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{CliError, Context, ago, open_store, table, users};
 use crate::{
     ids::Sid,
-    store::{AuditEvent, SessionEnd, Store as _},
+    store::{AuditEvent, SessionEnd},
 };
 
 /// How many sessions a list shows.
@@ -42,11 +42,11 @@ pub(super) enum SessionCommand {
 
 /// Runs one of them.
 pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), CliError> {
-    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock))?;
+    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     match command {
         SessionCommand::List { user } => {
             let user = match user {
-                Some(name) => Some(users::find(&store, &name).await?.id),
+                Some(name) => Some(users::find(&*store, &name).await?.id),
                 None => None,
             };
             let (rows, now) = store.sessions(user.as_ref(), MOST).await?;
@@ -86,7 +86,7 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
                 (Some(sid), _) => {
                     SessionEnd::One(sid.parse::<Sid>().map_err(|error| CliError::Usage(error.to_string()))?)
                 }
-                (None, Some(name)) => SessionEnd::AllOf(users::find(&store, &name).await?.id),
+                (None, Some(name)) => SessionEnd::AllOf(users::find(&*store, &name).await?.id),
                 (None, None) => SessionEnd::Everyones,
             };
             let one = matches!(which, SessionEnd::One(_));

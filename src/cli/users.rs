@@ -9,7 +9,7 @@ use super::{CliError, Context, open_store, table};
 use crate::{
     identity::{Hasher, PasswordRule},
     secret::SecretText,
-    store::{AuditEvent, NewUser, Store, UserChange, UserRow, sqlite::SqliteStore},
+    store::{AuditEvent, NewUser, Store, UserChange, UserRow},
 };
 
 /// What to do with users.
@@ -77,18 +77,18 @@ pub(super) enum UserCommand {
 
 /// Runs one of them.
 pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliError> {
-    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock))?;
+    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     match command {
         UserCommand::Add { name, roles, password_stdin } => {
-            add(&store, ctx, name, roles, password_stdin).await
+            add(&*store, ctx, name, roles, password_stdin).await
         }
-        UserCommand::List => list(&store, ctx).await,
-        UserCommand::Show { name } => show(ctx, &find(&store, &name).await?),
+        UserCommand::List => list(&*store, ctx).await,
+        UserCommand::Show { name } => show(ctx, &find(&*store, &name).await?),
         UserCommand::Role { name, add, remove } => {
             if add.is_empty() && remove.is_empty() {
                 return Err(CliError::Usage("say which: --add ROLE or --remove ROLE".into()));
             }
-            let user = find(&store, &name).await?;
+            let user = find(&*store, &name).await?;
             let mut roles: Vec<String> =
                 user.roles.iter().filter(|role| !remove.contains(role)).cloned().collect();
             add.into_iter().for_each(|role| {
@@ -97,21 +97,21 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
                 }
             });
             let change = UserChange { roles: Some(roles), ..UserChange::default() };
-            change_user(&store, ctx, &user, change, "user.changed").await
+            change_user(&*store, ctx, &user, change, "user.changed").await
         }
-        UserCommand::Passwd { name, password_stdin } => passwd(&store, ctx, &name, password_stdin).await,
+        UserCommand::Passwd { name, password_stdin } => passwd(&*store, ctx, &name, password_stdin).await,
         UserCommand::Disable { name } => {
-            let user = find(&store, &name).await?;
+            let user = find(&*store, &name).await?;
             let change = UserChange { disabled: Some(true), ..UserChange::default() };
-            change_user(&store, ctx, &user, change, "user.disabled").await
+            change_user(&*store, ctx, &user, change, "user.disabled").await
         }
         UserCommand::Enable { name } => {
-            let user = find(&store, &name).await?;
+            let user = find(&*store, &name).await?;
             let change = UserChange { disabled: Some(false), ..UserChange::default() };
-            change_user(&store, ctx, &user, change, "user.enabled").await
+            change_user(&*store, ctx, &user, change, "user.enabled").await
         }
         UserCommand::Delete { name } => {
-            let user = find(&store, &name).await?;
+            let user = find(&*store, &name).await?;
             store.delete_user(&user.id, AuditEvent::new("user.deleted", "cli", "")).await?;
             ctx.say(&format!("{name}: deleted, all sessions ended"));
             Ok(())
@@ -120,13 +120,13 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
 }
 
 /// The user of a name, or an error that says how to see all.
-pub(super) async fn find(store: &SqliteStore, name: &str) -> Result<UserRow, CliError> {
+pub(super) async fn find(store: &dyn Store, name: &str) -> Result<UserRow, CliError> {
     let missing = || CliError::NotFound(format!("no user {name:?}; `bulla user list` shows them"));
     store.user_by_name(name).await?.ok_or_else(missing)
 }
 
 async fn add(
-    store: &SqliteStore,
+    store: &dyn Store,
     ctx: &Context,
     name: String,
     roles: Vec<String>,
@@ -155,7 +155,7 @@ async fn add(
     Ok(())
 }
 
-async fn passwd(store: &SqliteStore, ctx: &Context, name: &str, from_stdin: bool) -> Result<(), CliError> {
+async fn passwd(store: &dyn Store, ctx: &Context, name: &str, from_stdin: bool) -> Result<(), CliError> {
     let user = find(store, name).await?;
     let hash = new_password(ctx, from_stdin).await?;
     store.change_password(&user.id, hash, None, AuditEvent::new("password.changed", "cli", "")).await?;
@@ -193,7 +193,7 @@ fn prompt() -> Result<SecretText, CliError> {
 }
 
 async fn change_user(
-    store: &SqliteStore,
+    store: &dyn Store,
     ctx: &Context,
     user: &UserRow,
     change: UserChange,
@@ -232,7 +232,7 @@ fn show(ctx: &Context, row: &UserRow) -> Result<(), CliError> {
     ]))
 }
 
-async fn list(store: &SqliteStore, ctx: &Context) -> Result<(), CliError> {
+async fn list(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
     let mut rows: Vec<UserRow> = Vec::new();
     loop {
         let page = store.users(rows.last().map(|row| &row.id), 500).await?;

@@ -10,7 +10,7 @@ pub use duration::{format_duration, parse_duration};
 pub use providers::PROVIDER_KNOBS;
 pub use resolve::{BadSetting, KNOBS, Layer, sample};
 
-use crate::{identity::openid::ProviderSettings, session::Policy};
+use crate::{identity::openid::ProviderSettings, session::Policy, store::Database};
 
 /// Everything a server needs to know, checked.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub struct Settings {
     pub keys: PathBuf,
     /// Accept group-readable keys.
     pub allow_group_read: bool,
-    /// SQLite file (default `bulla.db`).
-    pub database: PathBuf,
+    /// SQLite file (default `bulla.db`), or a PostgreSQL database.
+    pub database: Database,
     /// Where the world sees the server, e.g. `https://login.example.org`; none: loopback, `http://localhost:PORT`.
     pub public_url: Option<String>,
     /// Further origins `rd` may return to.

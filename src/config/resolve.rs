@@ -18,7 +18,7 @@ pub const KNOBS: [(&str, &str, &str); 24] = [
     ("tls_key", "", "its key, PEM file"),
     ("keys", "keys", "the keys directory"),
     ("allow_group_read", "false", "accept keys readable by their group, as Kubernetes mounts secrets"),
-    ("database", "bulla.db", "the SQLite file"),
+    ("database", "bulla.db", "the SQLite file, or postgres://user@host/name for many nodes"),
     ("public_url", "", "where the world sees the server; needed unless it listens on loopback"),
     ("allowed_origins", "", "further origins a login may return to"),
     ("trusted_proxies", "", "networks whose X-Forwarded-For is believed"),
@@ -209,7 +209,7 @@ impl Settings {
             },
             keys: layers.read("keys", path)?,
             allow_group_read: layers.parsed("allow_group_read", "true or false")?,
-            database: layers.read("database", database)?,
+            database: layers.read("database", str::parse)?,
             public_url: layers
                 .some("public_url")
                 .map(|url| origin(&url).map_err(|why| BadSetting(format!("public_url = {url:?}: {why}"))))
@@ -288,14 +288,6 @@ fn policy(layers: &Layers<'_>) -> Result<Policy, BadSetting> {
             choice(text, &[("serve", OnStale::Serve), ("refuse", OnStale::Refuse)])
         })?,
     })
-}
-
-fn database(text: &str) -> Result<std::path::PathBuf, String> {
-    // A password may stand in it: the text itself is not repeated.
-    match text.split_once("://") {
-        Some(_) => Err("this version keeps its data in a SQLite file; give its path".into()),
-        None => path(text),
-    }
 }
 
 fn path(text: &str) -> Result<std::path::PathBuf, String> {
@@ -424,7 +416,7 @@ mod tests {
             Layer::file(Path::new("t"), "keys = 'f'\ndatabase = 'f.db'\nsession_cap = 3").unwrap(),
         ];
         let settings = Settings::resolve(&layers).unwrap();
-        assert_eq!((settings.keys.to_str(), settings.database.to_str()), (Some("flag"), Some("env.db")));
+        assert_eq!((settings.keys.to_str(), &*settings.database.to_string()), (Some("flag"), "env.db"));
         assert_eq!(settings.policy.session_cap, 3);
     }
 
@@ -475,7 +467,9 @@ mod tests {
             let error = file(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
-        let error = file("database = 'postgres://u:hunter2@h/d'").unwrap_err();
-        assert!(error.contains("SQLite") && !error.contains("hunter2"), "{error}");
+        for database in ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h:port/d"] {
+            let error = file(&format!("database = '{database}'")).unwrap_err();
+            assert!(error.contains("postgres://") && !error.contains("hunter2"), "{error}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix_web::http::header::HeaderValue;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::{cookies::CookieJar, origin::Site, pages::Way, secure};
 use crate::{
@@ -22,12 +22,15 @@ use crate::{
         openid::{ProviderSettings, Providers},
     },
     keyring::{KeyDirectory, Reload, Ring, RingError, Suite},
+    secret::random,
     session::{Parts, Policy, PolicyError, Sessions, Tokens},
-    store::{Store, StoreError, Users, sqlite::SqliteStore},
+    store::{Database, StoreError, Users},
 };
 
 /// How often the keys directory is looked at: a change is in force well within 5 s.
 const RING_POLL: Duration = Duration::from_secs(1);
+/// How often a node says that it lives; at once when its ring changes.
+const REPORT: Duration = Duration::from_secs(3);
 /// How often what has expired is deleted.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -48,7 +51,7 @@ pub enum StartError {
 /// What an installation is made from; each part has a default but the two paths.
 pub struct Builder {
     directory: KeyDirectory,
-    database: PathBuf,
+    database: Database,
     users: Option<Arc<dyn Users>>,
     providers: Vec<ProviderSettings>,
     policy: Policy,
@@ -143,10 +146,14 @@ impl Builder {
     /// Opens ring and database, loads the revocations, starts what keeps them current. Needs a tokio runtime.
     pub async fn start(self) -> Result<Bulla, StartError> {
         self.policy.check()?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&self.database, Arc::clone(&self.clock))?);
+        let store = self.database.open(Arc::clone(&self.clock)).await?;
         let mark = store.ring_mark().await?;
         if self.init && mark.is_none() && !self.directory.exists() {
-            self.directory.init(Suite::Xaes256Gcm, self.clock.now())?;
+            match self.directory.init(Suite::Xaes256Gcm, self.clock.now()) {
+                // Another node that starts at the same moment has made it.
+                Err(_) if self.directory.exists() => {}
+                made => drop(made?),
+            }
         }
         let ring = self.directory.load()?;
         ring.check_mark(mark)?;
@@ -217,8 +224,9 @@ impl fmt::Debug for Bulla {
 }
 
 impl Bulla {
-    /// An installation over a keys directory and a SQLite file (made if it is missing).
-    pub fn builder(keys: impl Into<PathBuf>, database: impl Into<PathBuf>) -> Builder {
+    /// An installation over a keys directory and a database: the path of a SQLite file, or `postgres://…` (file and tables are
+    /// made if they are missing).
+    pub fn builder(keys: impl Into<PathBuf>, database: impl Into<Database>) -> Builder {
         Builder {
             directory: KeyDirectory::new(keys),
             database: database.into(),
@@ -288,13 +296,34 @@ impl Inner {
     }
 }
 
-/// Follows the ring until the last handle is gone.
+/// What this process calls itself among those that share its database.
+fn node_name() -> String {
+    let mut tail = [0; 3];
+    // Without randomness the process' number has to do.
+    let _ = random(&mut tail);
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let tail: String = tail.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{host}-{}-{tail}", std::process::id())
+}
+
+/// Follows the ring, and says that this node lives, until the last handle is gone.
 async fn follow_ring(inner: Weak<Inner>) {
     let mut poll = ticks(RING_POLL);
+    let name = node_name();
+    let mut reported: Option<(Instant, u64)> = None;
     loop {
         poll.tick().await;
         let Some(bulla) = inner.upgrade().map(Bulla) else { return };
         bulla.reload_ring().await;
+        let generation = bulla.sessions().parts().tokens.ring().generation;
+        if reported.is_none_or(|(at, of)| at.elapsed() >= REPORT || of != generation) {
+            reported = Some((Instant::now(), generation));
+            let report =
+                bulla.sessions().parts().store.report_node(&name, generation, env!("CARGO_PKG_VERSION"));
+            if let Err(error) = report.await {
+                tracing::warn!(%error, "the ring in force here could not be reported");
+            }
+        }
     }
 }
 

@@ -88,7 +88,9 @@ impl Collector for Snapshot {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        Ok(())
+        let lag = sessions.denylist().lag();
+        let help = "Seconds from a revocation to its being in force here, by the store's time";
+        lag.encode(encoder.encode_descriptor("revocation_lag_seconds", help, None, lag.metric_type())?)
     }
 }
 

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus_client::metrics::histogram::Histogram;
+
 use crate::{
     clock::Timestamp,
     ids::Sid,
@@ -18,6 +20,9 @@ use crate::{
 
 /// Parts of the map, each with a lock of its own, so that adding to one holds up few lookups.
 const SHARDS: usize = 64;
+
+/// Bounds of the lag that are counted, in seconds: a second is the promise.
+const LAGS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// Follows the store's feed; asked for every access token.
 ///
@@ -32,6 +37,8 @@ pub struct Denylist {
     /// Milliseconds from `born` to the last time the feed was known to be complete.
     fresh: AtomicU64,
     born: Instant,
+    /// Seconds from a revocation to its being in force here.
+    lag: Histogram,
     /// Serialises `replace` with `add`, so that nothing added meanwhile is dropped.
     changing: Mutex<()>,
 }
@@ -50,6 +57,7 @@ impl Default for Denylist {
             len: AtomicUsize::new(0),
             fresh: AtomicU64::new(0),
             born: Instant::now(),
+            lag: Histogram::new(LAGS),
             changing: Mutex::new(()),
         }
     }
@@ -83,6 +91,11 @@ impl Denylist {
         self.born.elapsed().saturating_sub(Duration::from_millis(self.fresh.load(Ordering::Acquire)))
     }
 
+    /// How long revocations took to come into force here, in seconds by the store's time; those loaded at the start aside.
+    pub fn lag(&self) -> &Histogram {
+        &self.lag
+    }
+
     /// Forgets revocations that no living token can concern any more: those that have been held for as long as they were
     /// made for. By a clock that nobody sets; what a wrong one forgot would pass again when it is set right.
     pub fn prune(&self) {
@@ -109,17 +122,34 @@ impl Denylist {
         &self.sids[usize::from(sid.0[15]) % SHARDS]
     }
 
-    fn insert(&self, revocation: Revocation) {
+    /// `first` is told when those were revoked that weren't known before.
+    fn insert_all(&self, new: Vec<Revocation>, first: impl Fn(Timestamp)) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Lookups must not take the short cut of an empty list while these go in.
+        self.len.fetch_add(new.len(), Ordering::AcqRel);
+        for revocation in new {
+            let revoked_at = revocation.revoked_at;
+            if self.insert(revocation) {
+                first(revoked_at);
+            }
+        }
+        self.count();
+    }
+
+    /// Whether it wasn't there before.
+    fn insert(&self, revocation: Revocation) -> bool {
         let Revocation { target, revoked_at, expires_at, .. } = revocation;
         let until = self.elapsed() + millis(expires_at.since(revoked_at));
         match target {
             Target::Session(sid) => {
-                self.shard(sid).write().unwrap_or_else(PoisonError::into_inner).insert(sid, until);
+                let mut shard = self.shard(sid).write().unwrap_or_else(PoisonError::into_inner);
+                shard.insert(sid, until).is_none()
             }
             Target::Client(id) => {
                 let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
-                let entry = clients.entry(id).or_insert((revoked_at, until));
-                *entry = (entry.0.max(revoked_at), until);
+                let known = clients.get(&id).map(|(at, _)| *at);
+                clients.insert(id, (known.unwrap_or(revoked_at).max(revoked_at), until));
+                known.is_none_or(|known| known < revoked_at)
             }
         }
     }
@@ -135,7 +165,7 @@ impl Denylist {
 impl Feed for Denylist {
     /// Adds before it removes: at no moment is a revocation missing that is in both.
     fn replace(&self, all: Vec<Revocation>) {
-        self.add(all.clone());
+        self.insert_all(all.clone(), |_| ());
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let keep: std::collections::HashSet<Target> =
             all.into_iter().map(|revocation| revocation.target).collect();
@@ -149,12 +179,8 @@ impl Feed for Denylist {
         self.count();
     }
 
-    fn add(&self, new: Vec<Revocation>) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Lookups must not take the short cut of an empty list while these go in.
-        self.len.fetch_add(new.len(), Ordering::AcqRel);
-        new.into_iter().for_each(|revocation| self.insert(revocation));
-        self.count();
+    fn add(&self, new: Vec<Revocation>, now: Timestamp) {
+        self.insert_all(new, |revoked_at| self.lag.observe(now.since(revoked_at).as_secs_f64()));
     }
 
     fn fresh(&self) {
@@ -179,7 +205,7 @@ mod tests {
     fn a_revoked_session_is_denied_until_nothing_can_live_any_more() {
         let (list, sid, other) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
         assert!(!list.denies(sid));
-        list.add(vec![revocation(1, Target::Session(sid), 0)]);
+        list.add(vec![revocation(1, Target::Session(sid), 0)], Timestamp::EPOCH);
         assert!(list.denies(sid) && !list.denies(other));
         list.prune();
         list.forget(1_019_999);
@@ -191,7 +217,7 @@ mod tests {
     #[test]
     fn a_clients_earlier_tokens_are_denied_and_later_ones_are_not() {
         let list = Denylist::default();
-        list.add(vec![revocation(1, Target::Client("cron".into()), 500)]);
+        list.add(vec![revocation(1, Target::Client("cron".into()), 500)], Timestamp::EPOCH);
         assert!(list.denies_client("cron", Timestamp::from_millis(500)));
         assert!(!list.denies_client("cron", Timestamp::from_millis(501)));
         assert!(!list.denies_client("other", Timestamp::from_millis(500)));
@@ -200,7 +226,10 @@ mod tests {
     #[test]
     fn replacing_drops_what_is_gone_and_keeps_the_rest() {
         let (list, kept, gone) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
-        list.add(vec![revocation(1, Target::Session(kept), 0), revocation(2, Target::Session(gone), 0)]);
+        list.add(
+            vec![revocation(1, Target::Session(kept), 0), revocation(2, Target::Session(gone), 0)],
+            Timestamp::EPOCH,
+        );
         list.replace(vec![revocation(1, Target::Session(kept), 0)]);
         assert!(list.denies(kept) && !list.denies(gone));
         assert_eq!(list.len(), 1);

@@ -50,8 +50,8 @@ pub struct Revocation {
 pub trait Feed: Send + Sync {
     /// Everything in force; replaces what was there (first load, or `seq` went back).
     fn replace(&self, all: Vec<Revocation>);
-    /// New ones.
-    fn add(&self, new: Vec<Revocation>);
+    /// New ones, read when it was `now` by the store's time. Some may be known already.
+    fn add(&self, new: Vec<Revocation>, now: Timestamp);
     /// The table was just looked at and nothing is missing (called at least every second while the store answers).
     fn fresh(&self);
 }

@@ -3,25 +3,38 @@
 //! Knows no token and no HTTP. Decisions live above: the store reads a row and its own time, and writes
 //! only if the row is still the one that was judged.
 
+mod database;
 mod feed;
+mod names;
+pub mod postgres;
 mod rows;
+mod rules;
 pub mod sqlite;
+mod transfer;
 mod users;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+pub use database::{BadDatabase, Database};
 pub use feed::{Feed, FollowHandle, Revocation, Target};
 pub use rows::{
-    AuditEvent, AuditRow, Device, Identity, NewSession, NewUser, SessionChange, SessionEnd, SessionRow,
-    Transport, UserChange, UserRow,
+    AuditEvent, AuditRow, Device, Identity, NewSession, NewUser, NodeRow, SessionChange, SessionEnd,
+    SessionRow, Transport, UserChange, UserRow,
 };
 
+pub use postgres::PostgresUrl;
+pub use transfer::{Moved, transfer};
 pub use users::{LoginError, User, Users};
 
 use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
 };
+
+/// A server that hasn't reported for so long counts as gone.
+pub const NODE_LIVES: Duration = Duration::from_secs(10);
 
 /// What a store can answer besides data.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +49,7 @@ pub enum StoreError {
     /// The schema is newer than this program.
     #[error("{0}")]
     Schema(String),
-    /// A name is taken (or can't be told apart from a taken one).
+    /// Something is in the way: a name is taken (or can't be told apart from a taken one), a database isn't empty.
     #[error("{0}")]
     Conflict(String),
     /// The last administrator can't go.
@@ -175,21 +188,23 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Loads every revocation in force into `feed`, then follows the table until the handle is dropped. Returns after the first load.
     /// In this process a revocation reaches `feed` before the call that made it returns.
-    async fn follow(&self, feed: std::sync::Arc<dyn Feed>) -> Result<FollowHandle, StoreError>;
+    async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError>;
 
-    /// Deletes what has expired: sessions past their end by `keep` (the ceiling plus twice the skew), revocations, spent nonces, audit older than `audit_keep`. Returns rows deleted.
+    /// Deletes what has expired: sessions past their end by `keep` (the ceiling plus twice the skew), revocations, spent nonces, audit older than `audit_keep`, nodes gone for an hour. Returns rows deleted.
     /// In small transactions, so that nobody waits behind it.
-    async fn sweep(
-        &self,
-        keep: std::time::Duration,
-        audit_keep: std::time::Duration,
-    ) -> Result<u64, StoreError>;
+    async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError>;
 
     /// The highest ring generation this database has recorded, with that `ring.json`'s fingerprint.
     async fn ring_mark(&self) -> Result<Option<(u64, [u8; 32])>, StoreError>;
 
     /// Records a ring generation in force; never lowers it.
     async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError>;
+
+    /// Says that a server lives, and which ring it has in force: `seen_at` becomes the store's now.
+    async fn report_node(&self, name: &str, ring_generation: u64, version: &str) -> Result<(), StoreError>;
+
+    /// The servers that have reported within [`NODE_LIVES`], by name.
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
 
     /// The names of triggers that should be there and aren't: without them a session can end unrevoked.
     async fn missing_triggers(&self) -> Result<Vec<String>, StoreError>;

@@ -202,6 +202,19 @@ pub struct UserChange {
     pub disabled: Option<bool>,
 }
 
+/// A server that shares the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRow {
+    /// Its name: host, process and something random.
+    pub name: String,
+    /// Generation of the key ring it has in force.
+    pub ring_generation: u64,
+    /// Version of the program.
+    pub version: String,
+    /// When it last said so.
+    pub seen_at: Timestamp,
+}
+
 /// What happened, before the store stamps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {

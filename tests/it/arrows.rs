@@ -17,9 +17,11 @@ struct Room {
     no_words: &'static [&'static str],
 }
 
-const SQL: &[&str] = &["rusqlite", "refinery", "sqlx", "postgres", "tokio_postgres"];
+const SQL: &[&str] = &["rusqlite", "refinery", "sqlx", "postgres", "tokio_postgres", "deadpool_postgres"];
 const HTTP: &[&str] =
-    &["actix_web", "actix_http", "actix_rt", "actix_service", "http", "cookie", "rustls", "askama", "utoipa"];
+    &["actix_web", "actix_http", "actix_rt", "actix_service", "http", "cookie", "askama", "utoipa"];
+// The way to a database has TLS, too.
+const TLS: &[&str] = &["rustls", "rustls_native_certs", "tokio_postgres_rustls"];
 const RUNTIME: &[&str] = &["tokio", "futures_util", "async_trait"];
 const ASYNC: &[&str] = &["async", "await"];
 const WEB: &[&str] = &["StatusCode", "HttpRequest", "HttpResponse", "SetCookie", "CookieJar"];
@@ -34,19 +36,19 @@ const fn room(
 }
 
 const ROOMS: &[Room] = &[
-    room("clock", "", &[SQL, HTTP, RUNTIME], ASYNC),
-    room("secret", "", &[SQL, HTTP, RUNTIME], ASYNC),
-    room("ids", "clock secret", &[SQL, HTTP, RUNTIME], ASYNC),
-    room("keyring", "clock ids secret", &[SQL, HTTP, RUNTIME], ASYNC),
-    room("token", "clock ids secret keyring", &[SQL, HTTP, RUNTIME], ASYNC),
+    room("clock", "", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
+    room("secret", "", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
+    room("ids", "clock secret", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
+    room("keyring", "clock ids secret", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
+    room("token", "clock ids secret keyring", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
     // Requests to elsewhere; whoever asks says what for.
     room("fetch", "", &[SQL], WEB),
     room("store", "clock ids secret", &[HTTP], WEB),
-    room("session", "clock ids secret keyring token store", &[SQL, HTTP], WEB),
-    room("identity", "clock ids secret keyring token store fetch", &[SQL, HTTP], WEB),
-    room("oauth", "clock ids secret keyring token store session identity", &[SQL, HTTP], WEB),
+    room("session", "clock ids secret keyring token store", &[SQL, HTTP, TLS], WEB),
+    room("identity", "clock ids secret keyring token store fetch", &[SQL, HTTP, TLS], WEB),
+    room("oauth", "clock ids secret keyring token store session identity", &[SQL, HTTP, TLS], WEB),
     // Settings carry a policy and providers; they are resolved once and handed down.
-    room("config", "clock ids secret keyring token store session identity", &[SQL, HTTP], WEB),
+    room("config", "clock ids secret keyring token store session identity", &[SQL, HTTP, TLS], WEB),
     room("http", "clock ids secret keyring token store session identity oauth config", &[SQL], &[]),
     room("console", "clock ids secret keyring token store session identity oauth config http", &[SQL], &[]),
     room(
@@ -111,6 +113,7 @@ fn an_arrow_that_points_back_is_caught_however_it_is_written() {
         ("keyring/directory", "use std::fs; use tokio::fs as later;"),
         ("keyring/directory", "fn f() { ::rusqlite::version(); }"),
         ("store/sqlite/mod", "use actix_web::web;"),
+        ("session/sessions", "use rustls::ClientConfig;"),
         ("store/sqlite/mod", "use crate::token::SealedToken;"),
         ("session/sessions", "use crate::identity::Hasher;"),
         ("session/sessions", "fn f(s: StatusCode) {}"),

@@ -36,8 +36,8 @@ impl Server {
     /// An installation that obeys [`Self::order`]; nothing runs yet.
     pub fn faulty(environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(environment);
-        server.set("LD_PRELOAD", &LIBRARY);
-        server.set("FAULTS", &server.path("order"));
+        server.set("LD_PRELOAD", &*LIBRARY);
+        server.set("FAULTS", server.path("order"));
         server
     }
 

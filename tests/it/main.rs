@@ -7,14 +7,18 @@
 
 mod arrows;
 mod by_hand;
+mod cluster;
 mod embed;
-mod identities;
+mod ground;
 mod keys;
+mod migrate;
 mod model;
 mod openers;
 mod openid;
+mod postgres;
 mod ring;
 mod session;
+mod store;
 mod token;
 mod town;
 mod vectors;
@@ -28,6 +32,7 @@ mod csrf;
 mod disk;
 mod edges;
 mod faults;
+mod fleet;
 mod http;
 mod killed;
 mod login;

@@ -21,7 +21,7 @@ async fn who_finds_the_hashing_queue_full_is_turned_away_before_the_store_is_ask
     let node = town.node().await;
     let hasher = Arc::new(Hasher::new(1, 1));
     let users = StoreUsers::new(node.store.clone(), Arc::clone(&hasher));
-    town.shell().execute_batch("DROP TABLE users").unwrap();
+    town.shell().run("DROP TABLE users");
     let password = SecretText::new(PASSWORD.into());
     let turns = [hasher.enter().unwrap(), hasher.enter().unwrap()];
     assert!(matches!(users.log_in("ada", &password).await, Err(LoginError::Busy)));

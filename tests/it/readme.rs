@@ -161,6 +161,15 @@ fn the_integrators_page_shows_the_examples_of_the_clients() {
     assert!(block(&page, "rust,no_run").lines().filter(|line| !line.starts_with("# ")).count() <= 10);
 }
 
+/// What `docs/fleet.md` shows of the balancer's configuration is what runs.
+#[test]
+fn the_balancers_configuration_is_the_one_that_runs() {
+    let (page, whole) = (read("docs/fleet.md"), read("scripts/fleet.nginx"));
+    for line in block(&page, "nginx").lines() {
+        assert!(whole.contains(&format!("{line}\n")), "scripts/fleet.nginx lacks: {line}");
+    }
+}
+
 /// Every page that a page names is there.
 #[test]
 fn the_pages_link_to_what_exists() {

@@ -9,7 +9,7 @@ use bulla::{
     clock::Timestamp,
     ids::Sid,
     session::Denylist,
-    store::{AuditEvent, Feed as _, Revocation, Store as _, Target},
+    store::{AuditEvent, Feed as _, Revocation, Target},
 };
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -270,11 +270,11 @@ async fn a_revocation_that_cant_be_committed_is_not_told_as_one() {
     let user = node.user("ada").await;
     let issued = node.begin(&user).await;
     let shell = town.shell();
-    shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+    shell.run("BEGIN IMMEDIATE");
     let ended = node.sessions.end(issued.row.sid, AuditEvent::new("logout", "tests", "")).await;
     assert!(ended.is_err());
     assert!(node.sessions.authenticate(issued.access.as_str()).is_ok(), "not in force either");
-    shell.execute_batch("ROLLBACK").unwrap();
+    shell.run("ROLLBACK");
     assert!(node.store.revocations().await.unwrap().is_empty());
     assert!(node.log_out(issued.row.sid).await);
 }
@@ -300,7 +300,7 @@ fn a_million_revocations_are_held_found_and_forgotten() {
     let started = Instant::now();
     let memory = allocation_counter::measure(|| {
         for from in (0..FLOOD).step_by(1000) {
-            list.add((from..from + 1000).map(revocation).collect());
+            list.add((from..from + 1000).map(revocation).collect(), Timestamp::EPOCH);
         }
     });
     let added = started.elapsed();

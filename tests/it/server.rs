@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -48,6 +49,11 @@ impl Server {
         server
     }
 
+    /// One more variable in the environment of every command from now on.
+    pub fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        self.environment.push((name.into(), value.as_ref().to_str().unwrap().into()));
+    }
+
     /// The same, running.
     pub fn started(environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(environment);
@@ -68,11 +74,6 @@ impl Server {
         };
         server.start();
         server
-    }
-
-    /// One more variable in the environment of every command from now on.
-    pub fn set(&mut self, name: &str, value: &Path) {
-        self.environment.push((name.into(), value.to_str().unwrap().into()));
     }
 
     pub fn start(&mut self) {

@@ -7,10 +7,11 @@ use bulla::{
     ids::UserId,
     keyring::{KeyState, Ring},
     session::{Denied, OnStale, Policy, RenewMode, Renewed},
-    store::{AuditEvent, Device, Store as _, StoreError, Transport, User, UserChange},
+    store::{AuditEvent, Device, StoreError, Transport, User, UserChange},
     token::Refused,
 };
 
+use crate::ground::every_store;
 use crate::town::{ManualClock, Node, Town, device, millis, secs};
 
 /// A town with one node and one user.
@@ -28,7 +29,18 @@ fn generation(node: &Node, renewed: &Renewed) -> Option<u64> {
 mod beginning {
     use super::*;
 
-    #[tokio::test]
+    every_store![
+        access_alone_passes_and_says_who,
+        an_access_token_ends_with_its_age,
+        the_tokens_of_one_purpose_are_nothing_for_the_other,
+        the_cap_ends_the_oldest_session,
+        a_login_ends_the_session_its_own_request_presents,
+        basic_from_the_same_place_takes_its_own_row_over_and_revokes_nothing,
+        nobody_begins_who_is_disabled_or_deleted_meanwhile,
+        claims_too_long_for_a_cookie_begin_nothing_and_use_up_no_rotation,
+        a_new_password_ends_every_session_but_the_callers_new_one,
+    ];
+
     async fn access_alone_passes_and_says_who() {
         let (_town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -39,7 +51,6 @@ mod beginning {
         assert_eq!(node.events("login").await.len(), 1);
     }
 
-    #[tokio::test]
     async fn an_access_token_ends_with_its_age() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -50,7 +61,6 @@ mod beginning {
         assert!(matches!(denied, Err(Denied::Token(Refused::Expired))), "{denied:?}");
     }
 
-    #[tokio::test]
     async fn the_tokens_of_one_purpose_are_nothing_for_the_other() {
         let (_town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -60,7 +70,6 @@ mod beginning {
         assert!(matches!(denied, Err(Denied::Token(Refused::Tag))), "{denied:?}");
     }
 
-    #[tokio::test]
     async fn the_cap_ends_the_oldest_session() {
         let town = Town::with(Policy { session_cap: 3, ..Policy::default() });
         let node = town.node().await;
@@ -80,7 +89,6 @@ mod beginning {
         }
     }
 
-    #[tokio::test]
     async fn a_login_ends_the_session_its_own_request_presents() {
         let (_town, node, user) = small_town().await;
         let first = node.begin(&user).await;
@@ -93,7 +101,6 @@ mod beginning {
         assert_eq!(third.others, 1);
     }
 
-    #[tokio::test]
     async fn basic_from_the_same_place_takes_its_own_row_over_and_revokes_nothing() {
         let (_town, node, user) = small_town().await;
         let begin = async || node.sessions.begin(&user, Transport::Basic, device(), None).await.unwrap();
@@ -109,7 +116,6 @@ mod beginning {
         assert_ne!(other.row.sid, second.row.sid);
     }
 
-    #[tokio::test]
     async fn nobody_begins_who_is_disabled_or_deleted_meanwhile() {
         let (_town, node, user) = small_town().await;
         let gone = node.user("bob").await;
@@ -124,7 +130,6 @@ mod beginning {
         }
     }
 
-    #[tokio::test]
     async fn claims_too_long_for_a_cookie_begin_nothing_and_use_up_no_rotation() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -142,7 +147,6 @@ mod beginning {
         assert_eq!(town.stored(issued.row.sid), before);
     }
 
-    #[tokio::test]
     async fn a_new_password_ends_every_session_but_the_callers_new_one() {
         let (_town, node, user) = small_town().await;
         let (first, second) = (node.begin(&user).await, node.begin(&user).await);
@@ -163,7 +167,22 @@ mod beginning {
 mod refreshing {
     use super::*;
 
-    #[tokio::test]
+    every_store![
+        sooner_than_r_gives_an_access_token_only_and_writes_nothing,
+        from_r_on_the_token_rotates_and_the_session_slides,
+        a_lost_answer_is_given_again_within_the_window_and_nothing_is_written,
+        a_late_parent_is_pardoned_once_and_the_same_one_again_without_a_write,
+        a_late_parent_of_another_generation_within_the_hour_ends_the_session,
+        a_grandparent_ends_the_session_at_once,
+        a_parent_as_old_as_two_idle_times_is_still_pardoned,
+        a_token_ahead_of_its_row_goes_on_and_raises_an_alarm,
+        a_wrong_key_or_name_leaves_the_row_untouched,
+        sixty_four_renewals_at_once_on_three_nodes_are_one_rotation,
+        present_roles_go_into_the_new_access_token,
+        a_request_that_is_only_served_gets_nothing_and_rotates_nothing,
+        another_agent_is_a_pardon_where_agents_are_bound,
+    ];
+
     async fn sooner_than_r_gives_an_access_token_only_and_writes_nothing() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -176,7 +195,6 @@ mod refreshing {
         assert_eq!(town.stored(issued.row.sid), before);
     }
 
-    #[tokio::test]
     async fn from_r_on_the_token_rotates_and_the_session_slides() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -199,13 +217,12 @@ mod refreshing {
         let (first, second) = (node.opened(&issued.refresh), node.opened(&next));
         assert_eq!(first["key"], second["key"]);
         let key = first["key"].as_str().unwrap().to_owned();
-        let mut raw = std::fs::read(&town.database).unwrap();
-        raw.extend(std::fs::read(town.database.with_extension("db-wal")).unwrap());
+        let mut raw = std::fs::read(town.file()).unwrap();
+        raw.extend(std::fs::read(town.file().with_extension("db-wal")).unwrap());
         let holds = |text: &[u8]| raw.windows(text.len()).any(|window| window == text);
         assert!(holds(issued.row.sid.to_string().as_bytes()) && !holds(key.as_bytes()));
     }
 
-    #[tokio::test]
     async fn a_lost_answer_is_given_again_within_the_window_and_nothing_is_written() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -221,7 +238,6 @@ mod refreshing {
         assert!(node.events("refresh.pardon").await.is_empty());
     }
 
-    #[tokio::test]
     async fn a_late_parent_is_pardoned_once_and_the_same_one_again_without_a_write() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -241,7 +257,6 @@ mod refreshing {
         assert_eq!(node.events("refresh.pardon").await.len(), 1);
     }
 
-    #[tokio::test]
     async fn a_late_parent_of_another_generation_within_the_hour_ends_the_session() {
         let (town, node, user) = small_town().await;
         let other = town.node().await;
@@ -277,7 +292,6 @@ mod refreshing {
         assert_eq!(detail["began_by"], serde_json::json!({"user_agent": "tests/1", "ip": "192.0.2.7"}));
     }
 
-    #[tokio::test]
     async fn a_grandparent_ends_the_session_at_once() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -291,7 +305,6 @@ mod refreshing {
         assert_eq!(node.events("refresh.reuse").await.len(), 1);
     }
 
-    #[tokio::test]
     async fn a_parent_as_old_as_two_idle_times_is_still_pardoned() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -314,7 +327,6 @@ mod refreshing {
         assert!(node.row(issued.row.sid).await.is_none());
     }
 
-    #[tokio::test]
     async fn a_token_ahead_of_its_row_goes_on_and_raises_an_alarm() {
         let (_town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -327,7 +339,6 @@ mod refreshing {
         assert!(matches!(node.renew(&absurd).await, Err(Denied::Token(Refused::Payload))));
     }
 
-    #[tokio::test]
     async fn a_wrong_key_or_name_leaves_the_row_untouched() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -372,7 +383,6 @@ mod refreshing {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn sixty_four_renewals_at_once_on_three_nodes_are_one_rotation() {
         let (town, node, user) = small_town().await;
         let nodes = [node.clone(), town.node().await, town.node().await];
@@ -398,7 +408,6 @@ mod refreshing {
         assert_eq!(node.row(issued.row.sid).await.unwrap().generation, 1);
     }
 
-    #[tokio::test]
     async fn present_roles_go_into_the_new_access_token() {
         let (_town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -411,7 +420,6 @@ mod refreshing {
         assert_eq!(principal, renewed.principal);
     }
 
-    #[tokio::test]
     async fn a_request_that_is_only_served_gets_nothing_and_rotates_nothing() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -434,7 +442,6 @@ mod refreshing {
         assert!(node.row(issued.row.sid).await.is_none());
     }
 
-    #[tokio::test]
     async fn another_agent_is_a_pardon_where_agents_are_bound() {
         let town = Town::with(Policy { bind_agent: true, ..Policy::default() });
         let node = town.node().await;
@@ -451,7 +458,19 @@ mod refreshing {
 mod ending {
     use super::*;
 
-    #[tokio::test]
+    every_store![
+        idleness_ends_a_session_to_the_millisecond,
+        no_renewal_moves_the_absolute_end,
+        a_logout_is_in_force_here_at_once_and_soon_on_the_other_node,
+        a_delete_in_a_database_shell_revokes,
+        a_disabled_users_sessions_are_over,
+        a_logout_by_refresh_token_finds_its_session_at_any_generation,
+        all_of_a_users_sessions_end_and_nobody_elses,
+        what_changes_something_asks_the_row_and_not_the_token,
+        a_refresh_racing_a_logout_leaves_nothing_alive,
+        a_refresh_racing_a_disabling_leaves_nothing_alive,
+    ];
+
     async fn idleness_ends_a_session_to_the_millisecond() {
         let (town, node, user) = small_town().await;
         let (kept, lost) = (node.begin(&user).await, node.begin(&user).await);
@@ -462,7 +481,6 @@ mod ending {
         assert!(matches!(denied, Err(Denied::Session)), "{denied:?}");
     }
 
-    #[tokio::test]
     async fn no_renewal_moves_the_absolute_end() {
         let town = Town::with(Policy { session_max_age: secs(1900), ..Policy::default() });
         let node = town.node().await;
@@ -478,7 +496,6 @@ mod ending {
         assert!(matches!(node.renew(last.refresh.as_ref().unwrap()).await, Err(Denied::Session)));
     }
 
-    #[tokio::test]
     async fn a_logout_is_in_force_here_at_once_and_soon_on_the_other_node() {
         let (town, node, user) = small_town().await;
         let other = town.node().await;
@@ -493,28 +510,25 @@ mod ending {
         assert!(matches!(later.sessions.authenticate(issued.access.as_str()), Err(Denied::Session)));
     }
 
-    #[tokio::test]
     async fn a_delete_in_a_database_shell_revokes() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
         let kept = node.begin(&user).await;
-        town.shell().execute("DELETE FROM sessions WHERE sid = ?", [issued.row.sid.to_string()]).unwrap();
+        town.shell().run(&format!("DELETE FROM sessions WHERE sid = '{}'", issued.row.sid));
         assert!(node.hears_of(&issued.access).await);
         assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Session)));
         assert!(node.sessions.authenticate(kept.access.as_str()).is_ok());
     }
 
-    #[tokio::test]
     async fn a_disabled_users_sessions_are_over() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
-        town.shell().execute("UPDATE users SET disabled = 1 WHERE name = 'ada'", []).unwrap();
+        town.shell().run("UPDATE users SET disabled = 1 WHERE name = 'ada'");
         assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Session)));
         assert!(node.hears_of(&issued.access).await);
         assert!(matches!(node.sessions.confirm(&issued.principal).await, Err(Denied::Session)));
     }
 
-    #[tokio::test]
     async fn a_logout_by_refresh_token_finds_its_session_at_any_generation() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -526,7 +540,6 @@ mod ending {
         assert!(node.sessions.identify(forged.as_str()).await.unwrap().is_none());
     }
 
-    #[tokio::test]
     async fn all_of_a_users_sessions_end_and_nobody_elses() {
         let (_town, node, user) = small_town().await;
         let other = node.user("bob").await;
@@ -542,7 +555,6 @@ mod ending {
         assert_eq!(node.sessions.end_all(&nobody, event).await.unwrap(), 0);
     }
 
-    #[tokio::test]
     async fn what_changes_something_asks_the_row_and_not_the_token() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
@@ -588,12 +600,10 @@ mod ending {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn a_refresh_racing_a_logout_leaves_nothing_alive() {
         race(async |node, _, sid| assert!(node.log_out(sid).await)).await;
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn a_refresh_racing_a_disabling_leaves_nothing_alive() {
         race(async |node, user, _| {
             let change = UserChange { disabled: Some(true), ..UserChange::default() };
@@ -729,11 +739,11 @@ mod trouble {
         let issued = node.begin(&user).await;
         town.clock.advance(secs(60));
         let locker = town.shell();
-        locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+        locker.run("BEGIN IMMEDIATE");
         let denied = node.renew(&issued.refresh).await;
         assert!(matches!(denied, Err(Denied::CannotTell(StoreError::Unavailable(_)))), "{denied:?}");
         assert!(node.sessions.authenticate(issued.access.as_str()).is_ok(), "access needs no store");
-        locker.execute_batch("ROLLBACK").unwrap();
+        locker.run("ROLLBACK");
         let renewed = node.renew(&issued.refresh).await.unwrap();
         assert_eq!(generation(&node, &renewed), Some(1));
     }
@@ -747,7 +757,7 @@ mod trouble {
             let issued = node.begin(&user).await;
             assert!(node.sessions.authenticate(issued.access.as_str()).is_ok());
             // The file is replaced under the server's feet: the follower can't vouch for anything any more.
-            std::fs::rename(&town.database, town.database.with_extension("old")).unwrap();
+            std::fs::rename(town.file(), town.file().with_extension("old")).unwrap();
             let mut denied = Ok(issued.principal);
             for _ in 0..100 {
                 tokio::time::sleep(millis(20)).await;

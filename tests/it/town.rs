@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -12,29 +12,60 @@ use std::{
 use bulla::{
     clock::{Clock, SystemClock, Timestamp},
     identity::{Hasher, StoreUsers},
-    ids::Sid,
+    ids::{Sid, UserId},
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},
+    secret::Digest,
     session::{Denied, Issued, Parts, Policy, RenewMode, Renewed, Sessions, Tokens},
-    store::{AuditEvent, AuditRow, Device, NewUser, SessionRow, Store, Transport, User, sqlite::SqliteStore},
+    store::{
+        AuditEvent, AuditRow, Database, Device, NewSession, NewUser, SessionRow, Store, Transport, User,
+    },
     token::{OpenBuffer, SealedToken},
 };
 
-/// A clock that goes only when told.
+use crate::{
+    cluster,
+    ground::{Ground, Shell},
+};
+
+/// A clock that goes only when told. A PostgreSQL database can be made to go by it.
 #[derive(Debug)]
-pub(crate) struct ManualClock(AtomicI64);
+pub(crate) struct ManualClock(AtomicI64, OnceLock<cluster::Shell>);
+
+/// What makes a database go by a clock: its own function for the time, replaced.
+const MANUAL: &str = "CREATE TABLE IF NOT EXISTS manual_clock (now bigint);
+    CREATE OR REPLACE FUNCTION bulla_now() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT now FROM manual_clock';
+    DELETE FROM manual_clock;";
 
 impl ManualClock {
     /// Starts with the system's time: the database's triggers have only that one.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(SystemClock.now().millis())))
+        Arc::new(Self(AtomicI64::new(SystemClock.now().millis()), OnceLock::new()))
     }
 
     pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_millis() as i64, Ordering::SeqCst);
+        self.tell();
     }
 
     pub(crate) fn set_back(&self, by: Duration) {
         self.0.fetch_sub(by.as_millis() as i64, Ordering::SeqCst);
+        self.tell();
+    }
+
+    /// Makes a database, whose tables are there, go by this clock.
+    fn rules(&self, shell: Shell) {
+        let Shell::Postgres(shell) = shell else { return };
+        if self.1.get().is_none() {
+            let now = self.0.load(Ordering::SeqCst);
+            shell.run(&format!("{MANUAL} INSERT INTO manual_clock VALUES ({now})")).unwrap();
+            let _ = self.1.set(shell);
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(shell) = self.1.get() {
+            shell.run(&format!("UPDATE manual_clock SET now = {}", self.0.load(Ordering::SeqCst))).unwrap();
+        }
     }
 }
 
@@ -74,9 +105,9 @@ pub(crate) fn ring_of(suite: Suite, states: &[KeyState]) -> Ring {
 }
 
 /// What all nodes share.
+#[derive(Clone)]
 pub(crate) struct Town {
-    _home: tempfile::TempDir,
-    pub(crate) database: PathBuf,
+    pub(crate) ground: Arc<Ground>,
     /// The nodes' clock and the store's, unless a test gives a node another one.
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) ring: Ring,
@@ -90,10 +121,15 @@ impl Town {
 
     pub(crate) fn with(policy: Policy) -> Self {
         policy.check().unwrap();
-        let home = tempfile::tempdir().unwrap();
-        let database = home.path().join("bulla.db");
         let ring = ring(&[KeyState::Active, KeyState::Staged]);
-        Self { _home: home, database, clock: ManualClock::new(), ring, policy }
+        Self { ground: Arc::new(Ground::new()), clock: ManualClock::new(), ring, policy }
+    }
+
+    /// The store as another process has it.
+    pub(crate) async fn store(&self) -> Arc<dyn Store> {
+        let store = self.ground.database().open(self.clock.clone()).await.unwrap();
+        self.clock.rules(self.shell());
+        store
     }
 
     /// Another server over the same database and ring.
@@ -103,7 +139,16 @@ impl Town {
 
     /// A server whose own clock isn't the store's.
     pub(crate) async fn node_with_clock(&self, clock: Arc<ManualClock>) -> Node {
-        let store = Arc::new(SqliteStore::open(&self.database, self.clock.clone()).unwrap());
+        self.over(self.store().await, clock).await
+    }
+
+    /// A server whose way to the database is another one. Its clock is its own: such a database goes by the system's.
+    pub(crate) async fn node_over(&self, database: &Database) -> Node {
+        let clock = ManualClock::new();
+        self.over(database.open(clock.clone()).await.unwrap(), clock).await
+    }
+
+    async fn over(&self, store: Arc<dyn Store>, clock: Arc<ManualClock>) -> Node {
         let parts = Parts {
             store: store.clone(),
             users: Arc::new(StoreUsers::new(store.clone(), Arc::new(Hasher::new(1, 1)))),
@@ -115,20 +160,19 @@ impl Town {
     }
 
     /// A connection as somebody in a database shell has it.
-    pub(crate) fn shell(&self) -> rusqlite::Connection {
-        let shell = rusqlite::Connection::open(&self.database).unwrap();
-        shell.busy_timeout(secs(10)).unwrap();
-        shell
+    pub(crate) fn shell(&self) -> Shell {
+        self.ground.shell()
+    }
+
+    /// The file of a SQLite database.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.ground.file()
     }
 
     /// Every column of a session's row, as stored; empty if there is none.
-    pub(crate) fn stored(&self, sid: Sid) -> Vec<rusqlite::types::Value> {
-        let shell = self.shell();
-        let mut statement = shell.prepare("SELECT * FROM sessions WHERE sid = ?").unwrap();
-        let columns = statement.column_count();
-        let mut rows = statement.query([sid.to_string()]).unwrap();
-        let row = rows.next().unwrap();
-        row.map_or_else(Vec::new, |row| (0..columns).map(|at| row.get(at).unwrap()).collect())
+    pub(crate) fn stored(&self, sid: Sid) -> Vec<String> {
+        let rows = self.shell().run(&format!("SELECT * FROM sessions WHERE sid = '{sid}'"));
+        rows.into_iter().next().unwrap_or_default()
     }
 }
 
@@ -136,11 +180,27 @@ impl Town {
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn Store>,
 }
 
 pub(crate) fn device() -> Device {
     Device { user_agent: "tests/1".into(), ip: "192.0.2.7".into() }
+}
+
+/// A session of that user, with a name and a key of its own.
+pub(crate) fn new_session(user: &UserId) -> NewSession {
+    let sid = Sid::generate().unwrap();
+    NewSession {
+        sid,
+        user_id: user.clone(),
+        secret_hash: Digest([sid.0[0]; 32]),
+        transport: Transport::Cookie,
+        device: device(),
+        idle: secs(1800),
+        life: secs(86_400),
+        replaces: None,
+        takes_over_basic: false,
+    }
 }
 
 impl Node {

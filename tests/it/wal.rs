@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulla::store::{AuditEvent, Store as _};
+use bulla::store::AuditEvent;
 
 use crate::{
     server::eventually,
@@ -19,7 +19,7 @@ use crate::{
 const MIB: u64 = 1 << 20;
 
 fn wal(town: &Town) -> PathBuf {
-    town.database.with_extension("db-wal")
+    town.file().with_extension("db-wal")
 }
 
 fn size(town: &Town) -> u64 {
@@ -86,7 +86,7 @@ async fn a_reader_that_never_ends_holds_up_no_commit_and_the_wal_is_cut_when_it_
     let node = town.node().await;
     write(&node, MIB).await;
     let reader = town.shell();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM audit;").unwrap();
+    reader.run("BEGIN; SELECT count(*) FROM audit;");
     write(&node, 36 * MIB).await;
     assert!(size(&town) > 32 * MIB, "the reader needs what it began with");
     // Longer than several attempts to cut it.
@@ -95,7 +95,7 @@ async fn a_reader_that_never_ends_holds_up_no_commit_and_the_wal_is_cut_when_it_
         longest = longest.max(write(&node, MIB / 8).await);
     }
     println!("the longest commit beside a reader that never ends: {longest:?}");
-    reader.execute_batch("COMMIT").unwrap();
+    reader.run("COMMIT");
     eventually("cut", || async { size(&town) < MIB }).await;
     assert_eq!(node.store.audit(None, 1).await.unwrap().len(), 1);
 }

@@ -1,28 +1,31 @@
 //! The database, as far as keys are concerned.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cli::Context,
-    store::{AuditEvent, Store as _, sqlite::SqliteStore},
+    store::{AuditEvent, NodeRow, Store},
 };
 
-/// The installation's database, if there is one: it remembers ring generations and keeps the audit. Keys can be
-/// rolled over and revoked without it, for that must not depend on it; then a warning says what is missing.
-pub(super) struct Database(Option<SqliteStore>);
+/// How often the nodes are looked at while they are waited for.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The installation's database, if there is one: it remembers ring generations, keeps the audit and knows the nodes. Keys
+/// can be rolled over and revoked without it, for that must not depend on it; then a warning says what is missing.
+pub(super) struct Database(Option<Arc<dyn Store>>);
 
 impl Database {
-    pub(super) fn open(ctx: &Context) -> Self {
-        let path = &ctx.settings.database;
-        if !path.exists() {
-            return Self(None);
-        }
-        let store = SqliteStore::open(path, Arc::clone(&ctx.clock));
-        Self(
-            store
-                .map_err(|e| ctx.say(&format!("warning: {}: {e}; no audit is written", path.display())))
-                .ok(),
-        )
+    pub(super) async fn open(ctx: &Context) -> Self {
+        let database = &ctx.settings.database;
+        let opened = match database.exists().await {
+            Ok(false) => return Self(None),
+            Ok(true) => database.open(Arc::clone(&ctx.clock)).await,
+            Err(error) => Err(error),
+        };
+        Self(opened.map_err(|e| ctx.say(&format!("warning: {database}: {e}; no audit is written"))).ok())
     }
 
     /// The highest ring generation known, and that ring's fingerprint.
@@ -41,4 +44,32 @@ impl Database {
             ctx.say(&format!("warning: the audit wasn't written: {e}"));
         }
     }
+
+    /// The servers that live.
+    pub(super) async fn nodes(&self, ctx: &Context) -> Vec<NodeRow> {
+        let Some(store) = &self.0 else { return Vec::new() };
+        store.nodes().await.unwrap_or_else(|e| {
+            ctx.say(&format!("warning: {e}; which servers have the ring can't be told"));
+            Vec::new()
+        })
+    }
+
+    /// Waits until every server that lives has this generation in force, but no longer than `wait`; returns those behind.
+    pub(super) async fn behind(&self, ctx: &Context, generation: u64, wait: Duration) -> Vec<NodeRow> {
+        let started = Instant::now();
+        loop {
+            let mut nodes = self.nodes(ctx).await;
+            nodes.retain(|node| node.ring_generation < generation);
+            if nodes.is_empty() || started.elapsed() >= wait {
+                return nodes;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Who is behind, for people.
+pub(super) fn names(nodes: &[NodeRow]) -> String {
+    let named = nodes.iter().map(|node| format!("{} (generation {})", node.name, node.ring_generation));
+    named.collect::<Vec<_>>().join(", ")
 }

@@ -5,20 +5,40 @@ use std::{fmt::Write as _, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{CliError, Context},
+    cli::{CliError, Context, table},
     clock::Timestamp,
     config::format_duration,
     keyring::{KeyDirectory, KeyState, Ring},
+    store::NodeRow,
 };
 
-/// The keys and their states.
-pub(super) fn list(ctx: &Context, ring: &Ring, now: Timestamp) -> Result<(), CliError> {
-    if ctx.json { ctx.print(&as_json(ring, now).to_string()) } else { ctx.print(&as_text(ring, now)) }
+/// The keys and their states, and what each server has in force.
+pub(super) fn list(ctx: &Context, ring: &Ring, nodes: &[NodeRow], now: Timestamp) -> Result<(), CliError> {
+    if ctx.json {
+        let mut report = as_json(ring, now);
+        report["nodes"] = nodes.iter().map(node_as_json).collect();
+        return ctx.print(&report.to_string());
+    }
+    let mut text = as_text(ring, now);
+    if !nodes.is_empty() {
+        let mut lines = vec![["SERVER", "GENERATION", "VERSION"].map(String::from).to_vec()];
+        lines.extend(nodes.iter().map(|node| {
+            let behind = if node.ring_generation < ring.generation { " (behind)" } else { "" };
+            vec![node.name.clone(), format!("{}{behind}", node.ring_generation), node.version.clone()]
+        }));
+        let _ = write!(text, "\n\n{}", table(&lines));
+    }
+    ctx.print(&text)
+}
+
+fn node_as_json(node: &NodeRow) -> Value {
+    json!({ "name": node.name, "ring_generation": node.ring_generation, "version": node.version,
+            "seen_at": node.seen_at })
 }
 
 /// The ring after a change.
 pub(super) fn changed(ctx: &Context, ring: &Ring, now: Timestamp) -> Result<(), CliError> {
-    list(ctx, ring, now)?;
+    if ctx.json { ctx.print(&as_json(ring, now).to_string()) } else { ctx.print(&as_text(ring, now)) }?;
     ctx.say("servers that see this directory follow within 5 s; copies of it must be distributed");
     Ok(())
 }

@@ -23,12 +23,22 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(super) struct Feeds(Mutex<Published>);
 
+/// What to hand on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    All,
+    New,
+}
+
 #[derive(Default)]
 struct Published {
-    feeds: Vec<Weak<dyn Feed>>,
+    feeds: Vec<Weak<Following>>,
     /// The highest `seq` that all of them have.
     seq: i64,
 }
+
+/// One who follows, for as long as the handle is held.
+struct Following(Arc<dyn Feed>);
 
 impl fmt::Debug for Feeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,14 +48,14 @@ impl fmt::Debug for Feeds {
 
 impl Feeds {
     /// Hands on what is new. An error leaves it to the follower, whose silence shows as staleness.
-    pub(super) fn publish(&self, connection: &Connection) {
-        if let Err(error) = self.look(connection, None) {
+    pub(super) fn publish(&self, connection: &Connection, now: Timestamp) {
+        if let Err(error) = self.look(connection, Look::New, now) {
             tracing::warn!(%error, "revocations could not be read");
         }
     }
 
     /// Reads and hands on under one lock, so that nothing is handed on out of order.
-    fn look(&self, connection: &Connection, everything: Option<Timestamp>) -> Result<(), StoreError> {
+    fn look(&self, connection: &Connection, look: Look, now: Timestamp) -> Result<(), StoreError> {
         let mut published = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         published.feeds.retain(|feed| feed.strong_count() > 0);
         if published.feeds.is_empty() {
@@ -58,12 +68,12 @@ impl Feeds {
             .query_row([], |row| row.get(0))?;
         let went_back = newest < published.seq;
         let feeds: Vec<_> = published.feeds.iter().filter_map(Weak::upgrade).collect();
-        if went_back || everything.is_some() {
+        if went_back || look == Look::All {
             let all = since(connection, 0)?;
-            feeds.iter().for_each(|feed| feed.replace(all.clone()));
+            feeds.iter().for_each(|feed| feed.0.replace(all.clone()));
         } else if newest > published.seq {
             let new = since(connection, published.seq)?;
-            feeds.iter().for_each(|feed| feed.add(new.clone()));
+            feeds.iter().for_each(|feed| feed.0.add(new.clone(), now));
         }
         published.seq = newest;
         Ok(())
@@ -71,7 +81,7 @@ impl Feeds {
 
     fn fresh(&self) {
         let published = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        published.feeds.iter().filter_map(Weak::upgrade).for_each(|feed| feed.fresh());
+        published.feeds.iter().filter_map(Weak::upgrade).for_each(|feed| feed.0.fresh());
     }
 
     /// Loads `feed` with everything and keeps it up to date until the handle is dropped.
@@ -79,14 +89,15 @@ impl Feeds {
         self: &Arc<Self>,
         feed: Arc<dyn Feed>,
         path: &Path,
-        clock: &dyn Clock,
+        clock: Arc<dyn Clock>,
         state: Arc<State>,
     ) -> Result<FollowHandle, StoreError> {
         let connection = open::connect(path)?;
         let mut version = data_version(&connection)?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).feeds.push(Arc::downgrade(&feed));
-        self.look(&connection, Some(clock.now()))?;
-        feed.fresh();
+        let following = Arc::new(Following(feed));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).feeds.push(Arc::downgrade(&following));
+        self.look(&connection, Look::All, clock.now())?;
+        following.0.fresh();
 
         let (stop, stopped) = mpsc::channel::<()>();
         let feeds = Arc::clone(self);
@@ -96,7 +107,7 @@ impl Feeds {
                 let looked = state.look().and_then(|()| {
                     let now = data_version(&connection)?;
                     if now != version {
-                        feeds.look(&connection, None)?;
+                        feeds.look(&connection, Look::New, clock.now())?;
                         version = now;
                     }
                     Ok(())
@@ -116,7 +127,7 @@ impl Feeds {
             .name("bulla-feed".into())
             .spawn(follower)
             .map_err(|error| StoreError::Unavailable(format!("no thread for the feed: {error}")))?;
-        Ok(FollowHandle::new((feed, Mutex::new(stop))))
+        Ok(FollowHandle::new((following, Mutex::new(stop))))
     }
 }
 

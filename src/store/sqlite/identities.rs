@@ -6,7 +6,10 @@ use super::{audit, users};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{AuditEvent, Identity, StoreError},
+    store::{
+        AuditEvent, Identity, StoreError,
+        rules::{may_link, may_unlink},
+    },
 };
 
 pub(super) fn owner(connection: &Connection, identity: &Identity) -> Result<Option<UserId>, StoreError> {
@@ -33,15 +36,13 @@ pub(super) fn link(
     event: &AuditEvent,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    match owner(connection, identity)? {
-        Some(owner) if owner == *user => return Ok(()),
-        Some(_) => return Err(StoreError::Conflict("this identity is linked to another user".into())),
-        None => {}
+    if !may_link(owner(connection, identity)?.as_ref(), user)? {
+        return Ok(());
     }
     connection
         .prepare_cached("INSERT INTO identities (issuer, subject, user_id) VALUES (?, ?, ?)")?
         .execute(params![identity.issuer, identity.subject, user.as_str()])?;
-    audit::write(connection, &AuditEvent { subject: user.to_string(), ..event.clone() }, now)
+    audit::write(connection, &event.about(user), now)
 }
 
 pub(super) fn unlink(
@@ -51,18 +52,14 @@ pub(super) fn unlink(
     event: &AuditEvent,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let all = of_user(connection, user)?;
-    if !all.contains(identity) {
-        return Ok(false);
-    }
     let has_password = users::one(connection, user)?.is_some_and(|row| row.password_hash.is_some());
-    if all.len() == 1 && !has_password {
-        return Err(StoreError::LastWayIn);
+    if !may_unlink(identity, &of_user(connection, user)?, has_password)? {
+        return Ok(false);
     }
     connection
         .prepare_cached("DELETE FROM identities WHERE issuer = ? AND subject = ?")?
         .execute([&identity.issuer, &identity.subject])?;
-    audit::write(connection, &AuditEvent { subject: user.to_string(), ..event.clone() }, now)?;
+    audit::write(connection, &event.about(user), now)?;
     Ok(true)
 }
 

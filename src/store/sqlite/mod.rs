@@ -2,8 +2,10 @@
 
 mod audit;
 mod checkpoint;
+mod export;
 mod feeds;
 mod identities;
+mod nodes;
 mod open;
 mod readers;
 mod sessions;
@@ -20,6 +22,7 @@ use std::{
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
+pub(super) use self::export::export;
 use self::{
     checkpoint::Checkpointer,
     feeds::Feeds,
@@ -31,8 +34,8 @@ use self::{
     },
 };
 use super::{
-    AuditEvent, AuditRow, Feed, FollowHandle, Identity, NewSession, NewUser, Revocation, SessionChange,
-    SessionEnd, SessionRow, Store, StoreError, UserChange, UserRow, Written,
+    AuditEvent, AuditRow, Feed, FollowHandle, Identity, NewSession, NewUser, NodeRow, Revocation,
+    SessionChange, SessionEnd, SessionRow, Store, StoreError, UserChange, UserRow, Written, names,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -200,8 +203,9 @@ impl Store for SqliteStore {
     }
 
     async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError> {
-        let name = name.to_owned();
-        self.readers.read(move |c| users::by_name(c, &name)).await
+        let spellings = names::spellings(name);
+        let rows = self.readers.read(move |c| users::spelled(c, spellings)).await?;
+        Ok(names::pick(rows, name))
     }
 
     async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError> {
@@ -286,7 +290,7 @@ impl Store for SqliteStore {
     }
 
     async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError> {
-        self.feeds.follow(feed, &self.path, &*self.clock, Arc::clone(&self.state))
+        self.feeds.follow(feed, &self.path, Arc::clone(&self.clock), Arc::clone(&self.state))
     }
 
     async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
@@ -315,6 +319,16 @@ impl Store for SqliteStore {
             Ok(())
         };
         self.writer.write(One, change).await
+    }
+
+    async fn report_node(&self, name: &str, ring_generation: u64, version: &str) -> Result<(), StoreError> {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        self.writer.write(One, move |c, now| nodes::report(c, &name, ring_generation, &version, now)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        let now = self.clock.now();
+        self.readers.read(move |c| nodes::live(c, now)).await
     }
 
     async fn missing_triggers(&self) -> Result<Vec<String>, StoreError> {

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, rules::triggers_made};
 
 mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
@@ -117,17 +117,7 @@ fn refuse_newer(connection: &mut Connection, path: &Path) -> Result<(), StoreErr
 /// Triggers that the migrations make and the database lacks.
 pub(super) fn missing_triggers(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let runner = embedded::migrations::runner();
-    let mut names: Vec<String> = Vec::new();
-    for line in runner.get_migrations().iter().filter_map(|m| m.sql()).flat_map(str::lines) {
-        let mut words = line.split_whitespace();
-        match (words.next(), words.next(), words.next()) {
-            (Some("CREATE"), Some("TRIGGER"), Some(name)) => names.push(name.into()),
-            (Some("DROP"), Some("TRIGGER"), Some(name)) => {
-                names.retain(|made| *made != name.trim_end_matches(';'))
-            }
-            _ => {}
-        }
-    }
+    let names = triggers_made(runner.get_migrations().iter().filter_map(|migration| migration.sql()));
     let mut there =
         connection.prepare_cached("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = ?")?;
     let mut missing = Vec::new();

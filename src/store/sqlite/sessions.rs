@@ -9,7 +9,10 @@ use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
     secret::Digest,
-    store::{AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, Written},
+    store::{
+        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, Written,
+        rules::{Beginning, NODE_KEEP},
+    },
 };
 
 const COLUMNS: &str =
@@ -78,74 +81,36 @@ pub(super) fn begin(
     if connection.prepare_cached(disabled)?.exists([new.user_id.as_str(), new.user_id.as_str()])? {
         return Ok(None);
     }
-    if let Some(old) = new.replaces {
-        let why = AuditEvent::new("session.revoked", event.actor.clone(), "")
-            .with(serde_json::json!({"reason": "new login"}));
-        end(connection, &SessionEnd::One(old), &why, now)?;
+    let live = live(connection, Some(&new.user_id), now, u32::MAX)?;
+    let Beginning { row, takes_over, ends } = Beginning::plan(new, &live, cap, &event.actor, now);
+    for (sid, why) in ends {
+        end(connection, &SessionEnd::One(sid), &why, now)?;
     }
-    let sid = match new.takes_over_basic {
-        true => take_over_basic(connection, new, now)?,
-        false => None,
-    };
-    let sid = match sid {
-        Some(sid) => sid,
-        None => insert(connection, new, now)?,
-    };
-    let event = AuditEvent { subject: sid.to_string(), ..event.clone() };
-    audit::write(connection, &event, now)?;
-    evict(connection, &new.user_id, sid, cap, now)?;
-    one(connection, sid)
+    write(connection, &row, takes_over)?;
+    audit::write(connection, &event.about(row.sid), now)?;
+    Ok(Some(row))
 }
 
-fn insert(connection: &Connection, new: &NewSession, now: Timestamp) -> Result<Sid, StoreError> {
-    connection
-        .prepare_cached(
+/// Inserts a row, or gives one that is there another key and other times; its `sid` stays and nothing is revoked.
+fn write(connection: &Connection, row: &SessionRow, takes_over: bool) -> Result<(), StoreError> {
+    let sql = match takes_over {
+        true => {
+            "UPDATE sessions SET secret_hash = :hash, generation = 0, rotated_at = :now, pardoned_gen = NULL,
+               pardoned_at = NULL, created_at = :now, idle_expires_at = :idle, expires_at = :end
+             WHERE sid = :sid AND user_id = :user AND transport = :transport AND user_agent = :agent AND ip = :ip"
+        }
+        false => {
             "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
                expires_at, transport, user_agent, ip)
-             VALUES (:sid, :user, :hash, 0, :now, :now, min(:idle, :end), :end, :transport, :agent, :ip)",
-        )?
-        .execute(named_params! {
-            ":sid": new.sid.to_string(), ":user": new.user_id.as_str(), ":hash": new.secret_hash.0,
-            ":now": now.millis(), ":idle": now.plus(new.idle).millis(), ":end": now.plus(new.life).millis(),
-            ":transport": new.transport.as_str(), ":agent": new.device.user_agent, ":ip": new.device.ip,
-        })?;
-    Ok(new.sid)
-}
-
-/// Basic from the same address and agent: the `sid` stays, the key is new, nothing is revoked.
-fn take_over_basic(
-    connection: &Connection,
-    new: &NewSession,
-    now: Timestamp,
-) -> Result<Option<Sid>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "UPDATE sessions SET secret_hash = :hash, generation = 0, rotated_at = :now, pardoned_gen = NULL,
-           pardoned_at = NULL, created_at = :now, idle_expires_at = min(:idle, :end), expires_at = max(expires_at, :end)
-         WHERE n = (SELECT n FROM sessions WHERE user_id = :user AND transport = 'basic' AND ip = :ip
-           AND user_agent = :agent AND idle_expires_at > :now AND expires_at > :now ORDER BY n DESC LIMIT 1)
-         RETURNING sid",
-    )?;
-    let values = named_params! {
-        ":hash": new.secret_hash.0, ":user": new.user_id.as_str(), ":ip": new.device.ip,
-        ":agent": new.device.user_agent, ":now": now.millis(), ":idle": now.plus(new.idle).millis(),
-        ":end": now.plus(new.life).millis(),
+             VALUES (:sid, :user, :hash, 0, :now, :now, :idle, :end, :transport, :agent, :ip)"
+        }
     };
-    Ok(statement.query_row(values, |row| parsed(row, 0)).optional()?)
-}
-
-/// Ends the user's oldest live sessions beyond `cap`, never the one that has just begun.
-fn evict(
-    connection: &Connection,
-    user: &UserId,
-    new: Sid,
-    cap: u32,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let others = live(connection, Some(user), now, u32::MAX)?.into_iter().filter(|row| row.sid != new);
-    let beyond: Vec<Sid> = others.skip(cap.saturating_sub(1) as usize).map(|row| row.sid).collect();
-    let why = AuditEvent::new("session.revoked", "system", "")
-        .with(serde_json::json!({"reason": "too many sessions"}));
-    beyond.into_iter().try_for_each(|sid| end(connection, &SessionEnd::One(sid), &why, now).map(drop))
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":sid": row.sid.to_string(), ":user": row.user_id.as_str(), ":hash": row.secret_hash.0,
+        ":now": row.created_at.millis(), ":idle": row.idle_expires_at.millis(), ":end": row.expires_at.millis(),
+        ":transport": row.transport.as_str(), ":agent": row.device.user_agent, ":ip": row.device.ip,
+    })?;
+    Ok(())
 }
 
 /// Ends sessions; one audit event each.
@@ -169,7 +134,7 @@ pub(super) fn end(
         .query_map(rusqlite::params_from_iter(values), |row| parsed(row, 0))?
         .collect::<Result<_, _>>()?;
     for sid in &ended {
-        audit::write(connection, &AuditEvent { subject: sid.to_string(), ..event.clone() }, now)?;
+        audit::write(connection, &event.about(sid), now)?;
     }
     Ok(ended)
 }
@@ -179,45 +144,34 @@ const UNCHANGED: &str =
     "sid = :sid AND secret_hash = :hash AND generation = :generation AND rotated_at = :rotated
     AND pardoned_gen IS :pardoned_gen AND pardoned_at IS :pardoned_at";
 
-fn written(rows: usize) -> Written {
-    if rows == 0 { Written::Lost } else { Written::Applied }
-}
-
 pub(super) fn change(
     connection: &Connection,
     judged: &SessionRow,
     change: SessionChange,
 ) -> Result<Written, StoreError> {
-    let (set, number, now, idle_end) = match change {
-        SessionChange::Rotate { to, idle, now } => (
-            "generation = :number, rotated_at = :now, idle_expires_at = min(:idle_end, expires_at)",
-            to,
-            now,
-            now.plus(idle),
-        ),
-        SessionChange::Pardon { generation, now } => (
-            "pardoned_gen = :number, rotated_at = :now, pardoned_at = :now, idle_expires_at = :idle_end",
-            generation,
-            now,
-            judged.idle_expires_at,
-        ),
-    };
-    let mut statement = connection.prepare_cached(&format!("UPDATE sessions SET {set} WHERE {UNCHANGED}"))?;
-    Ok(written(statement.execute(named_params! {
-        ":number": number, ":now": now.millis(), ":idle_end": idle_end.millis(),
+    let after = judged.after(change);
+    let mut statement = connection.prepare_cached(&format!(
+        "UPDATE sessions SET generation = :to, rotated_at = :now, pardoned_gen = :to_pardoned_gen,
+           pardoned_at = :to_pardoned_at, idle_expires_at = :idle WHERE {UNCHANGED}"
+    ))?;
+    let rows = statement.execute(named_params! {
+        ":to": after.generation, ":now": after.rotated_at.millis(), ":to_pardoned_gen": after.pardoned_gen,
+        ":to_pardoned_at": after.pardoned_at.map(Timestamp::millis), ":idle": after.idle_expires_at.millis(),
         ":sid": judged.sid.to_string(), ":hash": judged.secret_hash.0, ":generation": judged.generation,
         ":rotated": judged.rotated_at.millis(), ":pardoned_gen": judged.pardoned_gen,
         ":pardoned_at": judged.pardoned_at.map(Timestamp::millis),
-    })?))
+    })?;
+    Ok(Written::rows(rows as u64))
 }
 
 pub(super) fn delete_judged(connection: &Connection, judged: &SessionRow) -> Result<Written, StoreError> {
     let mut statement = connection.prepare_cached(&format!("DELETE FROM sessions WHERE {UNCHANGED}"))?;
-    Ok(written(statement.execute(named_params! {
+    let rows = statement.execute(named_params! {
         ":sid": judged.sid.to_string(), ":hash": judged.secret_hash.0, ":generation": judged.generation,
         ":rotated": judged.rotated_at.millis(), ":pardoned_gen": judged.pardoned_gen,
         ":pardoned_at": judged.pardoned_at.map(Timestamp::millis),
-    })?))
+    })?;
+    Ok(Written::rows(rows as u64))
 }
 
 /// Deletes at most `limit` rows of each table that nothing needs any more. Such sessions are no longer live: no revocation.
@@ -242,6 +196,10 @@ pub(super) fn sweep(
         (
             "DELETE FROM used WHERE hash IN (SELECT hash FROM used WHERE expires_at <= ?1 LIMIT ?2)",
             now.millis(),
+        ),
+        (
+            "DELETE FROM nodes WHERE name IN (SELECT name FROM nodes WHERE seen_at <= ?1 LIMIT ?2)",
+            now.minus(NODE_KEEP).millis(),
         ),
         ("DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at <= ?1 LIMIT ?2)", old),
     ] {

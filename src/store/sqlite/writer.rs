@@ -137,7 +137,7 @@ impl Run {
             }
         } else {
             self.commits.fetch_add(1, Ordering::Relaxed);
-            self.feeds.publish(&self.connection);
+            self.feeds.publish(&self.connection, self.clock.now());
         }
         for acknowledge in waiting {
             acknowledge(outcome.as_ref().copied().map_err(StoreError::again));

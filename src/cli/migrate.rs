@@ -1,0 +1,129 @@
+//! `bulla migrate`: from one machine's file to a database that a fleet shares.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{CliError, Context, expect_database};
+use crate::store::{Database, Moved, NODE_LIVES, NodeRow, PostgresUrl, Store, StoreError, transfer};
+
+/// From where to where.
+#[derive(Args, Debug)]
+pub(super) struct MigrateArgs {
+    /// The SQLite file, `sqlite:PATH` or `PATH` [default: the `database` of the settings]
+    #[arg(long, value_name = "FILE")]
+    from: Option<Database>,
+    /// postgres://user@host/name [default: the `database` of the settings]
+    #[arg(long, value_name = "URL")]
+    to: Option<Database>,
+    /// Copy beside a server that still uses the file: a rehearsal, for what happens there afterwards is lost.
+    #[arg(long)]
+    rehearse: bool,
+}
+
+impl MigrateArgs {
+    /// Whether the command line shows a password to the whole machine.
+    pub(super) fn shows_password(&self) -> bool {
+        matches!(&self.to, Some(Database::Postgres(url)) if url.holds_password())
+    }
+
+    fn ends(&self, settings: &Database) -> Result<(PathBuf, PostgresUrl), CliError> {
+        let usage = |text: &str| Err(CliError::Usage(format!("{text}; `bulla migrate --help` shows how")));
+        match (self.from.as_ref().unwrap_or(settings), self.to.as_ref().unwrap_or(settings)) {
+            (Database::Sqlite(from), Database::Postgres(to)) => Ok((from.clone(), to.clone())),
+            _ if matches!(self.from, Some(Database::Postgres(_)))
+                || matches!(self.to, Some(Database::Sqlite(_))) =>
+            {
+                usage("it goes from SQLite to PostgreSQL only")
+            }
+            (Database::Postgres(_), _) => usage("--from is missing: the SQLite file to leave"),
+            _ => usage("--to is missing: the PostgreSQL database to go to (or name it in BULLA_DATABASE)"),
+        }
+    }
+}
+
+/// Moves users, identities, sessions, clients, revocations, spent nonces and the audit.
+pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliError> {
+    let (from, to) = args.ends(&ctx.settings.database)?;
+    let old = Database::from(from.as_path());
+    expect_database(&old).await?;
+    let left = |error: StoreError| named(&old, error);
+    let store = old.open(Arc::clone(&ctx.clock)).await.map_err(left)?;
+    if !args.rehearse {
+        unused(&*store, &old, ctx).await?;
+    }
+    drop(store);
+    let moved = match transfer(&from, &to, ctx.clock.now()).await {
+        Ok(moved) => moved,
+        Err(StoreError::Conflict(why)) => return Err(CliError::Failed(why)),
+        Err(error) => {
+            return Err(match named(&Database::Postgres(to), error) {
+                CliError::Unavailable(why) => {
+                    CliError::Unavailable(format!("{why}; run it again, it is all or nothing"))
+                }
+                other => other,
+            });
+        }
+    };
+    report(&moved, &old, &Database::Postgres(to), ctx)
+}
+
+fn named(database: &Database, error: StoreError) -> CliError {
+    match error.into() {
+        CliError::Unavailable(why) => CliError::Unavailable(format!("{database}: {why}")),
+        CliError::Failed(why) => CliError::Failed(format!("{database}: {why}")),
+        other => other,
+    }
+}
+
+/// Waits until no server uses the file. One that was stopped just now can't be told from one that is about to say again
+/// that it lives.
+async fn unused(store: &dyn Store, database: &Database, ctx: &Context) -> Result<(), CliError> {
+    let first = store.nodes().await?;
+    if first.is_empty() {
+        return Ok(());
+    }
+    ctx.say(&format!(
+        "a server has used {database} in the last {} s; looking whether it has stopped",
+        NODE_LIVES.as_secs()
+    ));
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let nodes = store.nodes().await?;
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let said_again = |node: &&NodeRow| !first.contains(node);
+        if let Some(node) = nodes.iter().find(said_again) {
+            return Err(CliError::Failed(format!(
+                "{database} is in use by the server {}: what it acknowledges from now on would be lost; \
+                 stop it and run this again (--rehearse copies nevertheless)",
+                node.name
+            )));
+        }
+    }
+}
+
+fn report(moved: &Moved, from: &Database, to: &Database, ctx: &Context) -> Result<(), CliError> {
+    let (from, to) = (from.to_string(), to.to_string());
+    match moved {
+        Moved::Before(at) => {
+            ctx.say(&format!("{from} was moved to {to} at {at} and hasn't changed since: nothing to do"));
+            if ctx.json {
+                ctx.print(&json!({"from": from, "to": to, "already": at}).to_string())?
+            }
+        }
+        Moved::Now(rows) => {
+            let counts: serde_json::Map<_, _> =
+                rows.iter().map(|(table, n)| ((*table).into(), (*n).into())).collect();
+            let text: Vec<_> = rows.iter().map(|(table, n)| format!("{n} {table}")).collect();
+            ctx.say(&format!("moved from {from} to {to}: {}", text.join(", ")));
+            if ctx.json {
+                ctx.print(&json!({"from": from, "to": to, "rows": counts}).to_string())?
+            }
+        }
+    }
+    ctx.say("next: set `database` to it, with the same keys directory, start, and keep the file away from servers");
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! How names of users are compared, the same in every store.
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::{StoreError, UserRow};
+
+/// What can't be told apart (case, homoglyphs: UTS 39) is one name. Unique in the table. A capital i looks like a small L,
+/// so with case these two are one letter as well.
+pub(super) fn fold(name: &str) -> String {
+    // Upper case first: only so is a sharp s the double s it is in capitals.
+    let lower = name.nfkc().collect::<String>().to_uppercase().to_lowercase();
+    unicode_security::skeleton(&lower).collect::<String>().to_lowercase().replace('i', "l")
+}
+
+/// The name but for case and composition.
+fn plain(name: &str) -> String {
+    name.nfkc().collect::<String>().to_lowercase()
+}
+
+/// What `users.folded` may hold for this name: the folding, or what a trigger made of a name typed in by hand.
+pub(super) fn spellings(name: &str) -> [String; 3] {
+    [fold(name), plain(name), name.to_lowercase()]
+}
+
+/// Of the rows that a folding finds, the one whose name agrees but for case and composition.
+pub(super) fn pick(rows: impl IntoIterator<Item = UserRow>, name: &str) -> Option<UserRow> {
+    rows.into_iter().find(|row| plain(&row.name) == plain(name))
+}
+
+/// Why a name can't be had.
+pub(super) fn taken() -> StoreError {
+    StoreError::Conflict(
+        "the name is taken, or looks like one that is (names differ by more than case and look-alike letters)"
+            .into(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_alike_are_one() {
+        for (name, looks_like) in [
+            ("ada", "ADA"),
+            ("ada", "\u{430}d\u{430}"),
+            ("ada", "a\u{200d}da"),
+            ("ada", "\u{ff41}da"),
+            ("paypal", "paypa1"),
+            ("paypal", "paypaI"),
+            ("Ian", "lan"),
+            ("modern", "modem"),
+            ("bob", "b0b"),
+            ("stra\u{df}e", "STRASSE"),
+        ] {
+            assert_eq!(fold(name), fold(looks_like), "{name} {looks_like}");
+        }
+        for (name, other) in [("ada", "adb"), ("ada", "add"), ("ada", "adaa"), ("bob", "rob")] {
+            assert_ne!(fold(name), fold(other), "{name} {other}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The rows of `audit`.
+
+use deadpool_postgres::Transaction;
+
+use super::{failure::Failure, pool::Pool};
+use crate::{
+    clock::Timestamp,
+    store::{AuditEvent, AuditRow, StoreError},
+};
+
+const COLUMNS: &str = "seq, at, event, actor, subject, detail";
+
+/// The columns of an event, in order. Postgres keeps no NUL in a text.
+pub(super) struct Columns {
+    pub(super) event: &'static str,
+    pub(super) actor: String,
+    pub(super) subject: String,
+    pub(super) detail: String,
+}
+
+impl From<&AuditEvent> for Columns {
+    fn from(event: &AuditEvent) -> Self {
+        Self {
+            event: event.event,
+            actor: text(&event.actor),
+            subject: text(&event.subject),
+            detail: event.detail.to_string(),
+        }
+    }
+}
+
+/// A text that Postgres can keep.
+pub(super) fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+pub(super) const INSERT: &str =
+    "INSERT INTO audit (at, event, actor, subject, detail) VALUES (bulla_now(), $1, $2, $3, $4)";
+
+pub(super) async fn write(transaction: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
+    let Columns { event, actor, subject, detail } = event.into();
+    let statement = transaction.prepare_cached(INSERT).await?;
+    transaction.execute(&statement, &[&event, &actor, &subject, &detail]).await?;
+    Ok(())
+}
+
+pub(super) async fn record(pool: &Pool, event: &AuditEvent) -> Result<(), StoreError> {
+    let Columns { event, actor, subject, detail } = event.into();
+    pool.count(INSERT, &[&event, &actor, &subject, &detail]).await.map(drop)
+}
+
+pub(super) async fn read(pool: &Pool, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+    let limit = i64::from(limit);
+    let rows = match after {
+        Some(after) => {
+            let sql = format!("SELECT {COLUMNS} FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2");
+            pool.rows(&sql, &[&after, &limit]).await?
+        }
+        None => {
+            let newest = format!("SELECT {COLUMNS} FROM audit ORDER BY seq DESC LIMIT $1");
+            pool.rows(&format!("SELECT * FROM ({newest}) AS newest ORDER BY seq"), &[&limit]).await?
+        }
+    };
+    let read = rows.iter().map(|row| {
+        Ok(AuditRow {
+            seq: row.try_get(0)?,
+            at: Timestamp::from_millis(row.try_get(1)?),
+            event: row.try_get(2)?,
+            actor: row.try_get(3)?,
+            subject: row.try_get(4)?,
+            detail: serde_json::from_str(row.try_get(5)?).unwrap_or_default(),
+        })
+    });
+    Ok(read.collect::<Result<_, Failure>>()?)
+}

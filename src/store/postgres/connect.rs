@@ -1,0 +1,76 @@
+//! One connection: made, set up, driven.
+
+use std::{future::poll_fn, sync::Arc};
+
+use deadpool_postgres::Connect;
+use futures_util::future::BoxFuture;
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, tls::TlsStream};
+
+use super::{tls::Protection, url::Target};
+
+/// Every connection's settings. No statement outlives its caller's patience by much, nobody waits long for a lock, no
+/// transaction is left open by a process that sleeps, and what is acknowledged is on the disk.
+const SETTINGS: &str =
+    "SET statement_timeout = 850; SET lock_timeout = 700; SET client_min_messages = warning;
+    SET idle_in_transaction_session_timeout = 5000;
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Makes connections that live on one thread.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    config: Config,
+    protection: Protection,
+    home: Handle,
+}
+
+impl Connector {
+    pub(super) fn new(target: Target, home: &Handle) -> Self {
+        Self { config: target.config, protection: target.protection, home: home.clone() }
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A connection, and the task that drives it. `heard` is told of every notification, and of the end.
+    pub(super) async fn connect(&self, heard: Arc<Notify>) -> Result<(Client, JoinHandle<()>), Error> {
+        let (config, tls) = (self.config.clone(), self.protection.0.clone());
+        let connecting = self.home.spawn(async move {
+            let (client, connection) = config.connect(tls).await?;
+            let driving = tokio::spawn(drive(connection, heard));
+            client.batch_execute(SETTINGS).await?;
+            Ok((client, driving))
+        });
+        match connecting.await {
+            Ok(connected) => connected,
+            // The thread is ending: nobody is left to tell but callers with a deadline.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Connect for Connector {
+    fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
+        Box::pin(Self::connect(self, Arc::default()))
+    }
+}
+
+async fn drive<S, T>(mut connection: Connection<S, T>, heard: Arc<Notify>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: TlsStream + Unpin,
+{
+    loop {
+        match poll_fn(|context| connection.poll_message(context)).await {
+            Some(Ok(AsyncMessage::Notification(_))) => heard.notify_one(),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a connection to the database ended");
+                break;
+            }
+            None => break,
+        }
+    }
+    heard.notify_one();
+}

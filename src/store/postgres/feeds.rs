@@ -1,0 +1,210 @@
+//! How revocations reach the denylists: from the transaction that made them before it is acknowledged, from a follower
+//! for those of others.
+//!
+//! The follower has a connection of its own. A notification wakes it, and so does time; either way it asks for the rows
+//! that its last look could not see. A look is one statement, so it sees exactly what its snapshot sees: transactions
+//! before the snapshot's `xmax` but for those then in progress (`xip`). What is new to the next look was therefore made
+//! by a transaction that was in progress, or is numbered `xmax` and more, whenever it commits and whatever its `seq`.
+//!
+//! Two things void that reasoning, and then everything is loaded again: another database (any new connection may lead
+//! to one: a replica promoted, a backup restored) and a `seq` that went back.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+    time::{sleep, timeout},
+};
+use tokio_postgres::{Client, types::Type};
+
+use super::{
+    connect::Connector,
+    failure::Failure,
+    pool::{LONG_PATIENCE, PATIENCE},
+    revocations,
+};
+use crate::{
+    clock::Timestamp,
+    store::{Feed, FollowHandle, Revocation, StoreError},
+};
+
+/// How long the follower waits for a notification before it looks anyway.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long it waits before it connects again.
+const RECONNECT: Duration = Duration::from_millis(100);
+
+/// First row: the snapshot, the newest `seq`, the time. Then the revocations in force, or those new since `$1`.
+const HEAD: &str = "SELECT pg_current_snapshot()::text AS snapshot, last_value AS seq, bulla_now() AS now,
+      NULL AS target, NULL::bigint AS revoked_at, NULL::bigint AS expires_at FROM revocations_seq_seq";
+const ALL: &str =
+    "SELECT NULL, seq, NULL, target, revoked_at, expires_at FROM revocations WHERE expires_at > bulla_now()";
+const NEW: &str = "SELECT NULL, seq, NULL, target, revoked_at, expires_at FROM revocations
+      WHERE txid >= pg_snapshot_xmax($1::pg_snapshot)
+    UNION ALL
+    SELECT NULL, seq, NULL, target, revoked_at, expires_at FROM revocations
+      WHERE txid IN (SELECT pg_snapshot_xip($1::pg_snapshot))";
+
+/// Everybody who follows the table in this process.
+#[derive(Debug, Default)]
+pub(super) struct Feeds(Mutex<Vec<Weak<Follower>>>);
+
+impl Feeds {
+    /// Hands on what this process has just committed.
+    pub(super) fn publish(&self, made: Vec<Revocation>, now: Timestamp) {
+        if made.is_empty() {
+            return;
+        }
+        let mut followers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        followers.retain(|follower| follower.strong_count() > 0);
+        followers.iter().filter_map(Weak::upgrade).for_each(|follower| follower.hear(&made, now));
+    }
+
+    /// Loads `feed` with everything and keeps it up to date until the handle is dropped.
+    pub(super) async fn follow(
+        &self,
+        feed: Arc<dyn Feed>,
+        connector: Connector,
+        home: &Handle,
+    ) -> Result<FollowHandle, StoreError> {
+        let follower = Arc::new(Follower { feed, meanwhile: Mutex::default() });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&follower));
+        let (loaded, first) = oneshot::channel();
+        let task = home.spawn(follower.run(connector, loaded));
+        let handle = FollowHandle::new(Aborting(task));
+        let stopped = || StoreError::Unavailable("the follower has stopped".into());
+        first.await.unwrap_or_else(|_| Err(stopped())).map(|()| handle)
+    }
+}
+
+/// Ends a task when dropped.
+struct Aborting(tokio::task::JoinHandle<()>);
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Keeps one feed up to date.
+struct Follower {
+    feed: Arc<dyn Feed>,
+    /// While everything is being loaded: what this process has committed since, which the load may not have seen.
+    meanwhile: Mutex<Option<Vec<Revocation>>>,
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Follower")
+    }
+}
+
+/// What a look saw.
+struct Seen {
+    snapshot: String,
+    seq: i64,
+    now: Timestamp,
+    revocations: Vec<Revocation>,
+}
+
+impl Follower {
+    fn hear(&self, made: &[Revocation], now: Timestamp) {
+        let mut meanwhile = self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner);
+        meanwhile.iter_mut().for_each(|list| list.extend_from_slice(made));
+        self.feed.add(made.to_vec(), now);
+    }
+
+    async fn run(self: Arc<Self>, connector: Connector, loaded: oneshot::Sender<Result<(), StoreError>>) {
+        let mut loaded = Some(loaded);
+        loop {
+            let Err(failure) = self.follow(&connector, &mut loaded).await;
+            let error = StoreError::from(failure);
+            if let Some(loaded) = loaded.take() {
+                let _ = loaded.send(Err(error));
+                return;
+            }
+            tracing::warn!(%error, "the revocation feed is behind");
+            sleep(RECONNECT).await;
+        }
+    }
+
+    /// Follows over one connection, for as long as it holds.
+    async fn follow(
+        &self,
+        connector: &Connector,
+        loaded: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
+    ) -> Result<std::convert::Infallible, Failure> {
+        let heard = Arc::new(Notify::new());
+        let (client, _driving) = in_time(PATIENCE, connector.connect(Arc::clone(&heard))).await?;
+        // Statements of one snapshot each, whatever the database's default.
+        let listen = "SET default_transaction_isolation TO 'read committed'; LISTEN bulla_revocations";
+        in_time(PATIENCE, client.batch_execute(listen)).await?;
+        let mut seen = self.load(&client).await?;
+        self.feed.fresh();
+        loaded.take().into_iter().for_each(|loaded| drop(loaded.send(Ok(()))));
+        let new = format!("{HEAD} UNION ALL {NEW}");
+        let new = in_time(PATIENCE, client.prepare_typed(&new, &[Type::TEXT])).await?;
+        loop {
+            // A notification that comes meanwhile is kept until then.
+            let _ = timeout(LOOK, heard.notified()).await;
+            let rows = in_time(PATIENCE, client.query(&new, &[&seen.snapshot])).await?;
+            let mut next = read(&rows)?;
+            if next.seq < seen.seq {
+                tracing::warn!("the numbers of revocations went back: all are loaded again");
+                next = self.load(&client).await?;
+            } else if !next.revocations.is_empty() {
+                self.feed.add(std::mem::take(&mut next.revocations), next.now);
+            }
+            self.feed.fresh();
+            seen = next;
+        }
+    }
+
+    /// Replaces what the feed has by what is in force.
+    async fn load(&self, client: &Client) -> Result<Seen, Failure> {
+        let meanwhile = || self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner);
+        *meanwhile() = Some(Vec::new());
+        let longer = format!("SET statement_timeout = {}", LONG_PATIENCE.as_millis());
+        in_time(PATIENCE, client.batch_execute(&longer)).await?;
+        let rows = in_time(LONG_PATIENCE, client.query(&format!("{HEAD} UNION ALL {ALL}"), &[])).await?;
+        in_time(PATIENCE, client.batch_execute("SET statement_timeout = 850")).await?;
+        let mut seen = read(&rows)?;
+        let mut all = std::mem::take(&mut seen.revocations);
+        let mut meanwhile = meanwhile();
+        all.extend(meanwhile.take().unwrap_or_default());
+        self.feed.replace(all);
+        Ok(seen)
+    }
+}
+
+fn read(rows: &[tokio_postgres::Row]) -> Result<Seen, Failure> {
+    let mut seen = Seen {
+        snapshot: String::new(),
+        seq: 0,
+        now: Timestamp::EPOCH,
+        revocations: Vec::with_capacity(rows.len()),
+    };
+    for row in rows {
+        match row.try_get("snapshot")? {
+            Some(snapshot) => {
+                seen.snapshot = snapshot;
+                seen.seq = row.try_get("seq")?;
+                seen.now = Timestamp::from_millis(row.try_get("now")?);
+            }
+            None => seen.revocations.extend(revocations::from_row(row)?),
+        }
+    }
+    Ok(seen)
+}
+
+/// In time or not at all: a connection that is silent counts as broken.
+async fn in_time<T>(
+    patience: Duration,
+    asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
+    let late = || StoreError::Unavailable("the database didn't answer the follower in time".into());
+    Ok(timeout(patience, asked).await.map_err(|_| late())??)
+}

@@ -1,0 +1,94 @@
+//! The rows of `identities`, and nonces that are spent.
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::Row;
+
+use super::{audit, failure::Failure, pool::Pool, sessions};
+use crate::{
+    clock::Timestamp,
+    ids::UserId,
+    store::{
+        AuditEvent, Identity, StoreError,
+        rules::{may_link, may_unlink, number},
+    },
+};
+
+const OWNER: &str = "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2";
+const OF_USER: &str = "SELECT issuer, subject FROM identities WHERE user_id = $1 ORDER BY issuer COLLATE \"C\", subject COLLATE \"C\"";
+
+/// An id that is none can only have been typed in by hand: it names nobody.
+fn owner_of(row: Option<&Row>) -> Result<Option<UserId>, Failure> {
+    let id = row.map(|row| row.try_get::<_, String>(0)).transpose()?;
+    Ok(id.and_then(|id| UserId::new(id).ok()))
+}
+
+fn all(rows: &[Row]) -> Result<Vec<Identity>, Failure> {
+    rows.iter().map(|row| Ok(Identity { issuer: row.try_get(0)?, subject: row.try_get(1)? })).collect()
+}
+
+/// Postgres keeps no NUL in a text, so nobody has such an identity.
+fn can_be_kept(identity: &Identity) -> bool {
+    !identity.issuer.contains('\0') && !identity.subject.contains('\0')
+}
+
+pub(super) async fn owner(pool: &Pool, identity: &Identity) -> Result<Option<UserId>, StoreError> {
+    if !can_be_kept(identity) {
+        return Ok(None);
+    }
+    let rows = pool.rows(OWNER, &[&identity.issuer, &identity.subject]).await?;
+    Ok(owner_of(rows.first())?)
+}
+
+pub(super) async fn of_user(pool: &Pool, user: &UserId) -> Result<Vec<Identity>, StoreError> {
+    Ok(all(&pool.rows(OF_USER, &[&user.as_str()]).await?)?)
+}
+
+/// Of two who link the same identity at once, the second waits at the key and then finds it.
+pub(super) async fn link(
+    t: &Transaction<'_>,
+    user: UserId,
+    identity: Identity,
+    event: AuditEvent,
+) -> Result<(), Failure> {
+    if !can_be_kept(&identity) {
+        return Err(StoreError::Conflict("this identity holds a character that can't be kept".into()).into());
+    }
+    let Identity { issuer, subject } = &identity;
+    let insert =
+        "INSERT INTO identities (issuer, subject, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let inserted = t.execute(&t.prepare_cached(insert).await?, &[issuer, subject, &user.as_str()]).await?;
+    if inserted == 1 {
+        return audit::write(t, &event.about(&user)).await;
+    }
+    let found = t.query_opt(&t.prepare_cached(OWNER).await?, &[issuer, subject]).await?;
+    match may_link(owner_of(found.as_ref())?.as_ref(), &user)? {
+        // Gone since the insert met it.
+        true => Err(Failure::Moved),
+        false => Ok(()),
+    }
+}
+
+/// Who unlinks takes turns with the others who do: of two that would take the last two ways in, one sees the other.
+pub(super) async fn unlink(
+    t: &Transaction<'_>,
+    user: UserId,
+    identity: Identity,
+    event: AuditEvent,
+) -> Result<bool, Failure> {
+    sessions::take_turns(t, &user).await?;
+    let all = all(&t.query(&t.prepare_cached(OF_USER).await?, &[&user.as_str()]).await?)?;
+    let password = "SELECT FROM users WHERE id = $1 AND password_hash IS NOT NULL";
+    let password = t.query_opt(&t.prepare_cached(password).await?, &[&number(&user)]).await?;
+    if !may_unlink(&identity, &all, password.is_some())? {
+        return Ok(false);
+    }
+    let delete = "DELETE FROM identities WHERE issuer = $1 AND subject = $2";
+    t.execute(&t.prepare_cached(delete).await?, &[&identity.issuer, &identity.subject]).await?;
+    audit::write(t, &event.about(&user)).await?;
+    Ok(true)
+}
+
+pub(super) async fn spend(pool: &Pool, hash: &[u8; 32], expires_at: Timestamp) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO used (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    Ok(pool.count(sql, &[&hash.as_slice(), &expires_at.millis()]).await? == 1)
+}

@@ -1,0 +1,111 @@
+//! The schema: brought up to date under a lock, so that any number of nodes may start at once.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::Client;
+
+use super::{connect::Connector, failure::Failure, pool::Pool};
+use crate::store::{StoreError, rules::triggers_made};
+
+mod embedded {
+    refinery::embed_migrations!("src/store/migrations/postgres");
+}
+
+/// Who migrates holds this lock.
+const LOCK: i64 = 0x0062_756c_6c61_0001;
+/// How long another node's migration is waited for, and our own may take.
+const MIGRATION: Duration = Duration::from_secs(120);
+/// A name of our own: other programs may share the database.
+const HISTORY: &str = "bulla_schema_history";
+/// TID range scans, numeric `extract`.
+const LEAST_POSTGRES: i32 = 140_000;
+
+/// Whether Bulla's tables are there.
+pub(super) async fn exists(connector: &Connector) -> Result<bool, StoreError> {
+    let (client, _driving) = connect(connector).await?;
+    Ok(has_history(&client).await?)
+}
+
+/// Connects, looks what server it is, and brings the schema up to date. Refuses a newer one.
+pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreError> {
+    let (mut client, _driving) = connect(connector).await?;
+    let work = async {
+        check_server(&client).await?;
+        let patience = MIGRATION.as_millis();
+        let patient = format!("SET statement_timeout = {patience}; SET lock_timeout = {patience}");
+        client.batch_execute(&patient).await?;
+        client.query_one("SELECT pg_advisory_lock($1)::text", &[&LOCK]).await?;
+        let runner = embedded::migrations::runner();
+        let known = runner.get_migrations().iter().map(|m| m.version()).max().unwrap_or_default();
+        let found = newest(&client).await?;
+        if found > known {
+            return Err(Failure::Store(StoreError::Schema(format!(
+                "the database's schema (version {found}) is newer than this program knows ({known}); run the newer program"
+            ))));
+        }
+        if found < known {
+            let mut runner = runner.set_abort_divergent(true);
+            runner.set_migration_table_name(HISTORY);
+            runner.run_async(&mut client).await.map_err(|error| {
+                StoreError::Schema(format!("the schema can't be brought up to date: {error}"))
+            })?;
+        }
+        Ok(())
+    };
+    // The lock goes with the connection.
+    match timeout(MIGRATION, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(StoreError::Unavailable("bringing the schema up to date takes too long".into())),
+    }
+}
+
+/// A connection of its own, outside the pool.
+pub(super) async fn connect(
+    connector: &Connector,
+) -> Result<(Client, tokio::task::JoinHandle<()>), StoreError> {
+    match timeout(Duration::from_secs(5), connector.connect(std::sync::Arc::default())).await {
+        Ok(connected) => Ok(connected.map_err(Failure::from)?),
+        Err(_) => Err(StoreError::Unavailable("no connection to the database in time".into())),
+    }
+}
+
+async fn check_server(client: &Client) -> Result<(), Failure> {
+    let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+        current_setting('fsync')";
+    let row = client.query_one(sql, &[]).await?;
+    if row.try_get::<_, i32>(0)? < LEAST_POSTGRES {
+        let version: &str = row.try_get(1)?;
+        return Err(StoreError::Schema(format!("PostgreSQL {version} is too old; 14 is the least")).into());
+    }
+    if row.try_get::<_, &str>(2)? == "off" {
+        tracing::warn!("the database runs with fsync = off: what it acknowledges can be lost");
+    }
+    Ok(())
+}
+
+async fn has_history(client: &Client) -> Result<bool, Failure> {
+    let row = client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&HISTORY]).await?;
+    Ok(row.try_get(0)?)
+}
+
+/// The schema's version; 0 if there is none.
+async fn newest(client: &Client) -> Result<i32, Failure> {
+    if !has_history(client).await? {
+        return Ok(0);
+    }
+    let sql = format!("SELECT coalesce(max(version), 0) FROM {HISTORY}");
+    Ok(client.query_one(&sql, &[]).await?.try_get(0)?)
+}
+
+/// Triggers that the migrations make and the database lacks, or that somebody has disabled.
+pub(super) async fn missing_triggers(pool: &Pool) -> Result<Vec<String>, StoreError> {
+    let runner = embedded::migrations::runner();
+    let names = triggers_made(runner.get_migrations().iter().filter_map(|migration| migration.sql()));
+    let sql = "SELECT name FROM unnest($1::text[]) WITH ORDINALITY AS made (name, place) WHERE NOT EXISTS (
+        SELECT FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE tgname = name AND relnamespace = current_schema()::regnamespace AND tgenabled IN ('O', 'A'))
+      ORDER BY place";
+    let rows = pool.rows(sql, &[&names]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(Failure::from)?)
+}

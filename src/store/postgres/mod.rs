@@ -1,0 +1,273 @@
+//! PostgreSQL, shared by any number of nodes: conditional statements on single rows, rotations sent together, triggers that
+//! revoke, a feed that misses nothing (DESIGN 4, 9).
+//!
+//! Nothing here relies on a strict isolation level: what READ COMMITTED would let slip is held by a lock or a condition, and
+//! what a stricter one refuses is tried again. All time is the database's: its function `bulla_now()`.
+
+mod audit;
+mod connect;
+mod failure;
+mod feeds;
+mod home;
+mod identities;
+mod import;
+mod migrate;
+mod nodes;
+mod passfile;
+mod pool;
+mod revocations;
+mod rotations;
+mod sessions;
+mod sweep;
+mod tls;
+mod url;
+mod users;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+
+pub(super) use self::import::{Import, Target};
+pub use self::url::PostgresUrl;
+use self::{
+    connect::Connector,
+    feeds::Feeds,
+    home::Home,
+    pool::{LONG_PATIENCE, PATIENCE, Pool},
+    rotations::Rotations,
+};
+use super::{
+    AuditEvent, AuditRow, Feed, FollowHandle, Identity, NewSession, NewUser, NodeRow, Revocation,
+    SessionChange, SessionEnd, SessionRow, Store, StoreError, UserChange, UserRow, Written,
+};
+use crate::{
+    clock::Timestamp,
+    ids::{Sid, UserId},
+};
+
+/// How a database is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Connections at the most, the feed's aside.
+    pub connections: usize,
+    /// How many rotations one statement carries at the most; 1 is a statement each, on a connection each.
+    pub rotations_together: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connections: 16, rotations_together: 1024 }
+    }
+}
+
+/// A PostgreSQL database of Bulla.
+#[derive(Debug)]
+pub struct PostgresStore {
+    pool: Arc<Pool>,
+    rotations: Option<Rotations>,
+    feeds: Arc<Feeds>,
+    connector: Connector,
+    home: Home,
+}
+
+impl PostgresStore {
+    /// Connects, brings the schema up to date. Refuses a newer schema, and PostgreSQL older than 14.
+    pub async fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+        Self::open_with(url, Options::default()).await
+    }
+
+    /// The same with options.
+    pub async fn open_with(url: &PostgresUrl, options: Options) -> Result<Self, StoreError> {
+        let home = Home::start()?;
+        let connector = Connector::new(url.target()?, home.handle());
+        migrate::bring_up_to_date(&connector).await?;
+        let feeds = Arc::new(Feeds::default());
+        let pool = Arc::new(Pool::new(connector.clone(), options.connections, Arc::clone(&feeds))?);
+        let together = options.rotations_together;
+        let rotations = (together > 1).then(|| Rotations::start(Arc::clone(&pool), home.handle(), together));
+        Ok(Self { pool, rotations, feeds, connector, home })
+    }
+
+    /// Whether Bulla's tables are in the database.
+    pub async fn exists(url: &PostgresUrl) -> Result<bool, StoreError> {
+        let home = Home::start()?;
+        migrate::exists(&Connector::new(url.target()?, home.handle())).await
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        sessions::now(&self.pool).await
+    }
+
+    async fn session(&self, sid: Sid) -> Result<(Option<SessionRow>, Timestamp), StoreError> {
+        sessions::one(&self.pool, sid).await
+    }
+
+    async fn begin_session(
+        &self,
+        new: NewSession,
+        cap: u32,
+        event: AuditEvent,
+    ) -> Result<Option<SessionRow>, StoreError> {
+        self.pool.transaction(PATIENCE, |t| sessions::begin(t, new.clone(), cap, event.clone()).boxed()).await
+    }
+
+    async fn change_session(
+        &self,
+        judged: &SessionRow,
+        change: SessionChange,
+        event: Option<AuditEvent>,
+    ) -> Result<Written, StoreError> {
+        match (&self.rotations, event) {
+            (Some(rotations), None) => rotations.rotate(judged.clone(), change).await,
+            (_, event) => sessions::change(&self.pool, judged, change, event.as_ref()).await,
+        }
+    }
+
+    async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
+        self.pool
+            .transaction(PATIENCE, |t| sessions::delete_judged(t, judged.clone(), event.clone()).boxed())
+            .await
+    }
+
+    async fn end_sessions(&self, which: SessionEnd, event: AuditEvent) -> Result<Vec<Sid>, StoreError> {
+        let patience = if which == SessionEnd::Everyones { LONG_PATIENCE } else { PATIENCE };
+        self.pool.transaction(patience, |t| sessions::end(t, which.clone(), event.clone()).boxed()).await
+    }
+
+    async fn sessions(
+        &self,
+        user: Option<&UserId>,
+        limit: u32,
+    ) -> Result<(Vec<SessionRow>, Timestamp), StoreError> {
+        sessions::live(&self.pool, user, limit).await
+    }
+
+    async fn user(&self, id: &UserId) -> Result<Option<UserRow>, StoreError> {
+        users::one(&self.pool, id).await
+    }
+
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError> {
+        users::by_name(&self.pool, name).await
+    }
+
+    async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError> {
+        users::page(&self.pool, after, limit).await
+    }
+
+    async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError> {
+        self.pool.transaction(PATIENCE, |t| users::add(t, user.clone(), event.clone()).boxed()).await
+    }
+
+    async fn change_user(
+        &self,
+        id: &UserId,
+        change: UserChange,
+        event: AuditEvent,
+    ) -> Result<Option<UserRow>, StoreError> {
+        self.pool
+            .transaction(PATIENCE, |t| users::change(t, id.clone(), change.clone(), event.clone()).boxed())
+            .await
+    }
+
+    async fn change_password(
+        &self,
+        id: &UserId,
+        password_hash: String,
+        next: Option<NewSession>,
+        event: AuditEvent,
+    ) -> Result<Option<SessionRow>, StoreError> {
+        self.pool
+            .transaction(PATIENCE, |t| {
+                users::change_password(t, id.clone(), password_hash.clone(), next.clone(), event.clone())
+                    .boxed()
+            })
+            .await
+    }
+
+    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<(), StoreError> {
+        users::rehash(&self.pool, id, was, &now).await
+    }
+
+    async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError> {
+        self.pool.transaction(PATIENCE, |t| users::delete(t, id.clone(), event.clone()).boxed()).await
+    }
+
+    async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {
+        identities::owner(&self.pool, identity).await
+    }
+
+    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, StoreError> {
+        identities::of_user(&self.pool, user).await
+    }
+
+    async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError> {
+        self.pool
+            .transaction(PATIENCE, |t| {
+                identities::link(t, user.clone(), identity.clone(), event.clone()).boxed()
+            })
+            .await
+    }
+
+    async fn unlink(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<bool, StoreError> {
+        self.pool
+            .transaction(PATIENCE, |t| {
+                identities::unlink(t, user.clone(), identity.clone(), event.clone()).boxed()
+            })
+            .await
+    }
+
+    async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError> {
+        identities::spend(&self.pool, &hash, expires_at).await
+    }
+
+    async fn record(&self, event: AuditEvent) -> Result<(), StoreError> {
+        audit::record(&self.pool, &event).await
+    }
+
+    async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        audit::read(&self.pool, after, limit).await
+    }
+
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        revocations::in_force(&self.pool).await
+    }
+
+    async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError> {
+        self.feeds.follow(feed, self.connector.clone(), self.home.handle()).await
+    }
+
+    async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
+        sweep::sweep(&self.pool, keep, audit_keep).await
+    }
+
+    async fn ring_mark(&self) -> Result<Option<(u64, [u8; 32])>, StoreError> {
+        nodes::ring_mark(&self.pool).await
+    }
+
+    async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError> {
+        nodes::note_ring(&self.pool, generation, fingerprint).await
+    }
+
+    async fn report_node(&self, name: &str, ring_generation: u64, version: &str) -> Result<(), StoreError> {
+        nodes::report(&self.pool, name, ring_generation, version).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        nodes::live(&self.pool).await
+    }
+
+    async fn missing_triggers(&self) -> Result<Vec<String>, StoreError> {
+        migrate::missing_triggers(&self.pool).await
+    }
+
+    /// Not a write: a database whose disk is full still serves what needs none.
+    async fn healthy(&self) -> Result<(), StoreError> {
+        let rows = self.pool.rows("SELECT current_setting('transaction_read_only')", &[]).await?;
+        let writable = rows.first().is_some_and(|row| row.try_get(0).is_ok_and(|only: &str| only == "off"));
+        if writable { Ok(()) } else { Err(StoreError::Unavailable("the database takes no writes".into())) }
+    }
+}

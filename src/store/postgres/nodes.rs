@@ -1,0 +1,55 @@
+//! The rows of `nodes`, and of `ring`.
+
+use super::{failure::Failure, pool::Pool};
+use crate::{
+    clock::Timestamp,
+    store::{NODE_LIVES, NodeRow, StoreError},
+};
+
+pub(super) async fn report(
+    pool: &Pool,
+    name: &str,
+    ring_generation: u64,
+    version: &str,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO nodes (name, ring_generation, version, seen_at) VALUES ($1, $2, $3, bulla_now())
+        ON CONFLICT (name) DO UPDATE SET ring_generation = excluded.ring_generation, version = excluded.version,
+          seen_at = excluded.seen_at";
+    pool.count(sql, &[&name, &number(ring_generation), &version]).await.map(drop)
+}
+
+pub(super) async fn live(pool: &Pool) -> Result<Vec<NodeRow>, StoreError> {
+    let sql = "SELECT name, ring_generation, version, seen_at FROM nodes WHERE seen_at > bulla_now() - $1::bigint ORDER BY name";
+    let lives = i64::try_from(NODE_LIVES.as_millis()).unwrap_or(i64::MAX);
+    let rows = pool.rows(sql, &[&lives]).await?;
+    let read = rows.iter().map(|row| {
+        Ok(NodeRow {
+            name: row.try_get(0)?,
+            ring_generation: row.try_get::<_, i64>(1)?.unsigned_abs(),
+            version: row.try_get(2)?,
+            seen_at: Timestamp::from_millis(row.try_get(3)?),
+        })
+    });
+    Ok(read.collect::<Result<_, Failure>>()?)
+}
+
+pub(super) async fn ring_mark(pool: &Pool) -> Result<Option<(u64, [u8; 32])>, StoreError> {
+    let rows = pool.rows("SELECT generation, fingerprint FROM ring", &[]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let read = || -> Result<_, Failure> { Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, &[u8]>(1)?)) };
+    let (generation, fingerprint) = read()?;
+    let unreadable = |_| StoreError::Unavailable("the fingerprint in table ring is not 32 bytes".into());
+    Ok(Some((generation.unsigned_abs(), fingerprint.try_into().map_err(unreadable)?)))
+}
+
+pub(super) async fn note_ring(pool: &Pool, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError> {
+    let sql = "INSERT INTO ring (one, generation, fingerprint) VALUES (1, $1, $2) ON CONFLICT (one) DO UPDATE
+        SET generation = excluded.generation, fingerprint = excluded.fingerprint
+        WHERE excluded.generation > ring.generation";
+    pool.count(sql, &[&number(generation), &fingerprint.as_slice()]).await.map(drop)
+}
+
+/// Generations count rotations of a key ring: far below what a bigint holds.
+pub(super) fn number(generation: u64) -> i64 {
+    i64::try_from(generation).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,44 @@
+//! The rows of `revocations`.
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::{Error, Row};
+
+use super::{failure::Failure, pool::Pool};
+use crate::{
+    clock::Timestamp,
+    store::{Revocation, StoreError},
+};
+
+/// A target that can't be read names no token: such a row is passed over.
+pub(super) fn from_row(row: &Row) -> Result<Option<Revocation>, Error> {
+    let target: &str = row.try_get("target")?;
+    let Ok(target) = target.parse() else { return Ok(None) };
+    Ok(Some(Revocation {
+        seq: row.try_get("seq")?,
+        target,
+        revoked_at: Timestamp::from_millis(row.try_get("revoked_at")?),
+        expires_at: Timestamp::from_millis(row.try_get("expires_at")?),
+    }))
+}
+
+fn all(rows: &[Row]) -> Result<Vec<Revocation>, Failure> {
+    let read = rows.iter().map(from_row).filter_map(Result::transpose);
+    Ok(read.collect::<Result<_, _>>()?)
+}
+
+/// What the triggers have made of this transaction so far, and the time.
+pub(super) async fn of_this_transaction(
+    transaction: &Transaction<'_>,
+) -> Result<(Vec<Revocation>, Timestamp), Failure> {
+    let sql = "SELECT seq, target, revoked_at, expires_at, bulla_now() AS now FROM revocations
+        WHERE txid = pg_current_xact_id_if_assigned()";
+    let rows = transaction.query(&transaction.prepare_cached(sql).await?, &[]).await?;
+    let now = rows.first().map(|row| row.try_get("now")).transpose()?;
+    Ok((all(&rows)?, now.map(Timestamp::from_millis).unwrap_or_default()))
+}
+
+/// Those in force, in order.
+pub(super) async fn in_force(pool: &Pool) -> Result<Vec<Revocation>, StoreError> {
+    let sql = "SELECT seq, target, revoked_at, expires_at FROM revocations WHERE expires_at > bulla_now() ORDER BY seq";
+    Ok(all(&pool.rows(sql, &[]).await?)?)
+}

@@ -1,0 +1,276 @@
+//! The rows of `sessions`.
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::Row;
+
+use super::{
+    audit::{self, Columns},
+    failure::Failure,
+    nodes::number,
+    pool::{Pool, Value, Values},
+};
+use crate::{
+    clock::Timestamp,
+    ids::{Sid, UserId},
+    secret::Digest,
+    store::{
+        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, Written,
+        rules::{self, Beginning},
+    },
+};
+
+const COLUMNS: &str =
+    "s.sid, s.user_id, s.secret_hash, s.generation, s.rotated_at, s.pardoned_gen, s.pardoned_at,
+    s.created_at, s.idle_expires_at, s.expires_at, s.transport, s.user_agent, s.ip";
+
+fn from_row(row: &Row) -> Result<SessionRow, Failure> {
+    let number = |column| row.try_get::<_, i64>(column);
+    let some = |column| row.try_get::<_, Option<i64>>(column);
+    Ok(SessionRow {
+        sid: parsed(row, "sid")?,
+        user_id: parsed(row, "user_id")?,
+        secret_hash: Digest(
+            row.try_get::<_, &[u8]>("secret_hash")?.try_into().map_err(|_| unreadable("secret_hash"))?,
+        ),
+        generation: number("generation")?.unsigned_abs(),
+        rotated_at: Timestamp::from_millis(number("rotated_at")?),
+        pardoned_gen: some("pardoned_gen")?.map(i64::unsigned_abs),
+        pardoned_at: some("pardoned_at")?.map(Timestamp::from_millis),
+        created_at: Timestamp::from_millis(number("created_at")?),
+        idle_expires_at: Timestamp::from_millis(number("idle_expires_at")?),
+        expires_at: Timestamp::from_millis(number("expires_at")?),
+        transport: parsed(row, "transport")?,
+        device: Device { user_agent: row.try_get("user_agent")?, ip: row.try_get("ip")? },
+    })
+}
+
+fn parsed<T: std::str::FromStr>(row: &Row, column: &str) -> Result<T, Failure> {
+    row.try_get::<_, &str>(column)?.parse().map_err(|_| unreadable(column).into())
+}
+
+fn unreadable(column: &str) -> StoreError {
+    StoreError::Unavailable(format!("column {column} of table sessions can't be read"))
+}
+
+/// The row and the time, of one moment.
+pub(super) async fn one(pool: &Pool, sid: Sid) -> Result<(Option<SessionRow>, Timestamp), StoreError> {
+    let sql = format!(
+        "SELECT bulla_now() AS now, {COLUMNS} FROM (SELECT) AS always LEFT JOIN sessions AS s ON s.sid = $1"
+    );
+    let (mut rows, now) = with_time(&pool.rows(&sql, &[&sid.to_string()]).await?)?;
+    Ok((rows.pop(), now))
+}
+
+/// Live sessions, newest first, and the time, of one moment.
+pub(super) async fn live(
+    pool: &Pool,
+    user: Option<&UserId>,
+    limit: u32,
+) -> Result<(Vec<SessionRow>, Timestamp), StoreError> {
+    let sql = live_where(if user.is_some() { "s.user_id = $1" } else { "$1::text IS NULL" });
+    Ok(with_time(&pool.rows(&sql, &[&user.map(UserId::as_str), &i64::from(limit)]).await?)?)
+}
+
+/// Without any there is one row, with the time alone.
+fn live_where(whose: &str) -> String {
+    format!(
+        "SELECT clock.now, {COLUMNS} FROM (SELECT bulla_now() AS now) AS clock LEFT JOIN sessions AS s
+           ON {whose} AND s.idle_expires_at > clock.now AND s.expires_at > clock.now
+         ORDER BY s.created_at DESC, s.n DESC LIMIT $2"
+    )
+}
+
+fn with_time(rows: &[Row]) -> Result<(Vec<SessionRow>, Timestamp), Failure> {
+    let now = rows.first().ok_or_else(|| unreadable("now"))?.try_get("now")?;
+    let mut found = Vec::new();
+    for row in rows {
+        if row.try_get::<_, Option<&str>>("sid")?.is_some() {
+            found.push(from_row(row)?);
+        }
+    }
+    Ok((found, Timestamp::from_millis(now)))
+}
+
+pub(super) async fn now(pool: &Pool) -> Result<Timestamp, StoreError> {
+    let rows = pool.rows("SELECT bulla_now()", &[]).await?;
+    let now = rows.first().map(|row| row.try_get(0)).transpose().map_err(Failure::from)?;
+    Ok(Timestamp::from_millis(now.ok_or_else(|| unreadable("now"))?))
+}
+
+/// Whoever begins or ends sessions of one user takes turns with the others who do, so that the cap holds.
+pub(super) async fn take_turns(t: &Transaction<'_>, user: &UserId) -> Result<(), Failure> {
+    let statement =
+        t.prepare_cached("SELECT pg_advisory_xact_lock(hashtextextended('bulla ' || $1, 0))").await?;
+    t.query(&statement, &[&user.as_str()]).await?;
+    Ok(())
+}
+
+pub(super) async fn begin(
+    t: &Transaction<'_>,
+    new: NewSession,
+    cap: u32,
+    event: AuditEvent,
+) -> Result<Option<SessionRow>, Failure> {
+    take_turns(t, &new.user_id).await?;
+    // Held until the commit: whoever disables or deletes the user comes before, and is seen, or after, and sees.
+    let statement = t.prepare_cached("SELECT disabled FROM users WHERE id = $1 FOR SHARE").await?;
+    let user = t.query_opt(&statement, &[&rules::number(&new.user_id)]).await?;
+    if user.map(|row| row.try_get::<_, i32>(0)).transpose()?.is_some_and(|disabled| disabled != 0) {
+        return Ok(None);
+    }
+    let (live, now) = live_of(t, &new.user_id).await?;
+    let Beginning { row, takes_over, ends } = Beginning::plan(&new, &live, cap, &event.actor, now);
+    for (sid, why) in ends {
+        end(t, SessionEnd::One(sid), why).await?;
+    }
+    write(t, &row, takes_over, &event).await?;
+    Ok(Some(row))
+}
+
+async fn live_of(t: &Transaction<'_>, user: &UserId) -> Result<(Vec<SessionRow>, Timestamp), Failure> {
+    let statement = t.prepare_cached(&live_where("s.user_id = $1")).await?;
+    with_time(&t.query(&statement, &[&user.as_str(), &i64::from(u32::MAX)]).await?)
+}
+
+/// Inserts a row, or gives one that is there another key and other times (its `sid` stays and nothing is revoked), with its
+/// event.
+async fn write(
+    t: &Transaction<'_>,
+    row: &SessionRow,
+    takes_over: bool,
+    event: &AuditEvent,
+) -> Result<(), Failure> {
+    let begin = match takes_over {
+        true => {
+            "UPDATE sessions SET secret_hash = $3, generation = 0, rotated_at = $4, pardoned_gen = NULL,
+               pardoned_at = NULL, created_at = $4, idle_expires_at = $5, expires_at = greatest(expires_at, $6)
+             WHERE sid = $1 AND user_id = $2 AND transport = $7 AND user_agent = $8 AND ip = $9"
+        }
+        false => {
+            "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
+               expires_at, transport, user_agent, ip) VALUES ($1, $2, $3, 0, $4, $4, $5, $6, $7, $8, $9)"
+        }
+    };
+    let sql = format!(
+        "WITH begun AS ({begin} RETURNING sid) INSERT INTO audit (at, event, actor, subject, detail)
+         SELECT $4, $10, $11, sid, $12 FROM begun"
+    );
+    let Columns { event, actor, detail, .. } = event.into();
+    let values: Values<'_> = &[
+        &row.sid.to_string(),
+        &row.user_id.as_str(),
+        &row.secret_hash.0.as_slice(),
+        &row.created_at.millis(),
+        &row.idle_expires_at.millis(),
+        &row.expires_at.millis(),
+        &row.transport.as_str(),
+        &audit::text(&row.device.user_agent),
+        &audit::text(&row.device.ip),
+        &event,
+        &actor,
+        &detail,
+    ];
+    match t.execute(&t.prepare_cached(&sql).await?, values).await? {
+        // Gone since it was looked at. Plan anew.
+        0 => Err(Failure::Moved),
+        _ => Ok(()),
+    }
+}
+
+/// Ends sessions; one audit event each.
+pub(super) async fn end(
+    t: &Transaction<'_>,
+    which: SessionEnd,
+    event: AuditEvent,
+) -> Result<Vec<Sid>, Failure> {
+    let (condition, values) = match &which {
+        SessionEnd::One(sid) => ("sid = $4", vec![sid.to_string()]),
+        SessionEnd::OneOf(user, sid) => {
+            ("sid = $4 AND user_id = $5", vec![sid.to_string(), user.to_string()])
+        }
+        SessionEnd::AllOf(user) => ("user_id = $4", vec![user.to_string()]),
+        SessionEnd::Everyones => ("true", vec![]),
+    };
+    if let SessionEnd::AllOf(user) = &which {
+        take_turns(t, user).await?;
+    }
+    let sql = format!(
+        "WITH gone AS (DELETE FROM sessions WHERE {condition} RETURNING sid), noted AS (
+           INSERT INTO audit (at, event, actor, subject, detail) SELECT bulla_now(), $1, $2, sid, $3 FROM gone)
+         SELECT sid FROM gone"
+    );
+    let Columns { event, actor, detail, .. } = (&event).into();
+    let mut all: Vec<Value<'_>> = vec![&event, &actor, &detail];
+    values.iter().for_each(|value| all.push(value));
+    let rows = t.query(&t.prepare_cached(&sql).await?, &all).await?;
+    rows.iter().map(|row| parsed(row, "sid")).collect()
+}
+
+/// The row is still the one that was judged.
+const UNCHANGED: &str = "sid = $1 AND secret_hash = $2 AND generation = $3 AND rotated_at = $4
+    AND pardoned_gen IS NOT DISTINCT FROM $5 AND pardoned_at IS NOT DISTINCT FROM $6";
+
+/// What [`UNCHANGED`] compares.
+struct Judged {
+    sid: String,
+    hash: [u8; 32],
+    numbers: [i64; 2],
+    pardoned: [Option<i64>; 2],
+}
+
+impl From<&SessionRow> for Judged {
+    fn from(row: &SessionRow) -> Self {
+        Self {
+            sid: row.sid.to_string(),
+            hash: row.secret_hash.0,
+            numbers: [number(row.generation), row.rotated_at.millis()],
+            pardoned: [row.pardoned_gen.map(number), row.pardoned_at.map(Timestamp::millis)],
+        }
+    }
+}
+
+/// One row, waiting for whoever holds it.
+pub(super) async fn change(
+    pool: &Pool,
+    judged: &SessionRow,
+    change: SessionChange,
+    event: Option<&AuditEvent>,
+) -> Result<Written, StoreError> {
+    let (was, after) = (Judged::from(judged), Judged::from(&judged.after(change)));
+    let update = format!(
+        "UPDATE sessions SET generation = $7, rotated_at = $8, pardoned_gen = $9, pardoned_at = $10, idle_expires_at = $11
+         WHERE {UNCHANGED}"
+    );
+    let idle = judged.after(change).idle_expires_at.millis();
+    let ([generation, rotated], [pardoned_gen, pardoned_at]) = (&was.numbers, &was.pardoned);
+    let hash = was.hash.as_slice();
+    let mut values: Vec<Value<'_>> = vec![&was.sid, &hash, generation, rotated, pardoned_gen, pardoned_at];
+    let ([next, now], [next_pardoned_gen, next_pardoned_at]) = (&after.numbers, &after.pardoned);
+    values.extend_from_slice(&[next, now, next_pardoned_gen, next_pardoned_at, &idle]);
+    let Some(event) = event.map(Columns::from) else {
+        return pool.count(&update, &values).await.map(Written::rows);
+    };
+    let sql = format!(
+        "WITH changed AS ({update} RETURNING 1) INSERT INTO audit (at, event, actor, subject, detail)
+         SELECT bulla_now(), $12, $13, $14, $15 FROM changed"
+    );
+    let all: [Value<'_>; 4] = [&event.event, &event.actor, &event.subject, &event.detail];
+    values.extend_from_slice(&all);
+    pool.count(&sql, &values).await.map(Written::rows)
+}
+
+pub(super) async fn delete_judged(
+    t: &Transaction<'_>,
+    judged: SessionRow,
+    event: AuditEvent,
+) -> Result<Written, Failure> {
+    let sql = format!("DELETE FROM sessions WHERE {UNCHANGED}");
+    let Judged { sid, hash, numbers: [generation, rotated], pardoned: [pardoned_gen, pardoned_at] } =
+        (&judged).into();
+    let values: Values<'_> = &[&sid, &hash.as_slice(), &generation, &rotated, &pardoned_gen, &pardoned_at];
+    let written = Written::rows(t.execute(&t.prepare_cached(&sql).await?, values).await?);
+    if written == Written::Applied {
+        audit::write(t, &event).await?;
+    }
+    Ok(written)
+}

@@ -1,0 +1,79 @@
+//! Deletes what has expired, in small steps. One node at a time: the others' turn finds little left.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Client, Object};
+use tokio::time::Instant;
+
+use super::{
+    failure::Failure,
+    pool::{PATIENCE, Pool},
+};
+use crate::store::{StoreError, rules::NODE_KEEP};
+
+/// How many rows of a table one step deletes.
+const STEP: i64 = 500;
+/// How many pages of `sessions` one step looks through: no column that a rotation changes has an index.
+const PAGES: i64 = 128;
+/// Who sweeps holds this lock.
+const LOCK: i64 = 0x0062_756c_6c61_0002;
+
+pub(super) async fn sweep(pool: &Pool, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
+    let client = pool.client(Instant::now() + PATIENCE).await?;
+    let swept = with(&client, keep, audit_keep).await;
+    if swept.is_err() {
+        // Closed, so that the lock is given back for certain.
+        drop(Object::take(client));
+    }
+    Ok(swept?)
+}
+
+async fn with(client: &Client, keep: Duration, audit_keep: Duration) -> Result<u64, Failure> {
+    let mine = client.query_one("SELECT pg_try_advisory_lock($1), bulla_now()", &[&LOCK]).await?;
+    let (mine, now): (bool, i64) = (mine.try_get(0)?, mine.try_get(1)?);
+    if !mine {
+        return Ok(0);
+    }
+    let before = |time: Duration| now.saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+    let mut deleted = sessions(client, before(keep)).await?;
+    for (table, key, time, until) in [
+        ("revocations", "seq", "expires_at", now),
+        ("used", "hash", "expires_at", now),
+        ("nodes", "name", "seen_at", before(NODE_KEEP)),
+        ("audit", "seq", "at", before(audit_keep)),
+    ] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {time} <= $1 LIMIT $2)"
+        );
+        let statement = client.prepare_cached(&sql).await?;
+        loop {
+            match client.execute(&statement, &[&until, &STEP]).await? {
+                0 => break,
+                some => deleted += some,
+            }
+        }
+    }
+    client.query_one("SELECT pg_advisory_unlock($1)", &[&LOCK]).await?;
+    Ok(deleted)
+}
+
+/// Page by page. Such sessions are no longer live: no revocation. A row that somebody holds is left for the next time.
+async fn sessions(client: &Client, past: i64) -> Result<u64, Failure> {
+    let pages = "SELECT pg_relation_size('sessions') / current_setting('block_size')::bigint";
+    let pages: i64 = client.query_one(pages, &[]).await?.try_get(0)?;
+    let step = client
+        .prepare_cached(
+            "DELETE FROM sessions WHERE sid IN (
+               SELECT sid FROM sessions WHERE ctid >= $1::text::tid AND ctid < $2::text::tid
+                 AND least(idle_expires_at, expires_at) <= $3 FOR UPDATE SKIP LOCKED)",
+        )
+        .await?;
+    let mut deleted = 0;
+    let mut page = 0;
+    while page < pages {
+        let (from, to) = (format!("({page},0)"), format!("({},0)", page + PAGES));
+        deleted += client.execute(&step, &[&from, &to, &past]).await?;
+        page += PAGES;
+    }
+    Ok(deleted)
+}

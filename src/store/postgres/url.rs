@@ -1,0 +1,213 @@
+//! `postgres://…`: where the server is, who we are, how the connection is protected. What the URL leaves out comes from
+//! where users of libpq expect it: `PGPASSWORD`, `PGPASSFILE` or `~/.pgpass`, `PGSSLMODE`, `PGSSLROOTCERT`.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use percent_encoding::percent_decode_str;
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode, TargetSessionAttrs},
+};
+
+use super::{
+    passfile,
+    tls::{self, Protection},
+};
+use crate::{
+    secret::SecretText,
+    store::{BadDatabase, StoreError},
+};
+
+/// How long connecting may take, all hosts together: whoever waits is to hear "cannot tell" in under a second.
+const CONNECT: Duration = Duration::from_millis(700);
+/// How long a dead peer goes unnoticed.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Where Debian's socket lies.
+const SOCKETS: &str = "/var/run/postgresql";
+
+/// The URL of a PostgreSQL database. `Debug` and `Display` show no password.
+#[derive(Clone)]
+pub struct PostgresUrl(SecretText);
+
+/// A URL taken apart.
+pub(super) struct Target {
+    pub(super) config: Config,
+    pub(super) protection: Protection,
+}
+
+impl PostgresUrl {
+    /// Takes the text over; it is checked when it is used.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(SecretText::new(url.into()))
+    }
+
+    /// Whether a password stands in it.
+    pub fn holds_password(&self) -> bool {
+        self.parse().is_ok_and(|parsed| parsed.config.get_password().is_some())
+    }
+
+    /// The same without the password, for a file that others may read.
+    pub fn without_password(&self) -> String {
+        let url = self.0.expose();
+        let (before, query) = url.split_once('?').unwrap_or((url, ""));
+        let (scheme, rest) = before.split_once("://").unwrap_or(("postgres", before));
+        let (who, place) = rest.rsplit_once('@').map_or((None, rest), |(who, place)| (Some(who), place));
+        let user =
+            who.map(|who| format!("{}@", who.split(':').next().unwrap_or_default())).unwrap_or_default();
+        let query: Vec<_> =
+            query.split('&').filter(|p| !p.is_empty() && !p.starts_with("password=")).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{scheme}://{user}{place}{mark}{}", query.join("&"))
+    }
+
+    /// Checks the text; opens no file and no connection.
+    pub(in crate::store) fn parse(&self) -> Result<Parsed, BadDatabase> {
+        let url = self.0.expose();
+        let (before, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut parsed = Parsed { config: Config::new(), mode: None, roots: None };
+        let mut rest = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = || percent_decode_str(value).decode_utf8_lossy().into_owned();
+            match name {
+                "sslmode" => parsed.mode = Some(value()),
+                "sslrootcert" => parsed.roots = Some(value()),
+                _ => rest.push(pair),
+            }
+        }
+        let plain = SecretText::new(format!("{before}?{}", rest.join("&")));
+        // The library's error may quote the text.
+        let bad = |_| {
+            BadDatabase("must be postgres://user@host:port/name, with parameters as libpq has them".into())
+        };
+        parsed.config = plain.expose().parse().map_err(bad)?;
+        if let Some(mode) = &parsed.mode {
+            tls::mode(mode)?;
+        }
+        Ok(parsed)
+    }
+
+    /// Everything that connecting needs, with what environment and files add.
+    pub(super) fn target(&self) -> Result<Target, StoreError> {
+        let bad = |error: BadDatabase| StoreError::Unavailable(format!("database: {error}"));
+        let Parsed { mut config, mode, roots } = self.parse().map_err(bad)?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            config.host(if Path::new(SOCKETS).is_dir() { SOCKETS } else { "localhost" });
+        }
+        if config.get_password().is_none() {
+            let password = variable("PGPASSWORD").map(SecretText::new).or_else(|| passfile::find(&config));
+            if let Some(password) = password {
+                config.password(password.expose());
+            }
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("bulla");
+        }
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+        let each = CONNECT / u32::try_from(hosts).unwrap_or(u32::MAX);
+        config.connect_timeout(config.get_connect_timeout().map_or(each, |asked| each.min(*asked)));
+        config.tcp_user_timeout(config.get_tcp_user_timeout().copied().unwrap_or(SILENCE));
+        config.keepalives_idle(SILENCE);
+        // Of several, the one that takes writes: the others are its replicas.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+
+        let roots = roots.or_else(|| variable("PGSSLROOTCERT"));
+        let mode = match mode.or_else(|| variable("PGSSLMODE")) {
+            Some(mode) => tls::mode(&mode).map_err(bad)?,
+            None if roots.as_deref() == Some("system") => tls::Mode::VerifyFull,
+            None => tls::Mode::Prefer,
+        };
+        let protection = tls::protection(mode, roots.as_deref())?;
+        let sockets_only = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        config.ssl_mode(match mode {
+            // Nobody is in between.
+            _ if sockets_only && config.get_hostaddrs().is_empty() => SslMode::Disable,
+            tls::Mode::Disable => SslMode::Disable,
+            tls::Mode::Prefer => SslMode::Prefer,
+            tls::Mode::Require | tls::Mode::VerifyCa | tls::Mode::VerifyFull => SslMode::Require,
+        });
+        Ok(Target { config, protection })
+    }
+}
+
+/// A URL as it stands.
+pub(in crate::store) struct Parsed {
+    config: Config,
+    mode: Option<String>,
+    roots: Option<String>,
+}
+
+/// A variable of the environment that isn't empty.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The file in a user's home.
+pub(super) fn at_home(name: &str) -> Option<PathBuf> {
+    variable("HOME").map(|home| Path::new(&home).join(name))
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ok(Parsed { config, .. }) = self.parse() else { return f.write_str("postgres://…") };
+        f.write_str("postgres://")?;
+        if let Some(user) = config.get_user() {
+            write!(f, "{user}@")?;
+        }
+        for (at, host) in config.get_hosts().iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            match host {
+                Host::Tcp(name) => write!(f, "{comma}{name}")?,
+                Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
+            }
+        }
+        // The library fills in 5432 for hosts without a port; the last one stands for all.
+        if let Some(port) = config.get_ports().last().filter(|port| **port != 5432) {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "/{}", config.get_dbname().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_taken_out_and_the_rest_stays() {
+        for (url, without) in [
+            ("postgres://ada:hun%40ter@h:5433/d?sslmode=require", "postgres://ada@h:5433/d?sslmode=require"),
+            ("postgresql://ada@h/d?password=x&sslmode=require", "postgresql://ada@h/d?sslmode=require"),
+            ("postgres://h/d", "postgres://h/d"),
+        ] {
+            assert_eq!(PostgresUrl::new(url).without_password(), without);
+        }
+        assert!(PostgresUrl::new("postgres://ada:x@h/d").holds_password());
+        assert!(!PostgresUrl::new("postgres://ada@h/d").holds_password());
+    }
+
+    #[test]
+    fn connecting_to_several_hosts_takes_no_longer_than_to_one() {
+        let config = |url| PostgresUrl::new(url).target().unwrap().config;
+        let timeout = |config: &Config| *config.get_connect_timeout().unwrap();
+        assert_eq!(timeout(&config("postgres://one/d")), CONNECT);
+        assert_eq!(timeout(&config("postgres://one,two/d")), CONNECT / 2);
+        assert_eq!(timeout(&config("postgres://one/d?connect_timeout=30")), CONNECT);
+        assert_eq!(config("postgres://one,two/d").get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        assert_eq!(config("postgres:///d?host=/run/pg&sslmode=require").get_ssl_mode(), SslMode::Disable);
+        assert_eq!(
+            config("postgres://one/d?sslmode=verify-full&sslrootcert=system").get_ssl_mode(),
+            SslMode::Require
+        );
+    }
+}

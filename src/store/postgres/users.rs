@@ -1,0 +1,187 @@
+//! The rows of `users`.
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::Row;
+
+use super::{
+    audit::{self, Columns},
+    failure::Failure,
+    identities,
+    pool::{Pool, Values},
+    sessions,
+};
+use crate::{
+    clock::Timestamp,
+    ids::UserId,
+    store::{
+        AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, names,
+        rules::{begun_by_password, ended_by_password, keep_an_admin, number, takes_an_admin},
+    },
+};
+
+const COLUMNS: &str = "id, name, password_hash, roles, claims, disabled, created_at";
+
+fn from_row(row: &Row) -> Result<UserRow, Failure> {
+    let unreadable = |what| StoreError::Unavailable(format!("column {what} of table users can't be read"));
+    Ok(UserRow {
+        id: UserId::new(row.try_get::<_, i64>(0)?.to_string()).map_err(|_| unreadable("id"))?,
+        name: row.try_get(1)?,
+        password_hash: row.try_get(2)?,
+        roles: serde_json::from_str(row.try_get(3)?).map_err(|_| unreadable("roles"))?,
+        claims: serde_json::from_str(row.try_get(4)?).map_err(|_| unreadable("claims"))?,
+        disabled: row.try_get::<_, i32>(5)? != 0,
+        created_at: Timestamp::from_millis(row.try_get(6)?),
+    })
+}
+
+fn all(rows: &[Row]) -> Result<Vec<UserRow>, Failure> {
+    rows.iter().map(from_row).collect()
+}
+
+pub(super) async fn one(pool: &Pool, id: &UserId) -> Result<Option<UserRow>, StoreError> {
+    let rows = pool.rows(&format!("SELECT {COLUMNS} FROM users WHERE id = $1"), &[&number(id)]).await?;
+    Ok(all(&rows)?.pop())
+}
+
+/// No name holds a NUL.
+pub(super) async fn by_name(pool: &Pool, name: &str) -> Result<Option<UserRow>, StoreError> {
+    if name.contains('\0') {
+        return Ok(None);
+    }
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE folded = ANY($1) LIMIT 3");
+    let rows = pool.rows(&sql, &[&names::spellings(name).as_slice()]).await?;
+    Ok(names::pick(all(&rows)?, name))
+}
+
+pub(super) async fn page(
+    pool: &Pool,
+    after: Option<&UserId>,
+    limit: u32,
+) -> Result<Vec<UserRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE id > $1 ORDER BY id LIMIT $2");
+    let after = after.and_then(number).unwrap_or(0);
+    Ok(all(&pool.rows(&sql, &[&after, &i64::from(limit)]).await?)?)
+}
+
+/// Two names that look alike, added at the same moment, meet at the unique key.
+pub(super) async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<UserRow, Failure> {
+    let sql = format!(
+        "WITH added AS (
+           INSERT INTO users (name, folded, password_hash, roles, claims, created_at)
+           SELECT $1, $2, $3, $4, $5, bulla_now() WHERE NOT EXISTS (SELECT FROM users WHERE folded = ANY($6))
+           RETURNING {COLUMNS}
+         ), noted AS (
+           INSERT INTO audit (at, event, actor, subject, detail) SELECT created_at, $7, $8, id::text, $9 FROM added
+         ) SELECT {COLUMNS} FROM added"
+    );
+    let ((roles, claims), folded) = (user.as_json(), names::fold(&user.name));
+    let (spellings, noted) = (names::spellings(&user.name), Columns::from(&event));
+    let spellings = spellings.as_slice();
+    let values: Values<'_> = &[
+        &user.name,
+        &folded,
+        &user.password_hash,
+        &roles,
+        &claims,
+        &spellings,
+        &noted.event,
+        &noted.actor,
+        &noted.detail,
+    ];
+    let added = t.query(&t.prepare_cached(&sql).await?, values).await.map_err(Failure::from);
+    let added = added.map_err(|failure| match failure.is_a_duplicate() {
+        true => names::taken().into(),
+        false => failure,
+    });
+    let added = all(&added?)?.pop().ok_or_else(names::taken)?;
+    if let Some(identity) = user.identity {
+        let linked = AuditEvent { event: "identity.linked", ..event };
+        identities::link(t, added.id.clone(), identity, linked).await?;
+    }
+    Ok(added)
+}
+
+/// The row as it will be found by the change, and a lock on it. Where the change takes an administrator away, all of them
+/// are held, in order: of two changes that would take the last two, one sees the other.
+async fn held(
+    t: &Transaction<'_>,
+    id: &UserId,
+    after: impl Fn(&UserRow) -> Option<UserRow> + Sync,
+) -> Result<Option<UserRow>, Failure> {
+    let takes = |row: &UserRow| takes_an_admin(row, after(row).as_ref());
+    let looked = one_of(t, id, "").await?;
+    let admins = match looked.as_ref().is_some_and(takes) {
+        true => Some(admins(t).await?),
+        false => None,
+    };
+    let row = one_of(t, id, "FOR UPDATE").await?;
+    match (&row, admins) {
+        (Some(row), Some(admins)) if takes(row) => keep_an_admin(id, &admins)?,
+        // Became an administrator since it was looked at.
+        (Some(row), None) if takes(row) => return Err(Failure::Moved),
+        _ => {}
+    }
+    Ok(row)
+}
+
+async fn one_of(t: &Transaction<'_>, id: &UserId, lock: &str) -> Result<Option<UserRow>, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE id = $1 {lock}");
+    Ok(all(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)?.pop())
+}
+
+/// Those who may be administrators; the rule looks closer.
+async fn admins(t: &Transaction<'_>) -> Result<Vec<UserRow>, Failure> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM users WHERE disabled = 0 AND roles LIKE '%\"admin\"%' ORDER BY id FOR UPDATE"
+    );
+    all(&t.query(&t.prepare_cached(&sql).await?, &[]).await?)
+}
+
+pub(super) async fn change(
+    t: &Transaction<'_>,
+    id: UserId,
+    change: UserChange,
+    event: AuditEvent,
+) -> Result<Option<UserRow>, Failure> {
+    let Some(before) = held(t, &id, |row| Some(change.apply(row))).await? else { return Ok(None) };
+    let after = change.apply(&before);
+    let (roles, claims) = after.as_json();
+    let sql = "UPDATE users SET roles = $2, claims = $3, disabled = $4 WHERE id = $1";
+    let disabled = i32::from(after.disabled);
+    t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &roles, &claims, &disabled]).await?;
+    audit::write(t, &event.about(&id)).await?;
+    Ok(Some(after))
+}
+
+pub(super) async fn change_password(
+    t: &Transaction<'_>,
+    id: UserId,
+    password_hash: String,
+    next: Option<NewSession>,
+    event: AuditEvent,
+) -> Result<Option<SessionRow>, Failure> {
+    sessions::take_turns(t, &id).await?;
+    let sql = "UPDATE users SET password_hash = $2 WHERE id = $1 AND (disabled = 0 OR $3)";
+    let values: Values<'_> = &[&number(&id), &password_hash, &next.is_none()];
+    if t.execute(&t.prepare_cached(sql).await?, values).await? == 0 {
+        return Ok(None);
+    }
+    audit::write(t, &event.about(&id)).await?;
+    sessions::end(t, SessionEnd::AllOf(id.clone()), ended_by_password(&event.actor)).await?;
+    let Some(next) = next else { return Ok(None) };
+    sessions::begin(t, next, u32::MAX, begun_by_password(&id)).await
+}
+
+pub(super) async fn rehash(pool: &Pool, id: &UserId, was: &str, now: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3";
+    pool.count(sql, &[&number(id), &now, &was]).await.map(drop)
+}
+
+pub(super) async fn delete(t: &Transaction<'_>, id: UserId, event: AuditEvent) -> Result<bool, Failure> {
+    if held(t, &id, |_| None).await?.is_none() {
+        return Ok(false);
+    }
+    t.execute(&t.prepare_cached("DELETE FROM users WHERE id = $1").await?, &[&number(&id)]).await?;
+    audit::write(t, &event.about(&id)).await?;
+    Ok(true)
+}

@@ -1,0 +1,272 @@
+//! What every store decides alike. Pure: a store reads, asks here, writes.
+
+use std::time::Duration;
+
+use super::{
+    AuditEvent, Identity, NewSession, NewUser, SessionChange, SessionRow, StoreError, Transport, UserChange,
+    UserRow, Written,
+};
+use crate::{
+    clock::Timestamp,
+    ids::{Sid, UserId},
+};
+
+/// How long after its last report a node is forgotten.
+pub(super) const NODE_KEEP: Duration = Duration::from_secs(3600);
+
+/// A session about to begin, and what that does to others.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    /// The row to write.
+    pub(super) row: SessionRow,
+    /// Whether the row is there already and taken over; else it is inserted.
+    pub(super) takes_over: bool,
+    /// Who ends, and why. Some may be gone by then; only those that are found are noted.
+    pub(super) ends: Vec<(Sid, AuditEvent)>,
+}
+
+impl Beginning {
+    /// `live`: the user's live sessions at `now`, newest first. `cap` counts the new one.
+    pub(super) fn plan(new: &NewSession, live: &[SessionRow], cap: u32, actor: &str, now: Timestamp) -> Self {
+        let replaced = |sid: Sid| new.replaces == Some(sid);
+        let basic = |transport| transport == Transport::Basic;
+        let mut own = live.iter().filter(|_| new.takes_over_basic && basic(new.transport));
+        let own = own.find(|row| basic(row.transport) && row.device == new.device && !replaced(row.sid));
+        let mut row = new.row(now);
+        if let Some(own) = own {
+            row.sid = own.sid;
+            row.expires_at = row.expires_at.max(own.expires_at);
+        }
+        let ended = |who: &str, reason: &str| {
+            AuditEvent::new("session.revoked", who, "").with(serde_json::json!({ "reason": reason }))
+        };
+        let others = live.iter().map(|other| other.sid).filter(|sid| *sid != row.sid && !replaced(*sid));
+        let beyond = others.skip(cap.saturating_sub(1) as usize);
+        let beyond = beyond.map(|sid| (sid, ended("system", "too many sessions")));
+        let ends =
+            new.replaces.map(|sid| (sid, ended(actor, "new login"))).into_iter().chain(beyond).collect();
+        Self { row, takes_over: own.is_some(), ends }
+    }
+}
+
+impl NewSession {
+    /// Its row if it begins at `now`.
+    fn row(&self, now: Timestamp) -> SessionRow {
+        let expires_at = now.plus(self.life);
+        SessionRow {
+            sid: self.sid,
+            user_id: self.user_id.clone(),
+            secret_hash: self.secret_hash,
+            generation: 0,
+            rotated_at: now,
+            pardoned_gen: None,
+            pardoned_at: None,
+            created_at: now,
+            idle_expires_at: now.plus(self.idle).min(expires_at),
+            expires_at,
+            transport: self.transport,
+            device: self.device.clone(),
+        }
+    }
+}
+
+impl SessionRow {
+    /// The row after a change.
+    pub(super) fn after(&self, change: SessionChange) -> Self {
+        let mut row = self.clone();
+        match change {
+            SessionChange::Rotate { to, idle, now } => {
+                row.generation = to;
+                row.rotated_at = now;
+                row.idle_expires_at = now.plus(idle).min(self.expires_at);
+            }
+            SessionChange::Pardon { generation, now } => {
+                row.pardoned_gen = Some(generation);
+                row.rotated_at = now;
+                row.pardoned_at = Some(now);
+            }
+        }
+        row
+    }
+}
+
+impl UserChange {
+    /// The row after it.
+    pub(super) fn apply(&self, before: &UserRow) -> UserRow {
+        let mut after = before.clone();
+        after.roles = self.roles.clone().unwrap_or(after.roles);
+        after.claims = self.claims.clone().unwrap_or(after.claims);
+        after.disabled = self.disabled.unwrap_or(after.disabled);
+        after
+    }
+}
+
+impl UserRow {
+    fn is_admin(&self) -> bool {
+        !self.disabled && self.roles.iter().any(|role| role == "admin")
+    }
+
+    /// `roles` and `claims` as stored.
+    pub(super) fn as_json(&self) -> (String, String) {
+        as_json(&self.roles, &self.claims)
+    }
+}
+
+impl NewUser {
+    /// `roles` and `claims` as stored.
+    pub(super) fn as_json(&self) -> (String, String) {
+        as_json(&self.roles, &self.claims)
+    }
+}
+
+fn as_json(roles: &[String], claims: &serde_json::Map<String, serde_json::Value>) -> (String, String) {
+    (serde_json::json!(roles).to_string(), serde_json::json!(claims).to_string())
+}
+
+/// An installation always keeps one enabled administrator, once it has one: whether this change (`None`: a deletion) asks
+/// for another one.
+pub(super) fn takes_an_admin(before: &UserRow, after: Option<&UserRow>) -> bool {
+    before.is_admin() && !after.is_some_and(UserRow::is_admin)
+}
+
+/// Whether one of these administrators is another than `id`.
+pub(super) fn keep_an_admin(id: &UserId, all: &[UserRow]) -> Result<(), StoreError> {
+    match all.iter().any(|row| row.is_admin() && row.id != *id) {
+        true => Ok(()),
+        false => Err(StoreError::LastAdmin),
+    }
+}
+
+/// An identity belongs to one user: whether it is `user`'s already, is to be linked, or is somebody else's.
+pub(super) fn may_link(owner: Option<&UserId>, user: &UserId) -> Result<bool, StoreError> {
+    match owner {
+        None => Ok(true),
+        Some(owner) if owner == user => Ok(false),
+        Some(_) => Err(StoreError::Conflict("this identity is linked to another user".into())),
+    }
+}
+
+/// A user keeps one way in: whether this identity is there to be unlinked.
+pub(super) fn may_unlink(
+    identity: &Identity,
+    all: &[Identity],
+    has_password: bool,
+) -> Result<bool, StoreError> {
+    match all.contains(identity) {
+        false => Ok(false),
+        true if all.len() == 1 && !has_password => Err(StoreError::LastWayIn),
+        true => Ok(true),
+    }
+}
+
+/// `users.id` of a user id; none for an id of an embedding program.
+pub(super) fn number(id: &UserId) -> Option<i64> {
+    id.as_str().parse().ok().filter(|n: &i64| n.to_string() == id.as_str())
+}
+
+/// The sessions that a new password ends.
+pub(super) fn ended_by_password(actor: &str) -> AuditEvent {
+    AuditEvent::new("session.revoked", actor, "").with(serde_json::json!({"reason": "password changed"}))
+}
+
+/// The session that a new password begins.
+pub(super) fn begun_by_password(user: &UserId) -> AuditEvent {
+    AuditEvent::new("login", user.to_string(), "").with(serde_json::json!({"by": "password change"}))
+}
+
+/// The triggers that migrations make, in order; those they drop again aside.
+pub(super) fn triggers_made<'a>(migrations: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for line in migrations.into_iter().flat_map(str::lines) {
+        let words: Vec<&str> = line.split_whitespace().filter(|word| *word != "CONSTRAINT").collect();
+        match words[..] {
+            ["CREATE", "TRIGGER", name, ..] => names.push(name.into()),
+            ["DROP", "TRIGGER", name, ..] => names.retain(|made| *made != name.trim_end_matches(';')),
+            _ => {}
+        }
+    }
+    names
+}
+
+impl AuditEvent {
+    /// The same about another subject.
+    pub(super) fn about(&self, subject: impl std::fmt::Display) -> Self {
+        Self { subject: subject.to_string(), ..self.clone() }
+    }
+}
+
+impl Written {
+    /// By the number of rows a conditional write has found.
+    pub(super) fn rows(rows: u64) -> Self {
+        if rows == 0 { Self::Lost } else { Self::Applied }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{secret::Digest, store::Device};
+
+    fn new(n: u8) -> NewSession {
+        NewSession {
+            sid: Sid([n; 16]),
+            user_id: UserId::new("7").unwrap(),
+            secret_hash: Digest([n; 32]),
+            transport: Transport::Cookie,
+            device: Device::default(),
+            idle: Duration::from_secs(60),
+            life: Duration::from_secs(50),
+            replaces: None,
+            takes_over_basic: false,
+        }
+    }
+
+    fn ended(beginning: &Beginning) -> Vec<(u8, &str)> {
+        let reason = |event: &AuditEvent| event.detail["reason"].as_str().unwrap().to_owned();
+        let all: Vec<_> = beginning.ends.iter().map(|(sid, event)| (sid.0[0], reason(event))).collect();
+        all.into_iter().map(|(n, why)| (n, if why == "new login" { "replaced" } else { "cap" })).collect()
+    }
+
+    #[test]
+    fn the_oldest_beyond_the_cap_go_and_the_replaced_one_is_not_counted() {
+        let now = Timestamp::from_millis(1000);
+        let live: Vec<SessionRow> = [5, 4, 3, 2].map(|n| new(n).row(now)).into();
+        let plan = |cap, replaces| Beginning::plan(&NewSession { replaces, ..new(9) }, &live, cap, "7", now);
+        assert_eq!(ended(&plan(5, None)), []);
+        assert_eq!(ended(&plan(3, None)), [(3, "cap"), (2, "cap")]);
+        assert_eq!(ended(&plan(3, Some(Sid([5; 16])))), [(5, "replaced"), (2, "cap")]);
+        assert_eq!(ended(&plan(1, Some(Sid([77; 16])))).len(), 5);
+    }
+
+    #[test]
+    fn basic_takes_over_its_own_row_of_the_same_place_and_never_shortens_it() {
+        let now = Timestamp::from_millis(1000);
+        let basic = |n| NewSession { transport: Transport::Basic, ..new(n) };
+        let mut own = basic(3).row(now);
+        own.expires_at = now.plus(Duration::from_secs(500));
+        let elsewhere = Device { ip: "192.0.2.1".into(), ..Device::default() };
+        let other = NewSession { device: elsewhere, ..basic(4) }.row(now);
+        let live = [new(5).row(now), other, own.clone()];
+        let asks = NewSession { takes_over_basic: true, ..basic(9) };
+        let taken = Beginning::plan(&asks, &live, 20, "7", now);
+        assert!(taken.takes_over && taken.ends.is_empty());
+        assert_eq!((taken.row.sid, taken.row.secret_hash), (own.sid, Digest([9; 32])));
+        assert_eq!(taken.row.expires_at, own.expires_at);
+        for other in [
+            NewSession { replaces: Some(own.sid), ..asks.clone() },
+            NewSession { takes_over_basic: false, ..asks.clone() },
+            NewSession { transport: Transport::Cookie, ..asks },
+        ] {
+            assert!(!Beginning::plan(&other, &live, 20, "7", now).takes_over);
+        }
+    }
+
+    #[test]
+    fn no_session_idles_longer_than_it_lives() {
+        let row = new(1).row(Timestamp::EPOCH);
+        assert_eq!(row.idle_expires_at, row.expires_at);
+        let later = Timestamp::from_millis(49_000);
+        let rotated = row.after(SessionChange::Rotate { to: 1, idle: Duration::from_secs(60), now: later });
+        assert_eq!((rotated.idle_expires_at, rotated.rotated_at), (row.expires_at, later));
+    }
+}

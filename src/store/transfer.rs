@@ -1,0 +1,247 @@
+//! Moving an installation: rows leave one store and enter another as plain values, table by table, out of one snapshot
+//! and into one transaction.
+
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use super::{
+    StoreError,
+    postgres::{Import, PostgresUrl, Target},
+    sqlite,
+};
+use crate::clock::Timestamp;
+
+/// A table that moves. `nodes` doesn't: servers say anew that they live.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    /// The columns that move, in the order of a row's values.
+    pub(super) columns: &'static str,
+    /// Rows come in this order: the same rows, the same fingerprint.
+    pub(super) order: &'static str,
+    /// The column whose numbers are never used twice.
+    pub(super) numbers: Option<&'static str>,
+    /// The column that says how long a row matters; later it stays behind.
+    pub(super) until: Option<&'static str>,
+}
+
+const fn table(name: &'static str, columns: &'static str, order: &'static str) -> Table {
+    Table { name, columns, order, numbers: None, until: None }
+}
+
+/// Users come before what is theirs. A session's `n` only says which one is younger: its order is kept, not its number.
+pub(super) const TABLES: [Table; 7] = [
+    Table {
+        numbers: Some("id"),
+        ..table("users", "id, name, folded, password_hash, roles, claims, disabled, created_at", "id")
+    },
+    table("identities", "issuer, subject, user_id", "issuer, subject"),
+    table(
+        "sessions",
+        "sid, user_id, secret_hash, generation, rotated_at, pardoned_gen, pardoned_at, created_at, idle_expires_at,
+         expires_at, transport, user_agent, ip",
+        "n",
+    ),
+    table("clients", "id, name, secret_hash, scopes, audiences, disabled, created_at", "id"),
+    Table {
+        numbers: Some("seq"),
+        until: Some("expires_at"),
+        ..table("revocations", "seq, target, revoked_at, expires_at", "seq")
+    },
+    Table { until: Some("expires_at"), ..table("used", "hash, expires_at", "hash") },
+    Table { numbers: Some("seq"), ..table("audit", "seq, at, event, actor, subject, detail", "seq") },
+];
+
+/// A value between two stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Null,
+    Integer(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// The values of [`Table::columns`].
+pub(super) type Row = Vec<Value>;
+/// The highest ring generation a database has known, and that ring's fingerprint.
+pub(super) type RingMark = (u64, [u8; 32]);
+
+/// What a store gives away: for each table in turn its rows, some at a time, and its end; then the ring's mark.
+#[derive(Debug)]
+pub(super) enum Part {
+    Rows(Vec<Row>),
+    /// The highest number that was ever given out in [`Table::numbers`].
+    End(i64),
+    Ring(Option<RingMark>),
+}
+
+/// The store that is left.
+#[derive(Debug)]
+pub(super) struct Source {
+    parts: mpsc::Receiver<Result<Part, StoreError>>,
+    digest: Sha256,
+}
+
+/// What comes next of a table.
+pub(super) enum Next {
+    Rows(Vec<Row>),
+    End(i64),
+}
+
+impl Source {
+    /// Reads on a thread of its own, no faster than the rows are taken.
+    fn open(path: &Path, now: Timestamp) -> Self {
+        let (send, parts) = mpsc::channel(4);
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let gone = |_| StoreError::Unavailable("nobody takes the rows any more".into());
+            let read = sqlite::export(&path, now, &mut |part| send.blocking_send(Ok(part)).map_err(gone));
+            read.or_else(|error| send.blocking_send(Err(error)))
+        });
+        Self { parts, digest: Sha256::new() }
+    }
+
+    async fn part(&mut self) -> Result<Part, StoreError> {
+        let ended = || StoreError::Unavailable("the database could not be read to its end".into());
+        self.parts.recv().await.ok_or_else(ended)?
+    }
+
+    /// Some more rows of a table, or its end.
+    pub(super) async fn next(&mut self, table: &Table) -> Result<Next, StoreError> {
+        match self.part().await? {
+            Part::Rows(rows) => {
+                // What is left behind in time is no difference between two moves.
+                if table.until.is_none() {
+                    rows.iter().flatten().for_each(|value| value.add_to(&mut self.digest));
+                }
+                Ok(Next::Rows(rows))
+            }
+            Part::End(highest) => Ok(Next::End(highest)),
+            Part::Ring(_) => Err(StoreError::Unavailable(format!("table {} is missing", table.name))),
+        }
+    }
+
+    /// After all tables: the ring's mark, and the fingerprint of what was read.
+    pub(super) async fn end(mut self) -> Result<(Option<RingMark>, String), StoreError> {
+        let Part::Ring(mark) = self.part().await? else {
+            return Err(StoreError::Unavailable("the database has more tables than move".into()));
+        };
+        Ok((mark, self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+}
+
+impl Value {
+    /// No two rows look alike to a digest.
+    fn add_to(&self, digest: &mut Sha256) {
+        let number;
+        let (kind, bytes): (u8, &[u8]) = match self {
+            Self::Null => (0, &[]),
+            Self::Integer(integer) => {
+                number = integer.to_be_bytes();
+                (1, &number)
+            }
+            Self::Text(text) => (2, text.as_bytes()),
+            Self::Bytes(bytes) => (3, bytes),
+        };
+        digest.update([kind]);
+        digest.update((bytes.len() as u64).to_be_bytes());
+        digest.update(bytes);
+    }
+}
+
+/// What a move came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// These many rows of each table are in the new store, and no other.
+    Now(Vec<(&'static str, u64)>),
+    /// The same rows were moved before, then; nothing was changed.
+    Before(Timestamp),
+}
+
+/// Moves everything from a SQLite file to a PostgreSQL database that is empty. All or nothing: stopped at any moment,
+/// it can be run again; when all is there already, that is found out by a fingerprint of what was moved. Ids and
+/// numbers stay, none is given out twice, nobody's session ends. `now` is the old store's time: what has expired by then
+/// stays behind.
+pub async fn transfer(from: &Path, to: &PostgresUrl, now: Timestamp) -> Result<Moved, StoreError> {
+    let import = Import::start(to).await?;
+    let target = import.look().await?;
+    let mut source = Source::open(from, now);
+    match target {
+        Target::Empty => import.take(source, from).await.map(Moved::Now),
+        Target::Moved { at, fingerprint } => {
+            for table in &TABLES {
+                while let Next::Rows(_) = source.next(table).await? {}
+            }
+            let (_, now) = source.end().await?;
+            if now == fingerprint {
+                return Ok(Moved::Before(at));
+            }
+            Err(StoreError::Conflict(format!(
+                "{} has changed since it was moved to {to} at {at}; if no server has used {to} since, \
+                 make that database anew (dropdb, createdb) and run this again",
+                from.display()
+            )))
+        }
+        Target::Taken(tables) => Err(StoreError::Conflict(format!(
+            "{to} holds other data already ({}); name an empty database, as `createdb` makes one",
+            tables.join(", ")
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another table or column is to move as well, or to stay behind by decision.
+    #[test]
+    fn every_table_and_column_moves_or_is_known_to_stay() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("bulla.db");
+        drop(sqlite::SqliteStore::open(&path, std::sync::Arc::new(crate::clock::SystemClock)).unwrap());
+        let schema = rusqlite::Connection::open(&path).unwrap();
+        let all =
+            "SELECT t.name || '.' || c.name FROM pragma_table_list() AS t, pragma_table_info(t.name) AS c
+            WHERE t.type = 'table'";
+        let mut all = schema.prepare(all).unwrap();
+        let all = all.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
+        let stay = ["sqlite_", "refinery_", "nodes.", "ring.", "sessions.n"];
+        let stays = |name: &String| stay.iter().any(|stay| name.starts_with(stay));
+        let mut found: Vec<String> = all.filter(|name| !stays(name)).collect();
+        let columns = |table: &Table| {
+            table
+                .columns
+                .split(',')
+                .map(|column| format!("{}.{}", table.name, column.trim()))
+                .collect::<Vec<_>>()
+        };
+        let mut known: Vec<String> = TABLES.iter().flat_map(columns).collect();
+        found.sort();
+        known.sort();
+        assert_eq!(found, known);
+    }
+
+    #[test]
+    fn rows_that_differ_have_another_fingerprint() {
+        let digest = |row: &[Value]| {
+            let mut digest = Sha256::new();
+            row.iter().for_each(|value| value.add_to(&mut digest));
+            digest.finalize()
+        };
+        let text = |text: &str| Value::Text(text.into());
+        let rows = [
+            vec![text("ab"), text("c")],
+            vec![text("a"), text("bc")],
+            vec![text("abc")],
+            vec![Value::Bytes(b"abc".into())],
+            vec![Value::Null],
+            vec![Value::Integer(0)],
+            vec![],
+        ];
+        for (at, row) in rows.iter().enumerate() {
+            assert!(rows[..at].iter().all(|other| digest(other) != digest(row)), "{row:?}");
+        }
+    }
+}

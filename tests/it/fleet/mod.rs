@@ -1,0 +1,228 @@
+//! A whole fleet, as `scripts/fleet` starts it: real servers, real PostgreSQL, real nginx, and what befalls them.
+
+mod client;
+mod door;
+mod faults;
+mod history;
+mod load;
+mod outage;
+mod refresh;
+mod revoke;
+mod start;
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bulla::{
+    http::Bulla,
+    session::{Issued, Policy},
+    store::{AuditEvent, Device, NewUser, Transport, User},
+    token::OpenBuffer,
+};
+
+use self::door::Door;
+use crate::{
+    cluster::{self, Created, Shell},
+    server::PASSWORD,
+};
+
+/// What dies comes back within this time, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A fleet with a folder of its own. One at a time: they'd measure each other.
+pub struct Fleet {
+    dir: tempfile::TempDir,
+    script: Child,
+    port: u16,
+    environment: Vec<(&'static str, String)>,
+    /// The database; a fleet with a PostgreSQL of its own has none here.
+    created: Option<Created>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Fleet {
+    /// Three nodes over a database of the server that tests share.
+    pub fn start(settings: &[(&'static str, &str)]) -> Option<Self> {
+        let cluster = cluster::shared()?;
+        Self::with(settings, || Some(cluster.create()))
+    }
+
+    /// Three nodes and a PostgreSQL that may be stopped.
+    pub fn with_postgres(settings: &[(&'static str, &str)]) -> Option<Self> {
+        cluster::programs().is_none().then(|| skip("PostgreSQL's programs"));
+        cluster::programs()?;
+        Self::with(settings, || None)
+    }
+
+    fn with(settings: &[(&'static str, &str)], database: impl Fn() -> Option<Created>) -> Option<Self> {
+        static ONE: Mutex<()> = Mutex::new(());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+        if !folders.into_iter().any(|folder| folder.join("nginx").exists()) {
+            skip("nginx");
+            return None;
+        }
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = tempfile::Builder::new().prefix("bulla-fleet-").tempdir().unwrap();
+        let (created, port) = (database(), free_ports());
+        let mut environment: Vec<_> =
+            settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        environment.extend(created.iter().map(|created| ("BULLA_DATABASE", created.url.clone())));
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/fleet"));
+        command.args(["--attached", "--port", &port.to_string()]).arg(dir.path());
+        command.env("BULLA_BIN", env!("CARGO_BIN_EXE_bulla")).env_remove("BULLA_DATABASE");
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let mut script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(script.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().starts_with("logs")), "the fleet did not start");
+        Some(Self { dir, script, port, environment, created, _alone: alone })
+    }
+
+    /// The balancer.
+    pub fn balancer(&self) -> Door {
+        Door::new(self.port, self.port)
+    }
+
+    /// The nodes, past the balancer.
+    pub fn nodes(&self) -> [Door; 3] {
+        [1, 2, 3].map(|node| Door::new(self.port + node, self.port))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn database(&self) -> String {
+        let own = || format!("postgres:///postgres?host={}&user=postgres", self.path("run").display());
+        self.created.as_ref().map_or_else(own, |created| created.url.clone())
+    }
+
+    /// A connection as somebody in a database shell has it.
+    pub fn shell(&self) -> Shell {
+        Shell::connect(&self.database()).unwrap()
+    }
+
+    /// The first column of the first row.
+    pub fn value(&self, sql: &str) -> String {
+        self.shell().run(sql).unwrap()[0][0].clone()
+    }
+
+    /// Runs the command line as an operator of the fleet does.
+    pub fn cli(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bulla"));
+        command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.env("BULLA_DATABASE", self.database()).env("BULLA_KEYS", self.path("keys")).output().unwrap()
+    }
+
+    fn pid(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{name}.pid"))).unwrap().trim().to_owned()
+    }
+
+    /// Signals a process of the fleet; returns when it is gone. The script starts it again.
+    pub fn kill(&self, name: &str, signal: &str) {
+        let pid = self.pid(name);
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
+        assert!(sent.success(), "{name} wasn't there to be killed");
+        let asked = Instant::now();
+        while Path::new("/proc").join(&pid).exists() {
+            assert!(asked.elapsed() < PATIENCE, "{name} doesn't end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Keeps a process away, once it has ended, until [`Self::release`].
+    pub fn hold(&self, name: &str) {
+        std::fs::write(self.path(&format!("{name}.hold")), "").unwrap();
+    }
+
+    pub fn release(&self, name: &str) {
+        std::fs::remove_file(self.path(&format!("{name}.hold"))).unwrap();
+    }
+
+    /// Waits until PostgreSQL answers.
+    pub fn postgres_is_back(&self) {
+        let asked = Instant::now();
+        while Shell::connect(&self.database()).and_then(|shell| shell.run("SELECT 1")).is_err() {
+            assert!(asked.elapsed() < PATIENCE, "PostgreSQL doesn't come back");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A server of the fleet inside this process, which begins sessions without hashing a password each.
+    pub async fn issuer(&self, policy: Policy) -> Issuer {
+        let database = bulla::store::Database::from(self.database().as_str());
+        let policy = Policy { session_cap: 10_000, ..policy };
+        let bulla = Bulla::builder(self.path("keys"), database).policy(policy).start().await.unwrap();
+        let hash = bulla.hasher().hash(&bulla::secret::SecretText::new(PASSWORD.into())).await.unwrap();
+        Issuer { bulla, hash }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for name in ["node1", "node2", "node3", "nginx", "postgres"] {
+                let log = std::fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default();
+                let last: Vec<_> = log.lines().rev().take(15).collect();
+                println!("{name}.log ends with:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            }
+        }
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
+}
+
+/// Says past the harness, which hides what a test that passes prints, that it could not run. CI must have everything.
+fn skip(what: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must have {what}");
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no {what}; scripts/test installs it on Debian");
+}
+
+/// A port whose three successors are free too, outside the range that the system gives out.
+fn free_ports() -> u16 {
+    let first = 20_000 + u16::try_from(std::process::id() % 1000).unwrap() * 8;
+    let free = |port: u16| (0..4).all(|n| std::net::TcpListener::bind(("127.0.0.1", port + n)).is_ok());
+    (first..30_000).step_by(4).find(|port| free(*port)).unwrap()
+}
+
+/// Begins sessions.
+#[derive(Clone)]
+pub struct Issuer {
+    pub bulla: Bulla,
+    hash: String,
+}
+
+impl Issuer {
+    /// A user with [`PASSWORD`].
+    pub async fn user(&self, name: &str) -> User {
+        let new = NewUser { name: name.into(), password_hash: Some(self.hash.clone()), ..NewUser::default() };
+        let store = &self.bulla.sessions().parts().store;
+        let row = store.add_user(new, AuditEvent::new("user.added", "tests", "")).await.unwrap();
+        User { id: row.id, name: row.name, roles: row.roles, claims: row.claims }
+    }
+
+    pub async fn begin(&self, user: &User) -> Option<Issued> {
+        self.bulla.sessions().begin(user, Transport::Cookie, Device::default(), None).await.ok()
+    }
+
+    /// What a refresh token says.
+    pub fn opened(&self, refresh: &str) -> serde_json::Value {
+        let parts = self.bulla.sessions().parts();
+        let (now, week) = (parts.clock.now(), Duration::from_secs(7 * 86_400));
+        let mut buffer = OpenBuffer::new();
+        let read = |opened: bulla::token::Opened<&str>| opened.payload.to_owned();
+        let text = parts.tokens.refresh(|keys| keys.open(refresh, now, week, &mut buffer).map(read));
+        serde_json::from_str(&text.unwrap()).unwrap()
+    }
+
+    pub fn generation(&self, refresh: &str) -> u64 {
+        self.opened(refresh)["gen"].as_u64().unwrap()
+    }
+}

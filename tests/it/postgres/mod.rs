@@ -1,0 +1,66 @@
+//! What only PostgreSQL has: commits out of order, connections that break or fall silent, many nodes that start at
+//! once, TLS, passwords from files.
+
+mod connecting;
+mod feed;
+mod nodes;
+mod proxy;
+mod starting;
+mod trouble;
+
+use std::{sync::Arc, time::Duration};
+
+use bulla::{
+    ids::{Sid, UserId},
+    session::Denylist,
+    store::{
+        AuditEvent, NewSession, SessionChange, SessionEnd, SessionRow, Store as _, StoreError, Written,
+        postgres::{PostgresStore, PostgresUrl},
+    },
+};
+
+use crate::{
+    cluster::{self, Created},
+    server::eventually,
+    town::{self, secs},
+};
+
+/// A database of its own on the shared server; none where there is no server.
+fn database() -> Option<Created> {
+    Some(cluster::shared()?.create())
+}
+
+async fn open(url: &str) -> Result<Arc<PostgresStore>, StoreError> {
+    PostgresStore::open(&PostgresUrl::new(url)).await.map(Arc::new)
+}
+
+fn user() -> UserId {
+    UserId::new("crew-1").unwrap()
+}
+
+async fn begin(store: &PostgresStore) -> SessionRow {
+    let login = AuditEvent::new("login", "tests", "");
+    store.begin_session(new_session(), 1000, login).await.unwrap().unwrap()
+}
+
+fn new_session() -> NewSession {
+    town::new_session(&user())
+}
+
+async fn end(store: &PostgresStore, sid: Sid) -> Result<Vec<Sid>, StoreError> {
+    store.end_sessions(SessionEnd::One(sid), AuditEvent::new("logout", "tests", "")).await
+}
+
+async fn rotate(store: &PostgresStore, row: &SessionRow) -> Result<Written, StoreError> {
+    let now = row.rotated_at.plus(secs(60));
+    let change = SessionChange::Rotate { to: row.generation + 1, idle: secs(1800), now };
+    store.change_session(row, change, None).await
+}
+
+async fn hears(list: &Denylist, sid: Sid) -> Duration {
+    eventually("the feed hears of it", || async { list.denies(sid) }).await
+}
+
+fn unavailable<T: std::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::Unavailable(_)))
+}

@@ -1,0 +1,184 @@
+//! The feed: complete from the start, at once in the process that revokes, within a second elsewhere.
+
+use std::time::{Duration, Instant};
+
+use bulla::{
+    session::KEEP,
+    store::{SessionEnd, Target},
+};
+
+use super::*;
+use crate::{
+    ground::{Kind, every_store, kind},
+    server::eventually,
+    town::millis,
+};
+
+every_store![
+    serializable;
+    what_this_process_ends_is_in_its_feed_before_the_call_returns,
+    what_another_process_ends_is_heard_of_within_a_second,
+    a_feed_is_complete_when_the_following_begins,
+    revocations_are_listed_in_order_and_the_expired_ones_are_not,
+    a_follower_knows_that_it_is_up_to_date_while_nothing_happens,
+    nothing_is_heard_any_more_when_the_handle_is_dropped,
+    numbers_that_went_back_load_everything_again,
+    a_revocation_is_fed_with_the_time_it_took,
+    a_flood_reaches_another_process_whole,
+];
+
+async fn what_this_process_ends_is_in_its_feed_before_the_call_returns() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let begin = async || house.begin(&ada.id).await;
+    let store = &house.store;
+
+    let row = begin().await;
+    store.end_sessions(SessionEnd::One(row.sid), event("logout")).await.unwrap();
+    assert!(house.list.denies(row.sid), "an end");
+    let row = begin().await;
+    assert_eq!(store.delete_judged(&row, event("refresh.reuse")).await.unwrap(), Written::Applied);
+    assert!(house.list.denies(row.sid), "reuse");
+    let row = begin().await;
+    house.begin_as(NewSession { replaces: Some(row.sid), ..new_session(&ada.id) }, 20).await;
+    assert!(house.list.denies(row.sid), "a login in its place");
+    let row = begin().await;
+    store.change_password(&ada.id, "$new".into(), None, event("password.changed")).await.unwrap();
+    assert!(house.list.denies(row.sid), "a new password");
+    let row = begin().await;
+    house.town.clock.advance(secs(1));
+    house.begin_as(new_session(&ada.id), 1).await;
+    assert!(house.list.denies(row.sid), "too many");
+    let row = begin().await;
+    house.change(&ada.id, disabled(true)).await.unwrap();
+    assert!(house.list.denies(row.sid), "a disabled user");
+    house.change(&ada.id, disabled(false)).await.unwrap();
+    let row = begin().await;
+    store.end_sessions(SessionEnd::Everyones, event("session.revoked")).await.unwrap();
+    assert!(house.list.denies(row.sid), "everybody");
+    let row = begin().await;
+    store.delete_user(&ada.id, event("user.deleted")).await.unwrap();
+    assert!(house.list.denies(row.sid), "a deleted user");
+}
+
+async fn what_another_process_ends_is_heard_of_within_a_second() {
+    let house = House::new().await;
+    let other = house.another().await;
+    let ada = house.user("ada").await;
+    for _ in 0..20 {
+        let row = house.begin(&ada.id).await;
+        house.store.end_sessions(SessionEnd::One(row.sid), event("logout")).await.unwrap();
+        let ended = Instant::now();
+        assert!(other.hears(row.sid).await, "not within {:?}", ended.elapsed());
+    }
+}
+
+async fn a_feed_is_complete_when_the_following_begins() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let row = house.begin(&ada.id).await;
+    house.town.shell().run("DELETE FROM sessions");
+    let other = house.another().await;
+    assert!(other.list.denies(row.sid) && other.list.len() == 1);
+}
+
+async fn revocations_are_listed_in_order_and_the_expired_ones_are_not() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let mut sids = Vec::new();
+    for _ in 0..3 {
+        let row = house.begin(&ada.id).await;
+        house.store.end_sessions(SessionEnd::One(row.sid), event("logout")).await.unwrap();
+        sids.push(row.sid);
+    }
+    let past = house.now().await.minus(millis(1)).millis();
+    let shell = house.town.shell();
+    shell.run(&format!("UPDATE revocations SET expires_at = {past} WHERE target = '{}'", sids[1]));
+    shell.run("INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('no sid at all', 1, 99999999999999)");
+    let all = house.store.revocations().await.unwrap();
+    let targets: Vec<Target> = all.iter().map(|revocation| revocation.target.clone()).collect();
+    assert_eq!(targets, [Target::Session(sids[0]), Target::Session(sids[2])]);
+    assert!(all[0].seq < all[1].seq && all[0].expires_at == all[0].revoked_at.plus(KEEP));
+    let other = house.another().await;
+    assert!(other.list.denies(sids[0]) && other.list.denies(sids[2]));
+}
+
+async fn a_follower_knows_that_it_is_up_to_date_while_nothing_happens() {
+    let house = House::new().await;
+    let mut most = Duration::ZERO;
+    let started = Instant::now();
+    while started.elapsed() < millis(1500) {
+        tokio::time::sleep(millis(20)).await;
+        most = most.max(house.list.age());
+    }
+    assert!(most < secs(1), "{most:?}");
+}
+
+async fn nothing_is_heard_any_more_when_the_handle_is_dropped() {
+    let house = House::new().await;
+    let list = Arc::new(Denylist::default());
+    let handle = house.store.follow(list.clone()).await.unwrap();
+    drop(handle);
+    let row = house.begin(&house.user("ada").await.id).await;
+    house.town.shell().run("DELETE FROM sessions");
+    assert!(house.hears(row.sid).await);
+    tokio::time::sleep(millis(100)).await;
+    assert!(!list.denies(row.sid) && list.age() > millis(100));
+}
+
+async fn numbers_that_went_back_load_everything_again() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let row = house.begin(&ada.id).await;
+    let kept = house.begin(&ada.id).await;
+    let shell = house.town.shell();
+    shell.run(&format!("DELETE FROM sessions WHERE sid = '{}'", row.sid));
+    assert!(house.hears(row.sid).await);
+    shell.run(
+        "INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:x', 1, 99999999999999)",
+    );
+    eventually("the second number is known", || async { house.list.len() == 2 }).await;
+    // What a restored backup looks like: other rows under numbers that were there before.
+    let back = match kind() {
+        Kind::Sqlite => "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'revocations'".to_owned(),
+        _ => "ALTER SEQUENCE revocations_seq_seq RESTART".to_owned(),
+    };
+    shell.run(&format!("BEGIN; DELETE FROM revocations; {back}; DELETE FROM sessions; COMMIT"));
+    assert!(house.hears(kept.sid).await);
+    let took = eventually("what is no longer there is forgotten", || async { house.list.len() == 1 }).await;
+    assert!(took < secs(1) && !house.list.denies(row.sid), "{took:?}");
+}
+
+async fn a_revocation_is_fed_with_the_time_it_took() {
+    use prometheus_client::encoding::EncodeMetric as _;
+    let house = House::new().await;
+    let other = house.another().await;
+    let ada = house.user("ada").await;
+    for _ in 0..3 {
+        let row = house.begin(&ada.id).await;
+        house.store.end_sessions(SessionEnd::One(row.sid), event("logout")).await.unwrap();
+        assert!(other.hears(row.sid).await);
+    }
+    let mut registry = prometheus_client::registry::Registry::default();
+    assert_eq!(other.list.lag().metric_type().as_str(), "histogram");
+    registry.register("lag", "", other.list.lag().clone());
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    assert!(text.contains("lag_count 3\n"), "{text}");
+}
+
+async fn a_flood_reaches_another_process_whole() {
+    let house = House::new().await;
+    let other = house.another().await;
+    let end = house.now().await.plus(secs(900)).millis();
+    let all = (0..2000).map(|n| {
+        let sid = Sid(std::array::from_fn(|at| if at < 8 { 7 } else { (n >> (8 * (at % 4))) as u8 }));
+        format!("('{sid}', {end}, {end})")
+    });
+    let all: Vec<String> = all.collect();
+    let shell = house.town.shell();
+    shell.run(&format!("INSERT INTO revocations (target, revoked_at, expires_at) VALUES {}", all.join(", ")));
+    let took =
+        eventually("all have come", || async { house.list.len() == 2000 && other.list.len() == 2000 }).await;
+    assert!(took < secs(1), "{took:?}");
+}

@@ -1,0 +1,164 @@
+//! Identities and spent nonces in the store: one owner each, never the last way in, never twice.
+
+use bulla::store::Identity;
+
+use super::*;
+use crate::ground::{Kind, every_store, kind};
+
+every_store![
+    serializable;
+    one_subject_at_two_issuers_is_two_people,
+    an_identity_that_is_taken_makes_no_user,
+    the_last_way_in_stays,
+    two_unlinks_at_once_leave_one_way_in,
+    two_links_of_one_identity_at_once_give_it_one_owner,
+    a_deleted_users_identities_are_free_again,
+    a_nonce_is_spent_once_whoever_else_tries_and_swept_after_its_end,
+];
+every_store![a_trigger_that_was_dropped_is_missed];
+
+fn identity(issuer: &str, subject: &str) -> Identity {
+    Identity { issuer: issuer.into(), subject: subject.into() }
+}
+
+async fn add(
+    house: &House,
+    name: &str,
+    password: bool,
+    with: Option<Identity>,
+) -> Result<UserId, StoreError> {
+    let new = NewUser {
+        name: name.into(),
+        password_hash: password.then(|| "hash".into()),
+        identity: with,
+        ..NewUser::default()
+    };
+    house.store.add_user(new, event("user.added")).await.map(|row| row.id)
+}
+
+async fn one_subject_at_two_issuers_is_two_people() {
+    let house = House::new().await;
+    let (here, there) = (identity("https://a.example", "7"), identity("https://b.example", "7"));
+    let ada = add(&house, "ada", false, Some(here.clone())).await.unwrap();
+    assert_eq!(house.store.identity(&there).await.unwrap(), None);
+    let bob = add(&house, "bob", false, Some(there.clone())).await.unwrap();
+    assert_eq!(house.store.identity(&here).await.unwrap(), Some(ada.clone()));
+    assert_eq!(house.store.identity(&there).await.unwrap(), Some(bob));
+    for near in [
+        identity("https://a.example/", "7"),
+        identity("https://a.example", "7 "),
+        identity("https://A.example", "7"),
+    ] {
+        assert_eq!(house.store.identity(&near).await.unwrap(), None, "{near:?}");
+    }
+    let linked = house.events("identity.linked").await;
+    assert_eq!((linked.len(), linked[0].subject.as_str()), (2, ada.as_str()));
+}
+
+async fn an_identity_that_is_taken_makes_no_user() {
+    let house = House::new().await;
+    let taken = identity("https://a.example", "7");
+    let ada = add(&house, "ada", false, Some(taken.clone())).await.unwrap();
+    let second = add(&house, "bob", true, Some(taken.clone())).await;
+    assert!(matches!(second, Err(StoreError::Conflict(_))), "{second:?}");
+    assert!(house.store.user_by_name("bob").await.unwrap().is_none(), "the user went with the transaction");
+    let bob = add(&house, "bob", true, None).await.unwrap();
+    let stolen = house.store.link(&bob, taken.clone(), event("identity.linked")).await;
+    assert!(matches!(stolen, Err(StoreError::Conflict(_))), "{stolen:?}");
+    assert_eq!(house.store.identity(&taken).await.unwrap(), Some(ada));
+}
+
+async fn the_last_way_in_stays() {
+    let house = House::new().await;
+    let (first, second) = (identity("https://a.example", "1"), identity("https://b.example", "2"));
+    let ada = add(&house, "ada", false, Some(first.clone())).await.unwrap();
+    let unlink = |which: &Identity| house.store.unlink(&ada, which.clone(), event("identity.unlinked"));
+    assert!(matches!(unlink(&first).await, Err(StoreError::LastWayIn)));
+    house.store.link(&ada, second.clone(), event("identity.linked")).await.unwrap();
+    house.store.link(&ada, second.clone(), event("identity.linked")).await.unwrap();
+    assert_eq!(house.events("identity.linked").await.len(), 2, "linking again is no event");
+    assert_eq!(house.store.identities(&ada).await.unwrap(), [first.clone(), second.clone()]);
+    assert!(unlink(&first).await.unwrap());
+    assert!(!unlink(&first).await.unwrap(), "it is gone already");
+    assert!(matches!(unlink(&second).await, Err(StoreError::LastWayIn)));
+
+    let bob = add(&house, "bob", true, Some(first.clone())).await.unwrap();
+    assert!(!unlink(&first).await.unwrap(), "another's isn't found");
+    assert!(
+        house.store.unlink(&bob, first, event("identity.unlinked")).await.unwrap(),
+        "a password is a way in"
+    );
+    assert_eq!(house.events("identity.unlinked").await.len(), 2);
+}
+
+async fn two_unlinks_at_once_leave_one_way_in() {
+    let house = House::new().await;
+    for round in 0..20 {
+        let pair = [
+            identity("https://a.example", &round.to_string()),
+            identity("https://b.example", &round.to_string()),
+        ];
+        let user = add(&house, &format!("user{round}"), false, Some(pair[0].clone())).await.unwrap();
+        house.store.link(&user, pair[1].clone(), event("identity.linked")).await.unwrap();
+        let unlink = |which: &Identity| house.store.unlink(&user, which.clone(), event("identity.unlinked"));
+        let (one, other) = tokio::join!(unlink(&pair[0]), unlink(&pair[1]));
+        assert_eq!(one.is_ok(), other.is_err(), "{one:?} {other:?}");
+        assert_eq!(house.store.identities(&user).await.unwrap().len(), 1);
+    }
+}
+
+async fn two_links_of_one_identity_at_once_give_it_one_owner() {
+    let house = House::new().await;
+    let other = house.another().await;
+    let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
+    for round in 0..20 {
+        let wanted = identity("https://a.example", &round.to_string());
+        let (one, two) = tokio::join!(
+            house.store.link(&ada, wanted.clone(), event("identity.linked")),
+            other.store.link(&bob, wanted.clone(), event("identity.linked"))
+        );
+        assert_ne!(one.is_ok(), two.is_ok(), "{one:?} {two:?}");
+        let owner = if one.is_ok() { &ada } else { &bob };
+        assert_eq!(house.store.identity(&wanted).await.unwrap().as_ref(), Some(owner));
+    }
+    assert_eq!(house.events("identity.linked").await.len(), 20);
+}
+
+async fn a_deleted_users_identities_are_free_again() {
+    let house = House::new().await;
+    let taken = identity("https://a.example", "7");
+    let ada = add(&house, "ada", false, Some(taken.clone())).await.unwrap();
+    assert!(house.store.delete_user(&ada, event("user.deleted")).await.unwrap());
+    assert_eq!(house.store.identity(&taken).await.unwrap(), None);
+    add(&house, "bob", false, Some(taken)).await.unwrap();
+}
+
+async fn a_nonce_is_spent_once_whoever_else_tries_and_swept_after_its_end() {
+    let one = House::new().await;
+    let other = one.another().await;
+    let now = one.store.now().await.unwrap();
+    let spend = |house: &House, byte| {
+        let store = house.store.clone();
+        async move { store.spend([byte; 32], now.plus(secs(600))).await.unwrap() }
+    };
+    let all = (0..16).map(|n| spend(if n % 2 == 0 { &one } else { &other }, 7));
+    let spent = futures_util::future::join_all(all).await;
+    assert_eq!(spent.into_iter().filter(|first| *first).count(), 1);
+    assert!(spend(&one, 8).await);
+    one.town.clock.advance(secs(599));
+    one.store.sweep(secs(60), secs(3600)).await.unwrap();
+    assert!(!spend(&other, 7).await, "remembered until its end");
+    one.town.clock.advance(secs(2));
+    assert_eq!(one.store.sweep(secs(60), secs(3600)).await.unwrap(), 2);
+}
+
+async fn a_trigger_that_was_dropped_is_missed() {
+    let house = House::new().await;
+    assert_eq!(house.store.missing_triggers().await.unwrap(), Vec::<String>::new());
+    let drop = match kind() {
+        Kind::Sqlite => "DROP TRIGGER session_deleted; DROP TRIGGER user_disabled",
+        _ => "DROP TRIGGER session_deleted ON sessions; ALTER TABLE users DISABLE TRIGGER user_disabled",
+    };
+    house.town.shell().run(drop);
+    assert_eq!(house.store.missing_triggers().await.unwrap(), ["session_deleted", "user_disabled"]);
+}

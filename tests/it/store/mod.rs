@@ -1,0 +1,127 @@
+//! The suite that every store passes: over SQLite, over PostgreSQL, and over a PostgreSQL whose transactions are
+//! SERIALIZABLE. What one store does by its rules the others do by the same.
+
+mod feed;
+mod identities;
+mod keeping;
+mod sessions;
+mod shell;
+mod users;
+
+use std::sync::Arc;
+
+use bulla::{
+    clock::Timestamp,
+    ids::{Sid, UserId},
+    secret::Digest,
+    session::Denylist,
+    store::{
+        AuditEvent, FollowHandle, NewSession, NewUser, SessionChange, SessionRow, Store, StoreError,
+        Transport, UserChange, UserRow, Written,
+    },
+};
+
+use crate::town::{Town, device, new_session, secs};
+
+/// A store, the ground it stands on, and a feed that follows it.
+struct House {
+    town: Town,
+    store: Arc<dyn Store>,
+    list: Arc<Denylist>,
+    _following: FollowHandle,
+}
+
+fn event(name: &'static str) -> AuditEvent {
+    AuditEvent::new(name, "tests", "")
+}
+
+impl House {
+    async fn new() -> Self {
+        let town = Town::new();
+        let store = town.store().await;
+        let list = Arc::new(Denylist::default());
+        let following = store.follow(list.clone()).await.unwrap();
+        Self { town, store, list, _following: following }
+    }
+
+    /// The same database from another process.
+    async fn another(&self) -> Self {
+        let store = self.town.store().await;
+        let list = Arc::new(Denylist::default());
+        let following = store.follow(list.clone()).await.unwrap();
+        Self { town: self.town.clone(), store, list, _following: following }
+    }
+
+    async fn user(&self, name: &str) -> UserRow {
+        self.user_with(name, &[]).await
+    }
+
+    async fn user_with(&self, name: &str, roles: &[&str]) -> UserRow {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        let new = NewUser { name: name.into(), roles, ..NewUser::default() };
+        self.store.add_user(new, event("user.added")).await.unwrap()
+    }
+
+    async fn begin(&self, user: &UserId) -> SessionRow {
+        self.begin_as(new_session(user), 20).await
+    }
+
+    async fn begin_as(&self, new: NewSession, cap: u32) -> SessionRow {
+        self.store.begin_session(new, cap, event("login")).await.unwrap().expect("an enabled user")
+    }
+
+    async fn row(&self, sid: Sid) -> Option<SessionRow> {
+        self.store.session(sid).await.unwrap().0
+    }
+
+    async fn now(&self) -> Timestamp {
+        self.store.now().await.unwrap()
+    }
+
+    async fn rotate(&self, judged: &SessionRow) -> Result<Written, StoreError> {
+        let change =
+            SessionChange::Rotate { to: judged.generation + 1, idle: secs(1800), now: self.now().await };
+        self.store.change_session(judged, change, None).await
+    }
+
+    async fn change(&self, id: &UserId, change: UserChange) -> Result<Option<UserRow>, StoreError> {
+        self.store.change_user(id, change, event("user.changed")).await
+    }
+
+    async fn live(&self, user: &UserId) -> Vec<Sid> {
+        self.store.sessions(Some(user), 1000).await.unwrap().0.into_iter().map(|row| row.sid).collect()
+    }
+
+    async fn events(&self, name: &str) -> Vec<bulla::store::AuditRow> {
+        let all = self.store.audit(None, 10_000).await.unwrap();
+        all.into_iter().filter(|row| row.event == name).collect()
+    }
+
+    /// A session that ended then, as if time had passed: by hand that is a revocation, which is taken back.
+    fn idle_since(&self, sid: Sid, then: i64) {
+        self.town.shell().run(&format!(
+            "UPDATE sessions SET idle_expires_at = {then} WHERE sid = '{sid}';
+             DELETE FROM revocations WHERE target = '{sid}'"
+        ));
+    }
+
+    /// The targets of the table, in order.
+    fn revoked(&self) -> Vec<String> {
+        let rows = self.town.shell().run("SELECT target FROM revocations ORDER BY seq");
+        rows.into_iter().flatten().collect()
+    }
+
+    /// Whether the feed hears of it within a second, which is the promise.
+    async fn hears(&self, sid: Sid) -> bool {
+        crate::server::eventually("the feed hears of it", || async { self.list.denies(sid) }).await < secs(1)
+    }
+}
+
+fn disabled(disabled: bool) -> UserChange {
+    UserChange { disabled: Some(disabled), ..UserChange::default() }
+}
+
+fn roles(roles: &[&str]) -> UserChange {
+    let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+    UserChange { roles: Some(roles), ..UserChange::default() }
+}

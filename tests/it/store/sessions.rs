@@ -1,0 +1,400 @@
+//! Sessions begin, rotate and end.
+
+use std::collections::HashSet;
+
+use bulla::store::{Device, SessionEnd, SessionRow};
+use futures_util::future::join_all;
+
+use super::*;
+use crate::{ground::every_store, town::millis};
+
+every_store![
+    serializable;
+    a_session_begins_at_the_stores_time_and_reads_back_as_it_was_given,
+    texts_of_any_alphabet_come_back_as_they_went_in,
+    a_begun_session_ends_the_one_it_replaces_whosever_it_is,
+    a_login_that_replaces_nothing_revokes_nothing,
+    the_cap_counts_live_sessions_and_the_oldest_go,
+    logins_at_once_never_leave_more_than_the_cap,
+    basic_takes_over_its_own_live_row_and_revokes_nothing,
+    an_expired_row_of_basic_is_not_taken_over,
+    nobody_begins_a_session_for_a_disabled_user,
+    a_login_racing_a_disabling_leaves_no_session,
+    users_of_an_embedding_program_need_no_row,
+    a_rotation_moves_generation_time_and_idle_end_and_nothing_else,
+    a_rotation_is_written_only_over_the_row_that_was_judged,
+    of_sixty_four_rotations_of_one_row_one_is_applied,
+    rotations_of_many_sessions_at_once_each_find_their_own_row,
+    a_rotation_of_a_deleted_session_is_lost,
+    the_idle_end_never_passes_the_absolute_one,
+    a_pardon_is_written_with_its_event_or_not_at_all,
+    a_judged_row_is_deleted_with_its_evidence_and_a_changed_one_is_not,
+    ends_concern_one_ones_own_all_of_a_user_or_everyones,
+    every_ended_session_has_an_event_of_its_own,
+    live_sessions_are_listed_newest_first_and_no_expired_ones,
+    an_expired_session_is_still_read_for_the_rule_to_judge,
+    a_rotation_racing_an_end_leaves_nothing_alive,
+];
+
+async fn a_session_begins_at_the_stores_time_and_reads_back_as_it_was_given() {
+    let house = House::new().await;
+    let (user, before) = (house.user("ada").await, house.now().await);
+    let new = NewSession { transport: Transport::Hybrid, ..new_session(&user.id) };
+    let row = house.begin_as(new.clone(), 20).await;
+    assert_eq!((row.sid, &row.user_id, row.secret_hash), (new.sid, &user.id, new.secret_hash));
+    assert_eq!((row.generation, row.pardoned_gen, row.pardoned_at), (0, None, None));
+    assert_eq!((row.transport, &row.device), (Transport::Hybrid, &new.device));
+    assert_eq!((row.created_at, row.rotated_at), (before, before));
+    assert_eq!((row.idle_expires_at, row.expires_at), (before.plus(secs(1800)), before.plus(secs(86_400))));
+    let (read, now) = house.store.session(row.sid).await.unwrap();
+    assert_eq!((read, now), (Some(row), before));
+    let nobody = house.store.session(Sid([0; 16])).await.unwrap();
+    assert_eq!(nobody, (None, before), "the time is told all the same");
+}
+
+async fn texts_of_any_alphabet_come_back_as_they_went_in() {
+    let house = House::new().await;
+    let user = house.user("Ἀσπασία \u{1f3fa} O'Brien \"; DROP TABLE users; --").await;
+    let agent = "Mözilla/5.0 (日本) ' \" \\ %s $1 {} \u{7f}".to_owned();
+    let device = Device { user_agent: agent, ip: "2001:db8::7%eth0".into() };
+    let row = house.begin_as(NewSession { device: device.clone(), ..new_session(&user.id) }, 20).await;
+    assert_eq!(house.row(row.sid).await.unwrap().device, device);
+    assert_eq!(house.store.user(&user.id).await.unwrap().unwrap().name, user.name);
+}
+
+async fn a_begun_session_ends_the_one_it_replaces_whosever_it_is() {
+    let house = House::new().await;
+    let (ada, bob) = (house.user("ada").await, house.user("bob").await);
+    let old = house.begin(&bob.id).await;
+    let new = house.begin_as(NewSession { replaces: Some(old.sid), ..new_session(&ada.id) }, 20).await;
+    assert!(house.row(old.sid).await.is_none() && house.row(new.sid).await.is_some());
+    let events = house.events("session.revoked").await;
+    assert_eq!(events.len(), 1);
+    assert_eq!((&*events[0].actor, &events[0].subject), ("tests", &old.sid.to_string()));
+    assert_eq!(events[0].detail["reason"], "new login");
+    assert_eq!(house.events("login").await.last().unwrap().subject, new.sid.to_string());
+}
+
+async fn a_login_that_replaces_nothing_revokes_nothing() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    house.begin_as(NewSession { replaces: Some(Sid([9; 16])), ..new_session(&ada.id) }, 20).await;
+    assert!(house.events("session.revoked").await.is_empty() && house.revoked().is_empty());
+}
+
+async fn the_cap_counts_live_sessions_and_the_oldest_go() {
+    let house = House::new().await;
+    let (ada, bob) = (house.user("ada").await, house.user("bob").await);
+    let others = house.begin(&bob.id).await;
+    let dead = house.begin_as(NewSession { idle: secs(1), ..new_session(&ada.id) }, 3).await;
+    let mut sids = Vec::new();
+    for _ in 0..4 {
+        house.town.clock.advance(secs(2));
+        sids.push(house.begin_as(new_session(&ada.id), 3).await.sid);
+    }
+    sids.reverse();
+    assert_eq!(house.live(&ada.id).await, sids[..3]);
+    assert_eq!(house.revoked(), [sids[3].to_string()]);
+    let events = house.events("session.revoked").await;
+    assert_eq!((&*events[0].actor, &events[0].detail["reason"]), ("system", &"too many sessions".into()));
+    assert!(house.row(dead.sid).await.is_some() && house.row(others.sid).await.is_some());
+}
+
+async fn logins_at_once_never_leave_more_than_the_cap() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let other = house.another().await;
+    let logins = (0..16).map(|n| {
+        let store = if n % 2 == 0 { &house.store } else { &other.store };
+        let login = || store.begin_session(new_session(&ada.id), 3, event("login"));
+        // Who was kept waiting for too long comes again.
+        async move {
+            loop {
+                match login().await {
+                    Err(StoreError::Unavailable(_)) => {}
+                    begun => return begun,
+                }
+            }
+        }
+    });
+    for begun in join_all(logins).await {
+        assert!(begun.unwrap().is_some());
+    }
+    assert_eq!(house.live(&ada.id).await.len(), 3);
+    assert!(house.revoked().len() >= 13);
+}
+
+async fn basic_takes_over_its_own_live_row_and_revokes_nothing() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let basic = || NewSession { transport: Transport::Basic, takes_over_basic: true, ..new_session(&ada.id) };
+    let first = house.begin_as(basic(), 20).await;
+    assert_eq!(house.rotate(&first).await.unwrap(), Written::Applied);
+    house.town.clock.advance(secs(60));
+    let again = basic();
+    let second = house.begin_as(again.clone(), 20).await;
+    assert_eq!((second.sid, second.secret_hash, second.generation), (first.sid, again.secret_hash, 0));
+    assert_eq!(house.row(first.sid).await.unwrap(), second);
+    let elsewhere = Device { ip: "192.0.2.8".into(), ..device() };
+    let other = house.begin_as(NewSession { device: elsewhere, ..basic() }, 20).await;
+    let cookie = house.begin_as(NewSession { takes_over_basic: true, ..new_session(&ada.id) }, 20).await;
+    assert_eq!(HashSet::from([first.sid, other.sid, cookie.sid]).len(), 3, "only Basic, from the same place");
+    assert!(house.revoked().is_empty());
+}
+
+async fn an_expired_row_of_basic_is_not_taken_over() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let basic = || NewSession { transport: Transport::Basic, takes_over_basic: true, ..new_session(&ada.id) };
+    let first = house.begin_as(basic(), 20).await;
+    house.town.clock.advance(secs(1800));
+    assert_ne!(house.begin_as(basic(), 20).await.sid, first.sid);
+}
+
+async fn nobody_begins_a_session_for_a_disabled_user() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    house.change(&ada.id, disabled(true)).await.unwrap();
+    let begun = house.store.begin_session(new_session(&ada.id), 20, event("login")).await.unwrap();
+    assert!(begun.is_none() && house.events("login").await.is_empty());
+    house.change(&ada.id, disabled(false)).await.unwrap();
+    house.begin(&ada.id).await;
+}
+
+async fn a_login_racing_a_disabling_leaves_no_session() {
+    let house = House::new().await;
+    let other = house.another().await;
+    for round in 0..20 {
+        let user = house.user(&format!("user{round}")).await;
+        let logins = (0..3).map(|_| house.store.begin_session(new_session(&user.id), 20, event("login")));
+        let (begun, changed) = tokio::join!(join_all(logins), other.change(&user.id, disabled(true)));
+        assert!(changed.unwrap().unwrap().disabled);
+        // Who was kept waiting for too long has begun nothing.
+        let begun: Vec<SessionRow> = begun.into_iter().filter_map(|begun| begun.ok().flatten()).collect();
+        assert!(house.live(&user.id).await.is_empty(), "round {round}");
+        for row in begun {
+            assert!(house.hears(row.sid).await && other.list.denies(row.sid), "round {round}");
+        }
+    }
+}
+
+async fn users_of_an_embedding_program_need_no_row() {
+    let house = House::new().await;
+    for id in ["crew-1", "0", "-1", "007", "99999999999999999999", "a'b"] {
+        let id = UserId::new(id).unwrap();
+        let row = house.begin(&id).await;
+        assert_eq!(house.live(&id).await, [row.sid]);
+        assert_eq!(house.rotate(&row).await.unwrap(), Written::Applied);
+    }
+}
+
+async fn a_rotation_moves_generation_time_and_idle_end_and_nothing_else() {
+    let house = House::new().await;
+    let row = house.begin(&house.user("ada").await.id).await;
+    house.town.clock.advance(secs(90));
+    assert_eq!(house.rotate(&row).await.unwrap(), Written::Applied);
+    let now = house.now().await;
+    let expected =
+        SessionRow { generation: 1, rotated_at: now, idle_expires_at: now.plus(secs(1800)), ..row.clone() };
+    assert_eq!(house.row(row.sid).await.unwrap(), expected);
+    assert!(house.revoked().is_empty());
+}
+
+async fn a_rotation_is_written_only_over_the_row_that_was_judged() {
+    let house = House::new().await;
+    let row = house.begin(&house.user("ada").await.id).await;
+    let judged = |change: fn(&mut SessionRow)| {
+        let mut judged = row.clone();
+        change(&mut judged);
+        judged
+    };
+    for other in [
+        judged(|row| row.secret_hash = Digest([row.secret_hash.0[0] ^ 1; 32])),
+        judged(|row| row.generation += 1),
+        judged(|row| row.rotated_at = row.rotated_at.plus(millis(1))),
+        judged(|row| row.pardoned_gen = Some(0)),
+        judged(|row| row.pardoned_at = Some(row.rotated_at)),
+        judged(|row| row.sid = Sid([3; 16])),
+    ] {
+        assert_eq!(house.rotate(&other).await.unwrap(), Written::Lost, "{other:?}");
+    }
+    assert_eq!(house.row(row.sid).await.unwrap(), row);
+    assert_eq!(house.rotate(&row).await.unwrap(), Written::Applied);
+    assert_eq!(house.rotate(&row).await.unwrap(), Written::Lost);
+}
+
+async fn of_sixty_four_rotations_of_one_row_one_is_applied() {
+    let house = House::new().await;
+    let other = house.another().await;
+    let mut row = house.begin(&house.user("ada").await.id).await;
+    for round in 1..=5 {
+        house.town.clock.advance(secs(60));
+        let rotations = (0..64).map(|n| if n % 2 == 0 { house.rotate(&row) } else { other.rotate(&row) });
+        let written: Vec<Written> = join_all(rotations).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(
+            written.iter().filter(|written| **written == Written::Applied).count(),
+            1,
+            "round {round}"
+        );
+        row = house.row(row.sid).await.unwrap();
+        assert_eq!(row.generation, round);
+    }
+}
+
+async fn rotations_of_many_sessions_at_once_each_find_their_own_row() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let mut rows = Vec::new();
+    for _ in 0..100 {
+        rows.push(house.begin_as(new_session(&ada.id), 1000).await);
+    }
+    let gone: Vec<SessionRow> = rows.drain(..10).collect();
+    for row in &gone {
+        let end = SessionEnd::One(row.sid);
+        assert_eq!(house.store.end_sessions(end, event("logout")).await.unwrap(), [row.sid]);
+    }
+    house.town.clock.advance(secs(60));
+    let written = join_all(rows.iter().chain(&gone).map(|row| house.rotate(row))).await;
+    for (at, written) in written.into_iter().map(Result::unwrap).enumerate() {
+        assert_eq!(written, if at < rows.len() { Written::Applied } else { Written::Lost }, "{at}");
+    }
+    for row in &rows {
+        let now = house.row(row.sid).await.unwrap();
+        assert_eq!((now.generation, now.secret_hash), (1, row.secret_hash));
+    }
+}
+
+async fn a_rotation_of_a_deleted_session_is_lost() {
+    let house = House::new().await;
+    let row = house.begin(&house.user("ada").await.id).await;
+    house.store.end_sessions(SessionEnd::One(row.sid), event("logout")).await.unwrap();
+    assert_eq!(house.rotate(&row).await.unwrap(), Written::Lost);
+    assert!(house.row(row.sid).await.is_none());
+}
+
+async fn the_idle_end_never_passes_the_absolute_one() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let row = house.begin_as(NewSession { life: secs(1000), ..new_session(&ada.id) }, 20).await;
+    assert_eq!(row.idle_expires_at, row.expires_at);
+    house.town.clock.advance(secs(999));
+    assert_eq!(house.rotate(&row).await.unwrap(), Written::Applied);
+    let rotated = house.row(row.sid).await.unwrap();
+    assert_eq!((rotated.idle_expires_at, rotated.expires_at), (row.expires_at, row.expires_at));
+}
+
+async fn a_pardon_is_written_with_its_event_or_not_at_all() {
+    let house = House::new().await;
+    let row = house.begin(&house.user("ada").await.id).await;
+    house.town.clock.advance(secs(60));
+    let now = house.now().await;
+    let pardon = SessionChange::Pardon { generation: 7, now };
+    let pardoned = AuditEvent::new("refresh.pardon", "ada", row.sid.to_string());
+    let written = house.store.change_session(&row, pardon, Some(pardoned.clone())).await.unwrap();
+    assert_eq!(written, Written::Applied);
+    let expected =
+        SessionRow { rotated_at: now, pardoned_gen: Some(7), pardoned_at: Some(now), ..row.clone() };
+    assert_eq!(house.row(row.sid).await.unwrap(), expected);
+    let lost = house.store.change_session(&row, pardon, Some(pardoned)).await.unwrap();
+    assert_eq!(lost, Written::Lost);
+    let events = house.events("refresh.pardon").await;
+    assert_eq!(events.len(), 1);
+    assert_eq!((&*events[0].actor, &events[0].subject, events[0].at), ("ada", &row.sid.to_string(), now));
+}
+
+async fn a_judged_row_is_deleted_with_its_evidence_and_a_changed_one_is_not() {
+    let house = House::new().await;
+    let row = house.begin(&house.user("ada").await.id).await;
+    let reuse = || {
+        let evidence = serde_json::json!({"generation": 3, "by": "\u{0} 'x'"});
+        AuditEvent::new("refresh.reuse", "ada", row.sid.to_string()).with(evidence)
+    };
+    let outdated = SessionRow { generation: 1, ..row.clone() };
+    assert_eq!(house.store.delete_judged(&outdated, reuse()).await.unwrap(), Written::Lost);
+    assert!(house.events("refresh.reuse").await.is_empty() && house.revoked().is_empty());
+    assert_eq!(house.store.delete_judged(&row, reuse()).await.unwrap(), Written::Applied);
+    assert_eq!(house.events("refresh.reuse").await[0].detail, reuse().detail);
+    assert_eq!(house.revoked(), [row.sid.to_string()]);
+    assert_eq!(house.store.delete_judged(&row, reuse()).await.unwrap(), Written::Lost);
+}
+
+async fn ends_concern_one_ones_own_all_of_a_user_or_everyones() {
+    let house = House::new().await;
+    let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
+    let end = async |which| {
+        let mut ended = house.store.end_sessions(which, event("session.revoked")).await.unwrap();
+        ended.sort();
+        ended
+    };
+    let sorted = |mut sids: Vec<Sid>| {
+        sids.sort();
+        sids
+    };
+    let mut all = Vec::new();
+    for user in [&ada, &ada, &ada, &ada, &bob, &bob] {
+        all.push(house.begin(user).await.sid);
+    }
+    assert_eq!(end(SessionEnd::OneOf(bob.clone(), all[0])).await, [], "not his");
+    assert_eq!(end(SessionEnd::OneOf(ada.clone(), all[0])).await, [all[0]]);
+    assert_eq!(end(SessionEnd::One(all[1])).await, [all[1]]);
+    assert_eq!(end(SessionEnd::One(all[1])).await, []);
+    assert_eq!(end(SessionEnd::AllOf(ada.clone())).await, sorted(vec![all[2], all[3]]));
+    assert_eq!(house.live(&bob).await.len(), 2);
+    assert_eq!(end(SessionEnd::Everyones).await, sorted(vec![all[4], all[5]]));
+    assert_eq!(end(SessionEnd::Everyones).await, []);
+    assert_eq!(sorted(house.revoked().iter().map(|sid| sid.parse().unwrap()).collect()), sorted(all));
+}
+
+async fn every_ended_session_has_an_event_of_its_own() {
+    let house = House::new().await;
+    let ada = house.user("ada").await.id;
+    let sids = [house.begin(&ada).await.sid, house.begin(&ada).await.sid];
+    let why = AuditEvent::new("logout", "7", "ignored").with(serde_json::json!({"everywhere": true}));
+    house.store.end_sessions(SessionEnd::AllOf(ada), why).await.unwrap();
+    let events = house.events("logout").await;
+    let subjects: HashSet<String> = events.iter().map(|event| event.subject.clone()).collect();
+    assert_eq!(subjects, sids.iter().map(Sid::to_string).collect());
+    assert!(events.iter().all(|event| event.actor == "7" && event.detail["everywhere"] == true));
+}
+
+async fn live_sessions_are_listed_newest_first_and_no_expired_ones() {
+    let house = House::new().await;
+    let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
+    house.begin_as(NewSession { idle: secs(2), ..new_session(&ada) }, 20).await;
+    house.begin_as(NewSession { life: secs(2), ..new_session(&ada) }, 20).await;
+    let mut sids = Vec::new();
+    for user in [&ada, &bob, &ada] {
+        house.town.clock.advance(secs(1));
+        sids.push(house.begin(user).await.sid);
+    }
+    let (all, now) = house.store.sessions(None, 10).await.unwrap();
+    assert_eq!(all.iter().map(|row| row.sid).collect::<Vec<_>>(), [sids[2], sids[1], sids[0]]);
+    assert_eq!(now, house.now().await);
+    assert_eq!(house.live(&ada).await, [sids[2], sids[0]]);
+    assert_eq!(house.store.sessions(None, 1).await.unwrap().0[0].sid, sids[2]);
+}
+
+async fn an_expired_session_is_still_read_for_the_rule_to_judge() {
+    let house = House::new().await;
+    let row = house.begin(&house.user("ada").await.id).await;
+    house.town.clock.advance(secs(100_000));
+    let (read, now) = house.store.session(row.sid).await.unwrap();
+    assert!(read.unwrap().ends_at() < now);
+}
+
+async fn a_rotation_racing_an_end_leaves_nothing_alive() {
+    let house = House::new().await;
+    let other = house.another().await;
+    let ada = house.user("ada").await.id;
+    for round in 0..20 {
+        let row = house.begin(&ada).await;
+        house.town.clock.advance(secs(60));
+        let rotations = (0..4).map(|n| if n % 2 == 0 { house.rotate(&row) } else { other.rotate(&row) });
+        let ending = house.store.end_sessions(SessionEnd::One(row.sid), event("logout"));
+        let (written, ended) = tokio::join!(join_all(rotations), ending);
+        assert_eq!(ended.unwrap(), [row.sid], "round {round}");
+        assert!(written.iter().filter(|written| matches!(written, Ok(Written::Applied))).count() <= 1);
+        assert!(house.row(row.sid).await.is_none(), "round {round}");
+        assert!(house.list.denies(row.sid) && other.hears(row.sid).await, "round {round}");
+    }
+}

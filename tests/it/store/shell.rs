@@ -1,0 +1,255 @@
+//! Triggers: whoever ends a session in a database shell revokes it.
+
+use bulla::store::SessionRow;
+
+use super::*;
+use crate::ground::every_store;
+
+every_store![
+    serializable;
+    a_deleted_row_is_a_revocation_for_seventeen_minutes,
+    a_row_long_expired_goes_without_a_revocation,
+    a_row_that_has_just_expired_is_still_revoked,
+    an_insert_over_a_live_session_revokes_it,
+    an_upsert_over_a_live_session_revokes_it,
+    another_sid_or_user_revokes,
+    a_shortened_life_revokes_and_a_longer_one_does_not,
+    a_rotation_by_hand_revokes_nothing,
+    an_idle_end_set_into_the_past_revokes,
+    roles_and_claims_that_could_not_be_read_are_refused,
+    a_user_disabled_by_hand_loses_every_session,
+    a_user_deleted_by_hand_loses_every_session,
+    a_user_with_another_number_loses_every_session,
+    a_user_inserted_over_another_is_somebody_else,
+    a_clients_tokens_are_revoked_with_its_secret_scopes_or_end,
+    a_client_inserted_over_is_revoked,
+    what_is_rolled_back_revokes_nothing,
+    many_rows_deleted_at_once_are_as_many_revocations,
+    a_disabled_user_is_zero_or_one,
+];
+
+async fn one(house: &House) -> SessionRow {
+    house.begin(&house.user("ada").await.id).await
+}
+
+async fn a_deleted_row_is_a_revocation_for_seventeen_minutes() {
+    let house = House::new().await;
+    let row = one(&house).await;
+    let shell = house.town.shell();
+    shell.run(&format!("DELETE FROM sessions WHERE sid = '{}'", row.sid));
+    assert_eq!(house.revoked(), [row.sid.to_string()]);
+    let now = house.now().await.millis();
+    let when = shell.number("SELECT revoked_at FROM revocations");
+    assert!((now..now + 60_000).contains(&when), "{when} is not {now}");
+    assert_eq!(shell.number("SELECT expires_at - revoked_at FROM revocations"), 1_020_000);
+    assert!(house.hears(row.sid).await);
+}
+
+/// Whether the deletion of a row that ended so long ago is a revocation.
+async fn revokes_after(house: &House, ago: std::time::Duration) -> bool {
+    let row = one(house).await;
+    let then = house.now().await.minus(ago).millis();
+    let shell = house.town.shell();
+    house.idle_since(row.sid, then);
+    assert!(house.revoked().is_empty());
+    shell.run("DELETE FROM sessions");
+    !house.revoked().is_empty()
+}
+
+async fn a_row_long_expired_goes_without_a_revocation() {
+    assert!(!revokes_after(&House::new().await, secs(1021)).await);
+}
+
+async fn a_row_that_has_just_expired_is_still_revoked() {
+    // An access token made from it at its last moment may live.
+    assert!(revokes_after(&House::new().await, secs(900)).await);
+}
+
+fn insert(row: &SessionRow, user: &str) -> String {
+    format!(
+        "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at, expires_at,
+           transport) VALUES ('{}', '{user}', 'x', 0, 1, 1, {end}, {end}, 'cookie')",
+        row.sid,
+        end = row.expires_at.millis()
+    )
+}
+
+async fn an_insert_over_a_live_session_revokes_it() {
+    let house = House::new().await;
+    let row = one(&house).await;
+    // Whether it replaces the row or fails: a session that is still there is the one that was.
+    let inserted = house.town.shell().try_run(&insert(&row, "666"));
+    assert!(inserted.is_ok() && house.revoked() == [row.sid.to_string()], "{inserted:?}");
+}
+
+async fn an_upsert_over_a_live_session_revokes_it() {
+    let house = House::new().await;
+    let row = one(&house).await;
+    let upsert =
+        " ON CONFLICT (sid) DO UPDATE SET user_id = excluded.user_id, secret_hash = excluded.secret_hash";
+    house.town.shell().run(&format!("{}{upsert}", insert(&row, "666")));
+    assert!(house.revoked().contains(&row.sid.to_string()));
+    assert!(house.hears(row.sid).await);
+}
+
+async fn another_sid_or_user_revokes() {
+    let house = House::new().await;
+    let (ada, shell) = (house.user("ada").await, house.town.shell());
+    for change in ["sid = 'AAAAAAAAAAAAAAAAAAAAAA'", "user_id = '666'"] {
+        let row = house.begin(&ada.id).await;
+        shell.run(&format!("UPDATE sessions SET {change} WHERE sid = '{}'", row.sid));
+        assert_eq!(house.revoked().last(), Some(&row.sid.to_string()), "{change}");
+        shell.run("DELETE FROM sessions; DELETE FROM revocations");
+    }
+}
+
+async fn a_shortened_life_revokes_and_a_longer_one_does_not() {
+    let house = House::new().await;
+    let (row, shell) = (one(&house).await, house.town.shell());
+    shell.run("UPDATE sessions SET expires_at = expires_at + 1000");
+    shell.run("UPDATE sessions SET expires_at = expires_at");
+    assert!(house.revoked().is_empty());
+    shell.run("UPDATE sessions SET expires_at = expires_at - 1");
+    assert_eq!(house.revoked(), [row.sid.to_string()]);
+}
+
+async fn a_rotation_by_hand_revokes_nothing() {
+    let house = House::new().await;
+    one(&house).await;
+    house.town.shell().run(
+        "UPDATE sessions SET generation = 9, rotated_at = 1, idle_expires_at = idle_expires_at - 1000, secret_hash = 'x', user_agent = 'x'",
+    );
+    assert!(house.revoked().is_empty());
+}
+
+async fn an_idle_end_set_into_the_past_revokes() {
+    let house = House::new().await;
+    let (row, shell) = (one(&house).await, house.town.shell());
+    shell.run("UPDATE sessions SET idle_expires_at = idle_expires_at - 1000");
+    assert!(house.revoked().is_empty(), "a renewal may shorten it");
+    shell.run("UPDATE sessions SET idle_expires_at = 0");
+    assert_eq!(house.revoked(), [row.sid.to_string()]);
+    assert!(house.hears(row.sid).await);
+}
+
+async fn roles_and_claims_that_could_not_be_read_are_refused() {
+    let house = House::new().await;
+    house.user("ada").await;
+    let shell = house.town.shell();
+    let set = |column: &str, value: &str| shell.try_run(&format!("UPDATE users SET {column} = '{value}'"));
+    for bad in ["", "admin", "\"admin\"", "[\"admin\"", "null", "7"] {
+        assert!(set("roles", bad).is_err() && set("claims", bad).is_err(), "{bad}");
+    }
+    assert!(set("roles", "{}").is_err() && set("claims", "[]").is_err());
+    let insert = "INSERT INTO users (name, roles, created_at) VALUES ('bob', '{}', 0)";
+    assert!(shell.try_run(insert).unwrap_err().contains("JSON array"));
+    set("roles", "[\"admin\"]").unwrap();
+    set("claims", "{\"plan\":\"team\"}").unwrap();
+}
+
+async fn a_user_disabled_by_hand_loses_every_session() {
+    let house = House::new().await;
+    let (ada, bob) = (house.user("ada").await, house.user("bob").await);
+    let own = [house.begin(&ada.id).await.sid, house.begin(&ada.id).await.sid];
+    let others = house.begin(&bob.id).await;
+    house.town.shell().run("UPDATE users SET disabled = 1 WHERE name = 'ada'");
+    assert!(house.hears(own[0]).await && house.hears(own[1]).await && !house.list.denies(others.sid));
+    assert!(house.live(&ada.id).await.is_empty());
+    house.town.shell().run("UPDATE users SET disabled = 1 WHERE name = 'ada'; UPDATE users SET roles = '[]'");
+    assert_eq!(house.revoked().len(), 2, "and nothing twice");
+}
+
+async fn a_user_deleted_by_hand_loses_every_session() {
+    let house = House::new().await;
+    let (row, shell) = (one(&house).await, house.town.shell());
+    shell.run("INSERT INTO identities VALUES ('https://id.example', '1', '1')");
+    shell.run("DELETE FROM users WHERE name = 'ada'");
+    assert!(house.hears(row.sid).await);
+    assert_eq!(shell.number("SELECT count(*) FROM identities"), 0);
+}
+
+async fn a_user_with_another_number_loses_every_session() {
+    let house = House::new().await;
+    let row = one(&house).await;
+    house.town.shell().run("UPDATE users SET id = 77 WHERE name = 'ada'");
+    assert_eq!(house.revoked(), [row.sid.to_string()]);
+}
+
+async fn a_user_inserted_over_another_is_somebody_else() {
+    let house = House::new().await;
+    let row = one(&house).await;
+    house.town.shell().run(
+        "INSERT INTO users (name, folded, created_at) VALUES ('ADA', 'ada', 1)
+         ON CONFLICT (folded) DO UPDATE SET name = excluded.name, password_hash = NULL",
+    );
+    assert_eq!(house.revoked(), [row.sid.to_string()]);
+}
+
+async fn a_clients_tokens_are_revoked_with_its_secret_scopes_or_end() {
+    let house = House::new().await;
+    let shell = house.town.shell();
+    shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1), ('cron2', 'Other', 1)");
+    shell.run("UPDATE clients SET name = 'renamed', created_at = 2, disabled = 0");
+    assert!(house.revoked().is_empty());
+    for (count, change) in [
+        "UPDATE clients SET secret_hash = 'x' WHERE id = 'cron'",
+        "UPDATE clients SET secret_hash = NULL WHERE id = 'cron'",
+        "UPDATE clients SET scopes = '[\"a\"]' WHERE id = 'cron'",
+        "UPDATE clients SET audiences = '[\"a\"]' WHERE id = 'cron'",
+        "UPDATE clients SET disabled = 1 WHERE id = 'cron'",
+        "UPDATE clients SET id = 'other' WHERE id = 'cron'",
+        "DELETE FROM clients WHERE id = 'other'",
+    ]
+    .iter()
+    .enumerate()
+    {
+        shell.run(change);
+        assert_eq!(house.revoked().len(), count + 1, "{change}");
+    }
+    assert_eq!(house.revoked()[5..], ["client:cron", "client:other"]);
+    assert_eq!(shell.number("SELECT max(expires_at - revoked_at) FROM revocations"), 3_720_000);
+    assert!(!house.list.denies_client("cron2", Timestamp::EPOCH));
+    let heard = || async { house.list.denies_client("other", Timestamp::EPOCH) };
+    assert!(crate::server::eventually("the feed hears of it", heard).await < secs(1));
+}
+
+async fn a_client_inserted_over_is_revoked() {
+    let house = House::new().await;
+    let shell = house.town.shell();
+    shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
+    shell.run(
+        "INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)
+         ON CONFLICT (id) DO UPDATE SET secret_hash = 'x'",
+    );
+    assert_eq!(house.revoked(), ["client:cron"]);
+}
+
+async fn what_is_rolled_back_revokes_nothing() {
+    let house = House::new().await;
+    let (row, shell) = (one(&house).await, house.town.shell());
+    shell.run("BEGIN; DELETE FROM sessions; ROLLBACK");
+    assert!(house.revoked().is_empty() && house.row(row.sid).await.is_some());
+    // The number is used up where a sequence gave it out; the next one is heard of all the same.
+    shell.run("DELETE FROM sessions");
+    assert!(house.hears(row.sid).await);
+}
+
+async fn many_rows_deleted_at_once_are_as_many_revocations() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let mut sids = Vec::new();
+    for _ in 0..50 {
+        sids.push(house.begin_as(new_session(&ada.id), 1000).await.sid);
+    }
+    house.town.shell().run("DELETE FROM sessions WHERE ip = '192.0.2.7'");
+    for sid in &sids {
+        assert!(house.hears(*sid).await);
+    }
+    assert_eq!((house.revoked().len(), house.list.len()), (50, 50));
+}
+
+async fn a_disabled_user_is_zero_or_one() {
+    let house = House::new().await;
+    house.user("ada").await;
+    assert!(house.town.shell().try_run("UPDATE users SET disabled = 2").is_err());
+}
