@@ -158,6 +158,8 @@ impl Builder {
         let ring = self.directory.load()?;
         ring.check_mark(mark)?;
         store.note_ring(ring.generation, ring.fingerprint).await?;
+        // Of nodes that start at the same moment, each with a ring of its own making, one goes on.
+        ring.check_mark(store.ring_mark().await?)?;
 
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
         let hasher = Arc::new(Hasher::new(threads, self.login_queue));

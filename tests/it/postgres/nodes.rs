@@ -2,9 +2,33 @@
 
 use std::sync::Arc;
 
-use bulla::store::Database;
+use bulla::{
+    http::{Bulla, StartError},
+    store::Database,
+};
 
+use super::database;
 use crate::{server::Server, town::millis};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_nodes_that_make_a_ring_each_at_the_same_moment_one_starts() {
+    for _ in 0..5 {
+        let (Some(database), home) = (database(), tempfile::tempdir().unwrap()) else { return };
+        let start = |keys: &str| {
+            let (keys, database) = (home.path().join(keys), Database::from(database.url.as_str()));
+            tokio::spawn(async move { Bulla::builder(keys, database).init().start().await.map(drop) })
+        };
+        let both = [start("one"), start("other")];
+        let mut started = 0;
+        for node in both {
+            match node.await.unwrap() {
+                Ok(()) => started += 1,
+                Err(error) => assert!(matches!(error, StartError::Ring(_)), "{error}"),
+            }
+        }
+        assert_eq!(started, 1, "two rings in force over one database");
+    }
+}
 
 #[tokio::test]
 async fn a_rollover_waits_for_servers_and_is_refused_while_one_lacks_the_staged_key() {
