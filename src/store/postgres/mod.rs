@@ -121,9 +121,11 @@ impl Store for PostgresStore {
         change: SessionChange,
         event: Option<AuditEvent>,
     ) -> Result<Written, StoreError> {
-        match (&self.rotations, event) {
-            (Some(rotations), None) => rotations.rotate(judged.clone(), change).await,
-            (_, event) => sessions::change(&self.pool, judged, change, event.as_ref()).await,
+        match (&self.rotations, change, &event) {
+            (Some(rotations), SessionChange::Rotate { .. }, None) => {
+                rotations.rotate(judged.clone(), change).await
+            }
+            _ => sessions::change(&self.pool, judged, change, event.as_ref()).await,
         }
     }
 

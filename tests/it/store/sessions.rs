@@ -28,6 +28,7 @@ every_store![
     a_rotation_of_a_deleted_session_is_lost,
     the_idle_end_never_passes_the_absolute_one,
     a_pardon_is_written_with_its_event_or_not_at_all,
+    a_pardon_without_an_event_is_remembered_all_the_same,
     a_judged_row_is_deleted_with_its_evidence_and_a_changed_one_is_not,
     ends_concern_one_ones_own_all_of_a_user_or_everyones,
     every_ended_session_has_an_event_of_its_own,
@@ -300,6 +301,17 @@ async fn a_pardon_is_written_with_its_event_or_not_at_all() {
     let events = house.events("refresh.pardon").await;
     assert_eq!(events.len(), 1);
     assert_eq!((&*events[0].actor, &events[0].subject, events[0].at), ("ada", &row.sid.to_string(), now));
+}
+
+async fn a_pardon_without_an_event_is_remembered_all_the_same() {
+    let house = House::new().await;
+    let row = house.begin(&house.user("ada").await.id).await;
+    let now = house.now().await;
+    let pardon = SessionChange::Pardon { generation: 7, now };
+    assert_eq!(house.store.change_session(&row, pardon, None).await.unwrap(), Written::Applied);
+    let expected =
+        SessionRow { rotated_at: now, pardoned_gen: Some(7), pardoned_at: Some(now), ..row.clone() };
+    assert_eq!(house.row(row.sid).await.unwrap(), expected);
 }
 
 async fn a_judged_row_is_deleted_with_its_evidence_and_a_changed_one_is_not() {
