@@ -3,7 +3,12 @@
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
-use super::{audit, failure::Failure, pool::Pool, sessions};
+use super::{
+    audit,
+    failure::Failure,
+    pool::{Pool, Values},
+    sessions,
+};
 use crate::{
     clock::Timestamp,
     ids::UserId,
@@ -43,7 +48,8 @@ pub(super) async fn of_user(pool: &Pool, user: &UserId) -> Result<Vec<Identity>,
     Ok(all(&pool.rows(OF_USER, &[&user.as_str()]).await?)?)
 }
 
-/// Of two who link the same identity at once, the second waits at the key and then finds it.
+/// Of two who link the same identity at once, the second waits at the key and then finds it. Whoever deletes the user
+/// meanwhile waits for this one, and takes the identity along.
 pub(super) async fn link(
     t: &Transaction<'_>,
     user: UserId,
@@ -53,6 +59,8 @@ pub(super) async fn link(
     if !can_be_kept(&identity) {
         return Err(StoreError::Conflict("this identity holds a character that can't be kept".into()).into());
     }
+    let held = "SELECT FROM users WHERE id = $1 FOR KEY SHARE";
+    t.query_opt(&t.prepare_cached(held).await?, &[&number(&user)]).await?;
     let Identity { issuer, subject } = &identity;
     let insert =
         "INSERT INTO identities (issuer, subject, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
@@ -82,8 +90,12 @@ pub(super) async fn unlink(
     if !may_unlink(&identity, &all, password.is_some())? {
         return Ok(false);
     }
-    let delete = "DELETE FROM identities WHERE issuer = $1 AND subject = $2";
-    t.execute(&t.prepare_cached(delete).await?, &[&identity.issuer, &identity.subject]).await?;
+    let delete = "DELETE FROM identities WHERE issuer = $1 AND subject = $2 AND user_id = $3";
+    let values: Values<'_> = &[&identity.issuer, &identity.subject, &user.as_str()];
+    if t.execute(&t.prepare_cached(delete).await?, values).await? == 0 {
+        // Gone, with the user or by hand, and perhaps another's by now.
+        return Err(Failure::Moved);
+    }
     audit::write(t, &event.about(&user)).await?;
     Ok(true)
 }
