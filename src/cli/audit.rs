@@ -1,11 +1,14 @@
 //! `bulla audit`: the log of what was decided.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use clap::Args;
 
 use super::{CliError, Context, open_store};
 use crate::store::AuditRow;
+
+/// How often the log is looked at while it is followed.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// What to print.
 #[derive(Args, Debug)]
@@ -22,6 +25,12 @@ pub(super) struct AuditArgs {
 pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError> {
     let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     let mut rows = store.audit(None, args.limit).await?;
+    // Where numbers commit out of order, one among these may be missing yet: the following begins before it.
+    let shown: HashSet<i64> = rows.iter().map(|row| row.seq).collect();
+    let mut last = match rows.first() {
+        Some(row) => row.seq - 1,
+        None => store.audit(None, 1).await?.last().map_or(0, |row| row.seq),
+    };
     loop {
         for row in &rows {
             ctx.print(&line(row, ctx.json)?)?;
@@ -29,18 +38,10 @@ pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError>
         if !args.follow {
             return Ok(());
         }
-        let last = rows.last().map(|row| row.seq);
-        let last = match last {
-            Some(seq) => seq,
-            None => store.audit(None, 1).await?.last().map_or(0, |row| row.seq),
-        };
-        loop {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            rows = store.audit(Some(last), 1000).await?;
-            if !rows.is_empty() {
-                break;
-            }
-        }
+        tokio::time::sleep(LOOK).await;
+        rows = store.audit(Some(last), 1000).await?;
+        last = rows.last().map_or(last, |row| row.seq);
+        rows.retain(|row| !shown.contains(&row.seq));
     }
 }
 

@@ -1,8 +1,12 @@
 //! The rows of `audit`.
 
 use deadpool_postgres::Transaction;
+use tokio_postgres::Row;
 
-use super::{failure::Failure, pool::Pool};
+use super::{
+    failure::Failure,
+    pool::{LONG_PATIENCE, Pool},
+};
 use crate::{
     clock::Timestamp,
     store::{AuditEvent, AuditRow, StoreError},
@@ -49,12 +53,34 @@ pub(super) async fn record(pool: &Pool, event: &AuditEvent) -> Result<(), StoreE
     pool.count(INSERT, &[&event, &actor, &subject, &detail]).await.map(drop)
 }
 
+/// Numbers commit out of order: what follows a number that isn't there waits until it is, or can't come any more, so that
+/// who goes on from the last one misses nothing.
+fn settled(after: i64, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
+    let (mut last, mut settled) = (after, 0);
+    for row in &rows {
+        let (seq, young): (i64, bool) = (row.try_get(0)?, row.try_get(6)?);
+        if young && seq != last + 1 {
+            break;
+        }
+        (last, settled) = (seq, settled + 1);
+    }
+    rows.truncate(settled);
+    Ok(rows)
+}
+
+/// The longest that a transaction of ours may take, in milliseconds.
+fn longest() -> i64 {
+    i64::try_from(LONG_PATIENCE.as_millis()).unwrap_or(i64::MAX)
+}
+
 pub(super) async fn read(pool: &Pool, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
     let limit = i64::from(limit);
     let rows = match after {
         Some(after) => {
-            let sql = format!("SELECT {COLUMNS} FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2");
-            pool.rows(&sql, &[&after, &limit]).await?
+            let sql = format!(
+                "SELECT {COLUMNS}, at > bulla_now() - $3::bigint FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2"
+            );
+            settled(after, pool.rows(&sql, &[&after, &limit, &longest()]).await?)?
         }
         None => {
             let newest = format!("SELECT {COLUMNS} FROM audit ORDER BY seq DESC LIMIT $1");

@@ -1,8 +1,11 @@
 //! What only PostgreSQL has: commits out of order, connections that break or fall silent, many nodes that start at
 //! once, TLS, passwords from files.
 
+mod audit;
 mod connecting;
 mod feed;
+mod identities;
+mod levels;
 mod nodes;
 mod proxy;
 mod starting;

@@ -1,0 +1,43 @@
+//! The audit, whose numbers commit out of order.
+
+use bulla::store::AuditEvent;
+
+use crate::{
+    ground::{Kind, over},
+    town::{Town, secs},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_on_from_the_last_event_misses_none_that_commits_late() {
+    over(Kind::Postgres, async {
+        let town = Town::new();
+        let store = town.store().await;
+        let record = async |name| store.record(AuditEvent::new(name, "tests", "")).await.unwrap();
+        let after = async |seq| {
+            let rows = store.audit(Some(seq), 100).await.unwrap();
+            rows.into_iter().map(|row| (row.seq, row.event)).collect::<Vec<_>>()
+        };
+        record("first").await;
+        let [(first, _)] = &after(0).await[..] else { panic!("one event") };
+        let (late, never) = (town.shell(), town.shell());
+        let write = |event: &str| {
+            format!(
+                "BEGIN; INSERT INTO audit (at, event, actor, subject) VALUES (bulla_now(), '{event}', '', '')"
+            )
+        };
+        late.run(&write("late"));
+        never.run(&write("never"));
+        record("after").await;
+        let events = |rows: Vec<(i64, String)>| rows.into_iter().map(|(_, event)| event).collect::<Vec<_>>();
+        assert_eq!(after(*first).await, [], "what comes later waits");
+        late.run("COMMIT");
+        assert_eq!(events(after(*first).await), ["late"], "and goes on waiting for the other one");
+        never.run("ROLLBACK");
+        town.clock.advance(secs(61));
+        assert_eq!(events(after(*first).await), ["late", "after"], "a number that can't come any more");
+        record("last").await;
+        assert_eq!(events(after(*first).await), ["late", "after", "last"]);
+        assert_eq!(store.audit(None, 2).await.unwrap().len(), 2, "the newest are shown at once");
+    })
+    .await;
+}
