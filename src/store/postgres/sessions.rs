@@ -112,9 +112,11 @@ pub(super) async fn begin(
     event: AuditEvent,
 ) -> Result<Option<SessionRow>, Failure> {
     take_turns(t, &new.user_id).await?;
-    // Held until the commit: whoever disables or deletes the user comes before, and is seen, or after, and sees.
-    let statement = t.prepare_cached("SELECT disabled FROM users WHERE id = $1 FOR SHARE").await?;
-    let user = t.query_opt(&statement, &[&rules::number(&new.user_id)]).await?;
+    // Held until the commit: whoever disables or deletes the user comes before, and is seen, or after, and sees. Written, not
+    // only locked: whoever can't see, because of an older snapshot, is refused as a serialization failure.
+    let held =
+        t.prepare_cached("UPDATE users SET disabled = disabled WHERE id = $1 RETURNING disabled").await?;
+    let user = t.query_opt(&held, &[&rules::number(&new.user_id)]).await?;
     if user.map(|row| row.try_get::<_, i32>(0)).transpose()?.is_some_and(|disabled| disabled != 0) {
         return Ok(None);
     }

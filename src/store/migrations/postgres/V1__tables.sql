@@ -104,13 +104,18 @@ END $$;
 CREATE TRIGGER session_deleted AFTER DELETE ON sessions
   REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION bulla_session_deleted();
 
--- A transaction that sees less than there is would truncate sessions that it can't revoke.
+-- A transaction that sees less than there is would truncate what it can't revoke.
+CREATE FUNCTION bulla_may_truncate() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+    RAISE EXCEPTION 'this table can be truncated at isolation level READ COMMITTED only, or some sessions or clients would not be revoked';
+  END IF;
+END $$;
+
 CREATE FUNCTION bulla_sessions_truncated() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE now bigint := bulla_now();
 BEGIN
-  IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
-    RAISE EXCEPTION 'sessions can be truncated at isolation level READ COMMITTED only, or some would not be revoked';
-  END IF;
+  PERFORM bulla_may_truncate();
   INSERT INTO revocations (target, revoked_at, expires_at)
   SELECT sid, now, now + 1020000 FROM sessions WHERE least(idle_expires_at, expires_at) + 1020000 > now;
   RETURN NULL;
@@ -153,6 +158,7 @@ CREATE TRIGGER user_deleted AFTER DELETE ON users
 
 CREATE FUNCTION bulla_users_truncated() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
+  PERFORM bulla_may_truncate();
   DELETE FROM users;
   RETURN NULL;
 END $$;
@@ -201,6 +207,7 @@ CREATE TRIGGER client_deleted AFTER DELETE ON clients
 
 CREATE FUNCTION bulla_clients_truncated() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
+  PERFORM bulla_may_truncate();
   DELETE FROM clients;
   RETURN NULL;
 END $$;
@@ -237,12 +244,17 @@ END $$;
 CREATE TRIGGER revoked AFTER INSERT ON revocations
   REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION bulla_revoked();
 
--- Until it commits, a revocation is seen by nobody: of a transaction held open, it counts from the end.
+-- Until it commits, a revocation is seen by nobody: of a transaction held open, or of a million rows, it counts from the
+-- end. The first late row moves all; a statement for each would hold the commit up by half a minute for a million.
 CREATE FUNCTION bulla_revoked_late() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE late bigint := bulla_now() - NEW.revoked_at;
+DECLARE
+  now bigint := bulla_now();
+  moved bigint := coalesce(nullif(current_setting('bulla.moved', true), ''), '0')::bigint;
 BEGIN
-  IF late > 1000 THEN
-    UPDATE revocations SET revoked_at = revoked_at + late, expires_at = expires_at + late WHERE seq = NEW.seq;
+  IF now - NEW.revoked_at > 1000 AND NEW.revoked_at > moved THEN
+    UPDATE revocations SET revoked_at = now, expires_at = expires_at + now - revoked_at
+      WHERE txid = pg_current_xact_id() AND revoked_at < now;
+    PERFORM set_config('bulla.moved', now::text, true);
   END IF;
   RETURN NULL;
 END $$;
