@@ -55,7 +55,7 @@ async fn installation(ctx: &Context, checks: &mut Vec<Check>) {
     let triggers = match store.missing_triggers().await {
         Ok(missing) if missing.is_empty() => Ok("all there".to_owned()),
         Ok(missing) => Err(format!(
-            "{} missing: sessions can end without being revoked; make a new database and copy the rows into it",
+            "{} missing or disabled: sessions can end without being revoked; enable them, or make a new database and copy the rows into it",
             missing.join(", ")
         )),
         Err(error) => Err(error.to_string()),

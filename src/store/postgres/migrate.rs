@@ -18,6 +18,8 @@ const LOCK: i64 = 0x0062_756c_6c61_0001;
 const MIGRATION: Duration = Duration::from_secs(120);
 /// A name of our own: other programs may share the database.
 const HISTORY: &str = "bulla_schema_history";
+/// The trigger that wakes the nodes.
+const NOTIFIES: &str = "revoked";
 /// TID range scans, numeric `extract`.
 const LEAST_POSTGRES: i32 = 140_000;
 
@@ -98,13 +100,15 @@ async fn newest(client: &Client) -> Result<i32, Failure> {
     Ok(client.query_one(&sql, &[]).await?.try_get(0)?)
 }
 
-/// Triggers that the migrations make and the database lacks, or that somebody has disabled.
+/// Triggers that the migrations make and the database lacks, or that somebody has disabled; all of them, where this role
+/// poses as a replica. Without the one that notifies nodes look all the same.
 pub(super) async fn missing_triggers(pool: &Pool) -> Result<Vec<String>, StoreError> {
     let runner = embedded::migrations::runner();
-    let names = triggers_made(runner.get_migrations().iter().filter_map(|migration| migration.sql()));
+    let mut names = triggers_made(runner.get_migrations().iter().filter_map(|migration| migration.sql()));
+    names.retain(|name| name != NOTIFIES);
     let sql = "SELECT name FROM unnest($1::text[]) WITH ORDINALITY AS made (name, place) WHERE NOT EXISTS (
-        SELECT FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-        WHERE tgname = name AND relnamespace = current_schema()::regnamespace AND tgenabled IN ('O', 'A'))
+        SELECT FROM pg_trigger WHERE tgname = name AND pg_table_is_visible(tgrelid)
+          AND (tgenabled = 'A' OR tgenabled = 'O' AND current_setting('session_replication_role') <> 'replica'))
       ORDER BY place";
     let rows = pool.rows(sql, &[&names]).await?;
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(Failure::from)?)

@@ -161,4 +161,13 @@ async fn a_trigger_that_was_dropped_is_missed() {
     };
     house.town.shell().run(drop);
     assert_eq!(house.store.missing_triggers().await.unwrap(), ["session_deleted", "user_disabled"]);
+    if kind() == Kind::Postgres {
+        // Nodes look without being woken; where a role poses as a replica no trigger fires at all.
+        house.town.shell().run("ALTER TABLE revocations DISABLE TRIGGER revoked");
+        assert_eq!(house.store.missing_triggers().await.unwrap(), ["session_deleted", "user_disabled"]);
+        let name = house.town.shell().value("SELECT current_database()");
+        house.town.shell().run(&format!("ALTER DATABASE {name} SET session_replication_role = 'replica'"));
+        let missing = house.another().await.store.missing_triggers().await.unwrap();
+        assert!(missing.len() > 10 && missing.contains(&"client_changed".into()), "{missing:?}");
+    }
 }
