@@ -24,8 +24,8 @@ fn suite(text: &str) -> Result<Suite, String> {
         .map_err(|_| "must be xaes-256-gcm, aes-256-gcm or xchacha20-poly1305".into())
 }
 
-/// Makes what is missing; what is there stays as it is. Paths that were `given` go into the file, so that the next
-/// command finds them.
+/// Makes what is missing; what is there stays as it is. Paths that were `given` go into the file, and so does a database that
+/// nodes share, wherever it was named, so that the next command finds them.
 pub(super) async fn run(
     args: &InitArgs,
     given: &[(&'static str, String)],
@@ -52,22 +52,19 @@ pub(super) async fn run(
         suite_note(args.suite).into_iter().for_each(|note| ctx.say(note));
     }
     ctx.say(&format!("{}: ready", settings.database));
-    write_sample(file, &without_password(given, ctx), ctx)?;
+    write_sample(file, &to_be_found(given, ctx), ctx)?;
     ctx.say("next: bulla user add NAME --role admin, then bulla serve");
     Ok(())
 }
 
-/// What may stand in a file that others can read.
-fn without_password(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static str, String)> {
-    let mut given = given.to_vec();
-    if let Database::Postgres(url) = &ctx.settings.database
-        && url.holds_password()
-        && let Some((_, text)) = given.iter_mut().find(|(name, _)| *name == "database")
-    {
+/// What goes into the file, which others may read.
+fn to_be_found(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static str, String)> {
+    let Database::Postgres(url) = &ctx.settings.database else { return given.to_vec() };
+    if url.holds_password() {
         ctx.say("the database's password is not written down; BULLA_DATABASE or PGPASSFILE keep it");
-        *text = url.without_password();
     }
-    given
+    let others = given.iter().filter(|(name, _)| *name != "database").cloned();
+    others.chain([("database", url.without_password())]).collect()
 }
 
 fn write_sample(path: &Path, given: &[(&'static str, String)], ctx: &Context) -> Result<(), CliError> {

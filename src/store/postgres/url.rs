@@ -53,9 +53,10 @@ impl PostgresUrl {
     /// The same without the password, for a file that others may read.
     pub fn without_password(&self) -> String {
         let url = self.0.expose();
-        let (before, query) = url.split_once('?').unwrap_or((url, ""));
-        let (scheme, rest) = before.split_once("://").unwrap_or(("postgres", before));
-        let (who, place) = rest.rsplit_once('@').map_or((None, rest), |(who, place)| (Some(who), place));
+        let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
+        // As the library reads it: up to the first @ it is user and password, whatever stands in them.
+        let (who, rest) = rest.split_once('@').map_or((None, rest), |(who, rest)| (Some(who), rest));
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let user =
             who.map(|who| format!("{}@", who.split(':').next().unwrap_or_default())).unwrap_or_default();
         let query: Vec<_> =
@@ -189,6 +190,7 @@ mod tests {
             ("postgres://ada:hun%40ter@h:5433/d?sslmode=require", "postgres://ada@h:5433/d?sslmode=require"),
             ("postgresql://ada@h/d?password=x&sslmode=require", "postgresql://ada@h/d?sslmode=require"),
             ("postgres://h/d", "postgres://h/d"),
+            ("postgres://ada:hun?ter/2@h/d?sslmode=require", "postgres://ada@h/d?sslmode=require"),
         ] {
             assert_eq!(PostgresUrl::new(url).without_password(), without);
         }

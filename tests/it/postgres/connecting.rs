@@ -119,6 +119,7 @@ async fn a_password_comes_from_where_users_of_libpq_keep_it_and_is_shown_nowhere
     assert!(code == 5 && said.contains("28P01"), "{code}: {said}");
     let passfile = ("PGPASSFILE", file.to_str().unwrap());
     assert_eq!(run(&["init"], &[database, passfile]).0, 0);
+    assert_eq!(run(&["user", "list"], &[passfile]).0, 0, "the next command finds the database");
     assert_eq!(run(&["user", "list"], &[database, ("PGPASSWORD", "hunt:er2")]).0, 0);
     let inside = url.replacen("locked@", "locked:hunt%3Aer2@", 1);
     let (code, said) = run(&["--database", &inside, "user", "list"], &[]);
