@@ -133,7 +133,7 @@ impl Follower {
 
     /// Follows over one connection, for as long as it holds.
     async fn follow(
-        &self,
+        self: &Arc<Self>,
         connector: &Connector,
         loaded: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
     ) -> Result<std::convert::Infallible, Failure> {
@@ -164,16 +164,22 @@ impl Follower {
     }
 
     /// Replaces what the feed has by what is in force.
-    async fn load(&self, client: &Client) -> Result<Seen, Failure> {
-        let meanwhile = || self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner);
-        *meanwhile() = Some(Vec::new());
+    async fn load(self: &Arc<Self>, client: &Client) -> Result<Seen, Failure> {
+        *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
         let longer = format!("SET statement_timeout = {}", LONG_PATIENCE.as_millis());
         in_time(PATIENCE, client.batch_execute(&longer)).await?;
         let rows = in_time(LONG_PATIENCE, client.query(&format!("{HEAD} UNION ALL {ALL}"), &[])).await?;
         in_time(PATIENCE, client.batch_execute("SET statement_timeout = 850")).await?;
-        let mut seen = read(&rows)?;
+        // A million of them take a second, in which this thread has all other connections to serve.
+        let follower = Arc::clone(self);
+        let replaced = tokio::task::spawn_blocking(move || follower.replace(&rows)).await;
+        replaced.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string()).into()))
+    }
+
+    fn replace(&self, rows: &[tokio_postgres::Row]) -> Result<Seen, Failure> {
+        let mut seen = read(rows)?;
         let mut all = std::mem::take(&mut seen.revocations);
-        let mut meanwhile = meanwhile();
+        let mut meanwhile = self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(meanwhile.take().unwrap_or_default());
         self.feed.replace(all);
         Ok(seen)
