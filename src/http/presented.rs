@@ -16,7 +16,7 @@ use crate::{
     http::Problem,
     identity::openid::{OpenIdError, Provider},
     secret::{Secret, SecretText},
-    session::Issued,
+    session::{Issued, SKEW},
     store::Transport,
 };
 
@@ -141,7 +141,7 @@ impl Inner {
         self.spend(&nonce.unwrap_or_default()).await?;
         // An access token names no nonce: it is remembered itself.
         if let Some((hash, ends)) = once
-            && !self.sessions.parts().store.spend(hash, ends).await?
+            && !self.sessions.parts().store.spend(hash, ends.plus(SKEW)).await?
         {
             return Err(Problem::unauthorized());
         }
