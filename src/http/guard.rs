@@ -19,6 +19,7 @@ use super::{Bulla, refusal::Asker};
 use crate::{
     http::Problem,
     session::{Denied, Principal},
+    store::patiently,
 };
 
 /// Middleware made by [`Bulla::guard`].
@@ -91,7 +92,7 @@ async fn climb<S, B>(
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    match bulla.0.climb(request.request(), tried).await {
+    match patiently(bulla.0.climb(request.request(), tried)).await {
         Ok(climbed) => {
             request.extensions_mut().insert(climbed.principal);
             let mut response = match service.call(request).await {

@@ -13,7 +13,7 @@ use actix_web::{
 };
 
 use super::{Bulla, Site, bulla::Inner, guard, incoming, pages::Way, refusal::Asker, survive::survive};
-use crate::http::Problem;
+use crate::{http::Problem, store::patiently};
 
 /// Nothing from elsewhere, no script, no style but ours; no framing.
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
@@ -52,7 +52,7 @@ pub(super) async fn secure(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let (asker, ways) = (Asker::of(request.request()), &bulla.0.ways);
-    let response = match survive(next.call(request)).await {
+    let response = match patiently(survive(next.call(request))).await {
         Ok(response) => response,
         Err(error) => return Err(Told { error, asker, bulla }.into()),
     };

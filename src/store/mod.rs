@@ -6,6 +6,7 @@
 mod database;
 mod feed;
 mod names;
+mod patience;
 pub mod postgres;
 mod rows;
 mod rules;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 
 pub use database::{BadDatabase, Database};
 pub use feed::{Feed, FollowHandle, Revocation, Target};
+pub(crate) use patience::patiently;
 pub use rows::{
     AuditEvent, AuditRow, Device, Identity, NewSession, NewUser, NodeRow, SessionChange, SessionEnd,
     SessionRow, Transport, UserChange, UserRow,

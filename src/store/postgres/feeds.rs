@@ -21,15 +21,10 @@ use tokio::{
 };
 use tokio_postgres::{Client, types::Type};
 
-use super::{
-    connect::Connector,
-    failure::Failure,
-    pool::{LONG_PATIENCE, PATIENCE},
-    revocations,
-};
+use super::{connect::Connector, failure::Failure, pool::LONG_PATIENCE, revocations};
 use crate::{
     clock::Timestamp,
-    store::{Feed, FollowHandle, Revocation, StoreError},
+    store::{Feed, FollowHandle, Revocation, StoreError, patience::PATIENCE},
 };
 
 /// How long the follower waits for a notification before it looks anyway.

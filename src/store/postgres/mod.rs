@@ -34,7 +34,7 @@ use self::{
     connect::Connector,
     feeds::Feeds,
     home::Home,
-    pool::{LONG_PATIENCE, PATIENCE, Pool},
+    pool::{LONG_PATIENCE, Pool},
     rotations::Rotations,
 };
 use super::{
@@ -112,7 +112,7 @@ impl Store for PostgresStore {
         cap: u32,
         event: AuditEvent,
     ) -> Result<Option<SessionRow>, StoreError> {
-        self.pool.transaction(PATIENCE, |t| sessions::begin(t, new.clone(), cap, event.clone()).boxed()).await
+        self.pool.transaction(None, |t| sessions::begin(t, new.clone(), cap, event.clone()).boxed()).await
     }
 
     async fn change_session(
@@ -131,13 +131,13 @@ impl Store for PostgresStore {
 
     async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
         self.pool
-            .transaction(PATIENCE, |t| sessions::delete_judged(t, judged.clone(), event.clone()).boxed())
+            .transaction(None, |t| sessions::delete_judged(t, judged.clone(), event.clone()).boxed())
             .await
     }
 
     async fn end_sessions(&self, which: SessionEnd, event: AuditEvent) -> Result<Vec<Sid>, StoreError> {
-        let patience = if which == SessionEnd::Everyones { LONG_PATIENCE } else { PATIENCE };
-        self.pool.transaction(patience, |t| sessions::end(t, which.clone(), event.clone()).boxed()).await
+        let longer = (which == SessionEnd::Everyones).then_some(LONG_PATIENCE);
+        self.pool.transaction(longer, |t| sessions::end(t, which.clone(), event.clone()).boxed()).await
     }
 
     async fn sessions(
@@ -161,7 +161,7 @@ impl Store for PostgresStore {
     }
 
     async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError> {
-        self.pool.transaction(PATIENCE, |t| users::add(t, user.clone(), event.clone()).boxed()).await
+        self.pool.transaction(None, |t| users::add(t, user.clone(), event.clone()).boxed()).await
     }
 
     async fn change_user(
@@ -171,7 +171,7 @@ impl Store for PostgresStore {
         event: AuditEvent,
     ) -> Result<Option<UserRow>, StoreError> {
         self.pool
-            .transaction(PATIENCE, |t| users::change(t, id.clone(), change.clone(), event.clone()).boxed())
+            .transaction(None, |t| users::change(t, id.clone(), change.clone(), event.clone()).boxed())
             .await
     }
 
@@ -183,7 +183,7 @@ impl Store for PostgresStore {
         event: AuditEvent,
     ) -> Result<Option<SessionRow>, StoreError> {
         self.pool
-            .transaction(PATIENCE, |t| {
+            .transaction(None, |t| {
                 users::change_password(t, id.clone(), password_hash.clone(), next.clone(), event.clone())
                     .boxed()
             })
@@ -195,7 +195,7 @@ impl Store for PostgresStore {
     }
 
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError> {
-        self.pool.transaction(PATIENCE, |t| users::delete(t, id.clone(), event.clone()).boxed()).await
+        self.pool.transaction(None, |t| users::delete(t, id.clone(), event.clone()).boxed()).await
     }
 
     async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {
@@ -208,15 +208,13 @@ impl Store for PostgresStore {
 
     async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError> {
         self.pool
-            .transaction(PATIENCE, |t| {
-                identities::link(t, user.clone(), identity.clone(), event.clone()).boxed()
-            })
+            .transaction(None, |t| identities::link(t, user.clone(), identity.clone(), event.clone()).boxed())
             .await
     }
 
     async fn unlink(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<bool, StoreError> {
         self.pool
-            .transaction(PATIENCE, |t| {
+            .transaction(None, |t| {
                 identities::unlink(t, user.clone(), identity.clone(), event.clone()).boxed()
             })
             .await

@@ -8,10 +8,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::{IsolationLevel, Row, types::ToSql};
 
 use super::{connect::Connector, failure::Failure, feeds::Feeds, revocations};
-use crate::{secret, store::StoreError};
+use crate::{
+    secret,
+    store::{StoreError, patience::Question},
+};
 
-/// How long a caller waits before the answer is "cannot tell": under a second, everything included.
-pub(super) const PATIENCE: Duration = Duration::from_millis(900);
 /// How long what concerns everybody may take.
 pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// How often what the database rolled back because of others is tried again, within the same patience.
@@ -49,7 +50,8 @@ impl Pool {
     }
 
     async fn statement(&self, sql: &str, values: Values<'_>) -> Result<(Vec<Row>, u64), StoreError> {
-        let deadline = Instant::now() + PATIENCE;
+        let question = Question::ask();
+        let deadline = question.deadline();
         let mut tries = 0;
         loop {
             let client = self.client(deadline).await?;
@@ -70,20 +72,22 @@ impl Pool {
     }
 
     /// A transaction, at the level at which a lock shows what those who held it before have done, whatever the database's
-    /// default. The revocations it made reach this process' feeds before it is acknowledged.
-    pub(super) async fn transaction<T, F>(&self, patience: Duration, change: F) -> Result<T, StoreError>
+    /// default. The revocations it made reach this process' feeds before it is acknowledged. `longer`: what concerns everybody.
+    pub(super) async fn transaction<T, F>(&self, longer: Option<Duration>, change: F) -> Result<T, StoreError>
     where
         F: for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, Failure>>,
     {
-        let deadline = Instant::now() + patience;
+        let question = longer.is_none().then(Question::ask);
+        let deadline = question.as_ref().map(Question::deadline);
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + longer.unwrap_or_default());
         let mut tries = 0;
         loop {
             let mut client = self.client(deadline).await?;
             let ran = timeout_at(deadline, async {
                 let begin = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
                 let transaction = begin.start().await?;
-                if patience > PATIENCE {
-                    let most = format!("SET LOCAL statement_timeout = {}", patience.as_millis());
+                if let Some(longer) = longer {
+                    let most = format!("SET LOCAL statement_timeout = {}", longer.as_millis());
                     transaction.batch_execute(&most).await?;
                 }
                 let done = change(&transaction).await?;

@@ -8,17 +8,13 @@ use std::{collections::HashSet, sync::Arc};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::timeout_at,
 };
 
-use super::{
-    nodes::number,
-    pool::{PATIENCE, Pool},
-    sessions,
-};
+use super::{nodes::number, pool::Pool, sessions};
 use crate::{
     clock::Timestamp,
-    store::{SessionChange, SessionRow, StoreError, Written},
+    store::{SessionChange, SessionRow, StoreError, Written, patience::Question},
 };
 
 /// How many rotations may wait. Beyond, the store answers "cannot tell" at once.
@@ -65,7 +61,8 @@ impl Rotations {
         let (answer, answered) = oneshot::channel();
         let full = |_| StoreError::Unavailable("too many changes wait".into());
         self.0.try_send(Job { judged, change, answer }).map_err(full)?;
-        match timeout(PATIENCE, answered).await {
+        let question = Question::ask();
+        match timeout_at(question.deadline(), answered).await {
             Ok(Ok(written)) => written,
             Ok(Err(_)) => Err(StoreError::Unavailable("the store is closing".into())),
             Err(_) => Err(StoreError::Unavailable("the database didn't answer in time".into())),

@@ -5,11 +5,8 @@ use std::time::Duration;
 use deadpool_postgres::{Client, Object};
 use tokio::time::Instant;
 
-use super::{
-    failure::Failure,
-    pool::{PATIENCE, Pool},
-};
-use crate::store::{StoreError, rules::NODE_KEEP};
+use super::{failure::Failure, pool::Pool};
+use crate::store::{StoreError, patience::PATIENCE, rules::NODE_KEEP};
 
 /// How many rows of a table one step deletes.
 const STEP: i64 = 500;

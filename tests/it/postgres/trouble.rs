@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cluster::{self, Cluster, Shell, psql},
-    server::eventually,
+    server::{ACCESS, Server, eventually},
     town::{millis, secs},
 };
 
@@ -38,6 +38,28 @@ async fn an_exhausted_pool_is_cannot_tell_in_under_a_second() {
     shell.run("ROLLBACK").unwrap();
     let rotated = rotate(&store, &store.session(row.sid).await.unwrap().0.unwrap()).await;
     assert_eq!(rotated.unwrap(), Written::Applied, "and then it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_asks_several_things_waits_no_longer_for_all_than_for_one() {
+    let Some(database) = database() else { return };
+    let mut server = Server::new(&[("BULLA_DATABASE", &database.url)]);
+    server.start();
+    let ada = server.ada().await;
+    ada.jar.remove(ACCESS);
+    let (row, user) = (Shell::connect(&database.url).unwrap(), Shell::connect(&database.url).unwrap());
+    row.run("BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").unwrap();
+    user.run("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE").unwrap();
+    let release = async {
+        tokio::time::sleep(millis(550)).await;
+        row.run("ROLLBACK").unwrap();
+    };
+    let asked = Instant::now();
+    let (answer, ()) = tokio::join!(ada.post("/auth/refresh", serde_json::json!({})), release);
+    // The store's patience, and the way there and back.
+    assert!(answer.status() == 503 && asked.elapsed() < millis(1150), "{:?}", asked.elapsed());
+    user.run("ROLLBACK").unwrap();
+    assert_eq!(ada.post("/auth/refresh", serde_json::json!({})).await.status(), 200, "and then it goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
