@@ -32,6 +32,7 @@ every_store![
     a_judged_row_is_deleted_with_its_evidence_and_a_changed_one_is_not,
     ends_concern_one_ones_own_all_of_a_user_or_everyones,
     every_ended_session_has_an_event_of_its_own,
+    a_name_typed_in_that_no_token_can_have_holds_up_nobodys_end,
     live_sessions_are_listed_newest_first_and_no_expired_ones,
     an_expired_session_is_still_read_for_the_rule_to_judge,
     a_rotation_racing_an_end_leaves_nothing_alive,
@@ -367,6 +368,21 @@ async fn every_ended_session_has_an_event_of_its_own() {
     let subjects: HashSet<String> = events.iter().map(|event| event.subject.clone()).collect();
     assert_eq!(subjects, sids.iter().map(Sid::to_string).collect());
     assert!(events.iter().all(|event| event.actor == "7" && event.detail["everywhere"] == true));
+}
+
+async fn a_name_typed_in_that_no_token_can_have_holds_up_nobodys_end() {
+    let house = House::new().await;
+    let ada = house.user("ada").await.id;
+    for which in [SessionEnd::AllOf(ada.clone()), SessionEnd::Everyones] {
+        let row = house.begin(&ada).await;
+        house.town.shell().run(&format!(
+            "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
+               expires_at, transport) VALUES ('typed in', '{ada}', 'x', 0, 1, 1, 9999999999999, 9999999999999, 'cookie')"
+        ));
+        assert_eq!(house.store.end_sessions(which, event("session.revoked")).await.unwrap(), [row.sid]);
+        assert_eq!(house.town.shell().number("SELECT count(*) FROM sessions"), 0);
+        assert!(house.list.denies(row.sid));
+    }
 }
 
 async fn live_sessions_are_listed_newest_first_and_no_expired_ones() {
