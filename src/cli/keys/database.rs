@@ -25,7 +25,7 @@ impl Database {
             Ok(true) => database.open(Arc::clone(&ctx.clock)).await,
             Err(error) => Err(error),
         };
-        Self(opened.map_err(|e| ctx.say(&format!("warning: {database}: {e}; no audit is written"))).ok())
+        Self(opened.map_err(|e| ctx.say(&format!("warning: {database}: {e}; no audit is written, and which servers have the ring can't be told"))).ok())
     }
 
     /// The highest ring generation known, and that ring's fingerprint.

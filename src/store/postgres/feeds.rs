@@ -113,15 +113,18 @@ impl Follower {
     }
 
     async fn run(self: Arc<Self>, connector: Connector, loaded: oneshot::Sender<Result<(), StoreError>>) {
-        let mut loaded = Some(loaded);
+        let (mut loaded, mut behind) = (Some(loaded), false);
         loop {
-            let Err(failure) = self.follow(&connector, &mut loaded).await;
+            let Err(failure) = self.follow(&connector, &mut loaded, &mut behind).await;
             let error = StoreError::from(failure);
             if let Some(loaded) = loaded.take() {
                 let _ = loaded.send(Err(error));
                 return;
             }
-            tracing::warn!(%error, "the revocation feed is behind");
+            // Once, however long it lasts.
+            if !std::mem::replace(&mut behind, true) {
+                tracing::warn!(%error, "the revocation feed is behind");
+            }
             sleep(RECONNECT).await;
         }
     }
@@ -131,6 +134,7 @@ impl Follower {
         self: &Arc<Self>,
         connector: &Connector,
         loaded: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
+        behind: &mut bool,
     ) -> Result<std::convert::Infallible, Failure> {
         let heard = Arc::new(Notify::new());
         let (client, _driving) = in_time(PATIENCE, connector.connect(Arc::clone(&heard))).await?;
@@ -139,6 +143,9 @@ impl Follower {
         in_time(PATIENCE, client.batch_execute(listen)).await?;
         let mut seen = self.load(&client).await?;
         self.feed.fresh();
+        if std::mem::take(behind) {
+            tracing::info!("the revocation feed has caught up");
+        }
         loaded.take().into_iter().for_each(|loaded| drop(loaded.send(Ok(()))));
         let new = format!("{HEAD} UNION ALL {NEW}");
         let new = in_time(PATIENCE, client.prepare_typed(&new, &[Type::TEXT])).await?;

@@ -1,11 +1,15 @@
 //! The schema: brought up to date under a lock, so that any number of nodes may start at once.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use tokio::time::timeout;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
-use super::{connect::Connector, failure::Failure, pool::Pool};
+use super::{
+    connect::Connector,
+    failure::{Failure, Said},
+    pool::Pool,
+};
 use crate::store::{StoreError, rules::triggers_made};
 
 mod embedded {
@@ -49,9 +53,7 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
         if found < known {
             let mut runner = runner.set_abort_divergent(true);
             runner.set_migration_table_name(HISTORY);
-            runner.run_async(&mut client).await.map_err(|error| {
-                StoreError::Schema(format!("the schema can't be brought up to date: {error}"))
-            })?;
+            runner.run_async(&mut client).await.map_err(|error| stuck(&error))?;
         }
         Ok(())
     };
@@ -60,6 +62,25 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
         Ok(done) => Ok(done?),
         Err(_) => Err(StoreError::Unavailable("bringing the schema up to date takes too long".into())),
     }
+}
+
+/// The server's own words, and what mends what newcomers meet: since PostgreSQL 15 not everybody may make tables.
+fn stuck(error: &refinery::Error) -> StoreError {
+    let mut cause: &(dyn Error + 'static) = error;
+    let said = loop {
+        if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
+            let mends = match error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+                true => "; the role that makes the tables must own the database (createdb --owner ROLE NAME)",
+                false => "",
+            };
+            break format!("{}{mends}", Said(error));
+        }
+        match cause.source() {
+            Some(source) => cause = source,
+            None => break error.to_string(),
+        }
+    };
+    StoreError::Schema(format!("the schema can't be brought up to date: {said}"))
 }
 
 /// A connection of its own, outside the pool.

@@ -12,7 +12,7 @@ use bulla::{
 use futures_util::future::join_all;
 
 use super::{begin, database, end, open};
-use crate::cluster::psql;
+use crate::cluster::{self, psql};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_nodes_start_at_once_on_an_empty_database() {
@@ -87,6 +87,15 @@ async fn a_role_that_may_only_read_and_write_serves_what_another_made() {
     let row = begin(&store).await;
     end(&store, row.sid).await.unwrap();
     assert!(list.denies(row.sid));
+    // One who may make no tables is told so, and what to do.
+    let empty = cluster::shared().expect("asked for before").create();
+    psql(&empty.url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    let refused = open(&empty.url.replacen("postgres://postgres@", &format!("postgres://{role}@"), 1)).await;
+    let said = refused.unwrap_err().to_string();
+    assert!(
+        said.contains("permission denied for schema public") && said.contains("createdb --owner"),
+        "{said}"
+    );
     // Somebody who may delete sessions and nothing else revokes all the same.
     psql(&database.url, &format!("REVOKE ALL ON revocations FROM {role}"));
     let row = begin(&open(&database.url).await.unwrap()).await;
