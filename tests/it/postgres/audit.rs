@@ -1,9 +1,17 @@
 //! The audit, whose numbers commit out of order.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
 use bulla::store::AuditEvent;
 
+use super::database;
 use crate::{
+    cluster::{Shell, psql},
     ground::{Kind, over},
+    server::Server,
     town::{Town, secs},
 };
 
@@ -40,4 +48,32 @@ async fn who_reads_on_from_the_last_event_misses_none_that_commits_late() {
         assert_eq!(store.audit(None, 2).await.unwrap().len(), 2, "the newest are shown at once");
     })
     .await;
+}
+
+#[test]
+fn who_follows_the_audit_is_shown_each_event_once_and_in_order() {
+    let Some(database) = database() else { return };
+    let server = Server::new(&[("BULLA_DATABASE", &database.url)]);
+    let write = |event: &str| {
+        format!("INSERT INTO audit (at, event, actor, subject) VALUES (bulla_now(), '{event}', '', '')")
+    };
+    psql(&database.url, &write("first"));
+    let late = Shell::connect(&database.url).unwrap();
+    late.run(&format!("BEGIN; {}", write("late"))).unwrap();
+    psql(&database.url, &write("early"));
+    // It begins with an event whose predecessor is still under way.
+    let mut command = server.command(&["audit", "--follow", "--limit", "1"]);
+    let mut following = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut shown = || lines.next().unwrap().unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    assert_eq!(shown(), "early");
+    late.run("COMMIT").unwrap();
+    psql(&database.url, &write("last"));
+    assert_eq!(shown(), "last", "what came before the newest ones is not shown");
+    late.run(&format!("BEGIN; {}", write("late again"))).unwrap();
+    psql(&database.url, &write("after"));
+    late.run("COMMIT").unwrap();
+    assert_eq!([shown(), shown()], ["late", "after"]);
+    following.kill().unwrap();
+    following.wait().unwrap();
 }
