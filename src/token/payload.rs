@@ -18,14 +18,13 @@ pub(super) fn check(bytes: &[u8]) -> Scan<&str> {
     if !text.is_ascii() && text.chars().any(is_noncharacter) {
         return Err(NotStrict);
     }
-    let mut scanner = Scanner { text: bytes, at: 0, keys: Keys::default() };
-    scanner.blank();
-    if scanner.peek() != Some(b'{') {
+    let mut scanner = Scanner { text: bytes, keys: Keys::default() };
+    let start = scanner.blank(0);
+    if scanner.peek(start) != Some(b'{') {
         return Err(NotStrict);
     }
-    scanner.value(1)?;
-    scanner.blank();
-    if scanner.at == bytes.len() { Ok(text) } else { Err(NotStrict) }
+    let end = scanner.value(start, 1)?;
+    if scanner.blank(end) == bytes.len() { Ok(text) } else { Err(NotStrict) }
 }
 
 /// The text of one strict JSON object (RFC 7493, at most 8 deep), or nothing. For other people's tokens too.
@@ -40,6 +39,13 @@ struct Key {
     start: u16,
     end: u16,
     escaped: bool,
+}
+
+impl Key {
+    /// Behind its closing quote.
+    fn after(self) -> usize {
+        usize::from(self.end) + 1
+    }
 }
 
 /// The keys of the objects that are open, innermost last.
@@ -73,159 +79,147 @@ impl Keys {
     }
 }
 
+/// Each of its steps takes the place where it begins and returns the one behind it: kept in a field, the place would be
+/// written to memory and read back at every byte.
 struct Scanner<'a> {
     text: &'a [u8],
-    at: usize,
     keys: Keys,
 }
 
-impl<'a> Scanner<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+impl Scanner<'_> {
+    fn peek(&self, at: usize) -> Option<u8> {
+        self.text.get(at).copied()
     }
 
-    fn blank(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+    fn blank(&self, mut at: usize) -> usize {
+        while matches!(self.peek(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            at += 1;
+        }
+        at
+    }
+
+    fn eat(&self, at: usize, byte: u8) -> Scan<usize> {
+        if self.peek(at) == Some(byte) { Ok(at + 1) } else { Err(NotStrict) }
+    }
+
+    fn value(&mut self, at: usize, depth: usize) -> Scan<usize> {
+        match self.peek(at).ok_or(NotStrict)? {
+            b'"' => self.string(at).map(Key::after),
+            b'{' if depth <= MAX_DEPTH => self.object(at, depth),
+            b'[' if depth <= MAX_DEPTH => self.array(at, depth),
+            b't' => self.word(at, b"true"),
+            b'f' => self.word(at, b"false"),
+            b'n' => self.word(at, b"null"),
+            _ => self.number(at),
         }
     }
 
-    fn eat(&mut self, byte: u8) -> Scan<()> {
-        if self.peek() != Some(byte) {
-            return Err(NotStrict);
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    fn value(&mut self, depth: usize) -> Scan<()> {
-        match self.peek().ok_or(NotStrict)? {
-            b'"' => self.string().map(drop),
-            b'{' if depth <= MAX_DEPTH => self.object(depth),
-            b'[' if depth <= MAX_DEPTH => self.array(depth),
-            b't' => self.word(b"true"),
-            b'f' => self.word(b"false"),
-            b'n' => self.word(b"null"),
-            _ => self.number(),
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Scan<()> {
-        self.at += 1;
+    fn object(&mut self, at: usize, depth: usize) -> Scan<usize> {
         let mark = self.keys.len;
-        self.blank();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
+        let mut at = self.blank(at + 1);
+        if self.peek(at) == Some(b'}') {
+            return Ok(at + 1);
         }
         loop {
-            self.blank();
-            let key = self.string()?;
+            let key = self.string(self.blank(at))?;
             if self.keys.repeat(self.text, mark, key) {
                 return Err(NotStrict);
             }
             self.keys.push(key);
-            self.blank();
-            self.eat(b':')?;
-            self.blank();
-            self.value(depth + 1)?;
-            self.blank();
-            match self.peek() {
-                Some(b',') => self.at += 1,
+            at = self.eat(self.blank(key.after()), b':')?;
+            at = self.value(self.blank(at), depth + 1)?;
+            at = self.blank(at);
+            match self.peek(at) {
+                Some(b',') => at += 1,
                 _ => break,
             }
         }
         self.keys.truncate(mark);
-        self.eat(b'}')
+        self.eat(at, b'}')
     }
 
-    fn array(&mut self, depth: usize) -> Scan<()> {
-        self.at += 1;
-        self.blank();
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(());
+    fn array(&mut self, at: usize, depth: usize) -> Scan<usize> {
+        let mut at = self.blank(at + 1);
+        if self.peek(at) == Some(b']') {
+            return Ok(at + 1);
         }
         loop {
-            self.blank();
-            self.value(depth + 1)?;
-            self.blank();
-            match self.peek() {
-                Some(b',') => self.at += 1,
+            at = self.value(self.blank(at), depth + 1)?;
+            at = self.blank(at);
+            match self.peek(at) {
+                Some(b',') => at += 1,
                 _ => break,
             }
         }
-        self.eat(b']')
+        self.eat(at, b']')
     }
 
-    fn word(&mut self, word: &[u8]) -> Scan<()> {
-        if !self.text[self.at..].starts_with(word) {
-            return Err(NotStrict);
-        }
-        self.at += word.len();
-        Ok(())
+    fn word(&self, at: usize, word: &[u8]) -> Scan<usize> {
+        if self.text[at..].starts_with(word) { Ok(at + word.len()) } else { Err(NotStrict) }
     }
 
-    fn digits(&mut self) -> Scan<()> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
+    fn digits(&self, start: usize) -> Scan<usize> {
+        let mut at = start;
+        while matches!(self.peek(at), Some(b'0'..=b'9')) {
+            at += 1;
         }
-        if self.at > start { Ok(()) } else { Err(NotStrict) }
+        if at > start { Ok(at) } else { Err(NotStrict) }
     }
 
-    fn number(&mut self) -> Scan<()> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
+    fn number(&self, at: usize) -> Scan<usize> {
+        let skip = |at, wanted: &[u8]| at + usize::from(self.peek(at).is_some_and(|b| wanted.contains(&b)));
+        let start = skip(at, b"-");
+        let mut at = if self.peek(start) == Some(b'0') { start + 1 } else { self.digits(start)? };
+        if self.peek(at) == Some(b'.') {
+            at = self.digits(at + 1)?;
         }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
+        if matches!(self.peek(at), Some(b'e' | b'E')) {
+            at = self.digits(skip(at + 1, b"+-"))?;
         }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
+        Ok(at)
     }
 
-    fn string(&mut self) -> Scan<Key> {
-        self.eat(b'"')?;
-        let start = self.at;
-        let mut escaped = false;
+    fn string(&self, at: usize) -> Scan<Key> {
+        let start = self.eat(at, b'"')?;
+        let (mut at, mut escaped) = (start, false);
         loop {
-            match self.peek().ok_or(NotStrict)? {
+            at = self.plain(at);
+            match self.peek(at).ok_or(NotStrict)? {
                 b'"' => break,
                 b'\\' => {
                     escaped = true;
-                    self.escape()?;
+                    at = self.escape(at)?;
                 }
                 0..0x20 => return Err(NotStrict),
-                _ => self.at += 1,
+                _ => at += 1,
             }
         }
-        let key = Key {
-            start: u16::try_from(start).map_err(|_| NotStrict)?,
-            end: u16::try_from(self.at).map_err(|_| NotStrict)?,
-            escaped,
-        };
-        self.at += 1;
-        Ok(key)
+        let place = |at: usize| u16::try_from(at).map_err(|_| NotStrict);
+        Ok(Key { start: place(start)?, end: place(at)?, escaped })
+    }
+
+    /// Passes over what stands for itself in a string, eight bytes at a time, as long as there are so many.
+    fn plain(&self, mut at: usize) -> usize {
+        const EACH: u64 = u64::MAX / 0xff;
+        // The high bit of each byte that is below `than`; beyond the first such byte there may be others.
+        let below = |eight: u64, than: u64| eight.wrapping_sub(EACH * than) & !eight & (EACH << 7);
+        for eight in self.text[at..].as_chunks::<8>().0 {
+            let eight = u64::from_le_bytes(*eight);
+            let quote = below(eight ^ (EACH * u64::from(b'"')), 1);
+            let backslash = below(eight ^ (EACH * u64::from(b'\\')), 1);
+            let special = quote | backslash | below(eight, 0x20);
+            at += special.trailing_zeros() as usize / 8;
+            if special != 0 {
+                break;
+            }
+        }
+        at
     }
 
     /// One escape; a surrogate must be a high one followed by a low one.
-    fn escape(&mut self) -> Scan<()> {
-        let (character, length) = unescape(&self.text[self.at..]).ok_or(NotStrict)?;
-        self.at += length;
-        if is_noncharacter(character) { Err(NotStrict) } else { Ok(()) }
+    fn escape(&self, at: usize) -> Scan<usize> {
+        let (character, length) = unescape(&self.text[at..]).ok_or(NotStrict)?;
+        if is_noncharacter(character) { Err(NotStrict) } else { Ok(at + length) }
     }
 }
 
