@@ -20,7 +20,7 @@ use crate::{
 
 /// `GET /auth/session`: who am I. The token says it all but the name; that is null while the store can't tell.
 pub(super) async fn who(bulla: web::Data<Bulla>, principal: Principal) -> HttpResponse {
-    let user = bulla.sessions().parts().users.find(principal.user_id()).await;
+    let user = bulla.sessions().parts().users.find(&principal.user_id()).await;
     HttpResponse::Ok().json(serde_json::json!({
         "id": principal.id(),
         "name": user.map(|user| user.map(|user| user.name).unwrap_or_default()).ok(),
@@ -70,7 +70,7 @@ pub(super) async fn show(
 
 /// `GET /auth/sessions`: my devices.
 pub(super) async fn sessions(bulla: web::Data<Bulla>, principal: Principal) -> Result<HttpResponse, Problem> {
-    let (rows, _) = bulla.sessions().parts().store.sessions(Some(principal.user_id()), 100).await?;
+    let (rows, _) = bulla.sessions().parts().store.sessions(Some(&principal.user_id()), 100).await?;
     let rows: Vec<_> = rows.iter().map(|row| describe(row, Some(principal.sid()))).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({"sessions": rows})))
 }

@@ -53,17 +53,22 @@ impl CookieJar {
         let mut carried = Carried::default();
         for line in request.headers().get_all(header::COOKIE) {
             // A line with bytes beyond ASCII can still hold good cookies: each pair is looked at by itself.
-            let mut rest = line.as_bytes();
-            while !rest.is_empty() {
-                let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
-                let (pair, after) = (&rest[..end], &rest[rest.len().min(end + 1)..]);
-                rest = after;
-                let Some((name, value)) = split(pair) else { continue };
-                let slot = match name {
-                    name if name == self.access.as_bytes() => &mut carried.access,
-                    name if name == self.refresh.as_bytes() => &mut carried.refresh,
-                    name if name == LOGIN.as_bytes() => &mut carried.login,
-                    _ => continue,
+            let line = line.as_bytes();
+            let mut start = 0;
+            for end in memchr::memchr_iter(b';', line).chain([line.len()]) {
+                let pair = line[start..end].trim_ascii_start();
+                start = end + 1;
+                if !pair.starts_with(b"__") {
+                    continue; // as all of ours do, and hardly any other
+                }
+                let (slot, value) = if let Some(value) = value_of(pair, self.access) {
+                    (&mut carried.access, value)
+                } else if let Some(value) = value_of(pair, self.refresh) {
+                    (&mut carried.refresh, value)
+                } else if let Some(value) = value_of(pair, LOGIN) {
+                    (&mut carried.login, value)
+                } else {
+                    continue;
                 };
                 let value = std::str::from_utf8(value).map_err(|_| Ambiguous)?;
                 if slot.replace(value).is_some_and(|earlier| earlier != value) {
@@ -115,12 +120,10 @@ fn put(headers: &mut HeaderMap, name: &str, value: &str, max_age: u64, domain: &
     }
 }
 
-/// Name and value of a pair, without blanks and quotes around them.
-fn split(pair: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr(b'=', pair)?;
-    let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
-    let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-    Some((name, value))
+/// The value of a pair of this name, without blanks and quotes around it. Names hold no `=`.
+fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let value = pair.strip_prefix(name.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
+    Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }
 
 /// Up to 5 % less, at random, so that what began together doesn't come back together. In seconds, and never 0: that

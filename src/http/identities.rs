@@ -17,7 +17,7 @@ use crate::{
 
 /// `GET /auth/identities`
 pub(super) async fn list(bulla: web::Data<Bulla>, principal: Principal) -> Result<HttpResponse, Problem> {
-    let all = bulla.sessions().parts().store.identities(principal.user_id()).await?;
+    let all = bulla.sessions().parts().store.identities(&principal.user_id()).await?;
     let shown = |one: &Identity| serde_json::json!({"issuer": one.issuer, "subject": one.subject});
     let all: Vec<_> = all.iter().map(shown).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({"identities": all})))

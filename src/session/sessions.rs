@@ -196,7 +196,7 @@ impl Sessions {
     /// The row a principal's token names, over or not; none if it is gone or another's: a token says nothing about rows.
     pub async fn row(&self, principal: &Principal) -> Result<Option<SessionRow>, StoreError> {
         let (row, _) = self.parts.store.session(principal.sid()).await?;
-        Ok(row.filter(|row| row.user_id == *principal.user_id()))
+        Ok(row.filter(|row| row.user_id.as_str() == principal.id()))
     }
 
     /// Ends one session (`logout` or `session.revoked`); false if there was none.
