@@ -6,10 +6,11 @@ use async_trait::async_trait;
 
 use super::hasher::{self, Place};
 use crate::{
+    clock::Timestamp,
     identity::{HashError, Hasher},
-    ids::UserId,
+    ids::{Sid, UserId},
     secret::SecretText,
-    store::{LoginError, Store, StoreError, User, UserRow, Users},
+    store::{LoginError, SessionRow, Store, StoreError, User, UserRow, Users},
 };
 
 /// No password is longer, in code points.
@@ -85,6 +86,15 @@ fn user(row: UserRow) -> User {
 impl Users for StoreUsers {
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         Ok(self.store.user(id).await?.filter(|row| !row.disabled).map(user))
+    }
+
+    async fn of_session(
+        &self,
+        store: &dyn Store,
+        sid: Sid,
+    ) -> Result<(Option<(SessionRow, Option<User>)>, Timestamp), StoreError> {
+        let (found, now) = store.session_and_user(sid).await?;
+        Ok((found.map(|(row, of)| (row, of.filter(|row| !row.disabled).map(user))), now))
     }
 
     async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {

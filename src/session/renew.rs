@@ -81,9 +81,10 @@ impl Sessions {
     async fn renew_opened(&self, refresh: &str, device: &Device, mode: RenewMode) -> Result<Renewed, Denied> {
         let presented = self.open_refresh(refresh)?;
         for _ in 0..TRIES {
-            let (row, now) = self.parts.store.session(presented.sid).await?;
-            let row = row.filter(|row| row.user_id == presented.user_id).ok_or(Denied::Session)?;
-            let user = self.parts.users.find(&row.user_id).await?.ok_or(Denied::Session)?;
+            let (found, now) = self.parts.users.of_session(&*self.parts.store, presented.sid).await?;
+            let (row, user) =
+                found.filter(|(row, _)| row.user_id == presented.user_id).ok_or(Denied::Session)?;
+            let user = user.ok_or(Denied::Session)?;
             let decided = self.decide(&row, &presented, device, now, mode)?;
             // Sealed after the decision, with the roles and claims of now, and before the write: what can't be
             // sealed must not use up a rotation that nobody gets.

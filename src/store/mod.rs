@@ -95,6 +95,17 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// A session's row, with the store's time of the read. Expired rows are returned as well: the rule judges.
     async fn session(&self, sid: Sid) -> Result<(Option<SessionRow>, Timestamp), StoreError>;
 
+    /// The same with the row's user, disabled ones too: all that a renewal reads, at once where a store can do that.
+    async fn session_and_user(
+        &self,
+        sid: Sid,
+    ) -> Result<(Option<(SessionRow, Option<UserRow>)>, Timestamp), StoreError> {
+        let (row, now) = self.session(sid).await?;
+        let Some(row) = row else { return Ok((None, now)) };
+        let user = self.user(&row.user_id).await?;
+        Ok((Some((row, user)), now))
+    }
+
     /// Begins a session: `created_at` and `rotated_at` are the store's now, the expiries are now plus what `new` says.
     /// In the same transaction: ends `replaces` (an earlier session of the same browser), ends the user's oldest live sessions beyond `cap`
     /// (this one counted), writes `event`. Refuses (`Ok(None)`) when a row of `users` with that id is disabled.

@@ -2,7 +2,12 @@
 
 use async_trait::async_trait;
 
-use crate::{ids::UserId, secret::SecretText, store::StoreError};
+use crate::{
+    clock::Timestamp,
+    ids::{Sid, UserId},
+    secret::SecretText,
+    store::{SessionRow, Store, StoreError},
+};
 
 /// A user as a session needs one: present name, roles and claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +41,19 @@ pub enum LoginError {
 pub trait Users: Send + Sync + 'static {
     /// The user as it is now; `None` if deleted or disabled. Asked at every rotation, never for an access token.
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError>;
+
+    /// A session's row and its user, both as they are now, with the time of `store`. Users who lie in the same store are
+    /// read along with the row.
+    async fn of_session(
+        &self,
+        store: &dyn Store,
+        sid: Sid,
+    ) -> Result<(Option<(SessionRow, Option<User>)>, Timestamp), StoreError> {
+        let (row, now) = store.session(sid).await?;
+        let Some(row) = row else { return Ok((None, now)) };
+        let user = self.find(&row.user_id).await?;
+        Ok((Some((row, user)), now))
+    }
 
     /// Checks a name and password.
     async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError>;

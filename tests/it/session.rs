@@ -31,6 +31,7 @@ mod beginning {
 
     every_store![
         access_alone_passes_and_says_who,
+        a_row_is_read_with_its_user_as_each_is_read_alone,
         an_access_token_ends_with_its_age,
         the_tokens_of_one_purpose_are_nothing_for_the_other,
         the_cap_ends_the_oldest_session,
@@ -49,6 +50,21 @@ mod beginning {
         assert_eq!((principal.id(), principal.sid()), (user.id.as_str(), issued.row.sid));
         assert!(principal.has_role("reader"));
         assert_eq!(node.events("login").await.len(), 1);
+    }
+
+    async fn a_row_is_read_with_its_user_as_each_is_read_alone() {
+        let (town, node, user) = small_town().await;
+        let sid = node.begin(&user).await.row.sid;
+        let both = async || node.store.session_and_user(sid).await.unwrap().0;
+        let (row, with) = both().await.unwrap();
+        assert_eq!(Some(row), node.row(sid).await);
+        assert!(with.is_some() && with == node.store.user(&user.id).await.unwrap());
+        // As it is where users are those of another program.
+        town.shell().run("UPDATE sessions SET user_id = 'theirs'");
+        let (row, with) = both().await.unwrap();
+        assert!(row.user_id.as_str() == "theirs" && with.is_none());
+        node.log_out(sid).await;
+        assert_eq!(both().await, None);
     }
 
     async fn an_access_token_ends_with_its_age() {

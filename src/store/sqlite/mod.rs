@@ -143,6 +143,14 @@ impl Store for SqliteStore {
         self.readers.read(move |c| Ok((sessions::one(c, sid)?, clock.now()))).await
     }
 
+    async fn session_and_user(
+        &self,
+        sid: Sid,
+    ) -> Result<(Option<(SessionRow, Option<UserRow>)>, Timestamp), StoreError> {
+        let clock = Arc::clone(&self.clock);
+        self.readers.read(move |c| Ok((sessions::with_user(c, sid)?, clock.now()))).await
+    }
+
     async fn begin_session(
         &self,
         new: NewSession,

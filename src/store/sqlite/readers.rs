@@ -1,39 +1,59 @@
-//! The readers: a few connections, each read on a blocking thread so that no disk holds up the event loop.
+//! The readers: a few threads with a connection each, so that no disk holds up the event loop.
+//!
+//! They take from one queue. Under load none of them goes to sleep between two reads, and nobody has to be woken twice
+//! for one, as with a pool of connections that is waited for first and a blocking thread that is woken then.
 
 use std::{
+    collections::VecDeque,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use super::{open, state::State};
 use crate::store::StoreError;
 
 /// How many read at once.
 const CONNECTIONS: usize = 3;
-/// How long a read waits for one of them before the answer is "cannot tell".
+/// How many reads may wait. Beyond, the store answers "cannot tell" at once.
+const QUEUE: usize = 4096;
+/// How long a read waits for its turn before the answer is "cannot tell".
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// The pool.
+type Job = Box<dyn FnOnce(&Connection) + Send>;
+
+/// The threads; they end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Readers {
-    idle: Arc<Mutex<Vec<Connection>>>,
-    permits: Arc<Semaphore>,
+    queue: Arc<Queue>,
     state: Arc<State>,
 }
 
 impl Readers {
     pub(super) fn open(path: &Path, state: Arc<State>) -> Result<Self, StoreError> {
-        let idle = (0..CONNECTIONS).map(|_| {
+        let readers = Self { queue: Arc::default(), state };
+        for _ in 0..CONNECTIONS {
             let connection = open::connect(path)?;
             connection.execute_batch("PRAGMA query_only = ON")?;
-            Ok(connection)
-        });
-        let idle = idle.collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(CONNECTIONS)), state })
+            let queue = Arc::clone(&readers.queue);
+            let run = move || {
+                while let Some(job) = queue.next() {
+                    job(&connection);
+                }
+            };
+            thread::Builder::new()
+                .name("bulla-reader".into())
+                .spawn(run)
+                .map_err(|error| StoreError::Unavailable(format!("no thread for a reader: {error}")))?;
+        }
+        Ok(readers)
     }
 
     /// Runs one read.
@@ -43,19 +63,90 @@ impl Readers {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         self.state.check()?;
+        let (answer, mut answered) = oneshot::channel();
+        // Whoever sets it decides: the thread that begins to read, or the caller whose patience is at its end.
+        let decided = Arc::new(AtomicBool::new(false));
+        let begun = Arc::clone(&decided);
         let exhausted = || StoreError::Unavailable("too many reads wait".into());
-        let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned()).await;
-        let permit = permit.map_err(|_| exhausted())?.map_err(|_| exhausted())?;
-        let idle = Arc::clone(&self.idle);
-        let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or_else(exhausted)?;
-        let reading = tokio::task::spawn_blocking(move || {
-            let answer = read(&connection);
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            // Held until the connection is back, even when whoever asked has hung up meanwhile.
-            drop(permit);
-            answer
-        });
-        reading.await.unwrap_or_else(|_| Err(StoreError::Unavailable("a read was cut off".into())))
+        self.queue
+            .push(Box::new(move |connection| {
+                if !answer.is_closed() && !begun.swap(true, Ordering::AcqRel) {
+                    let _ = answer.send(read(connection));
+                }
+            }))
+            .map_err(|_| exhausted())?;
+        let answer = match tokio::time::timeout(PATIENCE, &mut answered).await {
+            Ok(answer) => answer,
+            Err(_) if !decided.swap(true, Ordering::AcqRel) => return Err(exhausted()),
+            Err(_) => answered.await,
+        };
+        answer.unwrap_or_else(|_| Err(StoreError::Unavailable("a read was cut off".into())))
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// Reads in the order they came.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Threads with nothing to do.
+    idle: usize,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Queue")
+    }
+}
+
+impl Queue {
+    /// Gives the job back if too many wait.
+    fn push(&self, job: Job) -> Result<(), Job> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.jobs.len() >= QUEUE {
+            return Err(job);
+        }
+        waiting.jobs.push_back(job);
+        let somebody_sleeps = waiting.idle > 0;
+        drop(waiting);
+        if somebody_sleeps {
+            self.more.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The next job, as soon as there is one; none once the queue is closed.
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        while !waiting.closed {
+            if let Some(job) = waiting.jobs.pop_front() {
+                return Some(job);
+            }
+            waiting.idle += 1;
+            waiting = self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting.idle -= 1;
+        }
+        None
+    }
+
+    fn close(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.closed = true;
+        waiting.jobs.clear();
+        drop(waiting);
+        self.more.notify_all();
     }
 }
 
@@ -83,5 +174,38 @@ mod tests {
             read.abort();
         }
         assert_eq!(readers.read(|_| Ok(7)).await.unwrap(), 7);
+    }
+    #[tokio::test]
+    async fn a_read_whose_turn_does_not_come_is_given_up_and_one_that_has_begun_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("bulla.db");
+        let _open = open::open_and_migrate(&path).unwrap();
+        let readers = Arc::new(Readers::open(&path, Arc::new(State::of(&path).unwrap())).unwrap());
+        let mut slow = Vec::new();
+        for n in 0..CONNECTIONS {
+            let (readers, (started, starts)) = (Arc::clone(&readers), oneshot::channel());
+            let (go_on, wait) = std::sync::mpsc::channel::<()>();
+            let read = tokio::spawn(async move {
+                let held = move |_: &Connection| {
+                    let _ = (started.send(()), wait.recv());
+                    Ok(n)
+                };
+                readers.read(held).await
+            });
+            starts.await.unwrap();
+            slow.push((read, go_on));
+        }
+        tokio::time::pause(); // from here on, patience ends at once
+        let ran = Arc::new(AtomicBool::new(false));
+        let run = Arc::clone(&ran);
+        let late = readers.read(move |_| Ok(run.swap(true, Ordering::SeqCst))).await;
+        assert!(matches!(late, Err(StoreError::Unavailable(_))));
+        for (n, (read, go_on)) in slow.into_iter().enumerate() {
+            go_on.send(()).unwrap();
+            assert_eq!(read.await.unwrap().unwrap(), n);
+        }
+        tokio::time::resume();
+        readers.read(|_| Ok(())).await.unwrap();
+        assert!(!ran.load(Ordering::SeqCst), "what was given up is not done later");
     }
 }

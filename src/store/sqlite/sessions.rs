@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
-use super::audit;
+use super::{audit, users};
 use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
     secret::Digest,
     store::{
-        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, Written,
+        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow, Written,
         rules::{Beginning, NODE_KEEP},
     },
 };
@@ -49,6 +49,20 @@ pub(super) fn one(connection: &Connection, sid: Sid) -> Result<Option<SessionRow
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE sid = ?"))?;
     Ok(statement.query_row([sid.to_string()], from_row).optional()?)
+}
+
+/// A row and its user. The first statement stays open meanwhile, so both are of one moment and one lock.
+pub(super) fn with_user(
+    connection: &Connection,
+    sid: Sid,
+) -> Result<Option<(SessionRow, Option<UserRow>)>, StoreError> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE sid = ?"))?;
+    let mut rows = statement.query([sid.to_string()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let row = from_row(row)?;
+    let user = users::one(connection, &row.user_id)?;
+    Ok(Some((row, user)))
 }
 
 /// Live sessions, newest first.
