@@ -102,9 +102,17 @@ impl Scanner<'_> {
         if self.peek(at) == Some(byte) { Ok(at + 1) } else { Err(NotStrict) }
     }
 
+    /// Most are strings, and those are worth no call.
+    #[inline(always)]
     fn value(&mut self, at: usize, depth: usize) -> Scan<usize> {
+        match self.peek(at) {
+            Some(b'"') => self.string(at).map(Key::after),
+            _ => self.other(at, depth),
+        }
+    }
+
+    fn other(&mut self, at: usize, depth: usize) -> Scan<usize> {
         match self.peek(at).ok_or(NotStrict)? {
-            b'"' => self.string(at).map(Key::after),
             b'{' if depth <= MAX_DEPTH => self.object(at, depth),
             b'[' if depth <= MAX_DEPTH => self.array(at, depth),
             b't' => self.word(at, b"true"),
@@ -179,13 +187,24 @@ impl Scanner<'_> {
         Ok(at)
     }
 
+    #[inline(always)]
     fn string(&self, at: usize) -> Scan<Key> {
         let start = self.eat(at, b'"')?;
-        let (mut at, mut escaped) = (start, false);
+        let (mut end, mut escaped) = (self.plain(start), false);
+        if self.peek(end) != Some(b'"') {
+            (end, escaped) = self.rest_of_string(end)?;
+        }
+        let place = |at: usize| u16::try_from(at).map_err(|_| NotStrict);
+        Ok(Key { start: place(start)?, end: place(end)?, escaped })
+    }
+
+    /// Where its closing quote is, and whether there is an escape before.
+    #[cold]
+    fn rest_of_string(&self, mut at: usize) -> Scan<(usize, bool)> {
+        let mut escaped = false;
         loop {
-            at = self.plain(at);
             match self.peek(at).ok_or(NotStrict)? {
-                b'"' => break,
+                b'"' => return Ok((at, escaped)),
                 b'\\' => {
                     escaped = true;
                     at = self.escape(at)?;
@@ -193,12 +212,12 @@ impl Scanner<'_> {
                 0..0x20 => return Err(NotStrict),
                 _ => at += 1,
             }
+            at = self.plain(at);
         }
-        let place = |at: usize| u16::try_from(at).map_err(|_| NotStrict);
-        Ok(Key { start: place(start)?, end: place(at)?, escaped })
     }
 
     /// Passes over what stands for itself in a string, eight bytes at a time, as long as there are so many.
+    #[inline(always)]
     fn plain(&self, mut at: usize) -> usize {
         const EACH: u64 = u64::MAX / 0xff;
         // The high bit of each byte that is below `than`; beyond the first such byte there may be others.
