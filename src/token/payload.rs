@@ -389,6 +389,21 @@ mod tests {
     }
 
     #[test]
+    fn strings_of_any_length_end_at_their_quote() {
+        for before in 0..70 {
+            for length in (0..140).chain([250, 300]) {
+                let text = format!(r#"{{"{}":["","{}",""]}}"#, "k".repeat(before), "é".repeat(length));
+                assert_eq!(check(text.as_bytes()), Ok(text.as_str()));
+                let (open, closed) = text.rsplit_once('"').unwrap();
+                for bad in [format!("{open}{closed}"), format!("{open}\u{1f}\"{closed}"), format!("{text}\"")]
+                {
+                    assert_eq!(check(bad.as_bytes()), Err(NotStrict), "{bad:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn duplicates_are_found_among_many_keys() {
         let keys = |n: usize| (0..n).map(|i| format!(r#""{i}":0"#)).collect::<Vec<_>>().join(",");
         assert!(check(format!("{{{}}}", keys(300)).as_bytes()).is_ok());
