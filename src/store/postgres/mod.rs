@@ -106,6 +106,13 @@ impl Store for PostgresStore {
         sessions::one(&self.pool, sid).await
     }
 
+    async fn session_and_user(
+        &self,
+        sid: Sid,
+    ) -> Result<(Option<(SessionRow, Option<UserRow>)>, Timestamp), StoreError> {
+        sessions::with_user(&self.pool, sid).await
+    }
+
     async fn begin_session(
         &self,
         new: NewSession,

@@ -8,20 +8,21 @@ use super::{
     failure::Failure,
     nodes::number,
     pool::{Pool, Value, Values},
+    users::{self, OWN_COLUMNS},
 };
 use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
     secret::Digest,
     store::{
-        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, Written,
+        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow, Written,
         rules::{self, Beginning},
     },
 };
 
 const COLUMNS: &str =
     "s.sid, s.user_id, s.secret_hash, s.generation, s.rotated_at, s.pardoned_gen, s.pardoned_at,
-    s.created_at, s.idle_expires_at, s.expires_at, s.transport, s.user_agent, s.ip";
+    s.created_at AS began_at, s.idle_expires_at, s.expires_at, s.transport, s.user_agent, s.ip";
 
 fn from_row(row: &Row) -> Result<SessionRow, Failure> {
     let number = |column| row.try_get::<_, i64>(column);
@@ -36,7 +37,7 @@ fn from_row(row: &Row) -> Result<SessionRow, Failure> {
         rotated_at: Timestamp::from_millis(number("rotated_at")?),
         pardoned_gen: some("pardoned_gen")?.map(i64::unsigned_abs),
         pardoned_at: some("pardoned_at")?.map(Timestamp::from_millis),
-        created_at: Timestamp::from_millis(number("created_at")?),
+        created_at: Timestamp::from_millis(number("began_at")?),
         idle_expires_at: Timestamp::from_millis(number("idle_expires_at")?),
         expires_at: Timestamp::from_millis(number("expires_at")?),
         transport: parsed(row, "transport")?,
@@ -59,6 +60,29 @@ pub(super) async fn one(pool: &Pool, sid: Sid) -> Result<(Option<SessionRow>, Ti
     );
     let (mut rows, now) = with_time(&pool.rows(&sql, &[&sid.to_string()]).await?)?;
     Ok((rows.pop(), now))
+}
+
+/// The row, its user and the time, of one moment. An id of an embedding program is no number, and nobody's here.
+pub(super) async fn with_user(
+    pool: &Pool,
+    sid: Sid,
+) -> Result<(Option<(SessionRow, Option<UserRow>)>, Timestamp), StoreError> {
+    let sql = format!(
+        "SELECT {OWN_COLUMNS}, bulla_now() AS now, {COLUMNS}
+         FROM (SELECT) AS always LEFT JOIN sessions AS s ON s.sid = $1
+           LEFT JOIN users AS u ON u.id = CASE WHEN s.user_id ~ '^[1-9][0-9]{{0,17}}$' THEN s.user_id::bigint END"
+    );
+    let rows = pool.rows(&sql, &[&sid.to_string()]).await?;
+    let row = rows.first().ok_or_else(|| unreadable("now"))?;
+    Ok((row_and_user(row)?, Timestamp::from_millis(row.try_get("now").map_err(Failure::from)?)))
+}
+
+fn row_and_user(row: &Row) -> Result<Option<(SessionRow, Option<UserRow>)>, Failure> {
+    if row.try_get::<_, Option<&str>>("sid")?.is_none() {
+        return Ok(None);
+    }
+    let user = row.try_get::<_, Option<i64>>(0)?.map(|_| users::from_row(row, 0)).transpose()?;
+    Ok(Some((from_row(row)?, user)))
 }
 
 /// Live sessions, newest first, and the time, of one moment.

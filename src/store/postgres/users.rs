@@ -20,22 +20,26 @@ use crate::{
 };
 
 const COLUMNS: &str = "id, name, password_hash, roles, claims, disabled, created_at";
+/// The same, where other tables are joined.
+pub(super) const OWN_COLUMNS: &str =
+    "u.id, u.name, u.password_hash, u.roles, u.claims, u.disabled, u.created_at";
 
-fn from_row(row: &Row) -> Result<UserRow, Failure> {
+/// The columns of a user, from that one on.
+pub(super) fn from_row(row: &Row, first: usize) -> Result<UserRow, Failure> {
     let unreadable = |what| StoreError::Unavailable(format!("column {what} of table users can't be read"));
     Ok(UserRow {
-        id: UserId::new(row.try_get::<_, i64>(0)?.to_string()).map_err(|_| unreadable("id"))?,
-        name: row.try_get(1)?,
-        password_hash: row.try_get(2)?,
-        roles: serde_json::from_str(row.try_get(3)?).map_err(|_| unreadable("roles"))?,
-        claims: serde_json::from_str(row.try_get(4)?).map_err(|_| unreadable("claims"))?,
-        disabled: row.try_get::<_, i32>(5)? != 0,
-        created_at: Timestamp::from_millis(row.try_get(6)?),
+        id: UserId::new(row.try_get::<_, i64>(first)?.to_string()).map_err(|_| unreadable("id"))?,
+        name: row.try_get(first + 1)?,
+        password_hash: row.try_get(first + 2)?,
+        roles: serde_json::from_str(row.try_get(first + 3)?).map_err(|_| unreadable("roles"))?,
+        claims: serde_json::from_str(row.try_get(first + 4)?).map_err(|_| unreadable("claims"))?,
+        disabled: row.try_get::<_, i32>(first + 5)? != 0,
+        created_at: Timestamp::from_millis(row.try_get(first + 6)?),
     })
 }
 
 fn all(rows: &[Row]) -> Result<Vec<UserRow>, Failure> {
-    rows.iter().map(from_row).collect()
+    rows.iter().map(|row| from_row(row, 0)).collect()
 }
 
 pub(super) async fn one(pool: &Pool, id: &UserId) -> Result<Option<UserRow>, StoreError> {
