@@ -1,6 +1,10 @@
 //! Names as types: key, session and user ids, purposes and audiences. Each can only hold what its rule allows.
 
+mod scope;
+
 use std::{fmt, str::FromStr};
+
+pub use scope::Scope;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use base64_simd::Out;
@@ -153,6 +157,10 @@ impl Purpose {
     pub fn login() -> Self {
         Self("login".into())
     }
+    /// What an app gets for a person who has signed in, and gives back for tokens: `code`.
+    pub fn code() -> Self {
+        Self("code".into())
+    }
 }
 
 text_id!(
@@ -163,6 +171,23 @@ text_id!(
             && !matches!(b[0], b'.' | b'-')
             && b.iter().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
 );
+
+text_id!(
+    /// A program that asks for tokens, by the name the protocol has for it; never used twice.
+    ClientId, "client id", "a letter or digit, then at most 63 of them, dots, hyphens or underscores",
+    |b| b.len() <= 64
+        && b.first().is_some_and(u8::is_ascii_alphanumeric)
+        && b.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'))
+);
+
+impl ClientId {
+    /// A fresh one: 16 hex digits.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let mut bytes = [0; 8];
+        secret::random(&mut bytes)?;
+        Ok(Self(format!("{:016x}", u64::from_be_bytes(bytes))))
+    }
+}
 
 impl Audience {
     /// The server itself: the empty audience.
@@ -213,6 +238,13 @@ mod tests {
         }
         for bad in [".a", "-a", "A", "a b", "a\0", &"a".repeat(65)] {
             assert!(Audience::new(bad).is_err(), "{bad}");
+        }
+        let fresh = ClientId::generate().unwrap();
+        for good in ["a", "My_app-2.x", fresh.as_str()] {
+            assert!(ClientId::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "_", "a:b", "a b", "é", &"a".repeat(65)] {
+            assert!(ClientId::new(bad).is_err(), "{bad}");
         }
     }
 }

@@ -31,14 +31,15 @@
 //! ```text
 //! ids, clock, secret ─→ keyring ─→ token ─┐
 //!           │                             ├─→ session ──┐
-//!           └──────────→ store ───────────┤             ├─→ http ─→ cli
+//!           └──────────→ store ───────────┤             ├─→ oauth ─→ http ─→ cli
 //!                                 fetch ──┴─→ identity ─┘
 //! ```
 //!
 //! An arrow says: may be used by; none points back, and a test reads the source to hold them. Read it from the left:
 //! what a token is in `token/wire.rs` and `token/seal.rs`, what a rollover does in `keyring/schedule.rs`, what may end a
 //! session in the triggers of `store/migrations/`, the refresh rule in [`session::refresh`], what another's ID token must
-//! say in `identity/openid/claims.rs`, then every route in one table in `http/app.rs`.
+//! say in `identity/openid/claims.rs`, what a program may get in `oauth/token.rs`, then every route in one table in
+//! `http/app.rs`.
 
 // The page's Rust is compiled.
 #[cfg(doctest)]
@@ -61,6 +62,8 @@ pub mod fetch;
 pub mod http;
 #[cfg(feature = "server")]
 pub mod identity;
+#[cfg(feature = "server")]
+pub mod oauth;
 #[cfg(feature = "server")]
 pub mod session;
 #[cfg(feature = "server")]

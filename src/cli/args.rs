@@ -8,7 +8,7 @@ use std::{
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use super::{CliError, Context, audit, doctor, init, keys, migrate, serve, sessions, tokens, users};
+use super::{CliError, Context, audit, clients, doctor, init, keys, migrate, serve, sessions, tokens, users};
 use crate::{
     clock::SystemClock,
     config::{Layer, Settings},
@@ -64,6 +64,9 @@ enum Command {
     /// Show sessions and end them
     #[command(subcommand)]
     Session(sessions::SessionCommand),
+    /// Add, show and change the programs that may ask for tokens
+    #[command(subcommand)]
+    Client(clients::ClientCommand),
     /// Seal, open and inspect tokens
     #[command(subcommand)]
     Token(tokens::TokenCommand),
@@ -153,6 +156,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Keys(command) => keys::run(command, &ctx).await,
         Command::User(command) => users::run(command, &ctx).await,
         Command::Session(command) => sessions::run(command, &ctx).await,
+        Command::Client(command) => clients::run(command, &ctx).await,
         Command::Token(command) => tokens::run(command, &ctx).await,
         Command::Migrate(args) => migrate::run(&args, &ctx).await,
         Command::Audit(args) => audit::run(&args, &ctx).await,

@@ -16,14 +16,12 @@ use crate::{
     config::{format_duration, parse_duration},
     ids::{Audience, Kid, Purpose},
     keyring::{KeyDirectory, KeyState, Ring, RingError, Suite},
-    session::Policy,
+    session::{Policy, SERVICE_MAX_AGE},
     store::AuditEvent,
 };
 
 /// How long servers are waited for if nothing is said: one that has died is known to be gone by then.
 const WAIT: &str = "10s";
-/// Life of a service token (DESIGN 4.4).
-const SERVICE_MAX_AGE: Duration = Duration::from_secs(3600);
 /// How far clocks may differ (DESIGN 4.4).
 const SKEW: Duration = Duration::from_secs(60);
 /// How long a retired key is kept if nothing is said.

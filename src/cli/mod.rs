@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod clients;
 mod doctor;
 mod init;
 pub mod keys;

@@ -18,6 +18,14 @@ use crate::{
     store::{AuditEvent, LoginError, SessionRow, Transport, User},
 };
 
+/// Row and user of somebody who changes something about themselves: in person, never by an app's token.
+pub(super) async fn confirm(bulla: &Bulla, principal: &Principal) -> Result<(SessionRow, User), Problem> {
+    match principal.grant() {
+        None => Ok(bulla.sessions().confirm(principal).await?),
+        Some(_) => Err(Problem::forbidden()),
+    }
+}
+
 /// `GET /auth/session`: who am I. The token says it all but the name; that is null while the store can't tell.
 pub(super) async fn who(bulla: web::Data<Bulla>, principal: Principal) -> HttpResponse {
     let user = bulla.sessions().parts().users.find(&principal.user_id()).await;
@@ -83,6 +91,10 @@ pub(super) fn describe(row: &SessionRow, this: Option<Sid>) -> serde_json::Value
         "expires_at": row.expires_at, "transport": row.transport.as_str(),
         "user_agent": row.device.user_agent, "ip": row.device.ip,
     });
+    if let Some(grant) = &row.grant {
+        shown["client_id"] = grant.client.as_str().into();
+        shown["scope"] = grant.scope.to_string().into();
+    }
     if let Some(this) = this {
         shown["current"] = (row.sid == this).into();
     }
@@ -98,7 +110,7 @@ pub(super) async fn end(
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let (_, kind) = body::read::<serde_json::Map<String, serde_json::Value>>(&request, &body)?;
-    let (row, user) = bulla.sessions().confirm(&principal).await?;
+    let (row, user) = confirm(&bulla, &principal).await?;
     let sid: Sid = sid.parse().map_err(|_| Problem::no_such_session())?;
     let event = AuditEvent::new("session.revoked", user.id.to_string(), "");
     if !bulla.sessions().end_own(&user.id, sid, event).await? {
@@ -133,7 +145,7 @@ pub(super) async fn password(
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let (input, kind) = body::read::<Change>(&request, &body)?;
-    let (row, user) = bulla.sessions().confirm(&principal).await?;
+    let (row, user) = confirm(&bulla, &principal).await?;
     match (change(&bulla, &request, &row, &user, input).await, kind) {
         (Ok(issued), Kind::Json) => Ok(bulla.0.with_cookies(bulla.0.tokens(&issued), &issued)),
         (Ok(issued), Kind::Form) => Ok(bulla.0.with_cookies(body::see_other(PASSWORD_CHANGED), &issued)),

@@ -1,25 +1,19 @@
-//! `/admin`: users, sessions, revocations, keys (read), audit. For role `admin`, read from the store at each request.
+//! `/admin`: users, sessions, revocations, keys (read), audit.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
-use super::{Bulla, account::describe};
+use super::{Bulla, account::describe, administrator::Administrator};
 use crate::{
     http::Problem,
     ids::{Sid, UserId},
     secret::SecretText,
-    session::Principal,
-    store::{AuditEvent, NewUser, SessionEnd, User, UserChange, UserRow},
+    store::{AuditEvent, NewUser, SessionEnd, UserChange, UserRow},
+    token::Object,
 };
 
 /// Rows of one page.
 const PAGE: u32 = 100;
-
-/// The present administrator, or a refusal.
-async fn admin(bulla: &Bulla, principal: &Principal) -> Result<User, Problem> {
-    let (_, user) = bulla.sessions().confirm(principal).await?;
-    if user.roles.iter().any(|role| role == "admin") { Ok(user) } else { Err(Problem::forbidden()) }
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,10 +35,9 @@ fn show(row: &UserRow) -> serde_json::Value {
 /// `GET /admin/users?after=`
 pub(super) async fn users(
     bulla: web::Data<Bulla>,
-    principal: Principal,
+    _: Administrator,
     query: web::Query<After>,
 ) -> Result<HttpResponse, Problem> {
-    admin(&bulla, &principal).await?;
     let after = query.after.as_deref().map(user_id).transpose()?;
     let rows = bulla.sessions().parts().store.users(after.as_ref(), PAGE).await?;
     let rows: Vec<_> = rows.iter().map(show).collect();
@@ -65,11 +58,10 @@ pub(super) struct Add {
 /// `POST /admin/users`
 pub(super) async fn add_user(
     bulla: web::Data<Bulla>,
-    principal: Principal,
-    input: web::Json<Add>,
+    by: Administrator,
+    input: web::Json<Object<Add>>,
 ) -> Result<HttpResponse, Problem> {
-    let by = admin(&bulla, &principal).await?;
-    let input = input.into_inner();
+    let Object(input) = input.into_inner();
     let named = (1..=128).contains(&input.name.chars().count()) && !input.name.chars().any(char::is_control);
     if !named || input.name.trim() != input.name {
         return Err(Problem::unprocessable(
@@ -87,7 +79,7 @@ pub(super) async fn add_user(
     };
     let user =
         NewUser { name: input.name, password_hash, roles: input.roles, claims: input.claims, identity: None };
-    let event = AuditEvent::new("user.added", by.id.to_string(), "");
+    let event = AuditEvent::new("user.added", by.actor(), "");
     let row = bulla.sessions().parts().store.add_user(user, event).await?;
     Ok(HttpResponse::Created().json(show(&row)))
 }
@@ -95,10 +87,9 @@ pub(super) async fn add_user(
 /// `GET /admin/users/{id}`
 pub(super) async fn user(
     bulla: web::Data<Bulla>,
-    principal: Principal,
+    _: Administrator,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    admin(&bulla, &principal).await?;
     let row = bulla.sessions().parts().store.user(&user_id(&id)?).await?.ok_or_else(Problem::not_found)?;
     Ok(HttpResponse::Ok().json(show(&row)))
 }
@@ -114,18 +105,17 @@ pub(super) struct Change {
 /// `PATCH /admin/users/{id}`: roles, claims, disabled.
 pub(super) async fn change_user(
     bulla: web::Data<Bulla>,
-    principal: Principal,
+    by: Administrator,
     id: web::Path<String>,
-    input: web::Json<Change>,
+    input: web::Json<Object<Change>>,
 ) -> Result<HttpResponse, Problem> {
-    let by = admin(&bulla, &principal).await?;
-    let Change { roles, claims, disabled } = input.into_inner();
+    let Object(Change { roles, claims, disabled }) = input.into_inner();
     let name = match disabled {
         Some(true) => "user.disabled",
         Some(false) => "user.enabled",
         None => "user.changed",
     };
-    let event = AuditEvent::new(name, by.id.to_string(), "");
+    let event = AuditEvent::new(name, by.actor(), "");
     let change = UserChange { roles, claims, disabled };
     let row = bulla.sessions().parts().store.change_user(&user_id(&id)?, change, event).await?;
     Ok(HttpResponse::Ok().json(show(&row.ok_or_else(Problem::not_found)?)))
@@ -134,11 +124,10 @@ pub(super) async fn change_user(
 /// `DELETE /admin/users/{id}`
 pub(super) async fn delete_user(
     bulla: web::Data<Bulla>,
-    principal: Principal,
+    by: Administrator,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let by = admin(&bulla, &principal).await?;
-    let event = AuditEvent::new("user.deleted", by.id.to_string(), "");
+    let event = AuditEvent::new("user.deleted", by.actor(), "");
     match bulla.sessions().parts().store.delete_user(&user_id(&id)?, event).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found()),
@@ -154,10 +143,9 @@ pub(super) struct Whose {
 /// `GET /admin/sessions?user=`
 pub(super) async fn sessions(
     bulla: web::Data<Bulla>,
-    principal: Principal,
+    _: Administrator,
     query: web::Query<Whose>,
 ) -> Result<HttpResponse, Problem> {
-    admin(&bulla, &principal).await?;
     let user = query.user.as_deref().map(user_id).transpose()?;
     let (rows, _) = bulla.sessions().parts().store.sessions(user.as_ref(), 1000).await?;
     let rows: Vec<_> = rows.iter().map(|row| describe(row, None)).collect();
@@ -167,12 +155,11 @@ pub(super) async fn sessions(
 /// `DELETE /admin/sessions/{sid}`
 pub(super) async fn end_session(
     bulla: web::Data<Bulla>,
-    principal: Principal,
+    by: Administrator,
     sid: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let by = admin(&bulla, &principal).await?;
     let sid: Sid = sid.parse().map_err(|_| Problem::not_found())?;
-    match bulla.sessions().end(sid, AuditEvent::new("session.revoked", by.id.to_string(), "")).await? {
+    match bulla.sessions().end(sid, AuditEvent::new("session.revoked", by.actor(), "")).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found()),
     }
@@ -182,25 +169,20 @@ pub(super) async fn end_session(
 /// refused: what was meant for one user must not hit all.
 pub(super) async fn end_sessions(
     bulla: web::Data<Bulla>,
-    principal: Principal,
+    by: Administrator,
     query: web::Query<Whose>,
 ) -> Result<HttpResponse, Problem> {
-    let by = admin(&bulla, &principal).await?;
     let which = match &query.user {
         Some(user) => SessionEnd::AllOf(user_id(user)?),
         None => SessionEnd::Everyones,
     };
-    let event = AuditEvent::new("session.revoked", by.id.to_string(), "");
+    let event = AuditEvent::new("session.revoked", by.actor(), "");
     let ended = bulla.sessions().parts().store.end_sessions(which, event).await?;
     Ok(HttpResponse::Ok().json(serde_json::json!({"ended": ended.len()})))
 }
 
 /// `GET /admin/revocations`
-pub(super) async fn revocations(
-    bulla: web::Data<Bulla>,
-    principal: Principal,
-) -> Result<HttpResponse, Problem> {
-    admin(&bulla, &principal).await?;
+pub(super) async fn revocations(bulla: web::Data<Bulla>, _: Administrator) -> Result<HttpResponse, Problem> {
     let rows = bulla.sessions().parts().store.revocations().await?;
     let rows: Vec<_> = rows
         .iter()
@@ -214,8 +196,7 @@ pub(super) async fn revocations(
 }
 
 /// `GET /admin/keys`: names and states; never a key.
-pub(super) async fn keys(bulla: web::Data<Bulla>, principal: Principal) -> Result<HttpResponse, Problem> {
-    admin(&bulla, &principal).await?;
+pub(super) async fn keys(bulla: web::Data<Bulla>, _: Administrator) -> Result<HttpResponse, Problem> {
     let ring = bulla.sessions().parts().tokens.ring();
     let keys: Vec<_> = ring
         .keys
@@ -241,11 +222,16 @@ pub(super) struct AuditPage {
 /// `GET /admin/audit?after=&limit=`: in order; without `after` the newest.
 pub(super) async fn audit(
     bulla: web::Data<Bulla>,
-    principal: Principal,
+    _: Administrator,
     query: web::Query<AuditPage>,
 ) -> Result<HttpResponse, Problem> {
-    admin(&bulla, &principal).await?;
-    let limit = query.limit.unwrap_or(PAGE).clamp(1, 1000);
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=1000).contains(&limit) {
+        return Err(Problem::bad_request("limit is a number from 1 to 1000."));
+    }
+    if query.after.is_some_and(|seq| !(0..1 << 53).contains(&seq)) {
+        return Err(Problem::bad_request("after is the seq of an event."));
+    }
     let rows = bulla.sessions().parts().store.audit(query.after, limit).await?;
     Ok(HttpResponse::Ok().json(serde_json::json!({"audit": rows})))
 }

@@ -13,8 +13,8 @@ use actix_web::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{
-    Bulla, account, admin, body, health, identities, incoming, login, openapi, pages, presented, provider,
-    refusal::Asker, renewal, secure::secure, survive::survive,
+    Bulla, account, admin, authorize, body, clients, health, identities, incoming, login, oauth, openapi,
+    pages, presented, provider, refusal::Asker, renewal, secure::secure, survive::survive,
 };
 use crate::http::Problem;
 
@@ -50,6 +50,7 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
             .service(methods("/refresh", "POST").route(post().to(renewal::refresh)))
             .service(methods("/continue", "GET, HEAD").route(get().to(renewal::go_on)))
             .service(methods("/logout", "POST").route(post().to(renewal::logout)))
+            .service(methods("/authorize", "GET, HEAD").route(get().to(authorize::finish)))
             .service(methods("/assets/forget.svg", "GET, HEAD").route(get().to(pages::forget)))
             .service(methods("/assets/{name}", "GET, HEAD").route(get().to(pages::asset)))
             .service(
@@ -68,6 +69,27 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
     );
 }
 
+/// The table for programs: OAuth.
+fn programs(bulla: &Bulla, app: &mut ServiceConfig) {
+    let hardening = bulla.clone();
+    app.service(
+        scope("/oauth")
+            .app_data(web::PayloadConfig::new(body::MAX))
+            .wrap(from_fn(oauth::for_pages))
+            .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
+            .service(methods("/authorize", "GET, HEAD").route(get().to(authorize::begin)))
+            .service(methods("/token", "POST").route(post().to(oauth::token)))
+            .service(methods("/revoke", "POST").route(post().to(oauth::revoke)))
+            .service(methods("/introspect", "POST").route(post().to(oauth::introspect)))
+            .default_service(web::to(not_found)),
+    )
+    .service(
+        methods("/.well-known/oauth-authorization-server", "GET, HEAD")
+            .wrap(from_fn(oauth::for_pages))
+            .route(get().to(oauth::about)),
+    );
+}
+
 /// The server's own table.
 fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
@@ -75,6 +97,7 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
         .app_data(web::JsonConfig::default().limit(body::MAX))
         .app_data(query())
         .configure(bulla.routes())
+        .configure(|app| programs(bulla, app))
         .service(methods("/", "GET, HEAD").route(get().to(home)))
         .service(methods("/health/live", "GET, HEAD").route(get().to(health::live)))
         .service(methods("/health/ready", "GET, HEAD").route(get().to(health::ready)))
@@ -82,7 +105,7 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
         .service(methods("/openapi.json", "GET, HEAD").route(get().to(openapi::document)))
         .service(
             scope("/admin")
-                .wrap(bulla.guard())
+                .wrap(bulla.guard().and_machines())
                 .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
                 .service(
                     methods("/users", "GET, HEAD, POST")
@@ -101,6 +124,18 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
                         .route(delete().to(admin::end_sessions)),
                 )
                 .service(methods("/sessions/{sid}", "DELETE").route(delete().to(admin::end_session)))
+                .service(
+                    methods("/clients", "GET, HEAD, POST")
+                        .route(get().to(clients::list))
+                        .route(post().to(clients::add)),
+                )
+                .service(
+                    methods("/clients/{id}", "GET, HEAD, PATCH, DELETE")
+                        .route(get().to(clients::show))
+                        .route(web::patch().to(clients::change))
+                        .route(delete().to(clients::delete)),
+                )
+                .service(methods("/clients/{id}/secret", "POST").route(post().to(clients::rotate)))
                 .service(methods("/revocations", "GET, HEAD").route(get().to(admin::revocations)))
                 .service(methods("/keys", "GET, HEAD").route(get().to(admin::keys)))
                 .service(methods("/audit", "GET, HEAD").route(get().to(admin::audit)))

@@ -11,7 +11,7 @@ use actix_web::{
 use serde::de::DeserializeOwned;
 
 use super::credentials::text;
-use crate::http::Problem;
+use crate::{http::Problem, token::Object};
 
 /// Bytes of the longest body any route takes.
 pub(super) const MAX: usize = 16 * 1024;
@@ -40,7 +40,7 @@ pub(super) fn read<T: DeserializeOwned>(request: &HttpRequest, body: &Bytes) -> 
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|_| malformed())
+    serde_json::from_slice(body).map(|Object(input)| input).map_err(|_| malformed())
 }
 
 pub(super) fn malformed() -> Problem {
@@ -50,4 +50,26 @@ pub(super) fn malformed() -> Problem {
 /// Sends a browser on with a GET.
 pub(super) fn see_other(location: &str) -> HttpResponse {
     HttpResponse::build(StatusCode::SEE_OTHER).insert_header((LOCATION, location)).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    struct Named {
+        #[serde(default)]
+        name: String,
+    }
+
+    #[test]
+    fn json_is_an_object_of_members_each_given_once() {
+        assert_eq!(parse::<Named>(br#"{"name":"ada"}"#).unwrap().name, "ada");
+        assert_eq!(parse::<Named>(b" {}").unwrap(), Named::default());
+        for bad in [r#"["ada"]"#, "[]", "null", r#""ada""#, r#"{"name":"ada","name":"bob"}"#, "{}{}", ""] {
+            assert!(parse::<Named>(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
 }

@@ -18,19 +18,38 @@ use futures_util::future::LocalBoxFuture;
 use super::{Bulla, refusal::Asker};
 use crate::{
     http::Problem,
-    session::{Denied, Principal},
+    session::{Denied, Machine, Principal},
     store::patiently,
 };
 
 /// Middleware made by [`Bulla::guard`].
 #[derive(Clone, Debug)]
-pub struct Guard(Bulla);
+pub struct Guard {
+    bulla: Bulla,
+    admits: Admits,
+}
+
+/// Who gets past a guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admits {
+    People,
+    MachinesToo,
+}
 
 impl Bulla {
     /// Middleware that climbs the ladder for every request and answers 401 (403, 503, …) itself where nothing holds.
     /// Handlers behind it take a [`Principal`]. An access token costs no I/O; cookies of a renewal go out with the answer.
     pub fn guard(&self) -> Guard {
-        Guard(self.clone())
+        Guard { bulla: self.clone(), admits: Admits::People }
+    }
+}
+
+impl Guard {
+    /// Lets service tokens pass as well (`Authorization: Bearer`): handlers then take a [`Machine`] where there is no
+    /// [`Principal`], and look at its scope.
+    #[must_use]
+    pub fn and_machines(self) -> Self {
+        Self { admits: Admits::MachinesToo, ..self }
     }
 }
 
@@ -46,7 +65,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Guarded { service: Rc::new(service), bulla: self.0.clone() }))
+        ready(Ok(Guarded { service: Rc::new(service), guard: self.clone() }))
     }
 }
 
@@ -54,7 +73,7 @@ where
 #[derive(Debug)]
 pub struct Guarded<S> {
     service: Rc<S>,
-    bulla: Bulla,
+    guard: Guard,
 }
 
 impl<S, B> Service<ServiceRequest> for Guarded<S>
@@ -69,14 +88,21 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
+        let inner = &self.guard.bulla.0;
+        if self.guard.admits == Admits::MachinesToo
+            && let Some(machine) = inner.machine(request.request())
+        {
+            request.extensions_mut().insert(machine);
+            return Answer::Passed { future: self.service.call(request) };
+        }
         // An access token that holds needs no future of its own.
-        match self.bulla.0.first_step(request.request()) {
+        match inner.first_step(request.request()) {
             Ok(principal) => {
                 request.extensions_mut().insert(principal);
                 Answer::Passed { future: self.service.call(request) }
             }
             Err(tried) => {
-                let (service, bulla) = (Rc::clone(&self.service), self.bulla.clone());
+                let (service, bulla) = (Rc::clone(&self.service), self.guard.bulla.clone());
                 Answer::Climbing { future: Box::pin(climb(bulla, service, request, tried)) }
             }
         }
@@ -186,6 +212,16 @@ impl FromRequest for Principal {
     type Future = Ready<Result<Self, Problem>>;
 
     /// Who the guard has recognised; behind no guard, nobody.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(request.extensions().get::<Self>().cloned().ok_or_else(Problem::unauthorized))
+    }
+}
+
+impl FromRequest for Machine {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    /// Which machine the guard has let pass; none where a person asks, or behind no such guard.
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(request.extensions().get::<Self>().cloned().ok_or_else(Problem::unauthorized))
     }

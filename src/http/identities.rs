@@ -34,7 +34,7 @@ pub(super) async fn link(
     let inner = &bulla.0;
     let (_, kind) = body::read::<serde_json::Map<String, serde_json::Value>>(&request, &body)?;
     let provider = inner.providers.named(&name).ok_or_else(Problem::not_found)?;
-    let (row, _) = inner.sessions.confirm(&principal).await?;
+    let (row, _) = account::confirm(&bulla, &principal).await?;
     let (url, cookies) = inner.send_to(&request, provider, "", Some(row.sid.to_string())).await?;
     let mut response = match kind {
         Kind::Json => HttpResponse::Ok().json(serde_json::json!({"location": url})),
@@ -62,7 +62,7 @@ pub(super) async fn unlink(
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let (input, kind) = body::read::<Which>(&request, &body)?;
-    let (row, user) = bulla.sessions().confirm(&principal).await?;
+    let (row, user) = account::confirm(&bulla, &principal).await?;
     let identity = Identity { issuer: input.issuer, subject: input.subject };
     let event = AuditEvent::new("identity.unlinked", user.id.to_string(), "")
         .with(serde_json::json!({"issuer": identity.issuer}));

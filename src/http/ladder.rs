@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     http::Problem,
-    session::{Denied, Issued, Principal, RenewMode, Renewed},
+    session::{Denied, Issued, Machine, Principal, RenewMode, Renewed},
     store::Transport,
 };
 
@@ -37,6 +37,12 @@ impl Inner {
         }
         let access = self.cookies.read(request).ok().and_then(|carried| carried.access).ok_or(None)?;
         self.sessions.authenticate(access).map_err(Some)
+    }
+
+    /// The service token of a machine, if that is what the request brings and it holds. No I/O, and no browser sends one.
+    pub(super) fn machine(&self, request: &HttpRequest) -> Option<Machine> {
+        let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return None };
+        self.sessions.authenticate_service(token).ok()
     }
 
     /// All steps. `tried` is how step 1 has ended, if it has been taken.

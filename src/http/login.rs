@@ -54,7 +54,9 @@ impl Return {
 /// `GET /auth/login`
 pub(super) async fn page(bulla: web::Data<Bulla>, query: web::Query<Return>) -> HttpResponse {
     let (rd, ways) = (query.rd(&bulla.0), &bulla.0.ways[..]);
-    let page = pages::Login { rd: &rd, signed_out: query.signed_out.is_some(), ways, ..Default::default() };
+    let app = bulla.0.app(&rd).await;
+    let (app, signed_out) = (app.as_deref(), query.signed_out.is_some());
+    let page = pages::Login { rd: &rd, app, signed_out, ways, ..Default::default() };
     pages::answer(&mut HttpResponse::Ok(), pages::login(&page))
 }
 
@@ -89,8 +91,9 @@ pub(super) async fn login(
         (Ok(issued), Kind::Json) => Ok(inner.with_cookies(inner.tokens(&issued), &issued)),
         (Err(problem), Kind::Json) => Err(problem),
         (Err(problem), Kind::Form) => {
-            let (error, name) = (Some(problem.detail()), username.as_str());
-            let page = pages::Login { rd: &rd, error, name, ways: &inner.ways, ..Default::default() };
+            let app = inner.app(&rd).await;
+            let (error, name, app) = (Some(problem.detail()), username.as_str(), app.as_deref());
+            let page = pages::Login { rd: &rd, error, name, app, ways: &inner.ways, ..Default::default() };
             Ok(pages::answer(&mut problem.head(), pages::login(&page)))
         }
     }

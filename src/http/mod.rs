@@ -6,9 +6,12 @@
 
 mod account;
 mod admin;
+mod administrator;
 mod app;
+mod authorize;
 mod body;
 mod bulla;
+mod clients;
 mod cookies;
 mod credentials;
 mod drain;
@@ -19,6 +22,7 @@ mod identities;
 mod incoming;
 mod ladder;
 mod login;
+mod oauth;
 mod openapi;
 mod origin;
 mod pages;

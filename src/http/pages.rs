@@ -35,12 +35,14 @@ pub(super) struct Login<'a> {
     pub(super) rd: &'a str,
     pub(super) error: Option<&'a str>,
     pub(super) name: &'a str,
+    /// The app that somebody signs in to, if it isn't our own pages.
+    pub(super) app: Option<&'a str>,
     /// Whether it follows a logout; then the page also empties what the browser has set aside, see [`forget`].
     pub(super) signed_out: bool,
     pub(super) ways: &'a [Way],
 }
 
-/// Sends a browser on to a provider without a redirect, which a form's answer may not be (CSP `form-action`).
+/// Sends a browser on to a provider or an app without a redirect, which a form's answer may not be (CSP `form-action`).
 #[derive(Template)]
 #[template(path = "onward.html")]
 pub(super) struct Onward<'a> {
@@ -89,6 +91,8 @@ struct DeviceLine<'a> {
     /// To within an access token's life: while one holds, nothing is written.
     seen: String,
     current: bool,
+    /// Held by an app, and not by a browser.
+    app: bool,
 }
 
 #[derive(Template)]
@@ -114,6 +118,7 @@ pub(super) fn account(page: &Account<'_>) -> Option<String> {
         since: ago(row.created_at, page.now),
         seen: ago(row.rotated_at, page.now),
         current: row.sid == page.this,
+        app: row.grant.is_some(),
     });
     let (done, error) = match page.message {
         Some(Message::Done(text)) => (Some(text), None),
@@ -239,7 +244,8 @@ mod tests {
             has_password: true,
         })
         .unwrap();
-        let form = Login { rd: evil, error: Some(evil), name: evil, signed_out: true, ways: &ways };
+        let form =
+            Login { rd: evil, error: Some(evil), name: evil, app: Some(evil), signed_out: true, ways: &ways };
         let form = login(&form).unwrap();
         let onward = onward(&Onward { label: evil, url: evil }).unwrap();
         for html in [page, form, onward] {

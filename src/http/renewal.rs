@@ -128,8 +128,26 @@ fn serde_urlencoded(text: &str) -> String {
 
 #[derive(Deserialize)]
 pub(super) struct Logout {
-    #[serde(default)]
-    everywhere: Option<serde_json::Value>,
+    everywhere: Option<Choice>,
+}
+
+/// Yes or no, as JSON or as a form says it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Choice {
+    Said(bool),
+    Typed(String),
+}
+
+impl Choice {
+    fn is_yes(&self, said_by: Kind) -> Result<bool, Problem> {
+        match (self, said_by) {
+            (Self::Said(yes), _) => Ok(*yes),
+            (Self::Typed(text), Kind::Form) if matches!(text.as_str(), "true" | "on") => Ok(true),
+            (Self::Typed(text), Kind::Form) if matches!(text.as_str(), "false" | "off" | "") => Ok(false),
+            _ => Err(Problem::bad_request("everywhere is true or false.")),
+        }
+    }
 }
 
 /// `POST /auth/logout`: ends this session, or all of the user's.
@@ -140,9 +158,13 @@ pub(super) async fn logout(
 ) -> Result<HttpResponse, Problem> {
     let inner = &bulla.0;
     let (input, kind) = body::read::<Logout>(&request, &body)?;
-    let everywhere = input.everywhere.is_some_and(|said| said == true || said == "true" || said == "on");
+    let everywhere = input.everywhere.unwrap_or(Choice::Said(false)).is_yes(kind)?;
     let who = inner.whose(&request).await?;
-    if let Some(SessionRow { user_id: user, sid, .. }) = who {
+    if let Some(SessionRow { user_id: user, sid, grant, .. }) = who {
+        // What an app got signs the app out, and nobody else.
+        if everywhere && grant.is_some() {
+            return Err(Problem::forbidden());
+        }
         let event = |name| AuditEvent::new(name, user.to_string(), sid.to_string());
         match everywhere {
             true => inner.sessions.end_all(&user, event("logout.everywhere")).await.map(drop)?,

@@ -4,7 +4,7 @@ use crate::{
     ids::Sid,
     secret::Secret,
     session::{Denied, Principal, Sessions},
-    store::{AuditEvent, Device, NewSession, SessionRow, Transport, User},
+    store::{AuditEvent, Device, Grant, NewSession, SessionRow, Transport, User},
     token::{SealError, SealedToken},
 };
 
@@ -42,11 +42,32 @@ impl Sessions {
             },
             None => None,
         };
-        let (key, mut new) = self.draw(user, transport, device)?;
-        new.replaces = replaces;
-        let event = AuditEvent::new("login", user.id.to_string(), "").with(serde_json::json!({
-            "name": user.name, "transport": transport.as_str(), "ip": new.device.ip, "user_agent": new.device.user_agent,
-        }));
+        let (key, new) = self.draw(user, transport, device, None)?;
+        self.start_session(user, key, NewSession { replaces, ..new }).await
+    }
+
+    /// Begins a session that a client holds, under a name that was drawn before; audit `login`. `Denied::Session` if the user or
+    /// the client was disabled meanwhile.
+    pub async fn begin_for(
+        &self,
+        user: &User,
+        grant: Grant,
+        sid: Sid,
+        device: Device,
+    ) -> Result<Issued, Denied> {
+        let (key, new) = self.draw(user, Transport::Body, device, Some(grant))?;
+        self.start_session(user, key, NewSession { sid, ..new }).await
+    }
+
+    async fn start_session(&self, user: &User, key: Secret<32>, new: NewSession) -> Result<Issued, Denied> {
+        let mut detail = serde_json::json!({
+            "name": user.name, "transport": new.transport.as_str(), "ip": new.device.ip, "user_agent": new.device.user_agent,
+        });
+        if let Some(grant) = &new.grant {
+            detail["client"] = grant.client.as_str().into();
+            detail["scope"] = grant.scope.to_string().into();
+        }
+        let event = AuditEvent::new("login", user.id.to_string(), "").with(detail);
         let cap = self.parts.policy.session_cap;
         let row = self.parts.store.begin_session(new, cap, event).await?.ok_or(Denied::Session)?;
         // Whoever deletes or disables the user from now on ends this session too; who did it just before could not.
@@ -68,7 +89,7 @@ impl Sessions {
         transport: Transport,
         device: Device,
     ) -> Result<Issued, Denied> {
-        let (key, new) = self.draw(user, transport, device)?;
+        let (key, new) = self.draw(user, transport, device, None)?;
         let event = AuditEvent::new("password.changed", user.id.to_string(), "");
         let row = self.parts.store.change_password(&user.id, password_hash, Some(new), event).await?;
         self.issue(user, row.ok_or(Denied::Session)?, &key).await
@@ -80,6 +101,7 @@ impl Sessions {
         user: &User,
         transport: Transport,
         device: Device,
+        grant: Option<Grant>,
     ) -> Result<(Secret<32>, NewSession), Denied> {
         let key = Secret::generate().map_err(SealError::from)?;
         let new = NewSession {
@@ -92,14 +114,15 @@ impl Sessions {
             life: self.parts.policy.session_max_age,
             replaces: None,
             takes_over_basic: transport == Transport::Basic,
+            grant,
         };
         // Claims that don't fit into a token must fail before a row says that there is a session.
-        self.seal_access(user, new.sid)?;
+        self.seal_access(user, new.sid, new.grant.clone())?;
         Ok((key, new))
     }
 
     async fn issue(&self, user: &User, row: SessionRow, key: &Secret<32>) -> Result<Issued, Denied> {
-        let (principal, access) = self.seal_access(user, row.sid)?;
+        let (principal, access) = self.seal_access(user, row.sid, row.grant.clone())?;
         let refresh = self.seal_refresh(&user.id, row.sid, row.generation, key)?;
         let (live, _) = self.parts.store.sessions(Some(&user.id), 100).await?;
         let others = live.iter().filter(|other| other.sid != row.sid).count();

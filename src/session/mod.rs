@@ -1,8 +1,10 @@
 //! Sessions: begin, authenticate, refresh, revoke (DESIGN 4). Knows no cookie and no status code.
 
+mod bearer;
 mod begin;
 mod counters;
 mod denylist;
+mod machine;
 mod policy;
 mod principal;
 pub mod refresh;
@@ -10,9 +12,11 @@ mod renew;
 mod sessions;
 mod tokens;
 
+pub use bearer::Bearer;
 pub use begin::Issued;
 pub use counters::Counters;
 pub use denylist::Denylist;
+pub use machine::{Machine, SERVICE_MAX_AGE};
 pub use policy::{ACCESS_CEILING, KEEP, OnStale, Pardon, Policy, PolicyError, SKEW};
 pub use principal::{Principal, RESERVED_CLAIMS};
 pub use renew::{RenewMode, Renewed};

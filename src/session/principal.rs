@@ -6,13 +6,13 @@ use std::borrow::Cow;
 
 use crate::{
     clock::Timestamp,
-    ids::{BadName, Sid, UserId},
-    store::User,
+    ids::{BadName, ClientId, Sid, UserId},
+    store::{Grant, User},
     token::{Opened, Refused},
 };
 
 /// The names in an access token's payload that are Bulla's own; claims of an application can't take them.
-pub const RESERVED_CLAIMS: [&str; 3] = ["id", "sid", "roles"];
+pub const RESERVED_CLAIMS: [&str; 5] = ["id", "sid", "client_id", "scope", "roles"];
 
 /// Who a request speaks for: what a valid access token says. Roles and claims are those of the time it was sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Principal {
     text: Box<str>,
     id_len: u8,
     sid: Sid,
+    /// Boxed, since nearly nobody's token has one.
+    grant: Option<Box<Grant>>,
     issued_at: Timestamp,
 }
 
@@ -31,6 +33,8 @@ struct Head<'a> {
     id: Cow<'a, str>,
     #[serde(borrow)]
     sid: Cow<'a, str>,
+    client_id: Option<String>,
+    scope: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +47,10 @@ struct Roles {
 struct Access<'a> {
     id: &'a UserId,
     sid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     roles: &'a [String],
     #[serde(flatten)]
@@ -53,11 +61,16 @@ struct Access<'a> {
 /// The payload has been opened, so it is one object of strict JSON in which no key comes twice.
 fn own_head(payload: &str) -> Option<(&str, &str)> {
     let rest = payload.strip_prefix(r#"{"id":""#)?;
-    // An escape may hide a quote, and is for the parser. In a `sid` there can be none.
+    // An escape may hide a quote, and is for the parser; so is what a client holds. In a `sid` there can be none.
     let end = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
     let (id, rest) = rest.split_at(end);
     let (sid, rest) = rest.strip_prefix(r#"","sid":""#)?.split_at_checked(22)?;
-    rest.starts_with('"').then_some((id, sid))
+    (rest.starts_with('"') && !rest.starts_with(r#"","client_id""#)).then_some((id, sid))
+}
+
+fn grant(client: String, scope: Option<String>) -> Result<Grant, Refused> {
+    let scope = scope.unwrap_or_default().parse().map_err(|_| Refused::Payload)?;
+    Ok(Grant { client: ClientId::new(client).map_err(|_| Refused::Payload)?, scope })
 }
 
 impl Serialize for UserId {
@@ -70,10 +83,11 @@ impl Principal {
     /// From an opened access token: an `id` of 1 to 255 bytes and a `sid` are asked for.
     pub(super) fn read(opened: Opened<&str>) -> Result<Self, Refused> {
         match own_head(opened.payload) {
-            Some((id, sid)) => Self::new(id, sid.parse(), opened.payload, opened.issued_at),
+            Some((id, sid)) => Self::new(id, sid.parse(), None, opened.payload, opened.issued_at),
             None => {
                 let head: Head<'_> = serde_json::from_str(opened.payload).map_err(|_| Refused::Payload)?;
-                Self::new(&head.id, head.sid.parse(), opened.payload, opened.issued_at)
+                let grant = head.client_id.map(|client| grant(client, head.scope)).transpose()?;
+                Self::new(&head.id, head.sid.parse(), grant, opened.payload, opened.issued_at)
             }
         }
     }
@@ -81,6 +95,7 @@ impl Principal {
     fn new(
         id: &str,
         sid: Result<Sid, BadName>,
+        grant: Option<Grant>,
         payload: &str,
         issued_at: Timestamp,
     ) -> Result<Self, Refused> {
@@ -89,18 +104,32 @@ impl Principal {
         let mut text = String::with_capacity(id.len() + payload.len());
         text.push_str(id);
         text.push_str(payload);
-        Ok(Self { text: text.into_boxed_str(), id_len, sid, issued_at })
+        Ok(Self { text: text.into_boxed_str(), id_len, sid, grant: grant.map(Box::new), issued_at })
     }
 
     /// From a user as it is now: what a new access token of the session says.
-    pub(super) fn of(user: &User, sid: Sid, issued_at: Timestamp) -> Self {
+    pub(super) fn of(user: &User, sid: Sid, grant: Option<Grant>, issued_at: Timestamp) -> Self {
         let mut claims = Cow::Borrowed(&user.claims);
         if RESERVED_CLAIMS.iter().any(|name| claims.contains_key(*name)) {
             claims.to_mut().retain(|name, _| !RESERVED_CLAIMS.contains(&name.as_str()));
         }
-        let access = Access { id: &user.id, sid: sid.to_string(), roles: &user.roles, claims: &claims };
+        let access = Access {
+            id: &user.id,
+            sid: sid.to_string(),
+            client_id: grant.as_ref().map(|grant| grant.client.as_str()),
+            scope: grant.as_ref().map(|grant| grant.scope.to_string()),
+            roles: &user.roles,
+            claims: &claims,
+        };
         let payload = serde_json::to_string(&access).expect("texts and JSON values have a JSON form");
-        Self::new(user.id.as_str(), Ok(sid), &payload, issued_at).expect("a user id has 1 to 255 bytes")
+        Self::new(user.id.as_str(), Ok(sid), grant, &payload, issued_at)
+            .expect("a user id has 1 to 255 bytes")
+    }
+
+    /// The same person for a client, with what is left of their roles and claims in `user`; as old as this one.
+    #[must_use]
+    pub fn narrowed(&self, user: &User, grant: Grant) -> Self {
+        Self::of(user, self.sid, Some(grant), self.issued_at)
     }
 
     /// `users.id` as text, or what names a user in the embedding program.
@@ -118,6 +147,11 @@ impl Principal {
         self.sid
     }
 
+    /// The client that holds the token, and what it may do with it; none: it is of a login of our own pages.
+    pub fn grant(&self) -> Option<&Grant> {
+        self.grant.as_deref()
+    }
+
     /// The roles when the token was sealed.
     pub fn roles(&self) -> Vec<String> {
         serde_json::from_str(self.payload()).map_or_else(|_| Vec::new(), |Roles { roles }| roles)
@@ -128,7 +162,7 @@ impl Principal {
         self.roles().iter().any(|has| has == role)
     }
 
-    /// The application's claims: the payload without `id`, `sid` and `roles`.
+    /// The application's claims: the payload without [`RESERVED_CLAIMS`].
     pub fn claims(&self) -> Map<String, Value> {
         let mut claims: Map<String, Value> = serde_json::from_str(self.payload()).unwrap_or_default();
         claims.retain(|name, _| !RESERVED_CLAIMS.contains(&name.as_str()));
@@ -161,14 +195,15 @@ mod tests {
 
     #[test]
     fn a_principal_reads_back_as_it_was_made() {
-        let claims = json!({"mail": "ada@example.org", "id": "1", "sid": "x", "roles": ["admin"]});
+        let claims = json!({"mail": "ada@example.org", "id": "1", "sid": "x", "roles": ["admin"], "client_id": "x",
+            "scope": "admin"});
         let user = User {
             id: UserId::new("42").unwrap(),
             name: "ada".into(),
             roles: vec!["ops".into()],
             claims: claims.as_object().unwrap().clone(),
         };
-        let made = Principal::of(&user, SID.parse().unwrap(), Timestamp::EPOCH);
+        let made = Principal::of(&user, SID.parse().unwrap(), None, Timestamp::EPOCH);
         assert_eq!(
             made.payload(),
             format!(r#"{{"id":"42","sid":"{SID}","roles":["ops"],"mail":"ada@example.org"}}"#)
@@ -176,6 +211,11 @@ mod tests {
         let back = read(made.payload()).unwrap();
         assert_eq!(back, made);
         assert_eq!((back.id(), back.has_role("ops"), back.has_role("admin")), ("42", true, false));
+        assert_eq!(serde_json::Value::Object(back.claims()), json!({"mail": "ada@example.org"}));
+        let grant = Grant { client: ClientId::new("app").unwrap(), scope: "a b".parse().unwrap() };
+        let held = Principal::of(&user, SID.parse().unwrap(), Some(grant.clone()), Timestamp::EPOCH);
+        let back = read(held.payload()).unwrap();
+        assert_eq!((&back, back.grant()), (&held, Some(&grant)));
         assert_eq!(serde_json::Value::Object(back.claims()), json!({"mail": "ada@example.org"}));
     }
 
@@ -189,6 +229,15 @@ mod tests {
             let read = read(&payload).unwrap();
             assert_eq!((read.id(), read.sid().to_string().as_str()), (r#"a"b\"#, SID), "{payload}");
             assert!(read.has_role("x"));
+        }
+        for payload in [
+            format!(r#"{{"id":"ada","sid":"{SID}","client_id":"app","scope":"x"}}"#),
+            format!(r#"{{"scope":"x","client_id":"app","sid":"{SID}","id":"ada"}}"#),
+        ] {
+            assert!(
+                read(&payload).unwrap().grant().is_some_and(|grant| grant.scope.contains("x")),
+                "{payload}"
+            );
         }
         let plain = read(&format!(r#"{{"id":"ada","sid":"{SID}"}}"#)).unwrap();
         assert_eq!((plain.id(), plain.sid().to_string().as_str()), ("ada", SID));

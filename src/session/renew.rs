@@ -9,7 +9,7 @@ use crate::{
         refresh::{self, Outcome, Rule},
         sessions::Presented,
     },
-    store::{AuditEvent, Device, SessionChange, SessionRow, StoreError, Transport, User, Written},
+    store::{AuditEvent, Device, Grant, SessionChange, SessionRow, StoreError, Transport, Written},
     token::SealedToken,
 };
 
@@ -63,7 +63,22 @@ impl Sessions {
     /// Step 2: by the refresh token's row. Reads row and user, judges, writes only if the row is still the one that was
     /// judged, else judges anew. `now` is the store's.
     pub async fn renew(&self, refresh: &str, device: &Device, mode: RenewMode) -> Result<Renewed, Denied> {
-        let outcome = self.renew_opened(refresh, device, mode).await;
+        self.renew_held(refresh, device, mode, None).await
+    }
+
+    /// The same for a session that a client holds: its own only. The access token is for `grant`'s scope.
+    pub async fn renew_for(&self, grant: &Grant, refresh: &str, device: &Device) -> Result<Renewed, Denied> {
+        self.renew_held(refresh, device, RenewMode::Rotate, Some(grant)).await
+    }
+
+    async fn renew_held(
+        &self,
+        refresh: &str,
+        device: &Device,
+        mode: RenewMode,
+        grant: Option<&Grant>,
+    ) -> Result<Renewed, Denied> {
+        let outcome = self.renew_opened(refresh, device, mode, grant).await;
         self.counters.add(match &outcome {
             Ok(renewed) => match renewed.outcome {
                 "rotate" => "refresh.rotate",
@@ -78,12 +93,19 @@ impl Sessions {
         outcome
     }
 
-    async fn renew_opened(&self, refresh: &str, device: &Device, mode: RenewMode) -> Result<Renewed, Denied> {
+    async fn renew_opened(
+        &self,
+        refresh: &str,
+        device: &Device,
+        mode: RenewMode,
+        grant: Option<&Grant>,
+    ) -> Result<Renewed, Denied> {
         let presented = self.open_refresh(refresh)?;
+        let holder = grant.map(|grant| &grant.client);
         for _ in 0..TRIES {
             let (found, now) = self.parts.users.of_session(&*self.parts.store, presented.sid).await?;
-            let (row, user) =
-                found.filter(|(row, _)| row.user_id == presented.user_id).ok_or(Denied::Session)?;
+            let of_these = |row: &SessionRow| row.user_id == presented.user_id && row.holder() == holder;
+            let (row, user) = found.filter(|(row, _)| of_these(row)).ok_or(Denied::Session)?;
             let user = user.ok_or(Denied::Session)?;
             let decided = self.decide(&row, &presented, device, now, mode)?;
             // Sealed after the decision, with the roles and claims of now, and before the write: what can't be
@@ -91,7 +113,8 @@ impl Sessions {
             let answer = match &decided.write {
                 Write::End(_) => Err(Denied::Reuse),
                 Write::Nothing | Write::Change(..) => {
-                    Ok(self.answer(&user, &row, &presented, &decided, now, mode)?)
+                    let sealed = self.seal_access(&user, row.sid, grant.cloned())?;
+                    Ok(self.answer(sealed, &row, &presented, &decided, now, mode)?)
                 }
             };
             match self.write(&row, decided.write).await? {
@@ -175,14 +198,13 @@ impl Sessions {
 
     fn answer(
         &self,
-        user: &User,
+        (principal, access): (Principal, SealedToken),
         row: &SessionRow,
         presented: &Presented,
         decided: &Decided,
         now: Timestamp,
         mode: RenewMode,
     ) -> Result<Renewed, Denied> {
-        let (principal, access) = self.seal_access(user, row.sid)?;
         let refresh = match (mode, decided.carries) {
             (RenewMode::Rotate, Some(generation)) => {
                 Some(self.seal_refresh(&row.user_id, row.sid, generation, &presented.key)?)

@@ -5,14 +5,15 @@ use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Clock,
-    ids::{Sid, UserId},
+    clock::{Clock, Timestamp},
+    ids::{ClientId, Sid, UserId},
     secret::Secret,
     session::{
         Counters, Denylist, OnStale, Policy, Principal, Tokens,
         policy::{KEEP, SKEW},
+        refresh::{self, Outcome, Rule},
     },
-    store::{AuditEvent, FollowHandle, SessionEnd, SessionRow, Store, StoreError, User, Users},
+    store::{AuditEvent, FollowHandle, Grant, SessionEnd, SessionRow, Store, StoreError, User, Users},
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
 
@@ -115,21 +116,41 @@ impl Sessions {
         outcome
     }
 
-    fn open_access(&self, access: &str) -> Result<Principal, Denied> {
+    /// Refuses to tell who has been revoked from a feed that is too old, if the settings say so.
+    pub(super) fn check_feed(&self) -> Result<(), StoreError> {
         let policy = &self.parts.policy;
         if policy.on_stale == OnStale::Refuse && self.denylist.age() > policy.max_staleness {
-            return Err(StoreError::Unavailable("the revocation feed is stale".into()).into());
+            return Err(StoreError::Unavailable("the revocation feed is stale".into()));
         }
+        Ok(())
+    }
+
+    fn open_access(&self, access: &str) -> Result<Principal, Denied> {
+        self.check_feed()?;
+        let policy = &self.parts.policy;
         let now = self.parts.clock.now();
         let principal = BUFFER.with_borrow_mut(|buffer| {
             self.parts
                 .tokens
                 .access(|keys| Principal::read(keys.open(access, now, policy.access_max_age, buffer)?))
         })?;
-        if self.denylist.denies(principal.sid()) {
-            return Err(Denied::Session);
-        }
+        let client = principal.grant().map(|grant| &grant.client);
+        self.unless_revoked(principal.sid(), client, principal.issued_at())?;
         Ok(principal)
+    }
+
+    /// Asks the denylist.
+    pub(super) fn unless_revoked(
+        &self,
+        sid: Sid,
+        client: Option<&ClientId>,
+        issued_at: Timestamp,
+    ) -> Result<(), Denied> {
+        let by_client = |client: &ClientId| self.denylist.denies_client(client.as_str(), issued_at);
+        match self.denylist.denies(sid) || client.is_some_and(by_client) {
+            true => Err(Denied::Session),
+            false => Ok(()),
+        }
     }
 
     /// Opens a refresh token. How old it may be is its row's to say, so it opens as long as any row can live: a parent whose
@@ -147,9 +168,14 @@ impl Sessions {
         })
     }
 
-    pub(super) fn seal_access(&self, user: &User, sid: Sid) -> Result<(Principal, SealedToken), SealError> {
+    pub(super) fn seal_access(
+        &self,
+        user: &User,
+        sid: Sid,
+        grant: Option<Grant>,
+    ) -> Result<(Principal, SealedToken), SealError> {
         let now = self.parts.clock.now();
-        let principal = Principal::of(user, sid, now);
+        let principal = Principal::of(user, sid, grant, now);
         let token = self.parts.tokens.access(|keys| keys.seal(principal.payload(), now))?;
         if token.as_str().len() > COOKIE_CHARS {
             tracing::error!(user = %user.id, "roles and claims make the access token too long for a cookie");
@@ -181,6 +207,22 @@ impl Sessions {
         let presented = self.open_refresh(refresh)?;
         let (row, now) = self.parts.store.session(presented.sid).await?;
         Ok(row.filter(|row| presented.key.sha256() == row.secret_hash && now < row.ends_at()))
+    }
+
+    /// The row of a refresh token that would be honoured now (a pardon aside). Nothing is written, whatever it is.
+    pub async fn examine(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
+        let presented = self.open_refresh(refresh)?;
+        let (row, now) = self.parts.store.session(presented.sid).await?;
+        let said = refresh::Presented {
+            secret_hash: presented.key.sha256(),
+            generation: presented.generation,
+            agent: row.as_ref().map_or("", |row| &row.device.user_agent),
+        };
+        let holds = |row: &SessionRow| {
+            let outcome = refresh::judge(&row.into(), &said, now, &Rule::from(&self.parts.policy));
+            !matches!(outcome, Outcome::Invalid | Outcome::Reuse | Outcome::Pardon { .. })
+        };
+        Ok(row.clone().filter(holds))
     }
 
     /// Reads row, user and roles from the store for a principal (where something is changed or administered):

@@ -74,6 +74,11 @@ impl Tokens {
         use_keys(&self.bundle.load().login)
     }
 
+    /// Keys of a purpose and audience that are asked for too seldom to be held ready; derived in some microseconds.
+    pub fn derive(&self, purpose: &Purpose, audience: &Audience) -> TokenKeys {
+        TokenKeys::derive(&self.ring(), purpose, audience, &self.counts)
+    }
+
     /// Tokens sealed by this process under each key.
     pub fn sealed(&self) -> Vec<(Kid, u64)> {
         self.counts.all()

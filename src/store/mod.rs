@@ -3,6 +3,7 @@
 //! Knows no token and no HTTP. Decisions live above: the store reads a row and its own time, and writes
 //! only if the row is still the one that was judged.
 
+mod clients;
 mod database;
 mod feed;
 mod names;
@@ -18,11 +19,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+pub use clients::{ClientChange, ClientRow, FormerSecret, NewClient, NewSecret};
 pub use database::{BadDatabase, Database};
 pub use feed::{Feed, FollowHandle, Revocation, Target};
 pub(crate) use patience::patiently;
 pub use rows::{
-    AuditEvent, AuditRow, Device, Identity, NewSession, NewUser, NodeRow, SessionChange, SessionEnd,
+    AuditEvent, AuditRow, Device, Grant, Identity, NewSession, NewUser, NodeRow, SessionChange, SessionEnd,
     SessionRow, Transport, UserChange, UserRow,
 };
 
@@ -32,7 +34,7 @@ pub use users::{LoginError, User, Users};
 
 use crate::{
     clock::Timestamp,
-    ids::{Sid, UserId},
+    ids::{ClientId, Sid, UserId},
 };
 
 /// A server that hasn't reported for so long counts as gone.
@@ -108,7 +110,8 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Begins a session: `created_at` and `rotated_at` are the store's now, the expiries are now plus what `new` says.
     /// In the same transaction: ends `replaces` (an earlier session of the same browser), ends the user's oldest live sessions beyond `cap`
-    /// (this one counted), writes `event`. Refuses (`Ok(None)`) when a row of `users` with that id is disabled.
+    /// (this one counted), writes `event`. Refuses (`Ok(None)`) when a row of `users` with that id is disabled, or the client
+    /// it is granted to is disabled or gone.
     async fn begin_session(
         &self,
         new: NewSession,
@@ -174,6 +177,37 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Deletes a user and so all sessions; false if there was none. The last enabled administrator is `LastAdmin`.
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError>;
+
+    /// A client by id, disabled ones too, with the store's time of the read.
+    async fn client(&self, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError>;
+
+    /// Clients in order of id, after `after`, at most `limit`.
+    async fn clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<ClientRow>, StoreError>;
+
+    /// Adds a client. A name or an id that is taken is a conflict.
+    async fn add_client(&self, client: NewClient, event: AuditEvent) -> Result<ClientRow, StoreError>;
+
+    /// Changes a client; `Ok(None)` if there is none.
+    async fn change_client(
+        &self,
+        id: &ClientId,
+        change: ClientChange,
+        event: AuditEvent,
+    ) -> Result<Option<ClientRow>, StoreError>;
+
+    /// Deletes a client, and so all sessions it holds; false if there was none.
+    async fn delete_client(&self, id: &ClientId, event: AuditEvent) -> Result<bool, StoreError>;
+
+    /// Writes down that a client is given a token, if its row is still the one that was judged. The store's time of it: whatever
+    /// revokes this client's tokens from now on is later, on any node.
+    async fn issue_to_client(
+        &self,
+        judged: &ClientRow,
+        event: AuditEvent,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Revokes what has no row of its own (a service token), until nothing it concerns can live; false if that was done before.
+    async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError>;
 
     /// Whose an identity is.
     async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError>;

@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use crate::{
     clock::Timestamp,
-    ids::{Sid, UserId},
+    ids::{ClientId, Scope, Sid, UserId},
     secret::Digest,
 };
 
@@ -81,9 +81,25 @@ pub struct SessionRow {
     pub transport: Transport,
     /// The device that began it.
     pub device: Device,
+    /// The client that holds it; none: a login of our own pages.
+    pub grant: Option<Grant>,
+}
+
+/// What a person lets a client do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Whom.
+    pub client: ClientId,
+    /// What.
+    pub scope: Scope,
 }
 
 impl SessionRow {
+    /// The client that holds it.
+    pub fn holder(&self) -> Option<&ClientId> {
+        self.grant.as_ref().map(|grant| &grant.client)
+    }
+
     /// When it ends if nothing happens.
     pub fn ends_at(&self) -> Timestamp {
         self.idle_expires_at.min(self.expires_at)
@@ -112,6 +128,8 @@ pub struct NewSession {
     /// Basic only: if this user has a live `transport = 'basic'` row with the same ip and user agent, that row is taken over: its sid
     /// stays (and is returned), secret_hash/generation/times are new, nothing is revoked.
     pub takes_over_basic: bool,
+    /// The client it is for.
+    pub grant: Option<Grant>,
 }
 
 /// What a judged refresh writes. Times are the store's.

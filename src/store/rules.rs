@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    AuditEvent, Identity, NewSession, NewUser, SessionChange, SessionRow, StoreError, Transport, UserChange,
-    UserRow, Written,
+    AuditEvent, Grant, Identity, NewSession, NewUser, SessionChange, SessionRow, StoreError, Transport,
+    UserChange, UserRow, Written,
 };
 use crate::{
     clock::Timestamp,
-    ids::{Sid, UserId},
+    ids::{BadName, ClientId, Sid, UserId},
 };
 
 /// How long after its last report a node is forgotten.
@@ -66,7 +66,17 @@ impl NewSession {
             expires_at,
             transport: self.transport,
             device: self.device.clone(),
+            grant: self.grant.clone(),
         }
+    }
+}
+
+impl Grant {
+    /// From the columns of a session; none where there is no client.
+    pub(super) fn read(client: Option<String>, scope: Option<String>) -> Result<Option<Self>, BadName> {
+        let Some(client) = client else { return Ok(None) };
+        let scope = scope.unwrap_or_default().parse()?;
+        Ok(Some(Self { client: ClientId::new(client)?, scope }))
     }
 }
 
@@ -218,6 +228,7 @@ mod tests {
             life: Duration::from_secs(50),
             replaces: None,
             takes_over_basic: false,
+            grant: None,
         }
     }
 

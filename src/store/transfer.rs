@@ -41,10 +41,14 @@ pub(super) const TABLES: [Table; 7] = [
     table(
         "sessions",
         "sid, user_id, secret_hash, generation, rotated_at, pardoned_gen, pardoned_at, created_at, idle_expires_at,
-         expires_at, transport, user_agent, ip",
+         expires_at, transport, user_agent, ip, client_id, scope",
         "n",
     ),
-    table("clients", "id, name, secret_hash, scopes, audiences, disabled, created_at", "id"),
+    table(
+        "clients",
+        "id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences, redirect_uris, disabled, created_at",
+        "id",
+    ),
     Table {
         numbers: Some("seq"),
         until: Some("expires_at"),

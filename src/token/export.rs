@@ -1,12 +1,9 @@
 //! What an integrator gets: derived keys of one purpose and audience (DESIGN 3).
 
-use std::{collections::BTreeSet, fmt, marker::PhantomData, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -15,7 +12,7 @@ use crate::{
     keyring::{KeyState, Ring, Suite},
     secret::Secret,
     token::{
-        TokenKeys,
+        Object, TokenKeys,
         seal::{SealCounts, TokenKey},
     },
 };
@@ -190,29 +187,6 @@ impl KeyExport {
     /// How old a token may be.
     pub fn max_age(&self) -> Duration {
         self.max_age
-    }
-}
-
-/// An object and nothing else: serde would take a struct's fields from an array too.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
-            type Value = T;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(members))
-            }
-        }
-        deserializer.deserialize_map(Members(PhantomData)).map(Self)
     }
 }
 

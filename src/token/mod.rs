@@ -3,6 +3,7 @@
 mod export;
 mod follow;
 mod gcm;
+mod object;
 mod payload;
 mod seal;
 mod suite;
@@ -10,6 +11,7 @@ mod wire;
 
 pub use export::{BadExport, KeyExport};
 pub use follow::{KeyFile, KeyFileError};
+pub(crate) use object::Object;
 pub use payload::strict_json;
 pub use seal::{
     Inspection, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys, inspect,

@@ -54,6 +54,7 @@ async fn no_statement_ends_a_session_unrevoked() {
         ("UPDATE users SET _rowid_ = 77 WHERE id = 1".into(), "a"),
         ("DELETE FROM clients WHERE id = 'c'".into(), "client:c"),
         ("UPDATE OR REPLACE clients SET id = 'd' WHERE id = 'c'".into(), "client:c client:d"),
+        ("UPDATE OR REPLACE clients SET rowid = 2 WHERE id = 'c'".into(), "client:d"),
         ("REPLACE INTO clients (id, name, created_at) VALUES ('d', 'new', 0)".into(), "client:d"),
         // Nothing of this ends one.
         ("UPDATE sessions SET idle_expires_at = idle_expires_at - 1000".into(), ""),

@@ -122,6 +122,9 @@ async fn a_logout_ends_the_session_and_clears_both_cookies() {
     assert!(set_cookies(&browser.get("/auth/session").await).is_empty(), "a refusal clears nothing");
     assert_eq!(other.status().await, 200);
     other.jar.remove(ACCESS);
+    for unclear in [json!("true"), json!(""), json!(1)] {
+        assert_eq!(other.post("/auth/logout", json!({"everywhere": unclear})).await.status(), 400);
+    }
     assert_eq!(other.post("/auth/logout", json!({"everywhere": true})).await.status(), 204);
     assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "0");
 }

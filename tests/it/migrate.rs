@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     cluster::{self, Created, psql},
+    oauth::text,
     server::{ACCESS, PASSWORD, REFRESH, Server, eventually},
 };
 
@@ -19,8 +20,9 @@ const EVERYTHING: [&str; 8] = [
     "SELECT id, name, folded, password_hash, roles, claims, disabled, created_at FROM users ORDER BY id",
     "SELECT issuer, subject, user_id FROM identities ORDER BY issuer, subject",
     "SELECT sid, user_id, hex:secret_hash, generation, rotated_at, pardoned_gen, pardoned_at, created_at,
-       idle_expires_at, expires_at, transport, user_agent, ip FROM sessions ORDER BY n",
-    "SELECT id, name, hex:secret_hash, scopes, audiences, disabled, created_at FROM clients ORDER BY id",
+       idle_expires_at, expires_at, transport, user_agent, ip, client_id, scope FROM sessions ORDER BY n",
+    "SELECT id, name, hex:secret_hash, hex:former_hash, former_until, jwks, scopes, audiences, redirect_uris, disabled,
+       created_at FROM clients ORDER BY id",
     "SELECT seq, target, revoked_at, expires_at FROM revocations ORDER BY seq",
     "SELECT hex:hash, expires_at FROM used ORDER BY hash",
     "SELECT seq, at, event, actor, subject, detail FROM audit WHERE event <> 'database.migrated' ORDER BY seq",
@@ -57,7 +59,7 @@ fn migrate(server: &Server, to: &Created) -> Output {
 
 /// What only another part of the program, or another program, would have written.
 const MORE: &str = "INSERT INTO identities VALUES ('https://idp.example', 'sub|1', '1');
-    INSERT INTO clients VALUES ('billing', 'Billing', x'00ff', '[\"admin\"]', '[]', 0, 5);
+    INSERT INTO clients VALUES ('billing', 'Billing', x'00ff', '[\"admin\"]', '[]', 0, 5, x'01', 6, '{\"keys\":[]}', '[\"https://app.example/back\"]');
     INSERT INTO used VALUES (x'0102', 99999999999999), (x'0103', 5);
     INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:billing', 7, 99999999999999);";
 
@@ -72,6 +74,8 @@ async fn everybody_stays_logged_in_and_nothing_revoked_comes_back() {
     assert_eq!(gone.post("/auth/logout", serde_json::json!({})).await.status(), 204);
     server.add_user("eve", &[]);
     assert!(server.cli(&["user", "delete", "eve"]).status.success());
+    let mut cron = server.client("cron", &["--scope", "admin"]);
+    let machine = cron.service().await;
     server.sqlite3(MORE);
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
@@ -100,6 +104,8 @@ async fn everybody_stays_logged_in_and_nothing_revoked_comes_back() {
         assert_eq!(thief.status().await, 401, "a logout is undone: {name}");
     }
     assert_eq!(server.ada().await.status().await, 200, "passwords have moved");
+    cron.origin.clone_from(&server.origin);
+    assert!(cron.is_active(text(&machine, "access_token")).await, "and clients, with their secrets");
     server.add_user("fay", &[]);
     // Eve was the third, and no id is used twice.
     assert_eq!(psql(&to.url, "SELECT max(id) FROM users"), "4");
@@ -121,7 +127,7 @@ fn a_move_that_is_killed_at_any_moment_is_run_again() {
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
          INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at, expires_at, transport)
          SELECT printf('%022d', i), '1', randomblob(32), i % 7, i, i, 99999999999999, 99999999999999, 'cookie' FROM n;
-         INSERT INTO clients VALUES ('billing', 'Billing', NULL, '[]', '[]', 0, 5);",
+         INSERT INTO clients (id, name, created_at) VALUES ('billing', 'Billing', 5);",
     );
     let kills = (0..12).filter(|round: &u64| {
         let mut command = server.command(&["migrate", "--from", "bulla.db", "--to", &to.url]);

@@ -17,6 +17,6 @@ mod outage;
 mod people;
 mod presented;
 mod real;
-mod signer;
+pub mod signer;
 mod vendor;
 mod world;

@@ -7,6 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use crate::server::Server;
+
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
@@ -96,11 +98,37 @@ fn the_terminal_session_of_the_readme_is_true() {
     assert_eq!(steps[0].command, "bulla serve --init &");
 
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("localhost:{port}");
-    let mut script = String::from("set -e\ntrap 'kill $server' EXIT\n");
-    for step in &steps {
-        script += &step.command.replace("localhost:8080", &address);
-        script += "\n";
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("bash");
+    shell.current_dir(&folder).env("BULLA_LISTEN", format!("127.0.0.1:{port}"));
+    play(&steps, &format!("localhost:{port}"), shell);
+}
+
+/// The session of `docs/oauth.md` goes on through all its blocks, against a server that runs already.
+#[tokio::test]
+async fn the_terminal_session_of_the_oauth_page_is_true() {
+    let page = read("docs/oauth.md");
+    let blocks = page.split("\n```console\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    let session: Vec<&str> = blocks.map(|(session, _)| session).collect();
+    assert!(session.len() > 5);
+    let server = Server::started(&[]);
+    let mut shell = Command::new("bash");
+    shell.current_dir(server.dir.path()).envs(server.environment.iter().map(|(name, value)| (name, value)));
+    play(&steps(&session.join("\n")), server.origin.strip_prefix("http://").unwrap(), shell);
+}
+
+/// Runs a session in one shell, against a server at `address`: every step prints what is shown.
+fn play(steps: &[Step], address: &str, mut shell: Command) {
+    let here = |text: &str| text.replace("localhost:8080", address);
+    let mut script = String::from("set -e\ntrap '[ -z \"$server\" ] || kill $server' EXIT\n");
+    for step in steps {
+        let names: Vec<&str> = step.command.split(' ').filter_map(|word| word.strip_suffix("=…")).collect();
+        if names.is_empty() {
+            script += &format!("{{ {}\n}} > printed\ncat printed\n", here(&step.command));
+        } else {
+            // What a person copies: the second column of what was just printed.
+            script += &format!("read -r _ {} <<< \"$(tr '\\n' ' ' < printed)\"\n", names.join(" _ "));
+        }
         if step.command.ends_with('&') {
             // A person reads what it says before going on.
             script += &format!(
@@ -110,18 +138,9 @@ fn the_terminal_session_of_the_readme_is_true() {
         script += "echo '--'\n";
     }
 
-    let folder = tempfile::tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_bulla")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let output = Command::new("bash")
-        .arg("-c")
-        .arg(script)
-        .current_dir(&folder)
-        .env("PATH", path)
-        .env("BULLA_LISTEN", format!("127.0.0.1:{port}"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = shell.arg("-c").arg(script).env("PATH", path).stdin(Stdio::null()).output().unwrap();
     let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{printed}\n{said}");
     let printed: Vec<&str> = printed.split("--\n").collect();
@@ -129,7 +148,7 @@ fn the_terminal_session_of_the_readme_is_true() {
         // An answer without a line end runs into the mark.
         let printed: Vec<&str> = printed.lines().collect();
         let same = printed.len() == step.prints.len()
-            && step.prints.iter().zip(&printed).all(|(shown, printed)| as_shown(shown, printed));
+            && step.prints.iter().zip(&printed).all(|(shown, printed)| as_shown(&here(shown), printed));
         assert!(same, "$ {}\nshown:   {:#?}\nprinted: {printed:#?}\n{said}", step.command, step.prints);
     }
     assert_eq!(printed.len(), steps.len() + 1, "{printed:?}");

@@ -23,7 +23,7 @@ pub const PASSWORD: &str = "correct horse battery";
 /// A folder with a ring, a database and, while it runs, a server.
 pub struct Server {
     pub dir: Arc<tempfile::TempDir>,
-    environment: Vec<(String, String)>,
+    pub environment: Vec<(String, String)>,
     process: Option<Child>,
     pub origin: String,
     stderr: Arc<Mutex<String>>,

@@ -200,6 +200,7 @@ pub(crate) fn new_session(user: &UserId) -> NewSession {
         life: secs(86_400),
         replaces: None,
         takes_over_basic: false,
+        grant: None,
     }
 }
 

@@ -102,6 +102,7 @@ async fn begin(store: &PostgresStore) -> SessionRow {
         life: 24 * HOUR,
         replaces: None,
         takes_over_basic: false,
+        grant: None,
     };
     let login = AuditEvent::new("login", "bench", "");
     loop {

@@ -10,12 +10,12 @@ use std::{
 
 use serde_json::json;
 
-use super::{Database, ExportArgs, Format, SERVICE_MAX_AGE};
+use super::{Database, ExportArgs, Format};
 use crate::{
     cli::{CliError, Context},
     ids::{Audience, Purpose},
     keyring::KeyDirectory,
-    session::Policy,
+    session::{Policy, SERVICE_MAX_AGE},
     store::AuditEvent,
     token::KeyExport,
 };
@@ -56,7 +56,7 @@ fn permitted(args: &ExportArgs, audience: &Audience, policy: &Policy) -> Result<
         return Err("--own is for `--purpose access` only".into());
     }
     let known = match args.purpose.as_str() {
-        "refresh" | "login" => {
+        "refresh" | "login" | "code" => {
             return Err(format!(
                 "keys of purpose `{}` are the server's alone; they are never exported",
                 args.purpose
@@ -120,7 +120,7 @@ mod tests {
     fn the_servers_own_secrets_are_never_exported() {
         for audience in ["", "billing"] {
             for own in [false, true] {
-                for purpose in ["refresh", "login"] {
+                for purpose in ["refresh", "login", "code"] {
                     assert!(ask(purpose, audience, own, None).is_err(), "{purpose} {audience}");
                     assert!(ask(purpose, audience, own, Some(60)).is_err(), "{purpose} {audience}");
                 }

@@ -1,4 +1,4 @@
-//! A provider's keys, and the one question they answer: did the provider sign this?
+//! The keys of a provider, or of a client, and the one question they answer: did it sign this?
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openidconnect::{
@@ -11,7 +11,7 @@ use super::OpenIdError;
 use crate::token::strict_json;
 
 /// Signatures that are made with a private key. Neither `none` in any spelling nor a shared secret.
-const ALGORITHMS: [&str; 9] =
+pub(crate) const ALGORITHMS: [&str; 9] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 /// What a header may not say: where to find another key, that the body is something else, or what must be understood.
 const FOREIGN: [&str; 10] = ["jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "enc", "cty", "epk"];
@@ -24,22 +24,22 @@ const MOST_KEYS: usize = 64;
 
 /// A JWS in compact form (RFC 7515, 7.1), taken apart and read strictly. Nothing in it is to be believed yet.
 #[derive(Debug)]
-pub(super) struct Signed<'a> {
-    message: &'a str,
+pub(crate) struct Signed {
+    message: String,
     signature: Vec<u8>,
     algorithm: CoreJwsSigningAlgorithm,
     key_id: Option<String>,
     /// What it claims.
-    pub(super) claims: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
 }
 
-impl<'a> Signed<'a> {
-    pub(super) fn read(token: &'a str) -> Result<Self, OpenIdError> {
+impl Signed {
+    pub(crate) fn read(token: &str) -> Result<Self, OpenIdError> {
         Self::parse(token).ok_or(OpenIdError::Refused("form"))?
     }
 
     /// Nothing where it isn't even a token.
-    fn parse(token: &'a str) -> Option<Result<Self, OpenIdError>> {
+    fn parse(token: &str) -> Option<Result<Self, OpenIdError>> {
         let (message, signature) = token.rsplit_once('.').filter(|_| token.len() <= LONGEST)?;
         let (header, payload) = message.split_once('.')?;
         let header = object(header)?;
@@ -57,7 +57,7 @@ impl<'a> Signed<'a> {
         let algorithm = header.get("alg").filter(|alg| ALGORITHMS.iter().any(|known| *alg == known));
         let algorithm = algorithm.and_then(|alg| serde_json::from_value(alg.clone()).ok());
         let Some(algorithm) = algorithm else { return Some(Err(OpenIdError::Refused("alg"))) };
-        Some(Ok(Self { message, signature, algorithm, key_id, claims }))
+        Some(Ok(Self { message: message.to_owned(), signature, algorithm, key_id, claims }))
     }
 }
 
@@ -68,12 +68,12 @@ fn object(part: &str) -> Option<Map<String, Value>> {
 
 /// The keys a provider signs with, as far as they are any good.
 #[derive(Debug)]
-pub(super) struct KeySet(Vec<CoreJsonWebKey>);
+pub(crate) struct KeySet(Vec<CoreJsonWebKey>);
 
 /// What became of a signature.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The provider made it.
+pub(crate) enum Verdict {
+    /// The keys' owner made it.
     Holds,
     /// It did not.
     Fails,
@@ -83,7 +83,7 @@ pub(super) enum Verdict {
 
 impl KeySet {
     /// Reads a JSON Web Key Set (RFC 7517), without what signs nothing, is too short, secret, or not understood.
-    pub(super) fn read(json: &[u8]) -> Result<Self, OpenIdError> {
+    pub(crate) fn read(json: &[u8]) -> Result<Self, OpenIdError> {
         let set: Value = serde_json::from_slice(json).unwrap_or_default();
         let all = set.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let good = all.iter().take(MOST_KEYS).filter(|key| is_good(key));
@@ -95,12 +95,12 @@ impl KeySet {
     }
 
     /// How many keys can be used.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Verifies by the one key that the token names, and that is for its algorithm; never tries a second.
-    pub(super) fn verify(&self, token: &Signed<'_>) -> Verdict {
+    pub(crate) fn verify(&self, token: &Signed) -> Verdict {
         let named = |key: &&CoreJsonWebKey| match &token.key_id {
             Some(id) => key.key_id().is_some_and(|kid| kid.as_str() == id),
             None => true,

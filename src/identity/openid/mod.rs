@@ -21,6 +21,7 @@ use crate::store::StoreError;
 pub use accounts::Providers;
 pub use claims::Proven;
 pub use examine::{Finding, examine};
+pub(crate) use keys::{ALGORITHMS, KeySet, Signed, Verdict};
 pub use preset::{Known, Preset};
 pub use provider::{Invitation, Provider};
 pub use settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint};

@@ -5,6 +5,7 @@
 //! what a stricter one refuses is tried again. All time is the database's: its function `bulla_now()`.
 
 mod audit;
+mod clients;
 mod connect;
 mod failure;
 mod feeds;
@@ -38,12 +39,13 @@ use self::{
     rotations::Rotations,
 };
 use super::{
-    AuditEvent, AuditRow, Feed, FollowHandle, Identity, NewSession, NewUser, NodeRow, Revocation,
-    SessionChange, SessionEnd, SessionRow, Store, StoreError, UserChange, UserRow, Written,
+    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Identity, NewClient, NewSession,
+    NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError, UserChange,
+    UserRow, Written,
 };
 use crate::{
     clock::Timestamp,
-    ids::{Sid, UserId},
+    ids::{ClientId, Sid, UserId},
 };
 
 /// How a database is used.
@@ -203,6 +205,52 @@ impl Store for PostgresStore {
 
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError> {
         self.pool.transaction(None, |t| users::delete(t, id.clone(), event.clone()).boxed()).await
+    }
+
+    async fn client(&self, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError> {
+        clients::one(&self.pool, id).await
+    }
+
+    async fn clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<ClientRow>, StoreError> {
+        clients::page(&self.pool, after, limit).await
+    }
+
+    async fn add_client(&self, client: NewClient, event: AuditEvent) -> Result<ClientRow, StoreError> {
+        self.pool.transaction(None, |t| clients::add(t, client.clone(), event.clone()).boxed()).await
+    }
+
+    async fn change_client(
+        &self,
+        id: &ClientId,
+        change: ClientChange,
+        event: AuditEvent,
+    ) -> Result<Option<ClientRow>, StoreError> {
+        self.pool
+            .transaction(None, |t| clients::change(t, id.clone(), change.clone(), event.clone()).boxed())
+            .await
+    }
+
+    async fn delete_client(&self, id: &ClientId, event: AuditEvent) -> Result<bool, StoreError> {
+        self.pool.transaction(None, |t| clients::delete(t, id.clone(), event.clone()).boxed()).await
+    }
+
+    async fn issue_to_client(
+        &self,
+        judged: &ClientRow,
+        event: AuditEvent,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.pool.transaction(None, |t| clients::issue(t, judged.clone(), event.clone()).boxed()).await
+    }
+
+    async fn revoke(
+        &self,
+        target: super::Target,
+        until: Timestamp,
+        event: AuditEvent,
+    ) -> Result<bool, StoreError> {
+        self.pool
+            .transaction(None, |t| clients::revoke(t, target.clone(), until, event.clone()).boxed())
+            .await
     }
 
     async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {

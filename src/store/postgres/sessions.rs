@@ -15,14 +15,16 @@ use crate::{
     ids::{Sid, UserId},
     secret::Digest,
     store::{
-        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow, Written,
+        AuditEvent, Device, Grant, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow,
+        Written,
         rules::{self, Beginning},
     },
 };
 
 const COLUMNS: &str =
     "s.sid, s.user_id, s.secret_hash, s.generation, s.rotated_at, s.pardoned_gen, s.pardoned_at,
-    s.created_at AS began_at, s.idle_expires_at, s.expires_at, s.transport, s.user_agent, s.ip";
+    s.created_at AS began_at, s.idle_expires_at, s.expires_at, s.transport, s.user_agent, s.ip,
+    s.client_id, s.scope";
 
 fn from_row(row: &Row) -> Result<SessionRow, Failure> {
     let number = |column| row.try_get::<_, i64>(column);
@@ -42,6 +44,8 @@ fn from_row(row: &Row) -> Result<SessionRow, Failure> {
         expires_at: Timestamp::from_millis(number("expires_at")?),
         transport: parsed(row, "transport")?,
         device: Device { user_agent: row.try_get("user_agent")?, ip: row.try_get("ip")? },
+        grant: Grant::read(row.try_get("client_id")?, row.try_get("scope")?)
+            .map_err(|_| unreadable("scope"))?,
     })
 }
 
@@ -144,6 +148,13 @@ pub(super) async fn begin(
     if user.map(|row| row.try_get::<_, i32>(0)).transpose()?.is_some_and(|disabled| disabled != 0) {
         return Ok(None);
     }
+    if let Some(grant) = &new.grant {
+        let statement = t.prepare_cached("SELECT disabled FROM clients WHERE id = $1 FOR SHARE").await?;
+        let client = t.query_opt(&statement, &[&grant.client.as_str()]).await?;
+        if client.map(|row| row.try_get::<_, i32>(0)).transpose()?.is_none_or(|disabled| disabled != 0) {
+            return Ok(None);
+        }
+    }
     let (live, now) = live_of(t, &new.user_id).await?;
     let Beginning { row, takes_over, ends } = Beginning::plan(&new, &live, cap, &event.actor, now);
     for (sid, why) in ends {
@@ -169,17 +180,21 @@ async fn write(
     let begin = match takes_over {
         true => {
             "UPDATE sessions SET secret_hash = $3, generation = 0, rotated_at = $4, pardoned_gen = NULL,
-               pardoned_at = NULL, created_at = $4, idle_expires_at = $5, expires_at = greatest(expires_at, $6)
+               pardoned_at = NULL, created_at = $4, idle_expires_at = $5, expires_at = greatest(expires_at, $6),
+               client_id = $10, scope = $11
              WHERE sid = $1 AND user_id = $2 AND transport = $7 AND user_agent = $8 AND ip = $9"
         }
         false => {
             "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
-               expires_at, transport, user_agent, ip) VALUES ($1, $2, $3, 0, $4, $4, $5, $6, $7, $8, $9)"
+               expires_at, transport, user_agent, ip, client_id, scope)
+             VALUES ($1, $2, $3, 0, $4, $4, $5, $6, $7, $8, $9, $10, $11)"
         }
     };
+    let client = row.grant.as_ref().map(|grant| grant.client.as_str());
+    let scope = row.grant.as_ref().map(|grant| grant.scope.to_string());
     let sql = format!(
         "WITH begun AS ({begin} RETURNING sid) INSERT INTO audit (at, event, actor, subject, detail)
-         SELECT $4, $10, $11, sid, $12 FROM begun"
+         SELECT $4, $12, $13, sid, $14 FROM begun"
     );
     let Columns { event, actor, detail, .. } = event.into();
     let values: Values<'_> = &[
@@ -192,6 +207,8 @@ async fn write(
         &row.transport.as_str(),
         &audit::text(&row.device.user_agent),
         &audit::text(&row.device.ip),
+        &client,
+        &scope,
         &event,
         &actor,
         &detail,

@@ -2,6 +2,7 @@
 
 mod audit;
 mod checkpoint;
+mod clients;
 mod export;
 mod feeds;
 mod identities;
@@ -34,12 +35,13 @@ use self::{
     },
 };
 use super::{
-    AuditEvent, AuditRow, Feed, FollowHandle, Identity, NewSession, NewUser, NodeRow, Revocation,
-    SessionChange, SessionEnd, SessionRow, Store, StoreError, UserChange, UserRow, Written, names,
+    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Identity, NewClient, NewSession,
+    NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError, Target,
+    UserChange, UserRow, Written, names,
 };
 use crate::{
     clock::{Clock, Timestamp},
-    ids::{Sid, UserId},
+    ids::{ClientId, Sid, UserId},
 };
 
 /// How many rows of a table one step of a sweep deletes, so that nobody waits behind it.
@@ -257,6 +259,48 @@ impl Store for SqliteStore {
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError> {
         let id = id.clone();
         self.writer.write(Several, move |c, now| users::delete(c, &id, &event, now)).await
+    }
+
+    async fn client(&self, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError> {
+        let (id, clock) = (id.clone(), Arc::clone(&self.clock));
+        self.readers.read(move |c| Ok((clients::one(c, &id)?, clock.now()))).await
+    }
+
+    async fn clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<ClientRow>, StoreError> {
+        let after = after.cloned();
+        self.readers.read(move |c| clients::page(c, after.as_ref(), limit)).await
+    }
+
+    async fn add_client(&self, client: NewClient, event: AuditEvent) -> Result<ClientRow, StoreError> {
+        self.writer.write(Several, move |c, now| clients::add(c, client, &event, now)).await
+    }
+
+    async fn change_client(
+        &self,
+        id: &ClientId,
+        change: ClientChange,
+        event: AuditEvent,
+    ) -> Result<Option<ClientRow>, StoreError> {
+        let id = id.clone();
+        self.writer.write(Several, move |c, now| clients::change(c, &id, &change, &event, now)).await
+    }
+
+    async fn delete_client(&self, id: &ClientId, event: AuditEvent) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.writer.write(Several, move |c, now| clients::delete(c, &id, &event, now)).await
+    }
+
+    async fn issue_to_client(
+        &self,
+        judged: &ClientRow,
+        event: AuditEvent,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let judged = judged.clone();
+        self.writer.write(Several, move |c, now| clients::issue(c, &judged, &event, now)).await
+    }
+
+    async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError> {
+        self.writer.write(Several, move |c, now| clients::revoke(c, &target, until, &event, now)).await
     }
 
     async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {

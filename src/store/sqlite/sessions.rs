@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
-use super::{audit, users};
+use super::{audit, clients, users};
 use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
     secret::Digest,
     store::{
-        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow, Written,
+        AuditEvent, Device, Grant, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow,
+        Written,
         rules::{Beginning, NODE_KEEP},
     },
 };
 
 const COLUMNS: &str =
     "sid, user_id, secret_hash, generation, rotated_at, pardoned_gen, pardoned_at, created_at,
-    idle_expires_at, expires_at, transport, user_agent, ip";
+    idle_expires_at, expires_at, transport, user_agent, ip, client_id, scope";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     let time = |i| row.get(i).map(Timestamp::from_millis);
@@ -34,6 +35,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         expires_at: time(9)?,
         transport: row.get::<_, String>(10)?.parse().map_err(|()| unreadable(10))?,
         device: Device { user_agent: row.get(11)?, ip: row.get(12)? },
+        grant: Grant::read(row.get(13)?, row.get(14)?).map_err(|_| unreadable(13))?,
     })
 }
 
@@ -95,6 +97,11 @@ pub(super) fn begin(
     if connection.prepare_cached(disabled)?.exists([new.user_id.as_str(), new.user_id.as_str()])? {
         return Ok(None);
     }
+    if let Some(grant) = &new.grant
+        && clients::one(connection, &grant.client)?.is_none_or(|client| client.disabled)
+    {
+        return Ok(None);
+    }
     let live = live(connection, Some(&new.user_id), now, u32::MAX)?;
     let Beginning { row, takes_over, ends } = Beginning::plan(new, &live, cap, &event.actor, now);
     for (sid, why) in ends {
@@ -110,19 +117,23 @@ fn write(connection: &Connection, row: &SessionRow, takes_over: bool) -> Result<
     let sql = match takes_over {
         true => {
             "UPDATE sessions SET secret_hash = :hash, generation = 0, rotated_at = :now, pardoned_gen = NULL,
-               pardoned_at = NULL, created_at = :now, idle_expires_at = :idle, expires_at = :end
+               pardoned_at = NULL, created_at = :now, idle_expires_at = :idle, expires_at = :end, client_id = :client,
+               scope = :scope
              WHERE sid = :sid AND user_id = :user AND transport = :transport AND user_agent = :agent AND ip = :ip"
         }
         false => {
             "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
-               expires_at, transport, user_agent, ip)
-             VALUES (:sid, :user, :hash, 0, :now, :now, :idle, :end, :transport, :agent, :ip)"
+               expires_at, transport, user_agent, ip, client_id, scope)
+             VALUES (:sid, :user, :hash, 0, :now, :now, :idle, :end, :transport, :agent, :ip, :client, :scope)"
         }
     };
+    let client = row.grant.as_ref().map(|grant| grant.client.as_str());
+    let scope = row.grant.as_ref().map(|grant| grant.scope.to_string());
     connection.prepare_cached(sql)?.execute(named_params! {
         ":sid": row.sid.to_string(), ":user": row.user_id.as_str(), ":hash": row.secret_hash.0,
         ":now": row.created_at.millis(), ":idle": row.idle_expires_at.millis(), ":end": row.expires_at.millis(),
         ":transport": row.transport.as_str(), ":agent": row.device.user_agent, ":ip": row.device.ip,
+        ":client": client, ":scope": scope,
     })?;
     Ok(())
 }

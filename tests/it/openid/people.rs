@@ -132,6 +132,34 @@ async fn a_name_that_is_taken_is_anothers_however_alike() {
 }
 
 #[tokio::test]
+async fn a_login_elsewhere_goes_on_to_the_app_it_is_for() {
+    let vendor = Vendor::open(keycloak());
+    let back = "https://app.example/back";
+    let app = vendor.server.client("Phone", &["--public", "--scope", "read", "--redirect-uri", back]);
+    let challenge = "A".repeat(43);
+    let at = format!(
+        "/auth/authorize?client_id={}&response_type=code&code_challenge={challenge}&code_challenge_method=S256",
+        app.id
+    );
+    let person = vendor.somebody();
+    let page = person.browser.get(&at).await;
+    assert_eq!(page.status(), 401);
+    let page = page.text().await.unwrap();
+    assert!(page.contains("<strong>Phone</strong>"), "{page}");
+    let button = page.split("href=\"").filter_map(|rest| rest.split('"').next());
+    let button = button.filter(|href| href.starts_with("/auth/provider/keycloak?rd=")).last().unwrap();
+    let sent = person.browser.send(person.request(Method::GET, button)).await;
+    let url = Url::parse(sent.headers()["location"].to_str().unwrap()).unwrap();
+    let query: std::collections::BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+    let code = vendor.grant(&url, &vendor.token(&query["nonce"]));
+    let returned = person.comes_back(&url, &[("code", &code), ("state", &query["state"])]).await;
+    assert_eq!(returned.headers()["location"].to_str().unwrap(), at);
+    let on = person.browser.get(&at).await;
+    assert_eq!(on.status(), 303);
+    assert!(on.headers()["location"].to_str().unwrap().starts_with(&format!("{back}?code=bul")));
+}
+
+#[tokio::test]
 async fn a_login_returns_to_where_it_came_from_and_nowhere_else() {
     let vendor = Vendor::open(keycloak());
     for (rd, to) in [

@@ -29,6 +29,11 @@ pub static P256: LazyLock<Signer> = LazyLock::new(|| Signer {
     kid: "p256",
     key: Key::P256(p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap()),
 });
+/// Of the same name, and another's.
+pub static P256_STRANGER: LazyLock<Signer> = LazyLock::new(|| Signer {
+    kid: "p256",
+    key: Key::P256(p256::ecdsa::SigningKey::from_slice(&[8; 32]).unwrap()),
+});
 pub static ED25519: LazyLock<Signer> = LazyLock::new(|| Signer {
     kid: "ed",
     key: Key::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[9; 32])),
@@ -69,6 +74,14 @@ impl Signer {
         jwk["kid"] = self.kid.into();
         jwk["use"] = "sig".into();
         jwk["alg"] = self.algorithm().into();
+        jwk
+    }
+
+    /// Both halves of a key on P-256.
+    pub fn private_jwk(&self) -> Value {
+        let Key::P256(key) = &self.key else { panic!("{} is on another curve", self.kid) };
+        let mut jwk = self.jwk();
+        jwk["d"] = base64url(key.to_bytes()).into();
         jwk
     }
 

@@ -1,6 +1,7 @@
 //! The suite that every store passes: over SQLite, over PostgreSQL, and over a PostgreSQL whose transactions are
 //! SERIALIZABLE. What one store does by its rules the others do by the same.
 
+mod clients;
 mod feed;
 mod identities;
 mod keeping;

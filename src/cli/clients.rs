@@ -1,0 +1,291 @@
+//! `bulla client`: the programs that may ask for tokens. A secret is printed once, when it is made, and kept as a digest.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{CliError, Context, open_store, table};
+use crate::{
+    config::{format_duration, parse_duration},
+    ids::{Audience, ClientId},
+    oauth::registration::{self, BadClient, Registration, describe},
+    secret::SecretText,
+    store::{AuditEvent, ClientChange, ClientRow, NewSecret, Store},
+};
+
+/// What to do with clients.
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Add a client; prints its id, and its secret this once
+    #[command(after_help = "Examples:\n  bulla client add reports --scope read --audience billing\n  \
+                      bulla client add phone --public --redirect-uri org.example.app:/back\n  \
+                      bulla client add backup --scope admin --jwks backup.jwk")]
+    Add {
+        /// What people call it.
+        name: String,
+        #[command(flatten)]
+        what: What,
+        /// An app on somebody's device: it can't keep a secret.
+        #[arg(long)]
+        public: bool,
+    },
+    /// List the clients
+    List,
+    /// Show a client
+    Show {
+        /// Its name or id.
+        client: String,
+    },
+    /// Say anew what a client may do; revokes its tokens, but for a change of --redirect-uri alone
+    Change {
+        /// Its name or id.
+        client: String,
+        #[command(flatten)]
+        what: What,
+    },
+    /// Make a new secret; the one before stays good for a while
+    #[command(
+        after_help = "Examples:\n  bulla client rotate-secret reports\n  bulla client rotate-secret reports --now"
+    )]
+    RotateSecret {
+        /// Its name or id.
+        client: String,
+        /// How long the secret before stays good.
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+        overlap: Duration,
+        /// No longer at all (it is known to others): revokes the client's tokens as well.
+        #[arg(long, conflicts_with = "overlap")]
+        now: bool,
+    },
+    /// Refuse a client everything; revokes its tokens, ends the sessions it holds
+    Disable {
+        /// Its name or id.
+        client: String,
+    },
+    /// Let it in again
+    Enable {
+        /// Its name or id.
+        client: String,
+    },
+    /// Delete a client; revokes its tokens, ends the sessions it holds
+    Delete {
+        /// Its name or id.
+        client: String,
+    },
+}
+
+/// What a client may do.
+#[derive(Args, Debug)]
+pub(super) struct What {
+    /// A scope it may ask for; may be given more than once. `admin` opens /admin, `introspect` every token.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// An audience it may exchange tokens for; may be given more than once.
+    #[arg(long = "audience", value_name = "NAME")]
+    audiences: Vec<String>,
+    /// An address it may have people sent back to; may be given more than once.
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    redirect_uris: Vec<String>,
+    /// Public keys it signs with instead of showing a secret: a JSON Web Key (Set).
+    #[arg(long, value_name = "FILE")]
+    jwks: Option<PathBuf>,
+}
+
+impl What {
+    fn keys(&self) -> Result<Option<Value>, CliError> {
+        let Some(path) = &self.jwks else { return Ok(None) };
+        let failed = |why: &dyn std::fmt::Display| CliError::Failed(format!("{}: {why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+        serde_json::from_str(&text).map(Some).map_err(|_| failed(&"not JSON; a JSON Web Key is expected"))
+    }
+}
+
+impl From<BadClient> for CliError {
+    fn from(bad: BadClient) -> Self {
+        Self::Usage(bad.to_string())
+    }
+}
+
+/// Runs one of them.
+pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), CliError> {
+    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
+    match command {
+        ClientCommand::Add { name, what, public } => add(&*store, ctx, name, what, public).await,
+        ClientCommand::List => list(&*store, ctx).await,
+        ClientCommand::Show { client } => show(ctx, &find(&*store, &client).await?),
+        ClientCommand::Change { client, what } => {
+            let some = |list: Vec<String>| if list.is_empty() { None } else { Some(list) };
+            let jwks = what.keys()?.map(registration::jwks).transpose()?;
+            let change = ClientChange {
+                scopes: some(what.scopes).map(registration::scopes).transpose()?,
+                audiences: some(what.audiences).map(registration::audiences).transpose()?,
+                redirect_uris: some(what.redirect_uris).map(registration::redirect_uris).transpose()?,
+                jwks,
+                ..ClientChange::default()
+            };
+            let row = self::change(&*store, &client, change, "client.changed").await?;
+            show(ctx, &row)
+        }
+        ClientCommand::RotateSecret { client, overlap, now } => {
+            let overlap = if now { Duration::ZERO } else { overlap };
+            rotate(&*store, ctx, &client, overlap).await
+        }
+        ClientCommand::Disable { client } => switch(&*store, ctx, &client, Switch::Off).await,
+        ClientCommand::Enable { client } => switch(&*store, ctx, &client, Switch::On).await,
+        ClientCommand::Delete { client } => {
+            let row = find(&*store, &client).await?;
+            store.delete_client(&row.id, AuditEvent::new("client.deleted", "cli", "")).await?;
+            ctx.say(&format!("{}: deleted, its tokens revoked", row.name));
+            Ok(())
+        }
+    }
+}
+
+/// A client by name or id, or an error that says how to see all.
+async fn find(store: &dyn Store, client: &str) -> Result<ClientRow, CliError> {
+    if let Ok(id) = ClientId::new(client)
+        && let (Some(row), _) = store.client(&id).await?
+    {
+        return Ok(row);
+    }
+    let row = all(store).await?.into_iter().find(|row| row.name == client);
+    row.ok_or_else(|| CliError::NotFound(format!("no client {client:?}; `bulla client list` shows them")))
+}
+
+async fn all(store: &dyn Store) -> Result<Vec<ClientRow>, CliError> {
+    let mut rows: Vec<ClientRow> = Vec::new();
+    loop {
+        let page = store.clients(rows.last().map(|row| &row.id), 500).await?;
+        if page.is_empty() {
+            return Ok(rows);
+        }
+        rows.extend(page);
+    }
+}
+
+async fn add(
+    store: &dyn Store,
+    ctx: &Context,
+    name: String,
+    what: What,
+    public: bool,
+) -> Result<(), CliError> {
+    let jwks = what.keys()?;
+    let What { scopes, audiences, redirect_uris, .. } = what;
+    let (new, secret) = Registration { name, scopes, audiences, redirect_uris, jwks, public }.client()?;
+    let row = store.add_client(new, AuditEvent::new("client.added", "cli", "")).await?;
+    hand_out(ctx, &row, secret.as_ref())
+}
+
+/// Prints what the client's operator needs. The secret is data: it goes to stdout, to be piped to where it is kept.
+fn hand_out(ctx: &Context, row: &ClientRow, secret: Option<&SecretText>) -> Result<(), CliError> {
+    if ctx.json {
+        let mut shown = describe(row);
+        if let Some(secret) = secret {
+            shown["client_secret"] = secret.expose().into();
+        }
+        return ctx.print(&shown.to_string());
+    }
+    let mut lines = vec![vec!["client_id".to_owned(), row.id.to_string()]];
+    lines.extend(secret.map(|secret| vec!["client_secret".to_owned(), secret.expose().to_owned()]));
+    if secret.is_some() {
+        ctx.say("The secret is shown this once; `bulla client rotate-secret` makes another.");
+    }
+    ctx.print(&table(&lines))
+}
+
+async fn change(
+    store: &dyn Store,
+    client: &str,
+    change: ClientChange,
+    event: &'static str,
+) -> Result<ClientRow, CliError> {
+    let row = find(store, client).await?;
+    let changed = store.change_client(&row.id, change, AuditEvent::new(event, "cli", "")).await?;
+    changed.ok_or_else(|| CliError::NotFound(format!("{} is gone", row.name)))
+}
+
+async fn rotate(store: &dyn Store, ctx: &Context, client: &str, overlap: Duration) -> Result<(), CliError> {
+    let drawn = registration::draw_secret();
+    let (secret, hash) = drawn.map_err(|error| CliError::Failed(error.to_string()))?;
+    let change = ClientChange { secret: Some(NewSecret { hash, overlap }), ..ClientChange::default() };
+    let row = self::change(store, client, change, "client.secret").await?;
+    ctx.say(&match row.former {
+        Some(_) => format!("{}: the secret before is good for {}", row.name, format_duration(overlap)),
+        None => format!("{}: the secret before is void, its tokens revoked", row.name),
+    });
+    hand_out(ctx, &row, Some(&secret))
+}
+
+/// Whether a client is let in.
+#[derive(Clone, Copy)]
+enum Switch {
+    On,
+    Off,
+}
+
+async fn switch(store: &dyn Store, ctx: &Context, client: &str, to: Switch) -> Result<(), CliError> {
+    let (disabled, event, what) = match to {
+        Switch::On => (false, "client.enabled", "enabled"),
+        Switch::Off => (true, "client.disabled", "disabled, its tokens revoked"),
+    };
+    let change = ClientChange { disabled: Some(disabled), ..ClientChange::default() };
+    let row = self::change(store, client, change, event).await?;
+    ctx.say(&format!("{}: {what}", row.name));
+    Ok(())
+}
+
+/// How a client says who it is.
+fn kind(row: &ClientRow) -> &'static str {
+    match (&row.secret_hash, &row.jwks, &row.former) {
+        (_, Some(_), _) => "keys",
+        (Some(_), None, Some(_)) => "two secrets",
+        (Some(_), None, None) => "secret",
+        (None, None, _) => "public",
+    }
+}
+
+fn state(row: &ClientRow) -> &'static str {
+    if row.disabled { "disabled" } else { "enabled" }
+}
+
+fn show(ctx: &Context, row: &ClientRow) -> Result<(), CliError> {
+    if ctx.json {
+        return ctx.print(&describe(row).to_string());
+    }
+    let audiences: Vec<_> = row.audiences.iter().map(Audience::as_str).collect();
+    let mut lines = vec![
+        vec!["name", &row.name],
+        vec!["id", row.id.as_str()],
+        vec!["proves itself by", kind(row)],
+        vec!["state", state(row)],
+    ]
+    .into_iter()
+    .map(|line| line.into_iter().map(str::to_owned).collect())
+    .collect::<Vec<Vec<String>>>();
+    lines.push(vec!["scopes".into(), row.scopes.to_string()]);
+    lines.push(vec!["audiences".into(), audiences.join(" ")]);
+    lines.push(vec!["redirect URIs".into(), row.redirect_uris.join(" ")]);
+    lines.extend(row.former.map(|former| vec!["former secret until".into(), former.until.to_string()]));
+    lines.push(vec!["added".into(), row.created_at.to_string()]);
+    ctx.print(&table(&lines))
+}
+
+async fn list(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
+    let rows = all(store).await?;
+    if ctx.json {
+        return ctx.print(&json!({"clients": rows.iter().map(describe).collect::<Vec<_>>()}).to_string());
+    }
+    let mut lines = vec![["ID", "NAME", "BY", "SCOPES", "STATE"].map(String::from).to_vec()];
+    lines.extend(rows.iter().map(|row| {
+        vec![
+            row.id.to_string(),
+            row.name.clone(),
+            kind(row).into(),
+            row.scopes.to_string(),
+            state(row).into(),
+        ]
+    }));
+    ctx.print(&table(&lines))
+}

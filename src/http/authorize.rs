@@ -1,0 +1,108 @@
+//! An app sends somebody's browser to be signed in, and gets it back with a code.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderName},
+    web,
+};
+
+use super::{Bulla, body, bulla::Inner, credentials, guard::add_cookies, pages, refusal::Asker};
+use crate::{
+    http::Problem,
+    oauth::{Authorization, Objection, Returned},
+    session::Principal,
+    store::User,
+};
+
+/// Where the login is looked at: `/oauth` reads no cookies.
+pub(super) const HERE: &str = "/auth/authorize?";
+
+/// `GET /oauth/authorize`: looks whether the request is sound, and sends the browser on to where its login is seen.
+pub(super) async fn begin(bulla: web::Data<Bulla>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    match bulla.0.issuer().authorization(request.query_string()).await {
+        Ok(_) => Ok(body::see_other(&format!("{HERE}{}", request.query_string()))),
+        Err(objection) => object(objection),
+    }
+}
+
+/// `GET /auth/authorize`: who is signed in goes back to the app with a code; nobody else gets past the login page.
+pub(super) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let inner = &bulla.0;
+    let authorization = match inner.issuer().authorization(request.query_string()).await {
+        Ok(authorization) => authorization,
+        Err(objection) => return object(objection),
+    };
+    let climbed = match inner.climb(&request, None).await {
+        Ok(climbed) => climbed,
+        Err(problem) => return inner.log_in_first(&request, &authorization, problem),
+    };
+    let answer = match inner.present_user(&climbed.principal).await {
+        Ok(user) => match inner.issuer().approve(&authorization, &user) {
+            Ok(returned) => Ok(send_on(&request, &authorization, &returned)),
+            Err(error) => {
+                tracing::error!(%error, "a code could not be sealed");
+                Err(Problem::unavailable())
+            }
+        },
+        Err(problem) => inner.log_in_first(&request, &authorization, problem),
+    };
+    // A rotation that has happened goes out with a refusal too.
+    let mut response = answer.unwrap_or_else(|problem| Asker::of(&request).refuse(&problem, &inner.ways));
+    add_cookies(response.headers_mut(), climbed.cookies);
+    Ok(response)
+}
+
+impl Inner {
+    /// Somebody in person: what one app got is not for signing in to another.
+    async fn present_user(&self, principal: &Principal) -> Result<User, Problem> {
+        match principal.grant() {
+            Some(_) => Err(Problem::forbidden()),
+            None => Ok(self.sessions.confirm(principal).await?.1),
+        }
+    }
+
+    /// The app that a login is for, if it is for one; by where it leads.
+    pub(super) async fn app(&self, rd: &str) -> Option<String> {
+        let query = rd.strip_prefix(HERE)?;
+        self.issuer().authorization(query).await.ok().map(|authorization| authorization.client.name)
+    }
+
+    /// Nobody is there whom a code could be for: the login page, which comes back here.
+    fn log_in_first(
+        &self,
+        request: &HttpRequest,
+        authorization: &Authorization,
+        problem: Problem,
+    ) -> Result<HttpResponse, Problem> {
+        if problem.code() != "unauthorized" {
+            return Err(problem);
+        }
+        let rd = format!("{HERE}{}", request.query_string());
+        let app = Some(authorization.client.name.as_str());
+        let page = pages::Login { rd: &rd, app, ways: &self.ways, ..Default::default() };
+        Ok(pages::answer(&mut problem.head(), pages::login(&page)))
+    }
+}
+
+/// A browser that comes from the login form is sent on by a page: a form's answer may not lead elsewhere (CSP `form-action`).
+fn send_on(request: &HttpRequest, authorization: &Authorization, to: &Returned) -> HttpResponse {
+    let site = credentials::text(request, &HeaderName::from_static("sec-fetch-site"));
+    if site != Some("same-origin") || !credentials::is_navigation(request) {
+        return body::see_other(&to.0);
+    }
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::REFRESH, format!("0;url={}", to.0)));
+    pages::answer(
+        &mut response,
+        pages::onward(&pages::Onward { label: &authorization.client.name, url: &to.0 }),
+    )
+}
+
+fn object(objection: Objection) -> Result<HttpResponse, Problem> {
+    match objection {
+        Objection::Back(to) => Ok(body::see_other(&to.0)),
+        Objection::Here(why) => Err(Problem::bad_request(why)),
+        Objection::Unknown => Err(Problem::not_found()),
+        Objection::CannotTell(error) => Err(error.into()),
+    }
+}

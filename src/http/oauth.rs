@@ -1,0 +1,205 @@
+//! The OAuth routes: forms in, JSON as the RFCs name it out. No cookie is read here.
+
+use actix_web::{
+    Error, HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::{EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderValue},
+    },
+    middleware::Next,
+    web,
+};
+use serde_json::json;
+
+use super::{Bulla, bulla::Inner, credentials};
+use crate::{
+    http::Problem,
+    oauth::{Client, Credentials, Form, Granted, Issuer, Refusal, metadata},
+    store::{AuditEvent, Target},
+};
+
+/// `POST /oauth/token`
+pub(super) async fn token(bulla: web::Data<Bulla>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let inner = &bulla.0;
+    let answer = async {
+        let (client, form) = inner.client(&request, &body).await?;
+        Ok(inner.issuer().token(&client, &form, inner.site.device(&request)).await?)
+    };
+    match answer.await {
+        Ok(granted) => HttpResponse::Ok().json(tokens(&granted)),
+        Err(refused) => refusal(&request, &refused),
+    }
+}
+
+/// RFC 6749, 5.1, and RFC 8693, 2.2.1.
+fn tokens(granted: &Granted) -> serde_json::Value {
+    let mut answer = json!({
+        "access_token": granted.access.as_str(), "token_type": "Bearer", "expires_in": granted.expires_in,
+    });
+    if !granted.scope.is_empty() {
+        answer["scope"] = granted.scope.to_string().into();
+    }
+    if let Some(refresh) = &granted.refresh {
+        answer["refresh_token"] = refresh.as_str().into();
+    }
+    if let Some(kind) = granted.kind {
+        answer["issued_token_type"] = kind.into();
+    }
+    answer
+}
+
+/// `POST /oauth/revoke`
+pub(super) async fn revoke(bulla: web::Data<Bulla>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let inner = &bulla.0;
+    let answer = async {
+        let (client, form) = inner.client(&request, &body).await?;
+        let token = form.text("token").ok_or(Refusal::Request("token is missing"))?;
+        Ok(inner.issuer().revoke(&client, token).await?)
+    };
+    match answer.await {
+        Ok(()) => HttpResponse::Ok().finish(),
+        Err(refused) => refusal(&request, &refused),
+    }
+}
+
+/// `POST /oauth/introspect`
+pub(super) async fn introspect(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> HttpResponse {
+    let inner = &bulla.0;
+    let answer = async {
+        let (client, form) = inner.client(&request, &body).await?;
+        let token = form.text("token").ok_or(Refusal::Request("token is missing"))?;
+        Ok(inner.issuer().introspect(&client, token).await?)
+    };
+    match answer.await {
+        Ok(said) => HttpResponse::Ok().json(said.unwrap_or_else(|| json!({"active": false}))),
+        Err(refused) => refusal(&request, &refused),
+    }
+}
+
+/// `GET /.well-known/oauth-authorization-server`
+pub(super) async fn about(bulla: web::Data<Bulla>) -> HttpResponse {
+    HttpResponse::Ok().json(metadata(bulla.0.site.origin()))
+}
+
+/// Why there is no answer.
+pub(super) enum Refused {
+    OAuth(Refusal),
+    /// Too many failures before this one.
+    Throttled(Problem),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::OAuth(refusal)
+    }
+}
+
+impl Inner {
+    pub(super) fn issuer(&self) -> Issuer<'_> {
+        Issuer::new(&self.sessions, self.site.origin())
+    }
+
+    /// The client that asks, and what it asks for. Failures are throttled as those of a login are.
+    async fn client(&self, request: &HttpRequest, body: &[u8]) -> Result<(Client, Form), Refused> {
+        let media = credentials::text(request, &header::CONTENT_TYPE).unwrap_or_default();
+        let media = media.split(';').next().unwrap_or_default().trim();
+        if !media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(Refusal::Request("the body must be application/x-www-form-urlencoded").into());
+        }
+        let form = Form::parse(body)?;
+        let basic = match credentials::Authorization::of(request) {
+            Ok(credentials::Authorization::Absent) => None,
+            Ok(credentials::Authorization::Basic { name, password }) => Some((name, password)),
+            // Malformed, or another method than ours: no client.
+            Ok(credentials::Authorization::Bearer(_)) | Err(_) => return Err(Refusal::Client.into()),
+        };
+        let credentials = Credentials::of(basic, &form)?;
+        let parts = self.sessions.parts();
+        let (address, now) = (self.site.address(request), parts.clock.now());
+        let account = Target::Client(credentials.id().into()).to_string();
+        let throttled = self.throttle.check(&account, address, now);
+        throttled.map_err(|throttled| Refused::Throttled(Problem::throttled(throttled.retry_after)))?;
+        match self.issuer().recognise(&credentials).await {
+            Ok(client) => {
+                self.throttle.succeeded(&account, address);
+                Ok((client, form))
+            }
+            Err(Refusal::Client) => {
+                self.throttle.failed(&account, address, now);
+                let shown: String = account.chars().take(71).collect();
+                let device = json!(self.site.device(request));
+                let event = AuditEvent::new("client.failed", "", shown).with(device);
+                parts.store.record(event).await.map_err(Refusal::from)?;
+                Err(Refusal::Client.into())
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+/// RFC 6749, 5.2.
+fn refusal(request: &HttpRequest, refused: &Refused) -> HttpResponse {
+    let (mut head, code, description) = match refused {
+        Refused::Throttled(problem) => {
+            (problem.head(), "temporarily_unavailable", problem.detail().to_owned())
+        }
+        Refused::OAuth(refusal) => (head(request, refusal), refusal.code(), refusal.to_string()),
+    };
+    head.json(json!({"error": code, "error_description": description}))
+}
+
+fn head(request: &HttpRequest, refusal: &Refusal) -> HttpResponseBuilder {
+    match refusal {
+        Refusal::Client => {
+            let mut head = HttpResponse::build(StatusCode::UNAUTHORIZED);
+            // Only who has tried that way is asked for it.
+            if request.headers().contains_key(header::AUTHORIZATION) {
+                head.insert_header((header::WWW_AUTHENTICATE, r#"Basic realm="oauth", charset="UTF-8""#));
+            }
+            head
+        }
+        Refusal::CannotTell(error) => {
+            tracing::warn!(%error, "the store can't tell");
+            Problem::unavailable().head()
+        }
+        Refusal::Seal(error) => {
+            tracing::error!(%error, "a token could not be sealed");
+            Problem::unavailable().head()
+        }
+        _ => HttpResponse::build(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// Lets pages of other origins call: an app in a browser has no other way, and no cookie that could be misused is read here.
+pub(super) async fn for_pages(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    let asks = request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = match asks {
+        true => request.into_response(HttpResponse::NoContent().finish()).map_into_right_body(),
+        false => match next.call(request).await {
+            Ok(response) => response.map_into_left_body(),
+            Err(error) => return Err(error),
+        },
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if asks {
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+            (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    Ok(response)
+}

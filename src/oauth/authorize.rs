@@ -1,0 +1,206 @@
+//! An app has somebody signed in: the request it sends the browser with (RFC 6749, 4.1), the code it gets, and the tokens it
+//! gets for that. PKCE (RFC 7636) always, the issuer in the answer (RFC 9207).
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::{
+    ids::{Audience, ClientId, Purpose, Scope, Sid, UserId},
+    oauth::{Client, Form, Granted, Issuer, Refusal, redirect},
+    session::SKEW,
+    store::{AuditEvent, ClientRow, Device, Grant, StoreError, User},
+    token::{OpenBuffer, SealError},
+};
+
+/// How long a code may be on its way.
+pub const CODE_MAX_AGE: Duration = Duration::from_secs(60);
+
+/// A request to sign somebody in, checked.
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    /// For which app.
+    pub client: ClientRow,
+    back: Back,
+    scope: Scope,
+    challenge: String,
+    /// The address as the request gave it; none if there is but one anyway.
+    given: Option<String>,
+}
+
+/// Where the answer goes.
+#[derive(Clone, Debug)]
+struct Back {
+    uri: String,
+    state: Option<String>,
+}
+
+/// Why nobody is signed in.
+#[derive(Debug)]
+pub enum Objection {
+    /// For the person to read: there is nowhere to send them back to.
+    Here(&'static str),
+    /// The same: there is no such app.
+    Unknown,
+    /// For the app.
+    Back(Returned),
+    /// It can't be told at present.
+    CannotTell(StoreError),
+}
+
+/// An address to send the browser on to.
+#[derive(Debug)]
+pub struct Returned(pub String);
+
+/// What a code says; short names, for it travels in an address.
+#[derive(Deserialize, Serialize)]
+struct Code {
+    id: String,
+    client: String,
+    sid: String,
+    scope: String,
+    challenge: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+}
+
+impl Issuer<'_> {
+    /// Checks a request: the query of `/oauth/authorize`.
+    pub async fn authorization(&self, query: &str) -> Result<Authorization, Objection> {
+        let form = Form::parse(query.as_bytes())
+            .map_err(|_| Objection::Here("A parameter is given more than once."))?;
+        let id =
+            form.text("client_id").ok_or(Objection::Here("The request doesn't say which app it is from."))?;
+        let id = ClientId::new(id).map_err(|_| Objection::Unknown)?;
+        let (client, _) = self.sessions.parts().store.client(&id).await.map_err(Objection::CannotTell)?;
+        let client = client.filter(|client| !client.disabled);
+        let client = client.ok_or(Objection::Unknown)?;
+        let given = form.text("redirect_uri").map(str::to_owned);
+        let uri = match (&given, client.redirect_uris.as_slice()) {
+            (Some(uri), known) if known.iter().any(|known| redirect::matches(known, uri)) => uri.clone(),
+            (None, [only]) => only.clone(),
+            _ => return Err(Objection::Here("The address to return to is not one of the app's.")),
+        };
+        let back = Back { uri, state: form.text("state").map(str::to_owned) };
+        match check(&form, &client.scopes) {
+            Ok((scope, challenge)) => Ok(Authorization { client, back, scope, challenge, given }),
+            Err(error) => Err(Objection::Back(self.send_back(&back, &[("error", error)]))),
+        }
+    }
+
+    /// The address that takes a code for `user` to the app.
+    pub fn approve(&self, authorization: &Authorization, user: &User) -> Result<Returned, SealError> {
+        let code = Code {
+            id: user.id.to_string(),
+            client: authorization.client.id.to_string(),
+            sid: Sid::generate()?.to_string(),
+            scope: authorization.scope.to_string(),
+            challenge: authorization.challenge.clone(),
+            uri: authorization.given.as_deref().map(digest),
+        };
+        let payload = serde_json::to_string(&code).expect("texts have a JSON form");
+        let parts = self.sessions.parts();
+        let code =
+            parts.tokens.derive(&Purpose::code(), &Audience::own()).seal(&payload, parts.clock.now())?;
+        Ok(self.send_back(&authorization.back, &[("code", code.as_str())]))
+    }
+
+    fn send_back(&self, back: &Back, answer: &[(&str, &str)]) -> Returned {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(answer);
+        query.extend_pairs(back.state.iter().map(|state| ("state", state)));
+        query.append_pair("iss", self.url);
+        let mark = if back.uri.contains('?') { '&' } else { '?' };
+        Returned(format!("{}{mark}{}", back.uri, query.finish()))
+    }
+
+    /// A code for tokens. A second use of a code ends what the first has begun (RFC 6749, section 4.1.2).
+    pub(super) async fn code(
+        &self,
+        client: &Client,
+        form: &Form,
+        device: Device,
+    ) -> Result<Granted, Refusal> {
+        let text = form.required("code", "code is missing")?;
+        let verifier = form.required("code_verifier", "code_verifier is missing")?;
+        let code = self.open(text).filter(|code| code.fits(client, form, verifier)).ok_or(Refusal::Grant)?;
+        let sid: Sid = code.sid.parse().map_err(|_| Refusal::Grant)?;
+        let id = UserId::new(code.id).map_err(|_| Refusal::Grant)?;
+        let scope = code.scope.parse::<Scope>().map_err(|_| Refusal::Scope)?.and(&client.row.scopes);
+
+        let again = format!("{text} again");
+        if !self.spend(text).await? {
+            // Said before the row is looked for: whoever is just beginning it sees this, or is seen.
+            self.spend(&again).await?;
+            return Err(self.end_of_code(sid).await?);
+        }
+        let user = self.sessions.parts().users.find(&id).await?.ok_or(Refusal::Grant)?;
+        let grant = Grant { client: client.row.id.clone(), scope: scope.clone() };
+        let issued = self.sessions.begin_for(&user, grant, sid, device).await?;
+        if !self.spend(&again).await? {
+            return Err(self.end_of_code(sid).await?);
+        }
+        let expires_in = self.access_life();
+        Ok(Granted { access: issued.access, expires_in, scope, refresh: Some(issued.refresh), kind: None })
+    }
+
+    fn open(&self, code: &str) -> Option<Code> {
+        let (parts, mut buffer) = (self.sessions.parts(), OpenBuffer::new());
+        let keys = parts.tokens.derive(&Purpose::code(), &Audience::own());
+        let opened = keys.open(code, parts.clock.now(), CODE_MAX_AGE, &mut buffer).ok()?;
+        serde_json::from_str(opened.payload).ok()
+    }
+
+    async fn spend(&self, what: &str) -> Result<bool, StoreError> {
+        let parts = self.sessions.parts();
+        let until = parts.clock.now().plus(CODE_MAX_AGE + SKEW * 2);
+        parts.store.spend(Sha256::digest(what).into(), until).await
+    }
+
+    async fn end_of_code(&self, sid: Sid) -> Result<Refusal, StoreError> {
+        let event = AuditEvent::new("session.revoked", "system", sid.to_string())
+            .with(serde_json::json!({"reason": "its code was used twice"}));
+        self.sessions.end(sid, event).await?;
+        Ok(Refusal::Grant)
+    }
+}
+
+/// What is wrong is told to the app, in the words of RFC 6749, section 4.1.2.1.
+fn check(form: &Form, most: &Scope) -> Result<(Scope, String), &'static str> {
+    match form.text("response_type") {
+        Some("code") => {}
+        Some(_) => return Err("unsupported_response_type"),
+        None => return Err("invalid_request"),
+    }
+    if form.text("response_mode").is_some_and(|mode| mode != "query")
+        || form.text("code_challenge_method") != Some("S256")
+    {
+        return Err("invalid_request");
+    }
+    let challenge =
+        form.text("code_challenge").filter(|challenge| is_digest(challenge)).ok_or("invalid_request")?;
+    let scope = form.scope().map_err(|_| "invalid_scope")?.unwrap_or_else(|| most.clone());
+    if scope.is_within(most) { Ok((scope, challenge.to_owned())) } else { Err("invalid_scope") }
+}
+
+impl Code {
+    /// Whether it was made for this client, this address and whoever holds the verifier.
+    fn fits(&self, client: &Client, form: &Form, verifier: &str) -> bool {
+        let uri = form.text("redirect_uri").map(digest);
+        let known = (43..=128).contains(&verifier.len());
+        let proven: bool = digest(verifier).as_bytes().ct_eq(self.challenge.as_bytes()).into();
+        self.client == client.row.id.as_str() && (self.uri.is_none() || self.uri == uri) && known && proven
+    }
+}
+
+/// SHA-256 in base64url: how PKCE challenges are written.
+fn digest(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(text))
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 43 && URL_SAFE_NO_PAD.decode(text).is_ok()
+}

@@ -1,0 +1,111 @@
+//! A token for another audience in place of one of our own (RFC 8693): narrower, never wider, and no younger.
+
+use crate::{
+    ids::{Audience, Purpose, Scope},
+    oauth::{Client, Form, Granted, Issuer, Refusal},
+    session::{Bearer, Machine, Principal, SERVICE_MAX_AGE},
+    store::Grant,
+};
+
+/// The one kind of token there is here.
+pub(super) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+impl Issuer<'_> {
+    pub(super) async fn exchange(&self, client: &Client, form: &Form) -> Result<Granted, Refusal> {
+        let token = form.required("subject_token", "subject_token is missing")?;
+        if form.required("subject_token_type", "subject_token_type is missing")? != ACCESS_TOKEN
+            || form.text("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN)
+        {
+            return Err(Refusal::Request("only access tokens are exchanged, and for access tokens"));
+        }
+        if form.text("actor_token").is_some() {
+            return Err(Refusal::Request("actor tokens are not supported"));
+        }
+        if form.text("resource").is_some() {
+            return Err(Refusal::Target);
+        }
+        let audience = form.required("audience", "audience is missing")?;
+        let audience = client.row.audiences.iter().find(|known| known.as_str() == audience);
+        let audience = audience.filter(|known| **known != Audience::own()).ok_or(Refusal::Target)?;
+        // What was sealed for another audience doesn't open here: nothing is exchanged twice.
+        match self.sessions.authenticate_bearer(token)? {
+            Bearer::Person(principal) => self.exchange_persons(client, form, audience, &principal).await,
+            Bearer::Machine(service) => self.exchange_services(client, form, audience, service).await,
+        }
+    }
+
+    /// A person's token. Row, user and roles are read from the store; a role or a claim that has come since isn't in it, nor
+    /// one that says something else by now.
+    async fn exchange_persons(
+        &self,
+        client: &Client,
+        form: &Form,
+        audience: &Audience,
+        principal: &Principal,
+    ) -> Result<Granted, Refusal> {
+        let (row, mut user) = self.sessions.confirm(principal).await?;
+        let holds = principal.grant().is_some_and(|grant| grant.client == client.row.id);
+        // Nobody knows who shows a public client's name: it exchanges what was given to it.
+        if row.holder() != principal.grant().map(|grant| &grant.client) || client.row.is_public() && !holds {
+            return Err(Refusal::Grant);
+        }
+        let most =
+            principal.grant().map_or(client.row.scopes.clone(), |grant| grant.scope.and(&client.row.scopes));
+        let scope = narrowed(form, most)?;
+        user.roles.retain(|role| principal.has_role(role));
+        let claims = principal.claims();
+        user.claims.retain(|name, value| claims.get(name) == Some(value));
+        let grant = Grant { client: client.row.id.clone(), scope: scope.clone() };
+        let narrow = principal.narrowed(&user, grant);
+        self.seal(
+            audience,
+            &Purpose::access(),
+            narrow.payload(),
+            principal.issued_at(),
+            self.access_life(),
+            scope,
+        )
+    }
+
+    /// A machine's.
+    async fn exchange_services(
+        &self,
+        client: &Client,
+        form: &Form,
+        audience: &Audience,
+        service: Machine,
+    ) -> Result<Granted, Refusal> {
+        let subject = self.sessions.confirm_service(&service).await?;
+        if client.row.is_public() {
+            return Err(Refusal::Grant);
+        }
+        let scope = narrowed(form, service.scope().and(&subject.scopes).and(&client.row.scopes))?;
+        let (issued_at, narrow) = (service.issued_at(), service.narrowed(scope.clone()));
+        let life = SERVICE_MAX_AGE.as_secs();
+        self.seal(audience, &Purpose::service(), &narrow.payload(), issued_at, life, scope)
+    }
+
+    fn seal(
+        &self,
+        audience: &Audience,
+        purpose: &Purpose,
+        payload: &str,
+        issued_at: crate::clock::Timestamp,
+        life: u64,
+        scope: Scope,
+    ) -> Result<Granted, Refusal> {
+        let parts = self.sessions.parts();
+        let access = parts.tokens.derive(purpose, audience).seal(payload, issued_at)?;
+        let expires_in = life.saturating_sub(parts.clock.now().since(issued_at).as_secs());
+        Ok(Granted { access, expires_in, scope, refresh: None, kind: Some(ACCESS_TOKEN) })
+    }
+}
+
+/// What is asked for, at most `most`.
+fn narrowed(form: &Form, most: Scope) -> Result<Scope, Refusal> {
+    match form.scope()? {
+        None => Ok(most),
+        Some(scope) if scope.is_within(&most) => Ok(scope),
+        Some(_) => Err(Refusal::Scope),
+    }
+}

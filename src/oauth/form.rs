@@ -1,0 +1,111 @@
+//! Parameters of a request, each at most once.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use crate::{ids::Scope, oauth::Refusal, secret::SecretText};
+
+/// The parameters that are understood here; others are ignored (RFC 6749, section 3.1).
+const KNOWN: [&str; 23] = [
+    "actor_token",
+    "audience",
+    "client_assertion",
+    "client_assertion_type",
+    "client_id",
+    "client_secret",
+    "code",
+    "code_challenge",
+    "code_challenge_method",
+    "code_verifier",
+    "grant_type",
+    "redirect_uri",
+    "refresh_token",
+    "requested_token_type",
+    "resource",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+    "subject_token",
+    "subject_token_type",
+    "token",
+    "token_type_hint",
+];
+
+/// Parameters by name; one without a value is none (RFC 6749, section 3.1). `Debug` prints no values.
+pub struct Form(BTreeMap<String, SecretText>);
+
+impl Form {
+    /// Reads `application/x-www-form-urlencoded`; a parameter given twice could be read in two ways, and is refused.
+    pub fn parse(text: &[u8]) -> Result<Self, Refusal> {
+        let mut form = BTreeMap::new();
+        let understood = |name: &str| KNOWN.contains(&name);
+        for (name, value) in
+            form_urlencoded::parse(text).filter(|(name, value)| understood(name) && !value.is_empty())
+        {
+            if form.insert(name.into_owned(), SecretText::new(value.into_owned())).is_some() {
+                return Err(Refusal::Request("a parameter is given more than once"));
+            }
+        }
+        Ok(Self(form))
+    }
+
+    /// A parameter.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(SecretText::expose)
+    }
+
+    /// A parameter that must be there; `missing` says so.
+    pub(super) fn required(&self, name: &str, missing: &'static str) -> Result<&str, Refusal> {
+        self.text(name).ok_or(Refusal::Request(missing))
+    }
+
+    /// A secret, taken out.
+    pub(super) fn secret(&self, name: &str) -> Option<SecretText> {
+        self.0.get(name).cloned()
+    }
+
+    /// The scope that is asked for; none if nothing is said.
+    pub(super) fn scope(&self) -> Result<Option<Scope>, Refusal> {
+        self.text("scope").map(str::parse).transpose().map_err(|_| Refusal::Scope)
+    }
+}
+
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+/// A name or secret out of an `Authorization` header, which wraps it as a form's value (RFC 6749, section 2.3.1).
+pub(super) fn unwrap(text: &str) -> String {
+    let line = format!("v={text}");
+    let value = form_urlencoded::parse(line.as_bytes()).next().map(|(_, value)| value);
+    // A bare `&` stands for itself.
+    if text.contains('&') { text.to_owned() } else { value.map(Cow::into_owned).unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_stands_once_and_without_a_value_not_at_all() {
+        let form = Form::parse(b"code=1&state=&scope=x+y%26&unknown=%00&unknown=2").unwrap();
+        assert_eq!(
+            (form.text("code"), form.text("state"), form.text("scope")),
+            (Some("1"), None, Some("x y&"))
+        );
+        for twice in ["code=1&code=1", "code=1&code=2", "code=1&state=2&%63ode=3"] {
+            assert!(matches!(Form::parse(twice.as_bytes()), Err(Refusal::Request(_))), "{twice}");
+        }
+        assert!(Form::parse(b"code=1&code=").is_ok() && Form::parse(b"").is_ok());
+        assert_eq!(format!("{form:?}"), r#"["code", "scope"]"#);
+    }
+
+    #[test]
+    fn a_name_in_a_header_is_wrapped_as_a_value_of_a_form() {
+        assert_eq!(unwrap("a%3Ab+c"), "a:b c");
+        assert_eq!(unwrap("plain-._"), "plain-._");
+        assert_eq!(unwrap("a&b"), "a&b");
+    }
+}

@@ -1,0 +1,24 @@
+//! OAuth 2: tokens for programs (RFC 6749), narrowed ones for other audiences (RFC 8693), and what their holders may ask
+//! about them (RFC 7009, RFC 7662). Knows the protocol's words, and no status code.
+
+mod assertion;
+mod authorize;
+mod client;
+mod exchange;
+mod form;
+mod introspect;
+mod issuer;
+mod metadata;
+mod redirect;
+mod refusal;
+pub mod registration;
+mod revoke;
+mod token;
+
+pub use authorize::{Authorization, CODE_MAX_AGE, Objection, Returned};
+pub use client::{Client, Credentials};
+pub use form::Form;
+pub use issuer::Issuer;
+pub use metadata::metadata;
+pub use refusal::Refusal;
+pub use token::Granted;

@@ -1,0 +1,130 @@
+//! What a client may be, the same for the command line and for `/admin`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    ids::{Audience, ClientId, Scope},
+    oauth::{assertion, redirect},
+    secret::{Digest, NoRandomness, Secret, SecretText},
+    store::{ClientRow, NewClient},
+};
+
+/// Addresses a client may have.
+const MOST_ADDRESSES: usize = 20;
+/// Audiences: each is tried when the client asks about a token.
+const MOST_AUDIENCES: usize = 16;
+
+/// What won't do about a client: which part, and how it must be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadClient(String);
+
+/// A client as an administrator describes it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// What people call it.
+    pub name: String,
+    /// What it may ask for.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// For whom it may exchange tokens.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// Where it may have people sent back to.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// Public keys to sign with instead of showing a secret: a JSON Web Key, or a set of them.
+    pub jwks: Option<Value>,
+    /// An app on somebody's device: it can't keep a secret.
+    #[serde(default)]
+    pub public: bool,
+}
+
+impl Registration {
+    /// The client, under a fresh id, and its secret if it is to have one: to be shown once.
+    pub fn client(self) -> Result<(NewClient, Option<SecretText>), BadClient> {
+        let name = self.name;
+        let plain = (1..=128).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        if !plain || name.trim() != name {
+            let rule =
+                "a name has 1 to 128 characters, none of them a control character, no blanks around it";
+            return Err(BadClient(rule.into()));
+        }
+        let jwks = self.jwks.map(jwks).transpose()?;
+        if self.public && jwks.is_some() {
+            return Err(BadClient("a public client has no keys; leave out one of the two".into()));
+        }
+        let unavailable = |error: NoRandomness| BadClient(error.to_string());
+        let secret = match self.public || jwks.is_some() {
+            true => None,
+            false => Some(draw_secret().map_err(unavailable)?),
+        };
+        let client = NewClient {
+            id: ClientId::generate().map_err(unavailable)?,
+            name,
+            secret_hash: secret.as_ref().map(|(_, hash)| *hash),
+            jwks,
+            scopes: scopes(self.scopes)?,
+            audiences: audiences(self.audiences)?,
+            redirect_uris: redirect_uris(self.redirect_uris)?,
+        };
+        Ok((client, secret.map(|(secret, _)| secret)))
+    }
+}
+
+/// A client as it is shown: nothing that could be presented.
+pub fn describe(row: &ClientRow) -> Value {
+    serde_json::json!({
+        "id": row.id.as_str(), "name": row.name, "public": row.is_public(), "secret": row.secret_hash.is_some(),
+        "former_secret_until": row.former.map(|former| former.until),
+        "jwks": row.jwks.as_deref().and_then(|jwks| serde_json::from_str::<Value>(jwks).ok()),
+        "scopes": row.scopes.words(), "audiences": row.audiences.iter().map(Audience::as_str).collect::<Vec<_>>(),
+        "redirect_uris": row.redirect_uris, "disabled": row.disabled, "created_at": row.created_at,
+    })
+}
+
+/// 256 random bits as text, and what is kept of them.
+pub fn draw_secret() -> Result<(SecretText, Digest), NoRandomness> {
+    let secret = Secret::<32>::generate()?;
+    Ok((SecretText::new(secret.to_base64url().to_string()), secret.sha256()))
+}
+
+/// Scopes, checked.
+pub fn scopes(words: Vec<String>) -> Result<Scope, BadClient> {
+    Scope::new(words).map_err(|bad| BadClient(bad.to_string()))
+}
+
+/// Audiences, checked.
+pub fn audiences(names: Vec<String>) -> Result<Vec<Audience>, BadClient> {
+    if names.len() > MOST_AUDIENCES {
+        return Err(BadClient(format!("a client has at most {MOST_AUDIENCES} audiences")));
+    }
+    let names = names.into_iter().map(|name| match Audience::new(name) {
+        Ok(audience) if audience == Audience::own() => Err(BadClient("an audience has a name".into())),
+        checked => checked.map_err(|bad| BadClient(bad.to_string())),
+    });
+    names.collect()
+}
+
+/// Redirect URIs, checked.
+pub fn redirect_uris(uris: Vec<String>) -> Result<Vec<String>, BadClient> {
+    if uris.len() > MOST_ADDRESSES {
+        return Err(BadClient(format!("a client has at most {MOST_ADDRESSES} redirect URIs")));
+    }
+    uris.iter().try_for_each(|uri| redirect::check(uri)).map_err(|bad| BadClient(bad.to_string()))?;
+    Ok(uris)
+}
+
+/// A key, or a set of keys, as a set.
+pub fn jwks(keys: Value) -> Result<String, BadClient> {
+    let set = if keys.get("keys").is_some() { keys } else { serde_json::json!({ "keys": [keys] }) };
+    match assertion::are_good(&set) {
+        true => Ok(set.to_string()),
+        false => Err(BadClient(
+            "jwks: one to eight public keys to verify signatures with (RSA of 2048 bits, P-256, P-384, Ed25519), nothing private"
+                .into(),
+        )),
+    }
+}

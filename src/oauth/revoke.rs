@@ -1,0 +1,39 @@
+//! A client gives a token back (RFC 7009).
+
+use crate::{
+    oauth::{Client, Issuer, Refusal},
+    session::{Bearer, Denied},
+    store::{AuditEvent, Target},
+};
+
+impl Issuer<'_> {
+    /// Revokes a token of this client: a service token by itself, any token of a person with the session it is of. What isn't a
+    /// token, not this client's, or revoked already is passed over.
+    pub async fn revoke(&self, client: &Client, token: &str) -> Result<(), Refusal> {
+        match self.find_and_revoke(client, token).await {
+            Err(Denied::CannotTell(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn find_and_revoke(&self, client: &Client, token: &str) -> Result<(), Denied> {
+        let (own, actor) = (Some(&client.row.id), Target::Client(client.row.id.to_string()).to_string());
+        let sid = match self.sessions.authenticate_bearer(token) {
+            Ok(Bearer::Machine(service)) if service.client() == &client.row.id => {
+                return self.sessions.revoke_service(&service, &actor).await;
+            }
+            Ok(Bearer::Person(principal)) if principal.grant().map(|grant| &grant.client) == own => {
+                principal.sid()
+            }
+            Err(Denied::Token(_)) => match self.sessions.identify(token).await? {
+                Some(row) if row.holder() == own => row.sid,
+                _ => return Ok(()),
+            },
+            Ok(_) => return Ok(()),
+            Err(denied) => return Err(denied),
+        };
+        let event = AuditEvent::new("session.revoked", actor, sid.to_string());
+        self.sessions.end(sid, event).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! The token endpoint (RFC 6749, section 3.2): which grant, and what comes of it.
+
+use crate::{
+    ids::Scope,
+    oauth::{Client, Form, Issuer, Refusal},
+    session::SERVICE_MAX_AGE,
+    store::{Device, Grant},
+    token::SealedToken,
+};
+
+/// What a client gets (RFC 6749, section 5.1).
+#[derive(Debug)]
+pub struct Granted {
+    /// The token to use.
+    pub access: SealedToken,
+    /// Seconds it has left.
+    pub expires_in: u64,
+    /// What it may be used for.
+    pub scope: Scope,
+    /// The token to renew it with, if there is a (new) one.
+    pub refresh: Option<SealedToken>,
+    /// What kind of token it is, for an exchange (RFC 8693, section 2.2.1).
+    pub kind: Option<&'static str>,
+}
+
+impl Issuer<'_> {
+    /// Answers a token request of a client that has been recognised.
+    pub async fn token(&self, client: &Client, form: &Form, device: Device) -> Result<Granted, Refusal> {
+        match form.required("grant_type", "grant_type is missing")? {
+            "client_credentials" => self.client_credentials(client, form).await,
+            "refresh_token" => self.refresh(client, form, device).await,
+            "authorization_code" => self.code(client, form, device).await,
+            "urn:ietf:params:oauth:grant-type:token-exchange" => self.exchange(client, form).await,
+            _ => Err(Refusal::GrantType),
+        }
+    }
+
+    /// Machine to machine (RFC 6749, section 4.4).
+    async fn client_credentials(&self, client: &Client, form: &Form) -> Result<Granted, Refusal> {
+        if client.row.is_public() {
+            return Err(Refusal::Unauthorized("a public client speaks for nobody but its users"));
+        }
+        let scope = form.scope()?.unwrap_or_else(|| client.row.scopes.clone());
+        if !scope.is_within(&client.row.scopes) {
+            return Err(Refusal::Scope);
+        }
+        let issued = self.sessions.issue_service(&client.row, scope.clone()).await;
+        // Changed between the two looks at it: it is for the client to ask again.
+        let (_, access) = issued.map_err(|denied| match denied.into() {
+            Refusal::Grant => Refusal::Client,
+            other => other,
+        })?;
+        Ok(Granted { access, expires_in: SERVICE_MAX_AGE.as_secs(), scope, refresh: None, kind: None })
+    }
+
+    /// Renewal (RFC 6749, section 6), by the rule every session is renewed by. The scope may be narrowed for the access token.
+    async fn refresh(&self, client: &Client, form: &Form, device: Device) -> Result<Granted, Refusal> {
+        let token = form.required("refresh_token", "refresh_token is missing")?;
+        let row = self.sessions.identify(token).await?.ok_or(Refusal::Grant)?;
+        let grant = row.grant.filter(|grant| grant.client == client.row.id).ok_or(Refusal::Grant)?;
+        let most = grant.scope.and(&client.row.scopes);
+        let scope = form.scope()?.unwrap_or_else(|| most.clone());
+        if !scope.is_within(&most) {
+            return Err(Refusal::Scope);
+        }
+        let grant = Grant { client: grant.client, scope: scope.clone() };
+        let renewed = self.sessions.renew_for(&grant, token, &device).await?;
+        let access = renewed.access.ok_or(Refusal::Grant)?;
+        Ok(Granted { access, expires_in: self.access_life(), scope, refresh: renewed.refresh, kind: None })
+    }
+
+    /// Seconds a fresh access token has.
+    pub(super) fn access_life(&self) -> u64 {
+        self.sessions.parts().policy.access_max_age.as_secs()
+    }
+}

@@ -1,0 +1,54 @@
+//! Whoever brings a token: a person, or a machine.
+
+use crate::{
+    ids::{Audience, Purpose},
+    session::{Denied, Machine, Principal, SERVICE_MAX_AGE, Sessions},
+    store::ClientRow,
+    token::OpenBuffer,
+};
+
+/// Who a bearer token speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bearer {
+    /// Somebody who has logged in.
+    Person(Principal),
+    /// A client in its own name.
+    Machine(Machine),
+}
+
+impl Sessions {
+    /// Step 1 where machines are let in as well as people: no I/O.
+    pub fn authenticate_bearer(&self, token: &str) -> Result<Bearer, Denied> {
+        match self.authenticate_service(token) {
+            Ok(service) => Ok(Bearer::Machine(service)),
+            Err(Denied::Token(_)) => self.authenticate(token).map(Bearer::Person),
+            Err(denied) => Err(denied),
+        }
+    }
+
+    /// The same for a token that was sealed for another audience.
+    pub fn authenticate_for(&self, audience: &Audience, token: &str) -> Result<Bearer, Denied> {
+        self.check_feed()?;
+        let (parts, mut buffer) = (self.parts(), OpenBuffer::new());
+        let now = parts.clock.now();
+        let machines = parts.tokens.derive(&Purpose::service(), audience);
+        if let Ok(opened) = machines.open(token, now, SERVICE_MAX_AGE, &mut buffer) {
+            let service = Machine::read(opened.payload, opened.issued_at)?;
+            return self
+                .unless_revoked(service.sid(), Some(service.client()), service.issued_at())
+                .map(|()| Bearer::Machine(service));
+        }
+        let people = parts.tokens.derive(&Purpose::access(), audience);
+        let opened = people.open(token, now, parts.policy.access_max_age, &mut buffer)?;
+        let principal = Principal::read(opened)?;
+        let client = principal.grant().map(|grant| &grant.client);
+        self.unless_revoked(principal.sid(), client, principal.issued_at())?;
+        Ok(Bearer::Person(principal))
+    }
+
+    /// Reads a machine's client from the store: `Denied::Session` unless it is there and enabled.
+    pub async fn confirm_service(&self, service: &Machine) -> Result<ClientRow, Denied> {
+        let (client, _) = self.parts().store.client(service.client()).await?;
+        client.filter(|client| !client.disabled).ok_or(Denied::Session)
+    }
+}

@@ -1,0 +1,123 @@
+//! Machines: the tokens a client gets in its own name.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    ids::{ClientId, Scope, Sid},
+    session::{Denied, Sessions, policy::SKEW},
+    store::{AuditEvent, ClientRow, Target},
+    token::{OpenBuffer, Refused, SealError, SealedToken},
+};
+
+/// Life of a service token (DESIGN 4.4).
+pub const SERVICE_MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// A client that speaks for itself: what a valid service token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    client: ClientId,
+    sid: Sid,
+    scope: Scope,
+    issued_at: Timestamp,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Payload {
+    id: String,
+    sid: String,
+    scope: String,
+}
+
+impl Machine {
+    /// The client.
+    pub fn client(&self) -> &ClientId {
+        &self.client
+    }
+
+    /// The token's own name, by which it can be revoked.
+    pub fn sid(&self) -> Sid {
+        self.sid
+    }
+
+    /// What it may be used for.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// When it was sealed.
+    pub fn issued_at(&self) -> Timestamp {
+        self.issued_at
+    }
+
+    /// The same for less.
+    #[must_use]
+    pub fn narrowed(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
+
+    /// As audit events and tokens name a client: no user id looks like it.
+    pub fn id(&self) -> String {
+        Target::Client(self.client.to_string()).to_string()
+    }
+
+    /// What its token says.
+    pub fn payload(&self) -> String {
+        let payload = Payload { id: self.id(), sid: self.sid.to_string(), scope: self.scope.to_string() };
+        serde_json::to_string(&payload).expect("texts have a JSON form")
+    }
+
+    /// From what a token says.
+    pub fn read(payload: &str, issued_at: Timestamp) -> Result<Self, Refused> {
+        let said: Payload = serde_json::from_str(payload).map_err(|_| Refused::Payload)?;
+        let Ok(Target::Client(client)) = said.id.parse() else { return Err(Refused::Payload) };
+        Ok(Self {
+            client: ClientId::new(client).map_err(|_| Refused::Payload)?,
+            sid: said.sid.parse().map_err(|_| Refused::Payload)?,
+            scope: said.scope.parse().map_err(|_| Refused::Payload)?,
+            issued_at,
+        })
+    }
+}
+
+impl Sessions {
+    /// A token for a client that has just been recognised as `judged`; audit `service.issued` with the token's `sid`.
+    /// `Denied::Session` if the client was changed meanwhile: a change that revokes its tokens revokes this one.
+    pub async fn issue_service(
+        &self,
+        judged: &ClientRow,
+        scope: Scope,
+    ) -> Result<(Machine, SealedToken), Denied> {
+        let sid = Sid::generate().map_err(SealError::from)?;
+        let mut service = Machine { client: judged.id.clone(), sid, scope, issued_at: Timestamp::EPOCH };
+        let event = AuditEvent::new("service.issued", service.id(), sid.to_string())
+            .with(serde_json::json!({"scope": service.scope.to_string()}));
+        let issued = self.parts.store.issue_to_client(judged, event).await?;
+        service.issued_at = issued.ok_or(Denied::Session)?;
+        let token = self.parts.tokens.service(|keys| keys.seal(&service.payload(), service.issued_at))?;
+        Ok((service, token))
+    }
+
+    /// Step 1 for machines: no I/O.
+    pub fn authenticate_service(&self, token: &str) -> Result<Machine, Denied> {
+        self.check_feed()?;
+        let mut buffer = OpenBuffer::new();
+        let now = self.parts.clock.now();
+        let service = self.parts.tokens.service(|keys| {
+            let opened = keys.open(token, now, SERVICE_MAX_AGE, &mut buffer)?;
+            Machine::read(opened.payload, opened.issued_at)
+        })?;
+        self.unless_revoked(service.sid, Some(&service.client), service.issued_at)?;
+        Ok(service)
+    }
+
+    /// Revokes one service token; audit `service.revoked`. Nothing happens the second time.
+    pub async fn revoke_service(&self, service: &Machine, actor: &str) -> Result<(), Denied> {
+        let until = service.issued_at.plus(SERVICE_MAX_AGE + SKEW * 2);
+        let event = AuditEvent::new("service.revoked", actor, service.sid.to_string());
+        self.parts.store.revoke(Target::Session(service.sid), until, event).await?;
+        Ok(())
+    }
+}

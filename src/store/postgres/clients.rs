@@ -1,0 +1,193 @@
+//! The rows of `clients`, and what is spent.
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::Row;
+
+use super::{
+    audit,
+    failure::Failure,
+    pool::{Pool, Values},
+};
+use crate::{
+    clock::Timestamp,
+    ids::ClientId,
+    secret::Digest,
+    store::{
+        AuditEvent, ClientChange, ClientRow, NewClient, StoreError, Target,
+        clients::{Columns, taken},
+    },
+};
+
+const COLUMNS: &str =
+    "c.id, c.name, c.secret_hash, c.former_hash, c.former_until, c.jwks, c.scopes, c.audiences,
+    c.redirect_uris, c.disabled, c.created_at";
+
+fn unreadable(column: &str) -> StoreError {
+    StoreError::Unavailable(format!("column {column} of table clients can't be read"))
+}
+
+fn from_row(row: &Row) -> Result<ClientRow, Failure> {
+    let hash = |column: &str| -> Result<Option<[u8; 32]>, Failure> {
+        let bytes: Option<&[u8]> = row.try_get(column)?;
+        Ok(bytes.map(|bytes| bytes.try_into().map_err(|_| unreadable(column))).transpose()?)
+    };
+    let columns = Columns {
+        secret_hash: hash("secret_hash")?,
+        former_hash: hash("former_hash")?,
+        former_until: row.try_get("former_until")?,
+        scopes: row.try_get("scopes")?,
+        audiences: row.try_get("audiences")?,
+        redirect_uris: row.try_get("redirect_uris")?,
+    };
+    Ok(ClientRow {
+        id: ClientId::new(row.try_get::<_, String>("id")?).map_err(|_| unreadable("id"))?,
+        name: row.try_get("name")?,
+        secret_hash: columns.secret_hash.map(Digest),
+        former: columns.former(),
+        jwks: row.try_get("jwks")?,
+        scopes: columns.scope().ok_or_else(|| unreadable("scopes"))?,
+        audiences: columns.audiences().ok_or_else(|| unreadable("audiences"))?,
+        redirect_uris: columns.redirect_uris().ok_or_else(|| unreadable("redirect_uris"))?,
+        disabled: row.try_get::<_, i32>("disabled")? != 0,
+        created_at: Timestamp::from_millis(row.try_get("created_at")?),
+    })
+}
+
+/// The row and the time, of one moment.
+pub(super) async fn one(pool: &Pool, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError> {
+    let sql = format!(
+        "SELECT bulla_now() AS now, {COLUMNS} FROM (SELECT) AS always LEFT JOIN clients AS c ON c.id = $1"
+    );
+    let rows = pool.rows(&sql, &[&id.as_str()]).await?;
+    let row = rows.first().ok_or_else(|| unreadable("id"))?;
+    let read = || -> Result<_, Failure> {
+        let there: Option<&str> = row.try_get("id")?;
+        Ok((there.map(|_| from_row(row)).transpose()?, Timestamp::from_millis(row.try_get("now")?)))
+    };
+    Ok(read()?)
+}
+
+pub(super) async fn page(
+    pool: &Pool,
+    after: Option<&ClientId>,
+    limit: u32,
+) -> Result<Vec<ClientRow>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM clients AS c WHERE c.id COLLATE \"C\" > $1 ORDER BY c.id COLLATE \"C\" LIMIT $2"
+    );
+    let rows = pool.rows(&sql, &[&after.map_or("", ClientId::as_str), &i64::from(limit)]).await?;
+    Ok(rows.iter().map(from_row).collect::<Result<_, _>>()?)
+}
+
+/// The row, held until the commit, and the time: whoever changes it comes before, and is seen, or after, and sees.
+async fn held(
+    t: &Transaction<'_>,
+    id: &ClientId,
+    lock: &str,
+) -> Result<Option<(ClientRow, Timestamp)>, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM clients AS c WHERE c.id = $1 {lock}");
+    let Some(row) = t.query_opt(&t.prepare_cached(&sql).await?, &[&id.as_str()]).await? else {
+        return Ok(None);
+    };
+    Ok(Some((from_row(&row)?, now(t).await?)))
+}
+
+async fn now(t: &Transaction<'_>) -> Result<Timestamp, Failure> {
+    let row = t.query_one(&t.prepare_cached("SELECT bulla_now()").await?, &[]).await?;
+    Ok(Timestamp::from_millis(row.try_get(0)?))
+}
+
+/// Whoever adds one takes turns with the others who do: two of one name see each other.
+pub(super) async fn add(
+    t: &Transaction<'_>,
+    new: NewClient,
+    event: AuditEvent,
+) -> Result<ClientRow, Failure> {
+    let turn = "SELECT pg_advisory_xact_lock(hashtextextended('bulla clients', 0))";
+    t.query(&t.prepare_cached(turn).await?, &[]).await?;
+    let known = "SELECT FROM clients WHERE id = $1 OR name = $2";
+    if t.query_opt(&t.prepare_cached(known).await?, &[&new.id.as_str(), &new.name]).await?.is_some() {
+        return Err(taken().into());
+    }
+    let row = new.row(now(t).await?);
+    let sql =
+        "INSERT INTO clients (id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences,
+        redirect_uris, disabled, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    write(t, &row, sql).await?;
+    audit::write(t, &event.about(&row.id)).await?;
+    Ok(row)
+}
+
+async fn write(t: &Transaction<'_>, row: &ClientRow, sql: &str) -> Result<(), Failure> {
+    let columns = row.columns();
+    let (hash, former) = (columns.secret_hash.as_ref(), columns.former_hash.as_ref());
+    let (hash, former) = (hash.map(<[u8; 32]>::as_slice), former.map(<[u8; 32]>::as_slice));
+    let values: Values<'_> = &[
+        &row.id.as_str(),
+        &row.name,
+        &hash,
+        &former,
+        &columns.former_until,
+        &row.jwks,
+        &columns.scopes,
+        &columns.audiences,
+        &columns.redirect_uris,
+        &i32::from(row.disabled),
+        &row.created_at.millis(),
+    ];
+    t.execute(&t.prepare_cached(sql).await?, values).await?;
+    Ok(())
+}
+
+pub(super) async fn change(
+    t: &Transaction<'_>,
+    id: ClientId,
+    change: ClientChange,
+    event: AuditEvent,
+) -> Result<Option<ClientRow>, Failure> {
+    let Some((before, now)) = held(t, &id, "FOR UPDATE").await? else { return Ok(None) };
+    let after = change.apply(&before, now);
+    let sql = "UPDATE clients SET name = $2, secret_hash = $3, former_hash = $4, former_until = $5, jwks = $6, scopes = $7,
+        audiences = $8, redirect_uris = $9, disabled = $10, created_at = $11 WHERE id = $1";
+    write(t, &after, sql).await?;
+    audit::write(t, &event.about(&id)).await?;
+    Ok(Some(after))
+}
+
+pub(super) async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent) -> Result<bool, Failure> {
+    let sql = "DELETE FROM clients WHERE id = $1";
+    let deleted = t.execute(&t.prepare_cached(sql).await?, &[&id.as_str()]).await?;
+    if deleted > 0 {
+        audit::write(t, &event.about(&id)).await?;
+    }
+    Ok(deleted > 0)
+}
+
+pub(super) async fn issue(
+    t: &Transaction<'_>,
+    judged: ClientRow,
+    event: AuditEvent,
+) -> Result<Option<Timestamp>, Failure> {
+    match held(t, &judged.id, "FOR SHARE").await? {
+        Some((row, now)) if row == judged => {
+            audit::write(t, &event).await?;
+            Ok(Some(now))
+        }
+        _ => Ok(None),
+    }
+}
+
+pub(super) async fn revoke(
+    t: &Transaction<'_>,
+    target: Target,
+    until: Timestamp,
+    event: AuditEvent,
+) -> Result<bool, Failure> {
+    let sql = "INSERT INTO revocations (target, revoked_at, expires_at) SELECT $1, bulla_now(), $2
+        WHERE NOT EXISTS (SELECT FROM revocations WHERE target = $1 AND expires_at >= $2)";
+    let made = t.execute(&t.prepare_cached(sql).await?, &[&target.to_string(), &until.millis()]).await?;
+    if made > 0 {
+        audit::write(t, &event).await?;
+    }
+    Ok(made > 0)
+}

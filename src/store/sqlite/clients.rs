@@ -1,0 +1,159 @@
+//! The rows of `clients`, and what is spent.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+
+use super::audit;
+use crate::{
+    clock::Timestamp,
+    ids::ClientId,
+    secret::Digest,
+    store::{
+        AuditEvent, ClientChange, ClientRow, NewClient, StoreError, Target,
+        clients::{Columns, taken},
+    },
+};
+
+const COLUMNS: &str =
+    "id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences, redirect_uris, disabled,
+    created_at";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<ClientRow> {
+    let unreadable =
+        |column| rusqlite::Error::InvalidColumnType(column, "clients".into(), rusqlite::types::Type::Text);
+    let columns = Columns {
+        secret_hash: row.get(2)?,
+        former_hash: row.get(3)?,
+        former_until: row.get(4)?,
+        scopes: row.get(6)?,
+        audiences: row.get(7)?,
+        redirect_uris: row.get(8)?,
+    };
+    Ok(ClientRow {
+        id: ClientId::new(row.get::<_, String>(0)?).map_err(|_| unreadable(0))?,
+        name: row.get(1)?,
+        secret_hash: columns.secret_hash.map(Digest),
+        former: columns.former(),
+        jwks: row.get(5)?,
+        scopes: columns.scope().ok_or_else(|| unreadable(6))?,
+        audiences: columns.audiences().ok_or_else(|| unreadable(7))?,
+        redirect_uris: columns.redirect_uris().ok_or_else(|| unreadable(8))?,
+        disabled: row.get(9)?,
+        created_at: Timestamp::from_millis(row.get(10)?),
+    })
+}
+
+pub(super) fn one(connection: &Connection, id: &ClientId) -> Result<Option<ClientRow>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id = ?"))?;
+    Ok(statement.query_row([id.as_str()], from_row).optional()?)
+}
+
+pub(super) fn page(
+    connection: &Connection,
+    after: Option<&ClientId>,
+    limit: u32,
+) -> Result<Vec<ClientRow>, StoreError> {
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id > ? ORDER BY id LIMIT ?"))?;
+    let rows = statement.query_map(params![after.map_or("", ClientId::as_str), limit], from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn add(
+    connection: &Connection,
+    new: NewClient,
+    event: &AuditEvent,
+    now: Timestamp,
+) -> Result<ClientRow, StoreError> {
+    let known = connection
+        .prepare_cached("SELECT 1 FROM clients WHERE id = ? OR name = ?")?
+        .exists([new.id.as_str(), &new.name])?;
+    if known {
+        return Err(taken());
+    }
+    let row = new.row(now);
+    write(
+        connection,
+        &row,
+        "INSERT INTO clients (id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences, redirect_uris,
+           disabled, created_at)
+         VALUES (:id, :name, :hash, :former, :until, :jwks, :scopes, :audiences, :uris, :disabled, :created)",
+    )?;
+    audit::write(connection, &event.about(&row.id), now)?;
+    Ok(row)
+}
+
+fn write(connection: &Connection, row: &ClientRow, sql: &str) -> Result<(), StoreError> {
+    let columns = row.columns();
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":id": row.id.as_str(), ":name": row.name, ":hash": columns.secret_hash, ":former": columns.former_hash,
+        ":until": columns.former_until, ":jwks": row.jwks, ":scopes": columns.scopes,
+        ":audiences": columns.audiences, ":uris": columns.redirect_uris, ":disabled": row.disabled,
+        ":created": row.created_at.millis(),
+    })?;
+    Ok(())
+}
+
+pub(super) fn change(
+    connection: &Connection,
+    id: &ClientId,
+    change: &ClientChange,
+    event: &AuditEvent,
+    now: Timestamp,
+) -> Result<Option<ClientRow>, StoreError> {
+    let Some(before) = one(connection, id)? else { return Ok(None) };
+    let after = change.apply(&before, now);
+    write(
+        connection,
+        &after,
+        "UPDATE clients SET name = :name, secret_hash = :hash, former_hash = :former, former_until = :until,
+           jwks = :jwks, scopes = :scopes, audiences = :audiences, redirect_uris = :uris, disabled = :disabled,
+           created_at = :created WHERE id = :id",
+    )?;
+    audit::write(connection, &event.about(id), now)?;
+    Ok(Some(after))
+}
+
+pub(super) fn delete(
+    connection: &Connection,
+    id: &ClientId,
+    event: &AuditEvent,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let deleted = connection.prepare_cached("DELETE FROM clients WHERE id = ?")?.execute([id.as_str()])?;
+    if deleted > 0 {
+        audit::write(connection, &event.about(id), now)?;
+    }
+    Ok(deleted > 0)
+}
+
+pub(super) fn issue(
+    connection: &Connection,
+    judged: &ClientRow,
+    event: &AuditEvent,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    if one(connection, &judged.id)?.as_ref() != Some(judged) {
+        return Ok(None);
+    }
+    audit::write(connection, event, now)?;
+    Ok(Some(now))
+}
+
+pub(super) fn revoke(
+    connection: &Connection,
+    target: &Target,
+    until: Timestamp,
+    event: &AuditEvent,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let target = target.to_string();
+    let known = "SELECT 1 FROM revocations WHERE target = ? AND expires_at >= ?";
+    if connection.prepare_cached(known)?.exists(params![target, until.millis()])? {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached("INSERT INTO revocations (target, revoked_at, expires_at) VALUES (?, ?, ?)")?
+        .execute(params![target, now.millis(), until.millis()])?;
+    audit::write(connection, event, now)?;
+    Ok(true)
+}

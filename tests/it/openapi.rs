@@ -1,0 +1,133 @@
+//! `/openapi.json` is the whole truth: it names every route, and schemathesis finds nothing that isn't as it says.
+
+use std::{collections::BTreeSet, process::Command};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{foreign, oauth::text, server::Server};
+
+/// Who asks which routes.
+const ADMINISTRATION: &str = r"^/(admin|health|metrics|openapi|\.well-known)|^/$";
+const SIGNED_IN: &str = "^/auth/";
+const CLIENTS: &str = "^/oauth/";
+const STRANGERS: &str = "^/auth/log|^/auth/refresh|^/oauth/";
+
+#[tokio::test]
+async fn every_route_is_described_with_all_its_methods() {
+    let server = Server::started(&[]);
+    let client = reqwest::Client::new();
+    let document: Value =
+        client.get(format!("{}/openapi.json", server.origin)).send().await.unwrap().json().await.unwrap();
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let paths = document["paths"].as_object().unwrap();
+    let cron = server.client("cron", &["--scope", "admin"]);
+    let machine = text(&cron.service().await, "access_token").to_owned();
+    let login = json!({"username": "ada", "password": crate::server::PASSWORD, "transport": "body"});
+    let login = client.post(format!("{}/auth/login", server.origin)).json(&login).send().await.unwrap();
+    let person = text(&login.json().await.unwrap(), "access_token").to_owned();
+    for (path, methods) in paths {
+        // Who asks for it below.
+        let groups =
+            ["/admin/", "/health/", "/metrics", "/openapi.json", "/.well-known/", "/auth/", "/oauth/"];
+        assert!(path == "/" || groups.iter().any(|group| path.starts_with(group)), "{path}");
+        // A method that no route has is answered with those that this one has.
+        let token = if path.starts_with("/admin") { &machine } else { &person };
+        let request = client.request(Method::TRACE, format!("{}{path}", server.origin)).bearer_auth(token);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 405, "{path}");
+        let allowed = answer.headers()["allow"].to_str().unwrap().to_lowercase();
+        let allowed: BTreeSet<&str> = allowed.split(", ").filter(|method| *method != "head").collect();
+        let described: BTreeSet<&str> = methods.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(described, allowed, "{path}");
+    }
+    // And every line of the table of routes is there.
+    let table = include_str!("../../src/http/app.rs");
+    let lines = table.split("methods(").skip(1).filter(|line| line.trim_start().starts_with('"'));
+    let routes: Vec<&str> = lines.filter_map(|line| line.split('"').nth(1)).collect();
+    assert_eq!(routes.len(), paths.len(), "{routes:?}");
+    for route in routes {
+        assert!(paths.keys().any(|path| path.ends_with(route)), "{route}");
+    }
+}
+
+/// Runs schemathesis with all its checks and phases over some of the routes: it finds nothing, and whoever asks is still
+/// somebody afterwards, or it would have seen refusals only. Returns how many kinds of requests it made of earlier answers.
+fn find_nothing(server: &Server, own: &[&str], arguments: &[&str]) -> Option<u32> {
+    let folder = foreign::folder("venv")?;
+    let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign");
+    let app =
+        server.client("app", &["--public", "--scope", "read", "--redirect-uri", "https://app.example/back"]);
+    let mut command = Command::new(folder.join("venv/bin/st"));
+    command.arg("--config-file").arg(ours.join("schemathesis.toml"));
+    command.arg("run").arg(format!("{}/openapi.json", server.origin)).args(arguments);
+    command.args([
+        "--checks",
+        "all",
+        "--phases",
+        "examples,coverage,fuzzing,stateful",
+        "--max-examples",
+        "40",
+    ]);
+    command.args(["--workers", "1", "--no-color", "--warnings", "off"]);
+    command.env("SCHEMATHESIS_HOOKS", ours.join("hooks.py")).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("BULLA_TEST_OWN", own.join(" ")).env("BULLA_TEST_APP", app.id);
+    let found = command.current_dir(server.dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&found.stdout);
+    println!("{said}{}", String::from_utf8_lossy(&found.stderr));
+    assert!(found.status.success() && said.contains("No issues found"));
+    let covered = said.split("API Links:").nth(1).and_then(|links| links.split_whitespace().next());
+    Some(covered.unwrap().parse().unwrap())
+}
+
+fn long_lived() -> Server {
+    Server::started(&[("BULLA_ACCESS_MAX_AGE", "15m")])
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}")
+}
+
+#[tokio::test]
+async fn schemathesis_finds_nothing_about_administration() {
+    let server = long_lived();
+    let root = server.client("root", &["--scope", "admin"]);
+    let header = bearer(text(&root.service().await, "access_token"));
+    let arguments = ["--include-path-regex", ADMINISTRATION, "-H", &header];
+    let Some(links) = find_nothing(&server, &[&root.id], &arguments) else { return };
+    assert!(links > 0, "nothing that was made has been looked at");
+    root.service().await;
+}
+
+#[tokio::test]
+async fn schemathesis_finds_nothing_about_who_is_signed_in() {
+    let server = long_lived();
+    let mut logins = Vec::new();
+    // Other devices to sign out, and the one in the middle to ask with.
+    for _ in 0..9 {
+        let login = json!({"username": "ada", "password": crate::server::PASSWORD, "transport": "body"});
+        logins.push(server.browser().post("/auth/login", login).await.json::<Value>().await.unwrap());
+    }
+    let (sid, header) = (text(&logins[4], "sid"), bearer(text(&logins[4], "access_token")));
+    let arguments = ["--include-path-regex", SIGNED_IN, "--exclude-path-regex", STRANGERS, "-H", &header];
+    let Some(links) = find_nothing(&server, &[sid], &arguments) else { return };
+    assert!(links > 0, "no device has been signed out");
+    assert_eq!(server.sqlite3(&format!("SELECT count(*) FROM sessions WHERE sid = '{sid}'")), "1");
+}
+
+#[tokio::test]
+async fn schemathesis_finds_nothing_about_clients() {
+    let server = long_lived();
+    let web = server.client("web", &["--scope", "read"]);
+    let who = format!("{}:{}", web.id, web.secret);
+    let Some(links) = find_nothing(&server, &[], &["--include-path-regex", CLIENTS, "--auth", &who]) else {
+        return;
+    };
+    assert!(links > 0, "no token has been asked about");
+    web.service().await;
+}
+
+#[tokio::test]
+async fn schemathesis_finds_nothing_about_strangers() {
+    find_nothing(&long_lived(), &[], &["--include-path-regex", STRANGERS]);
+}

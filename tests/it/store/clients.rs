@@ -1,0 +1,283 @@
+//! Clients: added, changed and deleted, what that takes along, and what is given out meanwhile.
+
+use bulla::{
+    ids::{Audience, ClientId, Scope},
+    store::{ClientChange, ClientRow, Grant, NewClient, NewSecret, Target},
+};
+
+use super::*;
+use crate::ground::every_store;
+
+every_store![
+    serializable;
+    a_client_reads_back_as_it_was_added_and_changed,
+    a_name_belongs_to_one_client,
+    clients_come_in_pages,
+    an_overlapping_secret_revokes_nothing_and_one_at_once_does,
+    a_session_is_begun_for_an_enabled_client_only,
+    the_sessions_of_a_client_end_with_it,
+    a_token_is_issued_to_the_client_that_was_judged,
+    no_token_outlives_a_change_it_did_not_see,
+    a_token_without_a_row_is_revoked_once,
+    what_is_spent_is_spent_once,
+];
+
+impl House {
+    async fn client(&self, name: &str) -> ClientRow {
+        let new = NewClient {
+            id: ClientId::generate().unwrap(),
+            name: name.into(),
+            secret_hash: Some(Digest([1; 32])),
+            jwks: None,
+            scopes: scope("read write"),
+            audiences: vec![Audience::new("billing").unwrap()],
+            redirect_uris: vec!["https://app.example/back?x=\"".into()],
+        };
+        self.store.add_client(new, event("client.added")).await.unwrap()
+    }
+
+    async fn client_row(&self, id: &ClientId) -> Option<ClientRow> {
+        self.store.client(id).await.unwrap().0
+    }
+
+    async fn alter(&self, id: &ClientId, change: ClientChange) -> Option<ClientRow> {
+        self.store.change_client(id, change, event("client.changed")).await.unwrap()
+    }
+
+    async fn secret(&self, id: &ClientId, byte: u8, overlap: std::time::Duration) -> ClientRow {
+        let secret = Some(NewSecret { hash: Digest([byte; 32]), overlap });
+        self.alter(id, ClientChange { secret, ..ClientChange::default() }).await.unwrap()
+    }
+}
+
+fn scope(text: &str) -> Scope {
+    text.parse().unwrap()
+}
+
+fn off() -> ClientChange {
+    ClientChange { disabled: Some(true), ..ClientChange::default() }
+}
+
+async fn a_client_reads_back_as_it_was_added_and_changed() {
+    let house = House::new().await;
+    let added = house.client("cron").await;
+    assert_eq!(house.client_row(&added.id).await.as_ref(), Some(&added));
+    assert_eq!(house.revoked(), Vec::<String>::new(), "nothing was taken away");
+    let change = ClientChange {
+        jwks: Some(r#"{"keys":[]}"#.into()),
+        scopes: Some(scope("")),
+        audiences: Some(vec![]),
+        redirect_uris: Some(vec![]),
+        disabled: Some(true),
+        ..ClientChange::default()
+    };
+    let changed = house.alter(&added.id, change).await.unwrap();
+    assert!(changed.disabled && changed.scopes.is_empty() && changed.jwks.is_some());
+    assert_eq!(
+        (&changed.name, changed.secret_hash, changed.created_at),
+        (&added.name, added.secret_hash, added.created_at)
+    );
+    assert_eq!(house.client_row(&added.id).await, Some(changed));
+    assert_eq!(house.revoked(), [format!("client:{}", added.id)]);
+    assert!(house.store.delete_client(&added.id, event("client.deleted")).await.unwrap());
+    assert!(!house.store.delete_client(&added.id, event("client.deleted")).await.unwrap());
+    assert_eq!(house.client_row(&added.id).await, None);
+    assert_eq!(house.alter(&added.id, off()).await, None);
+    for name in ["client.added", "client.changed", "client.deleted"] {
+        let events = house.events(name).await;
+        assert_eq!(
+            events.iter().map(|row| row.subject.as_str()).collect::<Vec<_>>(),
+            [added.id.as_str()],
+            "{name}"
+        );
+    }
+}
+
+async fn a_name_belongs_to_one_client() {
+    let house = House::new().await;
+    let first = house.client("cron").await;
+    let again = NewClient {
+        id: ClientId::generate().unwrap(),
+        name: "cron".into(),
+        secret_hash: None,
+        jwks: None,
+        scopes: scope(""),
+        audiences: vec![],
+        redirect_uris: vec![],
+    };
+    let other = house.another().await;
+    for (store, id, name) in
+        [(&house.store, again.id.clone(), "cron"), (&other.store, first.id.clone(), "other")]
+    {
+        let refused = store
+            .add_client(NewClient { id, name: name.into(), ..again.clone() }, event("client.added"))
+            .await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    }
+    assert_eq!(house.client_row(&first.id).await, Some(first));
+    let at_once = (0..8).map(|n| {
+        let store = if n % 2 == 0 { house.store.clone() } else { other.store.clone() };
+        let client = NewClient { id: ClientId::generate().unwrap(), name: "new".into(), ..again.clone() };
+        tokio::spawn(async move { store.add_client(client, event("client.added")).await.is_ok() })
+    });
+    let added = futures_util::future::join_all(at_once.collect::<Vec<_>>()).await;
+    assert_eq!(added.into_iter().filter(|added| *added.as_ref().unwrap()).count(), 1, "of eight at once");
+}
+
+async fn clients_come_in_pages() {
+    let house = House::new().await;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        ids.push(house.client(&format!("c{n}")).await.id);
+    }
+    ids.sort();
+    let page = async |after: Option<&ClientId>| {
+        let rows = house.store.clients(after, 2).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None).await, ids[..2]);
+    assert_eq!(page(Some(&ids[1])).await, ids[2..4]);
+    assert_eq!(page(Some(&ids[4])).await, []);
+}
+
+async fn an_overlapping_secret_revokes_nothing_and_one_at_once_does() {
+    let house = House::new().await;
+    let id = house.client("cron").await.id;
+    let second = house.secret(&id, 2, secs(3600)).await;
+    let former = second.former.unwrap();
+    assert_eq!((second.secret_hash, former.hash), (Some(Digest([2; 32])), Digest([1; 32])));
+    let (read, now) = house.store.client(&id).await.unwrap();
+    assert_eq!(read.unwrap().former, Some(former));
+    assert!(former.until > now.plus(secs(3500)) && former.until <= now.plus(secs(3600)));
+    assert_eq!(house.revoked(), Vec::<String>::new());
+    // The first one would have been good for an hour still.
+    house.secret(&id, 3, secs(3600)).await;
+    assert_eq!(house.revoked().len(), 1);
+    house.secret(&id, 4, std::time::Duration::ZERO).await;
+    assert_eq!(house.revoked().len(), 2);
+    // One whose time is over ends nothing more.
+    house.secret(&id, 5, secs(3600)).await;
+    let shell = house.town.shell();
+    shell.run("UPDATE clients SET former_until = 1");
+    assert_eq!(house.revoked().len(), 3);
+    shell.run("UPDATE clients SET former_until = NULL, former_hash = NULL");
+    assert_eq!(house.revoked().len(), 3);
+    shell.run("UPDATE clients SET name = 'other', redirect_uris = '[]'");
+    assert_eq!(house.revoked().len(), 3, "neither name nor address is a right");
+    assert!(house.events("client.changed").await.len() == 4);
+}
+
+async fn a_session_is_begun_for_an_enabled_client_only() {
+    let house = House::new().await;
+    let (user, client) = (house.user("ada").await.id, house.client("app").await.id);
+    let grant = |client: &ClientId| Some(Grant { client: client.clone(), scope: scope("read") });
+    let begin = async |client: &ClientId| {
+        let new = NewSession { grant: grant(client), ..new_session(&user) };
+        house.store.begin_session(new, 20, event("login")).await.unwrap()
+    };
+    let row = begin(&client).await.unwrap();
+    assert_eq!(row.grant, grant(&client));
+    assert_eq!(house.row(row.sid).await.as_ref(), Some(&row));
+    assert_eq!(house.rotate(&row).await.unwrap(), Written::Applied);
+    assert_eq!(house.row(row.sid).await.unwrap().grant, grant(&client));
+    assert!(begin(&ClientId::generate().unwrap()).await.is_none(), "there is none");
+    house.alter(&client, off()).await.unwrap();
+    assert!(begin(&client).await.is_none());
+}
+
+async fn the_sessions_of_a_client_end_with_it() {
+    let house = House::new().await;
+    let user = house.user("ada").await.id;
+    let own = house.begin(&user).await;
+    for (name, by) in [
+        ("disabled", "UPDATE clients SET disabled = 1 WHERE name = 'disabled'"),
+        ("deleted", "DELETE FROM clients WHERE name = 'deleted'"),
+        ("renumbered", "UPDATE clients SET id = 'other' WHERE name = 'renumbered'"),
+    ] {
+        let client = house.client(name).await.id;
+        let grant = Some(Grant { client, scope: scope("read") });
+        let row = house.begin_as(NewSession { grant, ..new_session(&user) }, 20).await;
+        house.town.shell().run(by);
+        assert_eq!(house.row(row.sid).await, None, "{name}");
+        assert!(house.hears(row.sid).await, "{name}");
+    }
+    assert!(house.row(own.sid).await.is_some());
+}
+
+async fn a_token_is_issued_to_the_client_that_was_judged() {
+    let house = House::new().await;
+    let client = house.client("cron").await;
+    let issue = async |judged: &ClientRow| {
+        house.store.issue_to_client(judged, event("service.issued")).await.unwrap()
+    };
+    let before = house.now().await;
+    let issued = issue(&client).await.unwrap();
+    assert!(before <= issued && issued <= house.now().await);
+    let changed = house.secret(&client.id, 2, secs(3600)).await;
+    assert_eq!(issue(&client).await, None, "it has changed since");
+    assert!(issue(&changed).await.is_some());
+    house.store.delete_client(&client.id, event("client.deleted")).await.unwrap();
+    assert_eq!(issue(&changed).await, None);
+    assert_eq!(house.events("service.issued").await.len(), 2);
+}
+
+/// From many sides at once: whatever is issued before a change is no later than what revokes it.
+async fn no_token_outlives_a_change_it_did_not_see() {
+    let house = House::new().await;
+    let other = house.another().await;
+    for round in 0..8 {
+        let client = house.client(&format!("c{round}")).await;
+        let issue = |store: &Arc<dyn Store>| {
+            let (store, client) = (store.clone(), client.clone());
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                while let Ok(Some(time)) = store.issue_to_client(&client, event("service.issued")).await {
+                    times.push(time);
+                }
+                times
+            })
+        };
+        let issuing = [issue(&house.store), issue(&other.store)];
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        // Among so many writers it may have to be asked for again.
+        let change =
+            || async { house.store.change_client(&client.id, off(), event("client.changed")).await.is_ok() };
+        crate::server::eventually("the change", change).await;
+        for issuing in issuing {
+            for time in issuing.await.unwrap() {
+                let denied = || async { house.list.denies_client(client.id.as_str(), time) };
+                crate::server::eventually("denied", denied).await;
+            }
+        }
+    }
+}
+
+async fn a_token_without_a_row_is_revoked_once() {
+    let house = House::new().await;
+    let (sid, until) = (Sid::generate().unwrap(), house.now().await.plus(secs(3720)));
+    let revoke = || house.store.revoke(Target::Session(sid), until, event("service.revoked"));
+    assert!(revoke().await.unwrap());
+    assert!(house.list.denies(sid), "in this process at once");
+    assert!(!revoke().await.unwrap());
+    assert_eq!(house.revoked(), [sid.to_string()]);
+    assert_eq!(house.events("service.revoked").await.len(), 1);
+    let all = house.store.revocations().await.unwrap();
+    assert_eq!(all[0].expires_at, until);
+}
+
+async fn what_is_spent_is_spent_once() {
+    let (house, later) = (House::new().await, secs(120));
+    let other = house.another().await;
+    let until = house.now().await.plus(later);
+    let spend = |store: &Arc<dyn Store>, byte: u8| {
+        let store = store.clone();
+        async move { store.spend([byte; 32], until).await.unwrap() }
+    };
+    assert!(spend(&house.store, 1).await);
+    assert!(!spend(&house.store, 1).await && !spend(&other.store, 1).await);
+    assert!(spend(&other.store, 2).await);
+    let all = futures_util::future::join_all(
+        (0..16).map(|n| spend(if n % 2 == 0 { &house.store } else { &other.store }, 3)),
+    );
+    assert_eq!(all.await.into_iter().filter(|first| *first).count(), 1);
+}
