@@ -6,12 +6,15 @@ use actix_web::{
     web,
 };
 
-use super::{Bulla, body, bulla::Inner, credentials, guard::add_cookies, pages, refusal::Asker};
+use super::{
+    Bulla, account, body, bulla::Inner, credentials, guard::add_cookies, pages, refusal::Asker,
+    renewal::known,
+};
 use crate::{
     http::Problem,
     oauth::{Authorization, Objection, Returned},
     session::Principal,
-    store::User,
+    store::{SessionRow, Transport, User},
 };
 
 /// Where the login is looked at: `/oauth` reads no cookies.
@@ -36,13 +39,10 @@ pub(super) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
         Ok(climbed) => climbed,
         Err(problem) => return inner.log_in_first(&request, &authorization, problem),
     };
-    let answer = match inner.present_user(&climbed.principal).await {
-        Ok(user) => match inner.issuer().approve(&authorization, &user) {
+    let answer = match in_person(&bulla, &request, &climbed.principal).await {
+        Ok((login, user)) => match inner.issuer().approve(&authorization, &login, &user).await {
             Ok(returned) => Ok(send_on(&request, &authorization, &returned)),
-            Err(error) => {
-                tracing::error!(%error, "a code could not be sealed");
-                Err(Problem::unavailable())
-            }
+            Err(denied) => Err(denied.into()),
         },
         Err(problem) => inner.log_in_first(&request, &authorization, problem),
     };
@@ -52,13 +52,27 @@ pub(super) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
     Ok(response)
 }
 
+/// Somebody in person: what one app got is not for signing in to another. An access token that scripts or other programs hold
+/// is short for a reason, and makes no session of its own without the refresh cookie.
+async fn in_person(
+    bulla: &Bulla,
+    request: &HttpRequest,
+    principal: &Principal,
+) -> Result<(SessionRow, User), Problem> {
+    let (login, user) = account::confirm(bulla, principal).await?;
+    let in_reach = matches!(login.transport, Transport::Body | Transport::Hybrid);
+    match in_reach && !bulla.0.renews(request, &login).await? {
+        true => Err(Problem::forbidden()),
+        false => Ok((login, user)),
+    }
+}
+
 impl Inner {
-    /// Somebody in person: what one app got is not for signing in to another.
-    async fn present_user(&self, principal: &Principal) -> Result<User, Problem> {
-        match principal.grant() {
-            Some(_) => Err(Problem::forbidden()),
-            None => Ok(self.sessions.confirm(principal).await?.1),
-        }
+    /// Whether a request brings the refresh cookie of this session.
+    async fn renews(&self, request: &HttpRequest, session: &SessionRow) -> Result<bool, Problem> {
+        let Some(refresh) = self.carried(request)??.refresh else { return Ok(false) };
+        let row = known(self.sessions.identify(refresh).await)?.flatten();
+        Ok(row.is_some_and(|row| row.sid == session.sid))
     }
 
     /// The app that a login is for, if it is for one; by where it leads.

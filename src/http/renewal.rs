@@ -222,7 +222,7 @@ impl Inner {
 }
 
 /// What holds, or nothing; an error if it can't be told.
-fn known<T>(asked: Result<T, Denied>) -> Result<Option<T>, Problem> {
+pub(super) fn known<T>(asked: Result<T, Denied>) -> Result<Option<T>, Problem> {
     match asked {
         Ok(known) => Ok(Some(known)),
         Err(Denied::Token(_) | Denied::Session | Denied::Reuse) => Ok(None),

@@ -11,8 +11,8 @@ use subtle::ConstantTimeEq as _;
 use crate::{
     ids::{Audience, ClientId, Purpose, Scope, Sid, UserId},
     oauth::{Client, Form, Granted, Issuer, Refusal, redirect},
-    session::SKEW,
-    store::{AuditEvent, ClientRow, Device, Grant, StoreError, User},
+    session::{Denied, SKEW},
+    store::{AuditEvent, ClientRow, Device, Grant, SessionRow, StoreError, User},
     token::{OpenBuffer, SealError},
 };
 
@@ -60,7 +60,10 @@ pub struct Returned(pub String);
 struct Code {
     id: String,
     client: String,
+    /// The session that is to begin.
     sid: String,
+    /// The login that it goes back to.
+    by: String,
     scope: String,
     challenge: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,12 +94,19 @@ impl Issuer<'_> {
         }
     }
 
-    /// The address that takes a code for `user` to the app.
-    pub fn approve(&self, authorization: &Authorization, user: &User) -> Result<Returned, SealError> {
+    /// The address that takes a code for `user`, who is there by `login`, to the app. The code is written down: one that was not
+    /// given here, but made with a stolen key ring, is no good.
+    pub async fn approve(
+        &self,
+        authorization: &Authorization,
+        login: &SessionRow,
+        user: &User,
+    ) -> Result<Returned, Denied> {
         let code = Code {
             id: user.id.to_string(),
             client: authorization.client.id.to_string(),
-            sid: Sid::generate()?.to_string(),
+            sid: Sid::generate().map_err(SealError::from)?.to_string(),
+            by: login.sid.to_string(),
             scope: authorization.scope.to_string(),
             challenge: authorization.challenge.clone(),
             uri: authorization.given.as_deref().map(digest),
@@ -105,6 +115,7 @@ impl Issuer<'_> {
         let parts = self.sessions.parts();
         let code =
             parts.tokens.derive(&Purpose::code(), &Audience::own()).seal(&payload, parts.clock.now())?;
+        self.spend(&given(code.as_str())).await?;
         Ok(self.send_back(&authorization.back, &[("code", code.as_str())]))
     }
 
@@ -128,9 +139,13 @@ impl Issuer<'_> {
         let verifier = form.required("code_verifier", "code_verifier is missing")?;
         let code = self.open(text).filter(|code| code.fits(client, form, verifier)).ok_or(Refusal::Grant)?;
         let sid: Sid = code.sid.parse().map_err(|_| Refusal::Grant)?;
+        let login: Sid = code.by.parse().map_err(|_| Refusal::Grant)?;
         let id = UserId::new(code.id).map_err(|_| Refusal::Grant)?;
         let scope = code.scope.parse::<Scope>().map_err(|_| Refusal::Scope)?.and(&client.row.scopes);
 
+        if self.spend(&given(text)).await? {
+            return Err(Refusal::Grant);
+        }
         let again = format!("{text} again");
         if !self.spend(text).await? {
             // Said before the row is looked for: whoever is just beginning it sees this, or is seen.
@@ -139,7 +154,7 @@ impl Issuer<'_> {
         }
         let user = self.sessions.parts().users.find(&id).await?.ok_or(Refusal::Grant)?;
         let grant = Grant { client: client.row.id.clone(), scope: scope.clone() };
-        let issued = self.sessions.begin_for(&user, grant, sid, device).await?;
+        let issued = self.sessions.begin_for(&user, grant, sid, login, device).await?;
         if !self.spend(&again).await? {
             return Err(self.end_of_code(sid).await?);
         }
@@ -194,6 +209,11 @@ impl Code {
         let proven: bool = digest(verifier).as_bytes().ct_eq(self.challenge.as_bytes()).into();
         self.client == client.row.id.as_str() && (self.uri.is_none() || self.uri == uri) && known && proven
     }
+}
+
+/// By what a code is known to have been given.
+fn given(code: &str) -> String {
+    format!("{code} given")
 }
 
 /// SHA-256 in base64url: how PKCE challenges are written.

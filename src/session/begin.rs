@@ -47,16 +47,17 @@ impl Sessions {
     }
 
     /// Begins a session that a client holds, under a name that was drawn before; audit `login`. `Denied::Session` if the user or
-    /// the client was disabled meanwhile.
+    /// the client was disabled meanwhile, or `login`, the session it goes back to, has ended.
     pub async fn begin_for(
         &self,
         user: &User,
         grant: Grant,
         sid: Sid,
+        login: Sid,
         device: Device,
     ) -> Result<Issued, Denied> {
         let (key, new) = self.draw(user, Transport::Body, device, Some(grant))?;
-        self.start_session(user, key, NewSession { sid, ..new }).await
+        self.start_session(user, key, NewSession { sid, login: Some(login), ..new }).await
     }
 
     async fn start_session(&self, user: &User, key: Secret<32>, new: NewSession) -> Result<Issued, Denied> {
@@ -115,6 +116,7 @@ impl Sessions {
             replaces: None,
             takes_over_basic: transport == Transport::Basic,
             grant,
+            login: None,
         };
         // Claims that don't fit into a token must fail before a row says that there is a session.
         self.seal_access(user, new.sid, new.grant.clone())?;

@@ -111,7 +111,7 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Begins a session: `created_at` and `rotated_at` are the store's now, the expiries are now plus what `new` says.
     /// In the same transaction: ends `replaces` (an earlier session of the same browser), ends the user's oldest live sessions beyond `cap`
     /// (this one counted), writes `event`. Refuses (`Ok(None)`) when a row of `users` with that id is disabled, or the client
-    /// it is granted to is disabled or gone.
+    /// it is granted to is disabled or gone, or the login it goes back to has ended.
     async fn begin_session(
         &self,
         new: NewSession,

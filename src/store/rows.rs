@@ -130,6 +130,8 @@ pub struct NewSession {
     pub takes_over_basic: bool,
     /// The client it is for.
     pub grant: Option<Grant>,
+    /// The user's login that it goes back to: one that has ended meanwhile begins nothing.
+    pub login: Option<Sid>,
 }
 
 /// What a judged refresh writes. Times are the store's.

@@ -50,6 +50,11 @@ impl Beginning {
 }
 
 impl NewSession {
+    /// Whether the login it goes back to, if to one, is among the user's live sessions.
+    pub(super) fn may_begin(&self, live: &[SessionRow]) -> bool {
+        self.login.is_none_or(|login| live.iter().any(|row| row.sid == login))
+    }
+
     /// Its row if it begins at `now`.
     fn row(&self, now: Timestamp) -> SessionRow {
         let expires_at = now.plus(self.life);
@@ -229,6 +234,7 @@ mod tests {
             replaces: None,
             takes_over_basic: false,
             grant: None,
+            login: None,
         }
     }
 

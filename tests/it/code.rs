@@ -263,6 +263,71 @@ async fn a_code_is_for_one_client_one_address_one_verifier_and_one_use() {
 }
 
 #[tokio::test]
+async fn a_code_goes_back_to_a_login_that_lives_and_was_given_here() {
+    let server = Server::started(&[]);
+    let (app, ada) = (phone(&server), server.ada().await);
+    let new = "another good one entirely";
+    for ended_by in ["logout", "everywhere", "password", "shell"] {
+        let browser = server.ada().await;
+        let code = code(&server, &app, &browser).await;
+        let ended = match ended_by {
+            "logout" => browser.post("/auth/logout", json!({})).await.status().as_u16(),
+            "everywhere" => browser.post("/auth/logout", json!({"everywhere": true})).await.status().as_u16(),
+            "password" => {
+                let change = json!({"current": crate::server::PASSWORD, "new": new});
+                let changed = browser.post("/auth/password", change).await.status().as_u16();
+                let back = json!({"current": new, "new": crate::server::PASSWORD});
+                assert_eq!(browser.post("/auth/password", back).await.status(), 200);
+                changed
+            }
+            _ => {
+                server.sqlite3(&format!("DELETE FROM sessions WHERE sid = '{}'", browser.sid().await));
+                200
+            }
+        };
+        assert!([200, 204].contains(&ended), "{ended_by}: {ended}");
+        assert_eq!(error(redeem(&app, &code, &[]).await).await, "invalid_grant", "{ended_by}");
+    }
+    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions WHERE client_id IS NOT NULL"), "0");
+
+    // Whoever stole the key ring can seal a code, and even name a login; but nobody was given it.
+    assert_ne!(ada.status().await, 200, "signed out everywhere");
+    let ada = server.ada().await;
+    let good = code(&server, &app, &ada).await;
+    let seal = |payload: &Value| {
+        let sealed = server.cli(&["token", "seal", &payload.to_string(), "--purpose", "code"]);
+        String::from_utf8(sealed.stdout).unwrap().trim().to_owned()
+    };
+    let opened = server.cli(&["token", "open", &good, "--purpose", "code"]);
+    let payload: Value = serde_json::from_slice(&opened.stdout).unwrap();
+    assert_eq!(text(&payload, "by"), ada.sid().await);
+    assert_eq!(error(redeem(&app, &seal(&payload), &[]).await).await, "invalid_grant");
+    assert_eq!(redeem(&app, &good, &[]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_access_token_alone_makes_no_session_of_its_own() {
+    let server = Server::started(&[]);
+    let (app, browser) = (phone(&server), server.browser());
+    server.add_user("bob", &[]);
+    let path = format!("/auth/authorize?{}", query(&app, &[]));
+    for transport in ["hybrid", "body"] {
+        let login = json!({"username": "bob", "password": crate::server::PASSWORD, "transport": transport});
+        let login: Value = browser.post("/auth/login", login).await.json().await.unwrap();
+        let access = text(&login, "access_token");
+        let bare = server.browser();
+        let bearer = bare.send(bare.request(Method::GET, &path).bearer_auth(access)).await;
+        assert_eq!(bearer.status(), 403, "{transport}");
+        bare.jar.set(crate::server::ACCESS, access);
+        assert_eq!(bare.get(&path).await.status(), 403, "{transport}, in a cookie");
+        if transport == "hybrid" {
+            let back = location(&browser.get(&path).await);
+            assert!(parameter(&back, "code").is_some(), "with the cookie it does: {back}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_token_is_its_clients_and_no_wider_than_it_was() {
     let server = Server::started(&[]);
     let (app, ada) = (phone(&server), server.ada().await);

@@ -201,6 +201,7 @@ pub(crate) fn new_session(user: &UserId) -> NewSession {
         replaces: None,
         takes_over_basic: false,
         grant: None,
+        login: None,
     }
 }
 

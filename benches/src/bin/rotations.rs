@@ -103,6 +103,7 @@ async fn begin(store: &PostgresStore) -> SessionRow {
         replaces: None,
         takes_over_basic: false,
         grant: None,
+        login: None,
     };
     let login = AuditEvent::new("login", "bench", "");
     loop {

@@ -156,6 +156,9 @@ pub(super) async fn begin(
         }
     }
     let (live, now) = live_of(t, &new.user_id).await?;
+    if !new.may_begin(&live) {
+        return Ok(None);
+    }
     let Beginning { row, takes_over, ends } = Beginning::plan(&new, &live, cap, &event.actor, now);
     for (sid, why) in ends {
         end(t, SessionEnd::One(sid), why).await?;

@@ -103,6 +103,9 @@ pub(super) fn begin(
         return Ok(None);
     }
     let live = live(connection, Some(&new.user_id), now, u32::MAX)?;
+    if !new.may_begin(&live) {
+        return Ok(None);
+    }
     let Beginning { row, takes_over, ends } = Beginning::plan(new, &live, cap, &event.actor, now);
     for (sid, why) in ends {
         end(connection, &SessionEnd::One(sid), &why, now)?;
