@@ -68,7 +68,7 @@ pub struct NewClient {
 pub struct ClientChange {
     /// A new secret.
     pub secret: Option<NewSecret>,
-    /// Public keys.
+    /// Public keys, in place of secrets.
     pub jwks: Option<String>,
     /// What it may ask for.
     pub scopes: Option<Scope>,
@@ -158,20 +158,30 @@ impl NewClient {
 }
 
 impl ClientChange {
-    /// The row after it.
-    pub(super) fn apply(&self, before: &ClientRow, now: Timestamp) -> ClientRow {
+    /// The row after it. A client proves itself in one way: keys take the place of its secrets, what signs gets no secret, and
+    /// what is public, out there on devices that know of neither, stays so.
+    pub(super) fn apply(&self, before: &ClientRow, now: Timestamp) -> Result<ClientRow, StoreError> {
+        if before.secret_hash.is_none()
+            && (self.secret.is_some() || self.jwks.is_some() && before.is_public())
+        {
+            let what = if before.is_public() { "is public" } else { "signs" };
+            return Err(StoreError::Conflict(format!("{} {what}, and has no secret", before.name)));
+        }
         let mut after = before.clone();
         if let Some(NewSecret { hash, overlap }) = self.secret {
             let overlapping = before.secret_hash.filter(|_| !overlap.is_zero());
             after.former = overlapping.map(|hash| FormerSecret { hash, until: now.plus(overlap) });
             after.secret_hash = Some(hash);
         }
+        if self.jwks.is_some() {
+            (after.secret_hash, after.former) = (None, None);
+        }
         after.jwks = self.jwks.clone().or(after.jwks);
         after.scopes = self.scopes.clone().unwrap_or(after.scopes);
         after.audiences = self.audiences.clone().unwrap_or(after.audiences);
         after.redirect_uris = self.redirect_uris.clone().unwrap_or(after.redirect_uris);
         after.disabled = self.disabled.unwrap_or(after.disabled);
-        after
+        Ok(after)
     }
 }
 
@@ -200,11 +210,41 @@ mod tests {
             secret: Some(NewSecret { hash: Digest([hash; 32]), overlap }),
             ..ClientChange::default()
         };
-        let second = change(2, hour).apply(&new.row(now), now);
+        let second = change(2, hour).apply(&new.row(now), now).unwrap();
         assert_eq!(second.secret_hash, Some(Digest([2; 32])));
         assert_eq!(second.former, Some(FormerSecret { hash: Digest([1; 32]), until: now.plus(hour) }));
-        let third = change(3, hour).apply(&second, now);
+        let third = change(3, hour).apply(&second, now).unwrap();
         assert_eq!(third.former.map(|former| former.hash), Some(Digest([2; 32])));
-        assert_eq!(change(4, Duration::ZERO).apply(&third, now).former, None);
+        assert_eq!(change(4, Duration::ZERO).apply(&third, now).unwrap().former, None);
+    }
+
+    #[test]
+    fn a_client_proves_itself_in_one_way() {
+        let row = |secret: Option<u8>, jwks: Option<&str>| ClientRow {
+            id: ClientId::new("c").unwrap(),
+            name: "cron".into(),
+            secret_hash: secret.map(|byte| Digest([byte; 32])),
+            former: secret.map(|byte| FormerSecret { hash: Digest([byte + 1; 32]), until: Timestamp::EPOCH }),
+            jwks: jwks.map(str::to_owned),
+            scopes: Scope::default(),
+            audiences: vec![],
+            redirect_uris: vec![],
+            disabled: false,
+            created_at: Timestamp::EPOCH,
+        };
+        let (now, keys) =
+            (Timestamp::EPOCH, || ClientChange { jwks: Some("{}".into()), ..ClientChange::default() });
+        let new = NewSecret { hash: Digest([9; 32]), overlap: Duration::ZERO };
+        let secret = ClientChange { secret: Some(new), ..ClientChange::default() };
+        assert_eq!(keys().apply(&row(Some(1), None), now).unwrap(), row(None, Some("{}")));
+        assert_eq!(keys().apply(&row(None, Some("[]")), now).unwrap(), row(None, Some("{}")));
+        for (change, before) in
+            [(&secret, row(None, Some("{}"))), (&secret, row(None, None)), (&keys(), row(None, None))]
+        {
+            assert!(
+                matches!(change.apply(&before, now), Err(StoreError::Conflict(_))),
+                "{change:?} {before:?}"
+            );
+        }
     }
 }

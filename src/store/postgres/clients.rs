@@ -146,7 +146,7 @@ pub(super) async fn change(
     event: AuditEvent,
 ) -> Result<Option<ClientRow>, Failure> {
     let Some((before, now)) = held(t, &id, "FOR UPDATE").await? else { return Ok(None) };
-    let after = change.apply(&before, now);
+    let after = change.apply(&before, now)?;
     let sql = "UPDATE clients SET name = $2, secret_hash = $3, former_hash = $4, former_until = $5, jwks = $6, scopes = $7,
         audiences = $8, redirect_uris = $9, disabled = $10, created_at = $11 WHERE id = $1";
     write(t, &after, sql).await?;

@@ -101,7 +101,7 @@ pub(super) fn change(
     now: Timestamp,
 ) -> Result<Option<ClientRow>, StoreError> {
     let Some(before) = one(connection, id)? else { return Ok(None) };
-    let after = change.apply(&before, now);
+    let after = change.apply(&before, now)?;
     write(
         connection,
         &after,

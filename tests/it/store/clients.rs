@@ -15,6 +15,7 @@ every_store![
     clients_come_in_pages,
     an_overlapping_secret_revokes_nothing_and_one_at_once_does,
     a_session_is_begun_for_an_enabled_client_only,
+    a_session_goes_back_to_a_login_that_lives,
     the_sessions_of_a_client_end_with_it,
     a_token_is_issued_to_the_client_that_was_judged,
     no_token_outlives_a_change_it_did_not_see,
@@ -75,7 +76,8 @@ async fn a_client_reads_back_as_it_was_added_and_changed() {
     assert!(changed.disabled && changed.scopes.is_empty() && changed.jwks.is_some());
     assert_eq!(
         (&changed.name, changed.secret_hash, changed.created_at),
-        (&added.name, added.secret_hash, added.created_at)
+        (&added.name, None, added.created_at),
+        "keys take a secret's place"
     );
     assert_eq!(house.client_row(&added.id).await, Some(changed));
     assert_eq!(house.revoked(), [format!("client:{}", added.id)]);
@@ -183,6 +185,24 @@ async fn a_session_is_begun_for_an_enabled_client_only() {
     assert!(begin(&ClientId::generate().unwrap()).await.is_none(), "there is none");
     house.alter(&client, off()).await.unwrap();
     assert!(begin(&client).await.is_none());
+}
+
+async fn a_session_goes_back_to_a_login_that_lives() {
+    let house = House::new().await;
+    let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
+    let client = house.client("app").await.id;
+    let (login, others) = (house.begin(&ada).await.sid, house.begin(&bob).await.sid);
+    let begin = async |login, cap| {
+        let grant = Some(Grant { client: client.clone(), scope: scope("read") });
+        let new = NewSession { grant, login: Some(login), ..new_session(&ada) };
+        house.store.begin_session(new, cap, event("login")).await.unwrap()
+    };
+    assert!(begin(login, 20).await.is_some());
+    assert!(begin(others, 20).await.is_none(), "another user's");
+    assert!(begin(Sid::generate().unwrap(), 20).await.is_none(), "there is none");
+    assert!(begin(login, 1).await.is_some(), "though it be in the way of it");
+    assert_eq!(house.row(login).await, None);
+    assert!(begin(login, 20).await.is_none(), "it has ended");
 }
 
 async fn the_sessions_of_a_client_end_with_it() {
