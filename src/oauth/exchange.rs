@@ -43,7 +43,7 @@ impl Issuer<'_> {
         audience: &Audience,
         principal: &Principal,
     ) -> Result<Granted, Refusal> {
-        let (row, mut user) = self.sessions.confirm(principal).await?;
+        let (row, user) = self.sessions.confirm(principal).await?;
         let holds = principal.grant().is_some_and(|grant| grant.client == client.row.id);
         // Nobody knows who shows a public client's name: it exchanges what was given to it.
         if row.holder() != principal.grant().map(|grant| &grant.client) || client.row.is_public() && !holds {
@@ -52,11 +52,8 @@ impl Issuer<'_> {
         let most =
             principal.grant().map_or(client.row.scopes.clone(), |grant| grant.scope.and(&client.row.scopes));
         let scope = narrowed(form, most)?;
-        user.roles.retain(|role| principal.has_role(role));
-        let claims = principal.claims();
-        user.claims.retain(|name, value| claims.get(name) == Some(value));
         let grant = Grant { client: client.row.id.clone(), scope: scope.clone() };
-        let narrow = principal.narrowed(&user, grant);
+        let narrow = principal.narrowed(&principal.left_of(user), grant);
         self.seal(
             audience,
             &Purpose::access(),

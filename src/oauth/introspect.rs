@@ -50,17 +50,18 @@ impl Issuer<'_> {
         self.describe_refresh(client, token).await
     }
 
-    /// By the store's word: the row lives, the user or the client is enabled.
+    /// By the store's word: the row lives, the user or the client is enabled, and what a token said of roles and claims holds.
     async fn describe(&self, bearer: &Bearer, audience: &str) -> Result<Value, Denied> {
         let mut said = json!({"active": true, "token_type": "Bearer", "iss": self.url, "aud": audience});
         match bearer {
             Bearer::Person(principal) => {
                 let (_, user) = self.sessions.confirm(principal).await?;
+                let user = principal.left_of(user);
                 said["sub"] = principal.id().into();
                 said["username"] = user.name.into();
                 said["sid"] = principal.sid().to_string().into();
-                said["roles"] = principal.roles().into();
-                said["claims"] = principal.claims().into();
+                said["roles"] = user.roles.into();
+                said["claims"] = user.claims.into();
                 if let Some(grant) = principal.grant() {
                     said["client_id"] = grant.client.as_str().into();
                     said["scope"] = grant.scope.to_string().into();

@@ -61,11 +61,11 @@ struct Access<'a> {
 /// The payload has been opened, so it is one object of strict JSON in which no key comes twice.
 fn own_head(payload: &str) -> Option<(&str, &str)> {
     let rest = payload.strip_prefix(r#"{"id":""#)?;
-    // An escape may hide a quote, and is for the parser; so is what a client holds. In a `sid` there can be none.
+    // An escape may hide a quote, or a name, and is for the parser; so is what a client holds. In a `sid` there can be none.
     let end = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
     let (id, rest) = rest.split_at(end);
     let (sid, rest) = rest.strip_prefix(r#"","sid":""#)?.split_at_checked(22)?;
-    (rest.starts_with('"') && !rest.starts_with(r#"","client_id""#)).then_some((id, sid))
+    (rest.starts_with('"') && !rest.contains('\\') && !rest.contains("client_id")).then_some((id, sid))
 }
 
 fn grant(client: String, scope: Option<String>) -> Result<Grant, Refused> {
@@ -130,6 +130,14 @@ impl Principal {
     #[must_use]
     pub fn narrowed(&self, user: &User, grant: Grant) -> Self {
         Self::of(user, self.sid, Some(grant), self.issued_at)
+    }
+
+    /// The user with those roles and claims only that the token says too: none that has come or changed since.
+    pub fn left_of(&self, mut user: User) -> User {
+        let (roles, claims) = (self.roles(), self.claims());
+        user.roles.retain(|role| roles.contains(role));
+        user.claims.retain(|name, value| claims.get(name) == Some(value));
+        user
     }
 
     /// `users.id` as text, or what names a user in the embedding program.
@@ -233,6 +241,9 @@ mod tests {
         for payload in [
             format!(r#"{{"id":"ada","sid":"{SID}","client_id":"app","scope":"x"}}"#),
             format!(r#"{{"scope":"x","client_id":"app","sid":"{SID}","id":"ada"}}"#),
+            format!(r#"{{"id":"ada","sid":"{SID}","roles":["x"],"client_id":"app","scope":"x"}}"#),
+            format!(r#"{{"id":"ada","sid":"{SID}", "client_id":"app","scope":"x"}}"#),
+            format!(r#"{{"id":"ada","sid":"{SID}","client\u005fid":"app","scope":"x"}}"#),
         ] {
             assert!(
                 read(&payload).unwrap().grant().is_some_and(|grant| grant.scope.contains("x")),
