@@ -28,7 +28,7 @@ pub(super) async fn token(bulla: web::Data<Bulla>, request: HttpRequest, body: w
         Ok(inner.issuer().token(&client, &form, inner.site.device(&request)).await?)
     };
     match answer.await {
-        Ok(granted) => HttpResponse::Ok().json(tokens(&granted)),
+        Ok(granted) => HttpResponse::Ok().insert_header((header::PRAGMA, "no-cache")).json(tokens(&granted)),
         Err(refused) => refusal(&request, &refused),
     }
 }
@@ -105,7 +105,8 @@ impl Inner {
         Issuer::new(&self.sessions, self.site.origin())
     }
 
-    /// The client that asks, and what it asks for. Failures are throttled as those of a login are.
+    /// The client that asks, and what it asks for. Failures are throttled by address, and by client at an address: nobody guesses
+    /// 256 bits from many of them, and a count for all would let anybody keep an app's people out.
     async fn client(&self, request: &HttpRequest, body: &[u8]) -> Result<(Client, Form), Refused> {
         let media = credentials::text(request, &header::CONTENT_TYPE).unwrap_or_default();
         let media = media.split(';').next().unwrap_or_default().trim();
@@ -123,15 +124,16 @@ impl Inner {
         let parts = self.sessions.parts();
         let (address, now) = (self.site.address(request), parts.clock.now());
         let account = Target::Client(credentials.id().into()).to_string();
-        let throttled = self.throttle.check(&account, address, now);
+        let place = format!("{account} {address}");
+        let throttled = self.throttle.check(&place, address, now);
         throttled.map_err(|throttled| Refused::Throttled(Problem::throttled(throttled.retry_after)))?;
         match self.issuer().recognise(&credentials).await {
             Ok(client) => {
-                self.throttle.succeeded(&account, address);
+                self.throttle.succeeded(&place, address);
                 Ok((client, form))
             }
             Err(Refusal::Client) => {
-                self.throttle.failed(&account, address, now);
+                self.throttle.failed(&place, address, now);
                 let shown: String = account.chars().take(71).collect();
                 let device = json!(self.site.device(request));
                 let event = AuditEvent::new("client.failed", "", shown).with(device);

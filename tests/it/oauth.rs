@@ -107,6 +107,7 @@ async fn a_machine_gets_a_token_of_its_own_and_may_do_what_its_scope_says() {
     );
     let answer = cron.token(&[("grant_type", "client_credentials")]).await;
     assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert_eq!(answer.headers()["pragma"], "no-cache", "RFC 6749, 5.1");
     let got: Value = answer.json().await.unwrap();
     assert_eq!(
         (&got["token_type"], &got["expires_in"], &got["scope"]),
@@ -258,7 +259,7 @@ async fn a_client_says_who_it_is_in_one_way_and_strangers_get_one_answer() {
 
 #[tokio::test]
 async fn guessing_a_clients_secret_is_throttled() {
-    let server = Server::started(&[]);
+    let server = Server::started(&[("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
     let cron = server.client("cron", &[]);
     let mut statuses = Vec::new();
     for _ in 0..20 {
@@ -281,6 +282,16 @@ async fn guessing_a_clients_secret_is_throttled() {
         server.sqlite3("SELECT DISTINCT subject FROM audit WHERE event = 'client.failed'"),
         "client:somebody"
     );
+    let from = |address: &str, secret: &str| {
+        let request = cron.post("/oauth/token").header("x-forwarded-for", address);
+        let request =
+            request.basic_auth(&cron.id, Some(secret)).form(&[("grant_type", "client_credentials")]);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    for n in 0..30 {
+        assert_eq!(from(&format!("203.0.113.{n}"), "x").await, 401);
+    }
+    assert_eq!(from("192.0.2.1", &cron.secret).await, 200, "strangers elsewhere keep nobody out");
 }
 
 #[tokio::test]
@@ -583,6 +594,10 @@ async fn introspection_tells_those_whom_a_token_is_for() {
         ("billing", "ada", "read")
     );
     assert!(!shop.is_active(&exchanged).await && !gate.is_active(&exchanged).await);
+    server.sqlite3("UPDATE users SET roles = '[\"owner\"]' WHERE id = 1");
+    for said in [gate.introspect(&access).await, billing.introspect(&exchanged).await] {
+        assert_eq!((&said["active"], &said["roles"]), (&json!(true), &json!([])), "a role that has gone");
+    }
 
     let phone = server.client("phone", &["--public"]);
     let by_public = phone
@@ -655,6 +670,13 @@ async fn oauth_routes_read_no_cookies() {
 async fn clients_are_administered_by_people_and_machines() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
+    let phone = server.client("phone", &["--public"]);
+    let path = format!("/admin/clients/{}", phone.id);
+    assert_eq!(ada.post(&format!("{path}/secret"), json!({})).await.status(), 409, "a public one stays so");
+    let keys = ada.request(reqwest::Method::PATCH, &path).json(&json!({"jwks": P256.jwk()}));
+    assert_eq!(ada.send(keys).await.status(), 409);
+    assert_eq!(ada.delete(&path).await.status(), 204);
+    server.sqlite3("DELETE FROM audit WHERE event LIKE 'client.%'");
     let added = ada
         .post("/admin/clients", json!({"name": "cron", "scopes": ["admin"], "audiences": ["billing"]}))
         .await;
