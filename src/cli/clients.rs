@@ -93,6 +93,11 @@ pub(super) struct What {
 }
 
 impl What {
+    fn says_nothing(&self) -> bool {
+        let lists = [&self.scopes, &self.audiences, &self.redirect_uris];
+        self.jwks.is_none() && lists.iter().all(|list| list.is_empty())
+    }
+
     fn keys(&self) -> Result<Option<Value>, CliError> {
         let Some(path) = &self.jwks else { return Ok(None) };
         let failed = |why: &dyn std::fmt::Display| CliError::Failed(format!("{}: {why}", path.display()));
@@ -115,6 +120,10 @@ pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), Cli
         ClientCommand::List => list(&*store, ctx).await,
         ClientCommand::Show { client } => show(ctx, &find(&*store, &client).await?),
         ClientCommand::Change { client, what } => {
+            if what.says_nothing() {
+                let what = "say what is to change: --scope, --audience, --redirect-uri or --jwks";
+                return Err(CliError::Usage(what.into()));
+            }
             let some = |list: Vec<String>| if list.is_empty() { None } else { Some(list) };
             let jwks = what.keys()?.map(registration::jwks).transpose()?;
             let change = ClientChange {

@@ -371,6 +371,7 @@ async fn whatever_takes_a_client_something_away_revokes_its_tokens() {
         server.cli(&["client", "change", "addresses", "--redirect-uri", "https://app.example/back"]);
     assert!(changed.status.success());
     assert_eq!(app.admin(&token, "/admin/keys").await, 200, "an address takes nothing away");
+    assert_eq!(server.cli(&["client", "change", "addresses"]).status.code(), Some(2), "to what?");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ every_store![
     a_session_is_begun_for_an_enabled_client_only,
     a_session_goes_back_to_a_login_that_lives,
     the_sessions_of_a_client_end_with_it,
+    what_a_shell_takes_from_a_client_takes_its_tokens_along,
     a_token_is_issued_to_the_client_that_was_judged,
     no_token_outlives_a_change_it_did_not_see,
     a_token_without_a_row_is_revoked_once,
@@ -222,6 +223,27 @@ async fn the_sessions_of_a_client_end_with_it() {
         assert!(house.hears(row.sid).await, "{name}");
     }
     assert!(house.row(own.sid).await.is_some());
+}
+
+async fn what_a_shell_takes_from_a_client_takes_its_tokens_along() {
+    let house = House::new().await;
+    for (name, by) in [
+        ("scopes", "UPDATE clients SET scopes = '[\"read\"]' WHERE name = 'scopes'"),
+        ("audiences", "UPDATE clients SET audiences = '[]' WHERE name = 'audiences'"),
+        ("secret", "UPDATE clients SET secret_hash = NULL WHERE name = 'secret'"),
+        ("keys", "UPDATE clients SET jwks = '{\"keys\":[]}' WHERE name = 'keys'"),
+        ("disabled", "UPDATE clients SET disabled = 1 WHERE name = 'disabled'"),
+        ("renumbered", "UPDATE clients SET id = 'other' WHERE name = 'renumbered'"),
+        ("deleted", "DELETE FROM clients WHERE name = 'deleted'"),
+    ] {
+        let client = house.client(name).await;
+        let issued = house.store.issue_to_client(&client, event("service.issued")).await.unwrap().unwrap();
+        let denied = || async { house.list.denies_client(client.id.as_str(), issued) };
+        assert!(!denied().await, "{name}");
+        house.town.shell().run(by);
+        let took = crate::server::eventually(name, denied).await;
+        println!("{name}: in force after {took:?}");
+    }
 }
 
 async fn a_token_is_issued_to_the_client_that_was_judged() {
