@@ -65,11 +65,14 @@ pub(super) async fn secure(
     Ok(response)
 }
 
-/// An error as its asker is to be told, with the cookies that go out all the same; `None` if its own words will do.
+/// An error as its asker is to be told, with the cookies that go out all the same, and readable by whom the answer would have
+/// been; `None` if its own words will do.
 fn tell(error: &Error, asker: &Asker, said: &HeaderMap, ways: &[Way]) -> Option<HttpResponse> {
     let mut told = asker.refuse(&in_our_words(error)?, ways);
-    for cookie in said.get_all(header::SET_COOKIE) {
-        told.headers_mut().append(header::SET_COOKIE, cookie.clone());
+    for name in [header::SET_COOKIE, header::ACCESS_CONTROL_ALLOW_ORIGIN] {
+        for value in said.get_all(&name) {
+            told.headers_mut().append(name.clone(), value.clone());
+        }
     }
     Some(told)
 }

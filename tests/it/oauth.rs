@@ -654,6 +654,15 @@ async fn metadata_says_where_things_are_by_the_settings_and_not_by_the_request()
         (204, "*")
     );
     assert!(asked.headers().get("access-control-allow-credentials").is_none());
+    // It can read why it gets nothing, too.
+    let long = client.post(text(&said, "token_endpoint")).form(&[("scope", "x".repeat(20_000))]);
+    for (status, refused) in [
+        (405, client.get(text(&said, "token_endpoint")).send().await.unwrap()),
+        (413, long.send().await.unwrap()),
+    ] {
+        assert_eq!(refused.status(), status);
+        assert_eq!(refused.headers()["access-control-allow-origin"], "*", "{status}");
+    }
 }
 
 #[tokio::test]
