@@ -15,8 +15,9 @@ use crate::{
 
 /// How long a login elsewhere may take, and how long a nonce is good.
 pub(super) const LIFE: Duration = Duration::from_secs(600);
-/// Characters of the longest place to return to that is remembered; the cookie has to hold it.
-const RD_MAX: usize = 1024;
+/// Characters of the longest place to return to that is remembered: of any that there is ([`super::Site`] checks it), and
+/// what it is sealed into fits a cookie.
+const RD_MAX: usize = 2048;
 
 /// A login under way.
 #[derive(Deserialize, Serialize)]

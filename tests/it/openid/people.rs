@@ -137,8 +137,10 @@ async fn a_login_elsewhere_goes_on_to_the_app_it_is_for() {
     let back = "https://app.example/back";
     let app = vendor.server.client("Phone", &["--public", "--scope", "read", "--redirect-uri", back]);
     let challenge = "A".repeat(43);
+    // As long a state as libraries make that put all they know into it.
+    let state = "s".repeat(1500);
     let at = format!(
-        "/auth/authorize?client_id={}&response_type=code&code_challenge={challenge}&code_challenge_method=S256",
+        "/auth/authorize?client_id={}&response_type=code&code_challenge={challenge}&code_challenge_method=S256&state={state}",
         app.id
     );
     let person = vendor.somebody();
