@@ -18,11 +18,12 @@ use crate::{
     store::{AuditEvent, LoginError, SessionRow, Transport, User},
 };
 
-/// Row and user of somebody who changes something about themselves: in person, never by an app's token.
+/// Row and user of somebody who changes something about themselves: in person, never by an app's token, whatever that says.
 pub(super) async fn confirm(bulla: &Bulla, principal: &Principal) -> Result<(SessionRow, User), Problem> {
-    match principal.grant() {
-        None => Ok(bulla.sessions().confirm(principal).await?),
-        Some(_) => Err(Problem::forbidden()),
+    let (row, user) = bulla.sessions().confirm(principal).await?;
+    match principal.grant().is_none() && row.grant.is_none() {
+        true => Ok((row, user)),
+        false => Err(Problem::forbidden()),
     }
 }
 

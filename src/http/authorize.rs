@@ -22,8 +22,13 @@ pub(super) const HERE: &str = "/auth/authorize?";
 
 /// `GET /oauth/authorize`: looks whether the request is sound, and sends the browser on to where its login is seen.
 pub(super) async fn begin(bulla: web::Data<Bulla>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let onward = format!("{HERE}{}", request.query_string());
     match bulla.0.issuer().authorization(request.query_string()).await {
-        Ok(_) => Ok(body::see_other(&format!("{HERE}{}", request.query_string()))),
+        // What a login couldn't come back to is refused whether or not somebody has to log in.
+        Ok(_) if bulla.0.site.return_to(&onward) != onward => {
+            Err(Problem::bad_request("The app's request is too long, or holds what no address may."))
+        }
+        Ok(_) => Ok(body::see_other(&onward)),
         Err(objection) => object(objection),
     }
 }

@@ -213,6 +213,10 @@ async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
         "the only one"
     );
     assert_eq!(ada.post("/auth/authorize", json!({})).await.status(), 405);
+    // A login couldn't come back to it.
+    let endless =
+        ada.get(&format!("/oauth/authorize?{}", query(&app, &[("state", &"s".repeat(1000))]))).await;
+    assert_eq!((endless.status().as_u16(), endless.headers().get("location")), (400, None));
     assert!(server.cli(&["client", "disable", "phone"]).status.success());
     assert_eq!(ada.get(&format!("/oauth/authorize?{}", query(&app, &[]))).await.status(), 404);
 }
@@ -403,6 +407,21 @@ async fn what_an_app_got_does_no_more_than_it_was_got_for() {
         assert_eq!(post(token, "/auth/identities/unlink", identity).await, 403);
         let path = format!("/auth/authorize?{}", query(&app, &[]));
         assert_eq!(ask(token, Method::GET, &path).await, 403, "it doesn't sign in to another app");
+    }
+    // Nor does a token that the holder of the key ring has sealed for a session that an app holds.
+    let opened = server.cli(&["token", "open", &tokens[0]]);
+    let opened: Value = serde_json::from_slice(&opened.stdout).unwrap();
+    for more in [
+        json!({}),
+        json!({"client_id": app.id, "scope": "admin"}),
+        json!({"client_id": root.id, "scope": "admin"}),
+    ] {
+        let mut payload = json!({"id": opened["id"], "sid": opened["sid"], "roles": ["admin"]});
+        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let sealed = server.cli(&["token", "seal", &payload.to_string()]);
+        let forged = String::from_utf8(sealed.stdout).unwrap();
+        assert_eq!(ask(forged.trim(), Method::GET, "/admin/users").await, 403, "{payload}");
+        assert_eq!(ask(forged.trim(), Method::POST, "/auth/password").await, 403, "{payload}");
     }
     // A claim that looks like a scope is none.
     let claims = json!({"claims": {"scope": "admin", "client_id": "x", "plan": "team"}});
