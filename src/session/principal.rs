@@ -65,7 +65,13 @@ fn own_head(payload: &str) -> Option<(&str, &str)> {
     let end = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
     let (id, rest) = rest.split_at(end);
     let (sid, rest) = rest.strip_prefix(r#"","sid":""#)?.split_at_checked(22)?;
-    (rest.starts_with('"') && !rest.contains('\\') && !rest.contains("client_id")).then_some((id, sid))
+    (rest.starts_with('"') && names_no_client(rest)).then_some((id, sid))
+}
+
+/// Whether a payload can't have the key `client_id`, however it is written. Few have an underscore at all.
+fn names_no_client(rest: &str) -> bool {
+    memchr::memchr2(b'_', b'\\', rest.as_bytes()).is_none()
+        || !rest.contains('\\') && !rest.contains("client_id")
 }
 
 fn grant(client: String, scope: Option<String>) -> Result<Grant, Refused> {
