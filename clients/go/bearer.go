@@ -7,19 +7,23 @@ import (
 	"time"
 )
 
-// Opener is whatever opens tokens: *Keys or *KeyFile.
+// Opener opens tokens: *Keys, *KeyFile or Openers.
 type Opener interface {
+	// Purpose returns the purpose of the (first) export.
+	Purpose() string
 	Open(token string, now time.Time) (Opened, error)
 }
 
 type contextKey struct{}
 
 // Bearer is net/http middleware: it opens the token of `Authorization: Bearer …` for FromContext, or answers 401, the
-// same for every refusal.
-func Bearer(keys Opener) func(http.Handler) http.Handler {
+// same for every refusal. It admits tokens of the purposes; without any, those of the (first) export's own purpose. With
+// exports for people and for machines, Bearer(Openers{people, machines}) admits people only, and
+// Bearer(Openers{people, machines}, "access", "service") both.
+func Bearer(keys Opener, purposes ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			opened, err := FromRequest(keys, r)
+			opened, err := FromRequest(keys, r, purposes...)
 			if err != nil {
 				w.Header().Set("WWW-Authenticate", "Bearer")
 				w.Header().Set("Cache-Control", "no-store")
@@ -37,10 +41,11 @@ func FromContext(ctx context.Context) (Opened, bool) {
 	return opened, ok
 }
 
-// FromRequest opens the token of `Authorization: Bearer …`, for middleware of one's own; the error is Refused.
-func FromRequest(keys Opener, r *http.Request) (Opened, error) {
+// FromRequest opens the token of `Authorization: Bearer …`, for middleware of your own; the error is Refused. The purposes
+// are as for Bearer: a machine's token where people are admitted is Refused("purpose").
+func FromRequest(keys Opener, r *http.Request, purposes ...string) (Opened, error) {
 	values := r.Header.Values("Authorization")
-	// Two headers could be read as one by us and as the other by whoever stands before us.
+	// With two headers, a proxy in front could have judged the other one.
 	if len(values) != 1 {
 		return Opened{}, Refused("missing")
 	}
@@ -48,5 +53,17 @@ func FromRequest(keys Opener, r *http.Request) (Opened, error) {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return Opened{}, Refused("missing")
 	}
-	return keys.Open(token, time.Now())
+	opened, err := keys.Open(token, time.Now())
+	if err != nil {
+		return Opened{}, err
+	}
+	if len(purposes) == 0 {
+		purposes = []string{keys.Purpose()}
+	}
+	for _, purpose := range purposes {
+		if opened.Purpose == purpose {
+			return opened, nil
+		}
+	}
+	return Opened{}, Refused("purpose")
 }

@@ -36,6 +36,45 @@ func get(t *testing.T, url string, values ...string) string {
 	return fmt.Sprintf("%d %v %s", answer.StatusCode, answer.Header["Www-Authenticate"], body)
 }
 
+func TestAResourceServerForPeopleAndMachinesTellsTheirTokensApart(t *testing.T) {
+	people := one(t, "xaes-256-gcm")
+	machines := parse(t, file(line(2, "active", "xaes-256-gcm").with("kid", "00000001")).with("purpose", "service"))
+	both := Openers{people, machines}
+	person := seal(t, people, `{"id":"42"}`, time.Now())
+	machine := seal(t, machines, `{"id":"client:cron"}`, time.Now())
+	for _, c := range []struct {
+		token    string
+		purposes []string
+		want     string
+	}{
+		{person, nil, "access 42"},
+		{machine, nil, "purpose"},
+		{person, []string{"service"}, "purpose"},
+		{machine, []string{"service"}, "service client:cron"},
+		{person, []string{"access", "service"}, "access 42"},
+		{machine, []string{"access", "service"}, "service client:cron"},
+		{"", nil, "length"},
+		{machine[:80] + "A" + machine[81:], nil, "tag"},
+	} {
+		request := httptest.NewRequest(http.MethodGet, "/", nil)
+		request.Header.Set("Authorization", "Bearer "+c.token)
+		opened, err := FromRequest(both, request, c.purposes...)
+		said := fmt.Sprintf("%s %v", opened.Purpose, opened.Payload["id"])
+		if refused, ok := err.(Refused); ok {
+			said = string(refused)
+		}
+		if said != c.want {
+			t.Error(c.purposes, said, c.want)
+		}
+		passed := false
+		answer := httptest.NewRecorder()
+		Bearer(both, c.purposes...)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { passed = true })).ServeHTTP(answer, request)
+		if passed != (err == nil) || (answer.Code == 401) == passed {
+			t.Error(c.purposes, passed, answer.Code)
+		}
+	}
+}
+
 func TestATokenPassesAndEveryRefusalGetsTheSameAnswer(t *testing.T) {
 	keys := one(t, "xaes-256-gcm")
 	server := httptest.NewServer(Bearer(keys)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

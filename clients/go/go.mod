@@ -1,3 +1,3 @@
-module bulla
+module github.com/bulla-sessions/bulla/clients/go
 
 go 1.19

@@ -55,6 +55,9 @@ func (k *KeyFile) Keys() *Keys {
 	return k.now.Load().keys
 }
 
+// Purpose says what the tokens are for; it stays the same for the life of a KeyFile.
+func (k *KeyFile) Purpose() string { return k.now.Load().keys.purpose }
+
 // Fault says why the present file is not in force; nil while it is.
 func (k *KeyFile) Fault() error { return k.now.Load().fault }
 

@@ -23,7 +23,8 @@ var sealed sync.Map
 
 // Refused says that a token was refused, and nothing else. Its value, the reason, is for metrics and trace logs only:
 // length, encoding, magic, unknown_key, suite, unsupported (by this library), tag, future, expired, not_before, payload,
-// or missing (no token was there).
+// purpose (the token is good, but for another purpose than the caller admits, such as a machine's token where people are
+// admitted), or missing (no token was there).
 type Refused string
 
 func (Refused) Error() string { return "token refused" }
@@ -47,6 +48,9 @@ type Opened struct {
 	Text     []byte
 	Kid      string
 	IssuedAt time.Time
+	// Purpose and Audience are those of the export that opened it: the purpose `access` is a person's token, `service` a
+	// machine's.
+	Purpose, Audience string
 }
 
 // Keys are an export: derived keys, how old a token may be, and the time before which none counts. Immutable. Who holds
@@ -114,7 +118,7 @@ func (k *Keys) Open(token string, now time.Time) (Opened, error) {
 	if err != nil {
 		return Opened{}, Refused("payload")
 	}
-	return Opened{payload, text, kid, time.UnixMilli(issued)}, nil
+	return Opened{payload, text, kid, time.UnixMilli(issued), k.purpose, k.audience}, nil
 }
 
 func (k *Keys) judgeAge(issued, now int64) error {

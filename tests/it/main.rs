@@ -41,6 +41,7 @@ mod login;
 mod mistaken;
 mod oauth;
 mod openapi;
+mod packages;
 mod pages;
 mod process;
 mod raw;

@@ -48,7 +48,7 @@ impl Opener {
         static PYTHON: LazyLock<Option<Vec<PathBuf>>> = LazyLock::new(|| {
             let installed = target().join("clients/python/bin/python");
             let python = if installed.exists() { installed } else { "python3".into() };
-            let command = [python, "-m".into(), "bulla".into()];
+            let command = [python, "-m".into(), "bulla_sessions".into()];
             let mut imports = Command::new(&command[0]);
             there("python3 with cryptography", imports.args(["-c", "import cryptography"]))
                 .then(|| command.into())

@@ -2,10 +2,12 @@
 
 import { Refused } from "./keys.js";
 
-export function bearer(keys) {
+export function bearer(keys, { purposes = [keys.purpose] } = {}) {
   return async (request, response, next) => {
     try {
-      request.bulla = await keys.open(token(request));
+      const opened = await keys.open(token(request));
+      if (!purposes.includes(opened.purpose)) throw new Refused("purpose");
+      request.bulla = opened;
     } catch (error) {
       if (!(error instanceof Refused)) return next(error);
       response.locals.refused = error.reason;
@@ -16,8 +18,14 @@ export function bearer(keys) {
   };
 }
 
+/** What the request's token says; throws where `bearer` did not open it. */
+export function opened(request) {
+  if (!request.bulla) throw new Error("no opened token: put bearer(keys) in front of this handler");
+  return request.bulla;
+}
+
 function token(request) {
-  // Two headers could be read as one by us and as the other by whoever stands before us.
+  // With two headers, a proxy in front could have judged the other one.
   const [value, ...more] = request.headersDistinct.authorization ?? [];
   const [, token] = /^bearer (.*)$/i.exec(value ?? "") ?? [];
   if (token === undefined || more.length) throw new Refused("missing");

@@ -7,15 +7,21 @@ export interface Opened {
   kid: string;
   /** When it was sealed, Unix milliseconds. */
   issuedAt: number;
+  /** The purpose of the export that opened it: `access` is a person's token, `service` a machine's. */
+  purpose: string;
+  /** The audience of that export. */
+  audience: string;
 }
 
-/** Whatever opens tokens: `Keys`, or in Node a `KeyFile`. */
+/** Opens tokens: `Keys`, `Openers`, or in Node a `KeyFile`. */
 export interface Opener {
+  /** The purpose of the (first) export. */
+  readonly purpose: string;
   /** Opens a token, or rejects with `Refused`. `now` is in Unix milliseconds; the system's clock without it. */
   open(token: string, now?: number): Promise<Opened>;
 }
 
-/** Whatever seals tokens. */
+/** Seals tokens: `Keys`, or in Node a `KeyFile`. */
 export interface Sealer {
   /**
    * Seals an object, or the text of one, under the active key; rejects with `SealError`. The nonce is fresh from the
@@ -44,9 +50,23 @@ export class Keys implements Opener, Sealer {
   seal(payload: object | string, now?: number): Promise<string>;
 }
 
+/**
+ * Several exports behind one opener, such as one for people and one for machines. The first export whose key verifies a
+ * token opens it. Where none does, the reason is that of the export that came furthest.
+ */
+export class Openers implements Opener {
+  constructor(first: Opener, ...others: Opener[]);
+  readonly purpose: string;
+  open(token: string, now?: number): Promise<Opened>;
+}
+
+/**
+ * Why a token was refused. `purpose`: it is good, but for another purpose than the caller admits, such as a machine's token
+ * where people are admitted.
+ */
 export type Reason =
   | "length" | "encoding" | "magic" | "unknown_key" | "suite" | "unsupported" | "tag" | "future" | "expired" | "not_before"
-  | "payload" | "missing";
+  | "payload" | "purpose" | "missing";
 
 /** A token was refused; `message` says one thing for all. */
 export class Refused extends Error {

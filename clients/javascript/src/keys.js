@@ -67,7 +67,7 @@ export class Keys {
     this.#judgeAge(issuedAt, now);
     try {
       const text = fromUtf8(clear.subarray(ISSUED_AT));
-      return { payload: parse(text), text, kid, issuedAt };
+      return { payload: parse(text), text, kid, issuedAt, purpose: this.purpose, audience: this.audience };
     } catch {
       throw new Refused("payload");
     }

@@ -15,6 +15,7 @@ export class KeyFile implements Opener, Sealer {
   keys(): Promise<Keys>;
   /** Why the present file is not in force; null while it is. */
   readonly fault: string | null;
+  readonly purpose: string;
   open(token: string, now?: number): Promise<Opened>;
   seal(payload: object | string, now?: number): Promise<string>;
 }

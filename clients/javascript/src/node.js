@@ -1,13 +1,9 @@
 /** What Node has besides: an exported key file that is followed. */
 
-import { webcrypto } from "node:crypto";
 import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { BadExport } from "./export.js";
 import { Keys } from "./keys.js";
-
-// As Node has it by itself from 19 on.
-globalThis.crypto ??= webcrypto;
 
 export * from "./index.js";
 
@@ -32,12 +28,17 @@ export class KeyFile {
 
   /** The keys in force now. */
   async keys() {
-    // Whoever comes while the new file is being read goes on with the last good keys.
+    // Calls that come while the new file is being read use the last good keys.
     if (!this.#reading && look(this.#path) !== this.#stamp) {
       this.#reading = true;
       await this.#reload().finally(() => (this.#reading = false));
     }
     return this.#keys;
+  }
+
+  /** What the tokens are for; stays the same for the life of this object. */
+  get purpose() {
+    return this.#keys.purpose;
   }
 
   async open(token, now) {
@@ -49,7 +50,7 @@ export class KeyFile {
   }
 
   async #reload() {
-    // Looked at before it is read: what is written meanwhile is read the next time.
+    // The state is taken before the file is read, so that a change during the read is seen at the next call.
     this.#stamp = look(this.#path);
     try {
       const { purpose, audience } = this.#keys;
@@ -60,7 +61,7 @@ export class KeyFile {
       this.#keys = keys;
       this.fault = null;
     } catch (error) {
-      // What the system says may be gone the next time, though the file's state is the same.
+      // A system error can disappear while the file's state stays the same, so the next call reads again.
       if (!(error instanceof BadExport)) this.#stamp = null;
       if (error.message !== this.fault) {
         process.emitWarning(`${this.#path}: ${error.message}; the last good keys stay in force`, "BullaWarning");
@@ -70,7 +71,12 @@ export class KeyFile {
   }
 }
 
+/** The file's state, or the code of the error that hides it (EACCES, ELOOP, ENOTDIR, …). Never throws. */
 function look(path) {
-  const state = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return state && [state.dev, state.ino, state.mtimeNs, state.size].join();
+  try {
+    const state = statSync(path, { bigint: true });
+    return [state.dev, state.ino, state.mtimeNs, state.size].join();
+  } catch (error) {
+    return error.code ?? error.message;
+  }
 }

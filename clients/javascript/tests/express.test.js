@@ -1,6 +1,7 @@
 // The Express middleware, in a real application; and the page's example, run.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -8,8 +9,8 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { test } from "node:test";
 import express from "express";
-import { Keys } from "../src/node.js";
-import { bearer } from "../src/express.js";
+import { Keys, Openers } from "../src/node.js";
+import { bearer, opened } from "../src/express.js";
 import { NOW, key, ring } from "./ring.js";
 
 const keys = await Keys.parse(ring([key(1)]));
@@ -56,32 +57,95 @@ test("a token passes and its payload is there; every refusal gets the same answe
   assert.deepEqual(new Set(reasons), new Set(["expired", "encoding", "missing"]));
 });
 
+test("a resource server for people and machines tells their tokens apart", async (context) => {
+  const machines = await Keys.parse(ring([key(2)], { purpose: "service" }));
+  const [person, machine] = [await keys.seal({ id: "42" }), await machines.seal({ id: "client:cron" })];
+  const both = new Openers(keys, machines);
+  const reasons = [];
+  const app = express();
+  app.use((request, response, next) => {
+    response.on("finish", () => reasons.push(response.locals.refused));
+    next();
+  });
+  const show = (request, response) => response.json([opened(request).purpose, opened(request).payload.id]);
+  app.get("/people", bearer(both), show);
+  app.get("/machines", bearer(both, { purposes: ["service"] }), show);
+  app.get("/both", bearer(both, { purposes: ["access", "service"] }), show);
+  const port = await serve(context, app);
+  const said = async (path, token) => {
+    const { status, body } = await get(port, path, [`Bearer ${token}`]);
+    return status === 200 ? body : [status, body, reasons.pop()];
+  };
+  const refused = [401, '{"error":"token refused"}', "purpose"];
+  assert.equal(await said("/people", person), '["access","42"]');
+  assert.deepEqual(await said("/people", machine), refused);
+  assert.deepEqual(await said("/machines", person), refused);
+  assert.equal(await said("/machines", machine), '["service","client:cron"]');
+  assert.equal(await said("/both", person), '["access","42"]');
+  assert.equal(await said("/both", machine), '["service","client:cron"]');
+});
+
 test("what isn't a refusal is the application's", async (context) => {
   const app = express();
-  const broken = { open: async () => { throw new TypeError("broken"); } };
+  const broken = { purpose: "access", open: async () => { throw new TypeError("broken"); } };
   app.get("/", bearer(broken), () => assert.fail("it passed"));
   app.use((error, request, response, next) => response.status(500).send(error.message));
   const { status, body } = await get(await serve(context, app), "/", [`Bearer x`]);
   assert.deepEqual([status, body], [500, "broken"]);
 });
 
-test("the example of the page works", async (context) => {
+const here = fileURLToPath(new URL("..", import.meta.url));
+const page = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+const [, example] = page.match(/\n```js\n(.*?)```\n/s);
+
+/** A folder of a user who has installed this package and `others`. */
+function home(context, others) {
   const home = mkdtempSync(join(tmpdir(), "bulla-"));
-  const before = process.cwd();
-  context.after(() => (process.chdir(before), rmSync(home, { recursive: true })));
-  const page = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const [, block] = page.match(/\n```js\n(.*?)```\n/s);
-  assert.ok(block.trimEnd().split("\n").length <= 10);
-  writeFileSync(join(home, "billing.keys.json"), ring([key(1)]));
-  writeFileSync(join(home, "example.mjs"), block.replace("app.listen(8000)", "export default app"));
-  const here = fileURLToPath(new URL("..", import.meta.url));
+  context.after(() => rmSync(home, { recursive: true }));
   mkdirSync(join(home, "node_modules"));
-  symlinkSync(here, join(home, "node_modules", "bulla"));
-  symlinkSync(join(here, "node_modules", "express"), join(home, "node_modules", "express"));
-  process.chdir(home);
-  const { default: app } = await import(pathToFileURL(join(home, "example.mjs")));
+  symlinkSync(here, join(home, "node_modules", "bulla-sessions"));
+  for (const name of others) symlinkSync(join(here, "node_modules", name), join(home, "node_modules", name));
+  return home;
+}
+
+test("the example of the page works", async (context) => {
+  const folder = home(context, ["express"]);
+  const before = process.cwd();
+  context.after(() => process.chdir(before));
+  assert.ok(example.trimEnd().split("\n").length <= 10);
+  writeFileSync(join(folder, "billing.keys.json"), ring([key(1)]));
+  writeFileSync(join(folder, "example.mjs"), example.replace("app.listen(8000)", "export default app"));
+  process.chdir(folder);
+  const { default: app } = await import(pathToFileURL(join(folder, "example.mjs")));
   const port = await serve(context, app);
   const { status, body } = await get(port, "/invoices", [`Bearer ${await keys.seal({ id: "42" })}`]);
   assert.deepEqual([status, body], [200, '{"invoices of":"42"}']);
   assert.equal((await get(port, "/invoices", [])).status, 401);
+});
+
+test("the example of the page compiles as strict TypeScript", (context) => {
+  const folder = home(context, ["express", "@types"]);
+  writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+  writeFileSync(join(folder, "example.ts"), example);
+  const options = ["--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes", "--noEmit", "--module", "nodenext"];
+  const compiler = [join(here, "node_modules/typescript/bin/tsc"), ...options, "--target", "es2022", "--types", "node", "example.ts"];
+  const { status, stdout } = spawnSync(process.execPath, compiler, { cwd: folder, encoding: "utf8" });
+  assert.equal(status, 0, stdout);
+});
+
+test("a CommonJS program loads the package with require()", (context) => {
+  const folder = home(context, []);
+  const program = `
+    const { Keys } = require("bulla-sessions");
+    const { bearer, opened } = require("bulla-sessions/express");
+    Keys.parse(process.argv[2]).then(async (keys) => console.log((await keys.open(await keys.seal({ id: "42" }))).text));
+    if (typeof bearer !== "function" || typeof opened !== "function") process.exit(1);
+  `;
+  writeFileSync(join(folder, "program.cjs"), program);
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["program.cjs", ring([key(1)])], { cwd: folder, encoding: "utf8" });
+  assert.deepEqual([status, stdout], [0, '{"id":"42"}\n'], stderr);
+});
+
+test("a handler without the middleware says what is missing", () => {
+  assert.throws(() => opened({}), /put bearer\(keys\) in front/);
 });

@@ -97,6 +97,33 @@ test("a file that goes away is waited for", async (context) => {
   assert.equal(file.fault, null);
 });
 
+test("no error of the file system gets through to a caller", async (context) => {
+  const home = folder(context);
+  const path = join(home, "data", "billing.keys.json");
+  const broken = {
+    ENOTDIR: () => writeFileSync(join(home, "data"), ""),
+    ELOOP: () => symlinkSync("data", join(home, "data")),
+    ENAMETOOLONG: () => symlinkSync("x".repeat(256), join(home, "data")),
+    ENOENT: () => {},
+  };
+  for (const [code, breakIt] of Object.entries(broken)) {
+    mkdirSync(join(home, "data"));
+    writeFileSync(path, OLD);
+    const file = await KeyFile.read(path);
+    const token = await file.seal({});
+    rmSync(join(home, "data"), { recursive: true });
+    breakIt();
+    for (let i = 0; i < 3; i++) assert.ok(await file.open(token), code);
+    assert.match(file.fault, new RegExp(code));
+    rmSync(join(home, "data"), { force: true });
+    mkdirSync(join(home, "data"));
+    writeFileSync(path, NEW);
+    assert.equal((await file.open(await sealedUnder(NEW))).kid, "00000002", code);
+    assert.equal(file.fault, null);
+    rmSync(join(home, "data"), { recursive: true });
+  }
+});
+
 test("there is a good export to begin with", async (context) => {
   const path = join(folder(context), "billing.keys.json");
   await assert.rejects(KeyFile.read(path), { code: "ENOENT" });

@@ -23,7 +23,7 @@ test("what was sealed opens until it is too old", async () => {
     const token = await keys.seal({ id: "42", name: "é" }, NOW);
     for (const now of [NOW, NOW - 60_000, NOW + 119_999]) {
       const payload = { id: "42", name: "é" };
-      const opened = { payload, text: '{"id":"42","name":"é"}', kid: "00000001", issuedAt: NOW };
+      const opened = { payload, text: '{"id":"42","name":"é"}', kid: "00000001", issuedAt: NOW, purpose: "access", audience: "billing" };
       assert.deepEqual(await keys.open(token, now), opened);
     }
     assert.equal(await reason(keys, token, NOW - 60_001), "future");

@@ -1,9 +1,9 @@
 // Compiled, never run: the types are what a user of the package writes against.
 
 import express from "express";
-import { BadExport, KeyFile, Keys, Refused, SealError, type Opened } from "bulla";
-import { bearer } from "bulla/express";
-import { session } from "bulla/session";
+import { BadExport, KeyFile, Keys, Refused, SealError, type Opened } from "bulla-sessions";
+import { bearer, opened as read } from "bulla-sessions/express";
+import { session } from "bulla-sessions/session";
 
 const file = await KeyFile.read("billing.keys.json");
 const keys: Keys = await Keys.fromEnv(process.env.BULLA_EXPORT);
@@ -19,7 +19,7 @@ await keys.seal("{}", 0, new Uint8Array(24));
 
 const app = express();
 app.get("/invoices", bearer(file), (request, response) => {
-  response.json([request.bulla?.payload, text, fault, id]);
+  response.json([request.bulla?.payload, read(request).payload, text, fault, id]);
 });
 
 const { fetch, logout } = session({ ended: () => location.assign("/auth/login") });

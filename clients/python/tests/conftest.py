@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bulla import wire
+from bulla_sessions import wire
 
 NOW = 1_700_000_000_000
 

@@ -7,8 +7,8 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from bulla import Keys, Opened
-from bulla.fastapi import Bearer
+from bulla_sessions import Keys, Opened
+from bulla_sessions.fastapi import Bearer
 
 from .conftest import NOW, export, key
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulla import BadExport, KeyFile, Keys, Refused
+from bulla_sessions import BadExport, KeyFile, Keys, Refused
 
 from .conftest import export, key
 

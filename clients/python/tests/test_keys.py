@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulla import BadExport, Keys, Refused, SealError, keys, wire
+from bulla_sessions import BadExport, Keys, Refused, SealError, keys, wire
 
 from .conftest import NOW, export, key
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bulla import Keys, Refused
+from bulla_sessions import Keys, Refused
 
 FOLDER = Path(__file__).resolve().parents[3] / "tests/vectors"
 VECTORS: list[dict[str, Any]] = [json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))]

@@ -51,6 +51,13 @@ def age_at_the_edges(s):
         ("lengthened", "Lives were lengthened after it was sealed.", {"max_age": 900}, NOW + 899_999, None),
         ("year", "A life of a year.", {"max_age": 31_536_000}, NOW + 31_535_999_999, None),
         ("no-life", "A life of nothing.", {"max_age": 0}, NOW, "expired"),
+        ("wraps-64-bits", "max_age in milliseconds exceeds 64 bits: a product that wraps is small.",
+         {"max_age": 2**64 // 1000 + 1}, NOW + 1440 * MINUTE, None),
+        ("wraps-63-bits", "max_age in milliseconds exceeds 63 bits: a product that wraps is negative.",
+         {"max_age": 2**63 // 1000 + 1}, NOW + 1440 * MINUTE, None),
+        ("longest", "max_age is the largest number of 64 bits.", {"max_age": 2**64 - 1}, LATEST, None),
+        ("longest-and-ahead", "max_age is the largest number of 64 bits, and the token is sealed too far ahead.",
+         {"max_age": 2**64 - 1}, NOW - MINUTE - 1, "future"),
     ]:
         ring = export(s.key, **limits)
         s.add(f"age-{name}", comment, token, ring=ring, now=now, refused=refused, payload=None if refused else ID)

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"bulla"
+	bulla "github.com/bulla-sessions/bulla/clients/go"
 )
 
 // ring is a *bulla.Keys or a *bulla.KeyFile.

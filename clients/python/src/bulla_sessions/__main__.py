@@ -1,4 +1,4 @@
-"""`python -m bulla open [KEYS]` and `python -m bulla seal [KEYS]`: filters, one token or payload a line.
+"""`python -m bulla_sessions open [KEYS]` and `python -m bulla_sessions seal [KEYS]`: filters, one token or payload a line.
 
 Without KEYS, a file, the keys come from the variable BULLA_EXPORT. Exit code 4 if anything was refused.
 """

@@ -1,6 +1,7 @@
 """A FastAPI dependency: `Annotated[Opened, Depends(Bearer(KeyFile("billing.keys.json")))]`."""
 
 import logging
+from collections.abc import Collection
 
 from fastapi import HTTPException, Request
 from fastapi.openapi.models import HTTPBearer
@@ -8,21 +9,31 @@ from fastapi.security.base import SecurityBase
 
 from .key_file import KeyFile
 from .keys import Keys, Opened, Refused
+from .openers import Openers
 
 _log = logging.getLogger("bulla")
 
 
 class Bearer(SecurityBase):
-    """Opens the token of `Authorization: Bearer …`; answers 401, the same for every refusal, if there is none."""
+    """Opens the token of `Authorization: Bearer …`; answers 401, the same for every refusal, if there is none.
 
-    def __init__(self, keys: Keys | KeyFile) -> None:
+    Admits tokens of `purposes`; without it, those of the (first) export's own purpose. With exports for people and for
+    machines, `Bearer(Openers(people, machines))` admits people only and refuses a machine's token with the reason
+    `purpose`; `Bearer(Openers(people, machines), {"access", "service"})` admits both.
+    """
+
+    def __init__(self, keys: Keys | KeyFile | Openers, purposes: Collection[str] | None = None) -> None:
         self.model = HTTPBearer(description="A Bulla token")
         self.scheme_name = "bulla"
         self._keys = keys
+        self._purposes = frozenset({keys.purpose} if purposes is None else purposes)
 
     async def __call__(self, request: Request) -> Opened:
         try:
-            return self._keys.open(_token(request))
+            opened = self._keys.open(_token(request))
+            if opened.purpose not in self._purposes:
+                raise Refused("purpose")
+            return opened
         except Refused as refused:
             _log.debug("token refused: %s", refused.reason)
             challenge = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
@@ -31,7 +42,7 @@ class Bearer(SecurityBase):
 
 def _token(request: Request) -> str:
     headers = request.headers.getlist("authorization")
-    # Two headers could be read as one by us and as the other by whoever stands before us.
+    # With two headers, a proxy in front could have judged the other one.
     scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
     if scheme.lower() != "bearer":
         raise Refused("missing")

@@ -31,7 +31,8 @@ class Refused(Exception):
     """A token was refused. It says one thing for all; `reason` is for metrics and trace logs only.
 
     length, encoding, magic, unknown_key, suite, unsupported (by this library), tag, future, expired, not_before,
-    payload, or missing (no token was there).
+    payload, purpose (the token is good, but for another purpose than the caller admits, such as a machine's token where
+    people are admitted), or missing (no token was there).
     """
 
     def __init__(self, reason: str) -> None:
@@ -53,6 +54,10 @@ class Opened:
     kid: str
     issued_at: int
     """When it was sealed, Unix milliseconds."""
+    purpose: str = ""
+    """The purpose of the export that opened it: `access` is a person's token, `service` a machine's."""
+    audience: str = ""
+    """The audience of that export."""
 
 
 class _Key:
@@ -117,7 +122,7 @@ class Keys:
         self._judge_age(issued_at, _now() if now is None else now)
         try:
             text = clear[wire.ISSUED_AT :].decode("utf-8")
-            return Opened(strict.parse(text), text, kid, issued_at)
+            return Opened(strict.parse(text), text, kid, issued_at, self.purpose, self.audience)
         except ValueError:
             raise Refused("payload") from None
 

@@ -40,6 +40,11 @@ class KeyFile:
                 self._lock.release()
         return self._keys
 
+    @property
+    def purpose(self) -> str:
+        """What the tokens are for; stays the same for the life of this object."""
+        return self._keys.purpose
+
     def open(self, token: str, now: int | None = None) -> Opened:
         """As `Keys.open`."""
         return self.keys.open(token, now)
