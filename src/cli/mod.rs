@@ -89,7 +89,9 @@ impl From<StoreError> for CliError {
             StoreError::Schema(_)
             | StoreError::Conflict(_)
             | StoreError::LastAdmin
-            | StoreError::LastWayIn => Self::Failed(error.to_string()),
+            | StoreError::LastWayIn
+            | StoreError::Moved
+            | StoreError::Ended => Self::Failed(error.to_string()),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{CliError, Context, open_store, table};
 use crate::{
     identity::{Hasher, PasswordRule},
     secret::SecretText,
-    store::{AuditEvent, NewUser, Store, UserChange, UserRow},
+    store::{AuditEvent, Identity, NewUser, Store, UserChange, UserRow},
 };
 
 /// What to do with users.
@@ -89,14 +89,9 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
                 return Err(CliError::Usage("say which: --add ROLE or --remove ROLE".into()));
             }
             let user = find(&*store, &name).await?;
-            let mut roles: Vec<String> =
-                user.roles.iter().filter(|role| !remove.contains(role)).cloned().collect();
-            add.into_iter().for_each(|role| {
-                if !roles.contains(&role) {
-                    roles.push(role)
-                }
-            });
-            let change = UserChange { roles: Some(roles), ..UserChange::default() };
+            // In this order: a role that is both taken and given is given.
+            let remove = remove.into_iter().filter(|role| !add.contains(role)).collect();
+            let change = UserChange { add_roles: add, remove_roles: remove, ..UserChange::default() };
             change_user(&*store, ctx, &user, change, "user.changed").await
         }
         UserCommand::Passwd { name, password_stdin } => passwd(&*store, ctx, &name, password_stdin).await,
@@ -160,6 +155,11 @@ async fn passwd(store: &dyn Store, ctx: &Context, name: &str, from_stdin: bool) 
     let hash = new_password(ctx, from_stdin).await?;
     store.change_password(&user.id, hash, None, AuditEvent::new("password.changed", "cli", "")).await?;
     ctx.say(&format!("{name}: password set, all sessions ended"));
+    for linked in store.newly_linked(&user.id).await? {
+        let when = linked.linked_at.map_or_else(|| "at an unknown time".into(), |at| format!("on {at}"));
+        let Identity { issuer, subject } = linked.identity;
+        ctx.say(&format!("{name} can also sign in as {subject:?} at {issuer} (linked {when})"));
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Every setting: its name in `bulla.toml` (in the environment: `BULLA_` and upper case), its default, what it is.
-pub const KNOBS: [(&str, &str, &str); 24] = [
+pub const KNOBS: [(&str, &str, &str); 25] = [
     ("listen", "127.0.0.1:8080", "address and port to serve on"),
     ("tls_cert", "", "certificate chain, PEM file; with tls_key the server speaks TLS itself"),
     ("tls_key", "", "its key, PEM file"),
@@ -30,6 +30,11 @@ pub const KNOBS: [(&str, &str, &str); 24] = [
     ("pardon_every", "1h", "how often a later one is pardoned, or never"),
     ("session_cap", "20", "live sessions of a user; the oldest go"),
     ("bind", "none", "agent: a repeat from another User-Agent counts as a late one"),
+    (
+        "reauth_within",
+        "10m",
+        "how long after a login a person may link or unlink an identity without the password",
+    ),
     ("max_staleness", "10s", "how old the revocation feed may be"),
     ("on_stale", "serve", "and then: serve or refuse access tokens"),
     ("password_min", "8", "least characters of a new password"),
@@ -283,6 +288,7 @@ fn policy(layers: &Layers<'_>) -> Result<Policy, BadSetting> {
         })?,
         session_cap: layers.read("session_cap", |text| within(text, 1, 10_000))?,
         bind_agent: layers.read("bind", |text| choice(text, &[("none", false), ("agent", true)]))?,
+        reauth_within: layers.time("reauth_within")?,
         max_staleness: layers.time("max_staleness")?,
         on_stale: layers.read("on_stale", |text| {
             choice(text, &[("serve", OnStale::Serve), ("refuse", OnStale::Refuse)])

@@ -8,17 +8,18 @@ use super::{
     body::{self, Kind},
     login::SIGNED_OUT,
     pages,
+    proof::Shown,
 };
 use crate::{
     http::Problem,
-    identity::HashError,
+    identity::{HashError, PasswordRule},
     ids::Sid,
     secret::SecretText,
-    session::Principal,
-    store::{AuditEvent, LoginError, SessionRow, Transport, User},
+    session::{Issued, Principal},
+    store::{AuditEvent, LinkedIdentity, SessionRow, User},
 };
 
-/// Row and user of somebody who changes something about themselves: in person, never by an app's token, whatever that says.
+/// Row and user of somebody in person: never by an app's token, whatever that says.
 pub(super) async fn confirm(bulla: &Bulla, principal: &Principal) -> Result<(SessionRow, User), Problem> {
     let (row, user) = bulla.sessions().confirm(principal).await?;
     match principal.grant().is_none() && row.grant.is_none() {
@@ -50,8 +51,7 @@ pub(super) async fn page(
 ) -> Result<HttpResponse, Problem> {
     let (row, user) = bulla.sessions().confirm(&principal).await?;
     let changed = PASSWORD_CHANGED.ends_with(&format!("?{}", request.query_string()));
-    let message = changed
-        .then_some(pages::Message::Done("Your password is changed, and all other devices are signed out."));
+    let message = changed.then_some(pages::Message::PasswordChanged);
     show(&bulla, &row, &user, message).await
 }
 
@@ -64,15 +64,20 @@ pub(super) async fn show(
 ) -> Result<HttpResponse, Problem> {
     let store = &bulla.sessions().parts().store;
     let (sessions, now) = store.sessions(Some(&user.id), 100).await?;
-    let identities = store.identities(&user.id).await?;
+    let identities = store.linked_identities(&user.id).await?;
+    let lately = match &message {
+        Some(pages::Message::PasswordChanged) => store.newly_linked(&user.id).await?,
+        _ => Vec::new(),
+    };
     // Another program's users change their passwords there; who came from elsewhere may have none.
     let has_password = bulla.0.password.is_some()
         && store.user(&user.id).await?.is_some_and(|row| row.password_hash.is_some());
     let (sessions, identities, ways) = (&sessions[..], &identities[..], &bulla.0.ways[..]);
-    let page = pages::Account { user, sessions, this: row.sid, now, message, identities, ways, has_password };
+    let (this, lately) = (row.sid, &lately[..]);
+    let page = pages::Account { user, sessions, this, now, message, identities, lately, ways, has_password };
     let mut head = match &page.message {
         Some(pages::Message::Error(problem)) => problem.head(),
-        Some(pages::Message::Done(_)) | None => HttpResponse::Ok(),
+        Some(pages::Message::PasswordChanged) | None => HttpResponse::Ok(),
     };
     Ok(pages::answer(&mut head, pages::account(&page)))
 }
@@ -111,9 +116,14 @@ pub(super) async fn end(
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let (_, kind) = body::read::<serde_json::Map<String, serde_json::Value>>(&request, &body)?;
-    let (row, user) = confirm(&bulla, &principal).await?;
+    let Shown { row, user, .. } = match bulla.0.in_session(&request, &principal).await {
+        Err(problem) if kind == Kind::Form && problem.asks_for_a_login() => {
+            return Ok(bulla.0.log_in_again(&principal, &problem).await);
+        }
+        shown => shown?,
+    };
     let sid: Sid = sid.parse().map_err(|_| Problem::no_such_session())?;
-    let event = AuditEvent::new("session.revoked", user.id.to_string(), "");
+    let event = AuditEvent::new("session.revoked", user.id.to_string(), "").by(row.as_caller());
     if !bulla.sessions().end_own(&user.id, sid, event).await? {
         let problem = Problem::no_such_session();
         return match kind {
@@ -146,43 +156,44 @@ pub(super) async fn password(
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let (input, kind) = body::read::<Change>(&request, &body)?;
-    let (row, user) = confirm(&bulla, &principal).await?;
-    match (change(&bulla, &request, &row, &user, input).await, kind) {
-        (Ok(issued), Kind::Json) => Ok(bulla.0.with_cookies(bulla.0.tokens(&issued), &issued)),
+    let rule = bulla.0.password.ok_or_else(Problem::not_found)?;
+    let shown = match bulla.0.in_session(&request, &principal).await {
+        Err(problem) if kind == Kind::Form && problem.asks_for_a_login() => {
+            return Ok(bulla.0.log_in_again(&principal, &problem).await);
+        }
+        shown => shown?,
+    };
+    match (change(&bulla, &request, &shown, rule, input).await, kind) {
+        (Ok(issued), Kind::Json) => {
+            let lately = bulla.sessions().parts().store.newly_linked(&shown.user.id).await?;
+            let mut answer = bulla.0.token_answer(&issued);
+            answer["recently_linked"] = lately.iter().map(LinkedIdentity::to_json).collect();
+            Ok(bulla.0.with_cookies(HttpResponse::Ok().json(answer), &issued))
+        }
         (Ok(issued), Kind::Form) => Ok(bulla.0.with_cookies(body::see_other(PASSWORD_CHANGED), &issued)),
         (Err(problem), Kind::Form) if problem.code() != "unauthorized" => {
-            show(&bulla, &row, &user, Some(pages::Message::Error(&problem))).await
+            show(&bulla, &shown.row, &shown.user, Some(pages::Message::Error(&problem))).await
         }
         (Err(problem), _) => Err(problem),
     }
 }
 
+/// The write is conditional on the very hash that the present password was checked against, and on the caller's session.
 async fn change(
     bulla: &Bulla,
     request: &HttpRequest,
-    row: &SessionRow,
-    user: &User,
+    shown: &Shown,
+    rule: PasswordRule,
     input: Change,
-) -> Result<crate::session::Issued, Problem> {
-    let (inner, parts) = (&bulla.0, bulla.sessions().parts());
-    let rule = inner.password.ok_or_else(Problem::not_found)?;
-    let (address, now) = (inner.site.address(request), parts.clock.now());
-    inner.throttle.check(&user.name, address, now).map_err(|t| Problem::throttled(t.retry_after))?;
-    match parts.users.log_in(&user.name, &input.current).await {
-        Ok(found) if found.id == user.id => {}
-        Ok(_) | Err(LoginError::Wrong) => {
-            inner.throttle.failed(&user.name, address, now);
-            return Err(Problem::wrong_password());
-        }
-        Err(LoginError::Busy) => return Err(Problem::busy()),
-        Err(LoginError::Store(error)) => return Err(error.into()),
-    }
+) -> Result<Issued, Problem> {
+    let inner = &bulla.0;
+    let verified = inner.present_password(request, &shown.user, &input.current).await?;
     rule.check(&input.new)
         .map_err(|why| Problem::unprocessable(format!("The new password won't do: {why}.")))?;
     let hash = inner.hasher.hash(&input.new).await.map_err(|error| match error {
         HashError::Busy => Problem::busy(),
         HashError::BadHash | HashError::Failed => Problem::unavailable(),
     })?;
-    let transport = if row.transport == Transport::Basic { Transport::Cookie } else { row.transport };
-    Ok(inner.sessions.change_password(user, hash, transport, inner.site.device(request)).await?)
+    let device = inner.site.device(request);
+    Ok(inner.sessions.change_password(&shown.user, &shown.row, verified, hash, device).await?)
 }

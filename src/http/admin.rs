@@ -8,7 +8,7 @@ use crate::{
     http::Problem,
     ids::{Sid, UserId},
     secret::SecretText,
-    store::{AuditEvent, NewUser, SessionEnd, UserChange, UserRow},
+    store::{NewUser, SessionEnd, UserChange, UserRow},
     token::Object,
 };
 
@@ -79,7 +79,7 @@ pub(super) async fn add_user(
     };
     let user =
         NewUser { name: input.name, password_hash, roles: input.roles, claims: input.claims, identity: None };
-    let event = AuditEvent::new("user.added", by.actor(), "");
+    let event = by.event("user.added");
     let row = bulla.sessions().parts().store.add_user(user, event).await?;
     Ok(HttpResponse::Created().json(show(&row)))
 }
@@ -115,8 +115,8 @@ pub(super) async fn change_user(
         Some(false) => "user.enabled",
         None => "user.changed",
     };
-    let event = AuditEvent::new(name, by.actor(), "");
-    let change = UserChange { roles, claims, disabled };
+    let event = by.event(name);
+    let change = UserChange { roles, claims, disabled, ..UserChange::default() };
     let row = bulla.sessions().parts().store.change_user(&user_id(&id)?, change, event).await?;
     Ok(HttpResponse::Ok().json(show(&row.ok_or_else(Problem::not_found)?)))
 }
@@ -127,7 +127,7 @@ pub(super) async fn delete_user(
     by: Administrator,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let event = AuditEvent::new("user.deleted", by.actor(), "");
+    let event = by.event("user.deleted");
     match bulla.sessions().parts().store.delete_user(&user_id(&id)?, event).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found()),
@@ -159,7 +159,7 @@ pub(super) async fn end_session(
     sid: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let sid: Sid = sid.parse().map_err(|_| Problem::not_found())?;
-    match bulla.sessions().end(sid, AuditEvent::new("session.revoked", by.actor(), "")).await? {
+    match bulla.sessions().end(sid, by.event("session.revoked")).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found()),
     }
@@ -176,7 +176,7 @@ pub(super) async fn end_sessions(
         Some(user) => SessionEnd::AllOf(user_id(user)?),
         None => SessionEnd::Everyones,
     };
-    let event = AuditEvent::new("session.revoked", by.actor(), "");
+    let event = by.event("session.revoked");
     let ended = bulla.sessions().parts().store.end_sessions(which, event).await?;
     Ok(HttpResponse::Ok().json(serde_json::json!({"ended": ended.len()})))
 }

@@ -7,6 +7,7 @@ use super::Bulla;
 use crate::{
     http::Problem,
     session::{Machine, Principal},
+    store::{AuditEvent, Caller, SessionRow, User},
 };
 
 /// Role of people, and scope of clients.
@@ -14,12 +15,16 @@ const ADMIN: &str = "admin";
 
 /// Somebody who may administer.
 #[derive(Debug)]
-pub(super) struct Administrator(String);
+pub(super) struct Administrator {
+    /// As audit events name them.
+    actor: String,
+    caller: Caller,
+}
 
 impl Administrator {
-    /// As audit events name them.
-    pub(super) fn actor(&self) -> &str {
-        &self.0
+    /// What they do: it is done only while they still may, in the same transaction.
+    pub(super) fn event(&self, event: &'static str) -> AuditEvent {
+        AuditEvent::new(event, self.actor.clone(), "").by(self.caller.clone())
     }
 }
 
@@ -31,10 +36,12 @@ impl FromRequest for Administrator {
         let bulla = request.app_data::<web::Data<Bulla>>().cloned();
         let principal = request.extensions().get::<Principal>().cloned();
         let service = request.extensions().get::<Machine>().cloned();
+        let request = request.clone();
         Box::pin(async move {
             let bulla = bulla.ok_or_else(Problem::internal)?;
             match (principal, service) {
-                (Some(principal), _) => person(&bulla, &principal).await,
+                (Some(principal), _) if request.method().is_safe() => person(&bulla, &principal).await,
+                (Some(principal), _) => in_person(&bulla, &request, &principal).await,
                 (None, Some(service)) => machine(&bulla, &service).await,
                 (None, None) => Err(Problem::unauthorized()),
             }
@@ -54,8 +61,25 @@ async fn person(bulla: &Bulla, principal: &Principal) -> Result<Administrator, P
         }
         _ => false,
     };
-    match let_do && user.roles.iter().any(|role| role == ADMIN) {
-        true => Ok(Administrator(user.id.to_string())),
+    if let_do { administrator(&row, &user) } else { Err(Problem::forbidden()) }
+}
+
+/// Who changes something brings the session: an access token alone, or an app's, could make an administrator who outlives it.
+async fn in_person(
+    bulla: &Bulla,
+    request: &HttpRequest,
+    principal: &Principal,
+) -> Result<Administrator, Problem> {
+    let shown = bulla.0.in_session(request, principal).await?;
+    administrator(&shown.row, &shown.user)
+}
+
+fn administrator(row: &SessionRow, user: &User) -> Result<Administrator, Problem> {
+    match user.roles.iter().any(|role| role == ADMIN) {
+        true => Ok(Administrator {
+            actor: user.id.to_string(),
+            caller: Caller::Person { sid: row.sid, user: user.id.clone(), role: Some(ADMIN) },
+        }),
         false => Err(Problem::forbidden()),
     }
 }
@@ -63,7 +87,10 @@ async fn person(bulla: &Bulla, principal: &Principal) -> Result<Administrator, P
 async fn machine(bulla: &Bulla, service: &Machine) -> Result<Administrator, Problem> {
     let client = bulla.sessions().confirm_service(service).await?;
     match service.scope().contains(ADMIN) && client.scopes.contains(ADMIN) {
-        true => Ok(Administrator(service.id())),
+        true => Ok(Administrator {
+            actor: service.id(),
+            caller: Caller::Client { id: service.client().clone(), scope: ADMIN },
+        }),
         false => Err(Problem::forbidden()),
     }
 }

@@ -7,13 +7,12 @@ use actix_web::{
 };
 
 use super::{
-    Bulla, account, body, bulla::Inner, credentials, guard::add_cookies, pages, refusal::Asker,
-    renewal::known,
+    Bulla, account, body, bulla::Inner, credentials, guard::add_cookies, ladder::Climbed, pages,
+    refusal::Asker, renewal::known,
 };
 use crate::{
     http::Problem,
     oauth::{Authorization, Objection, Returned},
-    session::Principal,
     store::{SessionRow, Transport, User},
 };
 
@@ -44,7 +43,7 @@ pub(super) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
         Ok(climbed) => climbed,
         Err(problem) => return inner.log_in_first(&request, &authorization, problem),
     };
-    let answer = match in_person(&bulla, &request, &climbed.principal).await {
+    let answer = match in_person(&bulla, &request, &climbed).await {
         Ok((login, user)) => match inner.issuer().approve(&authorization, &login, &user).await {
             Ok(returned) => Ok(send_on(&request, &authorization, &returned)),
             Err(denied) => Err(denied.into()),
@@ -57,27 +56,29 @@ pub(super) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
     Ok(response)
 }
 
-/// Somebody in person: what one app got is not for signing in to another. An access token that scripts or other programs hold
-/// is short for a reason, and makes no session of its own without the refresh cookie.
+/// Somebody in person: what one app got is not for signing in to another, and an access token alone makes no session of its
+/// own. The request was let in by the refresh token or by credentials, and so gets cookies, or it brings the refresh token.
 async fn in_person(
     bulla: &Bulla,
     request: &HttpRequest,
-    principal: &Principal,
+    climbed: &Climbed,
 ) -> Result<(SessionRow, User), Problem> {
-    let (login, user) = account::confirm(bulla, principal).await?;
-    let in_reach = matches!(login.transport, Transport::Body | Transport::Hybrid);
-    match in_reach && !bulla.0.renews(request, &login).await? {
-        true => Err(Problem::forbidden()),
-        false => Ok((login, user)),
+    let (login, user) = account::confirm(bulla, &climbed.principal).await?;
+    if !climbed.cookies.is_empty() || bulla.0.brings(request, &login).await? {
+        return Ok((login, user));
+    }
+    match login.transport {
+        Transport::Body | Transport::Hybrid => Err(Problem::forbidden()),
+        Transport::Cookie | Transport::Basic => Err(Problem::unauthorized()),
     }
 }
 
 impl Inner {
-    /// Whether a request brings the refresh cookie of this session.
-    async fn renews(&self, request: &HttpRequest, session: &SessionRow) -> Result<bool, Problem> {
+    /// Whether a request brings the refresh cookie of this session, which its row would rotate or repeat.
+    async fn brings(&self, request: &HttpRequest, session: &SessionRow) -> Result<bool, Problem> {
         let Some(refresh) = self.carried(request)??.refresh else { return Ok(false) };
-        let row = known(self.sessions.identify(refresh).await)?.flatten();
-        Ok(row.is_some_and(|row| row.sid == session.sid))
+        let present = known(self.sessions.present(refresh, &self.site.device(request)).await)?.flatten();
+        Ok(present.is_some_and(|present| present.row.sid == session.sid))
     }
 
     /// The app that a login is for, if it is for one; by where it leads.

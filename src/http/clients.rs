@@ -11,7 +11,7 @@ use crate::{
     http::Problem,
     ids::ClientId,
     oauth::registration::{self, Registration, describe},
-    store::{AuditEvent, ClientChange, NewSecret, Store},
+    store::{ClientChange, NewSecret, Store},
     token::Object,
 };
 
@@ -56,7 +56,7 @@ pub(super) async fn add(
 ) -> Result<HttpResponse, Problem> {
     let (new, secret) =
         input.into_inner().0.client().map_err(|bad| Problem::unprocessable(bad.to_string()))?;
-    let event = AuditEvent::new("client.added", by.actor(), "");
+    let event = by.event("client.added");
     let row = store(&bulla).add_client(new, event).await?;
     let mut shown = describe(&row);
     if let Some(secret) = secret {
@@ -107,7 +107,7 @@ pub(super) async fn change(
         Some(false) => "client.enabled",
         None => "client.changed",
     };
-    let event = AuditEvent::new(name, by.actor(), "");
+    let event = by.event(name);
     let row = store(&bulla).change_client(&client_id(&id)?, change, event).await?;
     Ok(HttpResponse::Ok().json(describe(&row.ok_or_else(Problem::not_found)?)))
 }
@@ -137,7 +137,7 @@ pub(super) async fn rotate(
         secret: Some(NewSecret { hash, overlap: Duration::from_secs_f64(overlap) }),
         ..ClientChange::default()
     };
-    let event = AuditEvent::new("client.secret", by.actor(), "").with(json!({ "overlap": overlap }));
+    let event = by.event("client.secret").with(json!({ "overlap": overlap }));
     let row = store(&bulla).change_client(&client_id(&id)?, change, event).await?;
     let mut shown = describe(&row.ok_or_else(Problem::not_found)?);
     shown["client_secret"] = secret.expose().into();
@@ -150,7 +150,7 @@ pub(super) async fn delete(
     by: Administrator,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let event = AuditEvent::new("client.deleted", by.actor(), "");
+    let event = by.event("client.deleted");
     match store(&bulla).delete_client(&client_id(&id)?, event).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found()),

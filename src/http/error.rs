@@ -7,6 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 
+use super::provider::NotAgain;
 use crate::session::Denied;
 
 /// A failed request. `Display` and body say the code and a sentence for the caller, never a cause, a token or a key.
@@ -51,6 +52,35 @@ impl Problem {
     /// 403: recognised, but not allowed.
     pub fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this.")
+    }
+    /// 403: an access token alone is not enough; the request must bring the session.
+    pub fn session_required() -> Self {
+        let detail = "An access token alone is not enough for this. Send it from the pages, with the session's refresh \
+                      cookie and without a Bearer token; if this was a page, please sign in again.";
+        Self::new(StatusCode::FORBIDDEN, "session_required", detail)
+    }
+    /// 403: the last login is too long ago to change a way in.
+    pub fn reauth_required() -> Self {
+        let detail = "Your last login is too long ago to change how you sign in. Please sign in again, or send your \
+                      present password with the request.";
+        Self::new(StatusCode::FORBIDDEN, "reauth_required", detail)
+    }
+    /// 403: a login at a provider that was to prove anew who somebody is, and doesn't.
+    pub(super) fn not_again(why: NotAgain) -> Self {
+        let detail = match why {
+            NotAgain::SomebodyElse => {
+                "You signed in there as somebody else than here. Please sign in as the same user."
+            }
+            NotAgain::NotRecent => {
+                "The provider does not say that you have just signed in there. Please sign in with your password, or \
+                 by way of another provider."
+            }
+        };
+        Self::new(StatusCode::FORBIDDEN, "reauth_required", detail)
+    }
+    /// Whether another login mends it.
+    pub(super) fn asks_for_a_login(&self) -> bool {
+        matches!(self.code, "session_required" | "reauth_required")
     }
     /// 403: an identity was proven that nobody here has.
     pub fn no_account() -> Self {
@@ -205,6 +235,10 @@ impl From<crate::store::StoreError> for Problem {
         match error {
             StoreError::Conflict(what) => Self::conflict(what),
             StoreError::LastAdmin | StoreError::LastWayIn => Self::conflict(error.to_string()),
+            StoreError::Moved => {
+                Self::conflict("This has changed in the meantime, and nothing was written. Please try again.")
+            }
+            StoreError::Ended => Self::unauthorized(),
             StoreError::Unavailable(_) | StoreError::Broken | StoreError::Schema(_) => {
                 tracing::warn!(%error, "the store can't tell");
                 Self::unavailable()

@@ -6,24 +6,27 @@ use serde::Deserialize;
 use super::{
     Bulla, account,
     body::{self, Kind},
+    bulla::Inner,
     guard::add_cookies,
     pages,
+    proof::{Current, Shown},
+    provider::Errand,
 };
 use crate::{
     http::Problem,
     session::Principal,
-    store::{AuditEvent, Identity, StoreError},
+    store::{AuditEvent, Identity, LinkedIdentity, StoreError},
 };
 
 /// `GET /auth/identities`
 pub(super) async fn list(bulla: web::Data<Bulla>, principal: Principal) -> Result<HttpResponse, Problem> {
-    let all = bulla.sessions().parts().store.identities(&principal.user_id()).await?;
-    let shown = |one: &Identity| serde_json::json!({"issuer": one.issuer, "subject": one.subject});
-    let all: Vec<_> = all.iter().map(shown).collect();
+    let all = bulla.sessions().parts().store.linked_identities(&principal.user_id()).await?;
+    let all: Vec<_> = all.iter().map(LinkedIdentity::to_json).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({"identities": all})))
 }
 
-/// `POST /auth/provider/{name}/link`: sends who is signed in to the provider, to come back with one identity more.
+/// `POST /auth/provider/{name}/link`: sends who is signed in to the provider, to come back with one identity more. Asks for the
+/// session and a recent proof, here and once more when the browser comes back.
 pub(super) async fn link(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -32,10 +35,16 @@ pub(super) async fn link(
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let inner = &bulla.0;
-    let (_, kind) = body::read::<serde_json::Map<String, serde_json::Value>>(&request, &body)?;
+    let (current, kind) = body::read::<Current>(&request, &body)?;
     let provider = inner.providers.named(&name).ok_or_else(Problem::not_found)?;
-    let (row, _) = account::confirm(&bulla, &principal).await?;
-    let (url, cookies) = inner.send_to(&request, provider, "", Some(row.sid.to_string())).await?;
+    let shown = match (may_change(inner, &request, &principal, &current).await, kind) {
+        (Err(problem), Kind::Form) if problem.asks_for_a_login() => {
+            return Ok(inner.log_in_again(&principal, &problem).await);
+        }
+        (shown, _) => shown?,
+    };
+    let purpose = Errand::Link(shown.row.sid.to_string());
+    let (url, cookies) = inner.send_to(&request, provider, "", purpose).await?;
     let mut response = match kind {
         Kind::Json => HttpResponse::Ok().json(serde_json::json!({"location": url})),
         Kind::Form => {
@@ -48,10 +57,24 @@ pub(super) async fn link(
     Ok(response)
 }
 
+/// The session of somebody who may change their ways in.
+async fn may_change(
+    inner: &Inner,
+    request: &HttpRequest,
+    principal: &Principal,
+    current: &Current,
+) -> Result<Shown, Problem> {
+    let shown = inner.in_session(request, principal).await?;
+    inner.recently(request, &shown, current).await?;
+    Ok(shown)
+}
+
 #[derive(Deserialize)]
 pub(super) struct Which {
     issuer: String,
     subject: String,
+    #[serde(flatten)]
+    current: Current,
 }
 
 /// `POST /auth/identities/unlink`: never the last way in. Another's is not found.
@@ -61,11 +84,18 @@ pub(super) async fn unlink(
     principal: Principal,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let (input, kind) = body::read::<Which>(&request, &body)?;
-    let (row, user) = account::confirm(&bulla, &principal).await?;
-    let identity = Identity { issuer: input.issuer, subject: input.subject };
+    let (Which { issuer, subject, current }, kind) = body::read::<Which>(&request, &body)?;
+    let shown = match (may_change(&bulla.0, &request, &principal, &current).await, kind) {
+        (Err(problem), Kind::Form) if problem.asks_for_a_login() => {
+            return Ok(bulla.0.log_in_again(&principal, &problem).await);
+        }
+        (shown, _) => shown?,
+    };
+    let Shown { row, user, .. } = &shown;
+    let identity = Identity { issuer, subject };
     let event = AuditEvent::new("identity.unlinked", user.id.to_string(), "")
-        .with(serde_json::json!({"issuer": identity.issuer}));
+        .with(serde_json::json!({"issuer": identity.issuer, "subject": identity.subject}))
+        .by(row.as_caller());
     let unlinked = bulla.sessions().parts().store.unlink(&user.id, identity, event).await;
     match (unlinked, kind) {
         (Ok(true), Kind::Json) => Ok(HttpResponse::NoContent().finish()),
@@ -73,7 +103,7 @@ pub(super) async fn unlink(
         (Ok(false), _) => Err(Problem::not_found()),
         (Err(error @ StoreError::LastWayIn), Kind::Form) => {
             let problem = Problem::from(error);
-            account::show(&bulla, &row, &user, Some(pages::Message::Error(&problem))).await
+            account::show(&bulla, row, user, Some(pages::Message::Error(&problem))).await
         }
         (Err(error), _) => Err(error.into()),
     }

@@ -15,12 +15,15 @@ use super::{
 use crate::{
     http::Problem,
     secret::SecretText,
-    session::Issued,
-    store::{AuditEvent, LoginError, Transport},
+    session::{Denied, Issued},
+    store::{AuditEvent, Device, LoginError, Proof, ProvenAt, StoreError, Transport},
 };
 
 /// Characters of the name in the audit of a failed login.
 const NAME_MAX: usize = 128;
+
+/// How often a password is checked again because its hash was replaced meanwhile.
+const MOST_PROOFS: u32 = 3;
 
 #[derive(Deserialize)]
 pub(super) struct Login {
@@ -39,12 +42,19 @@ pub(super) struct Return {
     rd: String,
     #[serde(rename = "signed-out")]
     signed_out: Option<String>,
+    /// Who is signed in signs in once more.
+    again: Option<String>,
 }
 
 /// Where a person lands who has signed out.
 pub(super) const SIGNED_OUT: &str = "/auth/login?signed-out";
 
 impl Return {
+    /// Whether somebody who is signed in is to prove anew who they are.
+    pub(super) fn is_again(&self) -> bool {
+        self.again.is_some()
+    }
+
     /// Where to go afterwards, checked; empty if nothing was said.
     pub(super) fn rd(&self, inner: &Inner) -> String {
         if self.rd.is_empty() { String::new() } else { inner.site.return_to(&self.rd) }
@@ -124,13 +134,13 @@ pub(super) async fn with_password(
         .check(name, address, now)
         .map_err(|throttled| Problem::throttled(throttled.retry_after))?;
     let device = inner.site.device(request);
-    let proven = parts.users.prove(name, password).await;
-    let begun = match proven {
-        Ok((user, against)) => {
-            let issued = inner.sessions.begin(&user, transport, device.clone(), presented).await?;
-            inner.stands(issued, parts.users.still(&user, password, &against).await).await
+    let mut proofs = 1;
+    let begun = loop {
+        match inner.prove_and_begin(name, password, transport, device.clone(), presented).await {
+            // Another hash may be of the same password: strengthened, or set to what it was.
+            Err(LoginError::Store(StoreError::Moved)) if proofs < MOST_PROOFS => proofs += 1,
+            begun => break begun,
         }
-        Err(error) => Err(error),
     };
     match begun {
         Ok(issued) => {
@@ -150,7 +160,37 @@ pub(super) async fn with_password(
 }
 
 impl Inner {
-    /// A session that has begun, if what it began by holds still; else it ends, and nobody has seen its tokens.
+    /// One proof of a password, and a session that begins only while that proof holds.
+    async fn prove_and_begin(
+        &self,
+        name: &str,
+        password: &SecretText,
+        transport: Transport,
+        device: Device,
+        presented: Option<&str>,
+    ) -> Result<Issued, LoginError> {
+        let users = &self.sessions.parts().users;
+        let (user, against) = users.prove(name, password).await?;
+        let in_store = users.keeps_passwords_in_store();
+        let password_hash = in_store.then(|| against.clone());
+        let proof = Proof { at: ProvenAt::Now, password_hash, identity: None };
+        let issued = match self.sessions.begin_by(&user, proof, transport, device, presented).await {
+            Ok(issued) => issued,
+            Err(Denied::CannotTell(error)) => return Err(error.into()),
+            Err(Denied::Seal(error)) => {
+                tracing::error!(%error, "a token could not be sealed");
+                return Err(StoreError::Unavailable("a token could not be sealed".into()).into());
+            }
+            // Disabled or deleted since the password was checked.
+            Err(Denied::Session | Denied::Token(_) | Denied::Reuse) => return Err(LoginError::Wrong),
+        };
+        match in_store {
+            true => Ok(issued),
+            false => self.stands(issued, users.still(&user, password, &against).await).await,
+        }
+    }
+
+    /// A session that has begun by another source's word, if what it began by holds still; else it ends, and nobody has seen its tokens.
     async fn stands(&self, issued: Issued, still: Result<bool, LoginError>) -> Result<Issued, LoginError> {
         let why = match still {
             Ok(true) => return Ok(issued),
@@ -165,6 +205,11 @@ impl Inner {
 
     /// A program's answer: who, and the tokens that travel in bodies (named as in RFC 6749, 5.1).
     pub(super) fn tokens(&self, issued: &Issued) -> HttpResponse {
+        HttpResponse::Ok().json(self.token_answer(issued))
+    }
+
+    /// The same, as the object that is answered.
+    pub(super) fn token_answer(&self, issued: &Issued) -> serde_json::Value {
         let expires_in = self.sessions.parts().policy.access_max_age.as_secs();
         let mut answer = serde_json::json!({
             "id": issued.principal.id(), "sid": issued.principal.sid().to_string(), "expires_in": expires_in,
@@ -177,7 +222,7 @@ impl Inner {
         if issued.row.transport == Transport::Body {
             answer["refresh_token"] = issued.refresh.as_str().into();
         }
-        HttpResponse::Ok().json(answer)
+        answer
     }
 
     pub(super) fn with_cookies(&self, mut response: HttpResponse, issued: &Issued) -> HttpResponse {

@@ -27,6 +27,7 @@ mod openapi;
 mod origin;
 mod pages;
 mod presented;
+mod proof;
 mod provider;
 mod refusal;
 mod renewal;

@@ -11,19 +11,25 @@ use crate::{
     http::Problem,
     identity::openid::Provider,
     ids::Sid,
-    store::{Identity, SessionRow, User},
+    store::{LinkedIdentity, SessionRow, User},
 };
 
 /// A provider as pages name it.
 pub(super) struct Way {
     pub(super) name: String,
     pub(super) label: String,
+    /// Whether its ID tokens can say when people signed in.
+    pub(super) says_when: bool,
 }
 
 impl Way {
     pub(super) fn of(provider: &Provider) -> Self {
         let settings = provider.settings();
-        Self { name: settings.name.clone(), label: settings.label.clone() }
+        Self {
+            name: settings.name.clone(),
+            label: settings.label.clone(),
+            says_when: settings.preset.says_when(),
+        }
     }
 }
 
@@ -39,6 +45,8 @@ pub(super) struct Login<'a> {
     pub(super) app: Option<&'a str>,
     /// Whether it follows a logout; then the page also empties what the browser has set aside, see [`forget`].
     pub(super) signed_out: bool,
+    /// Whether somebody who is signed in is to sign in once more.
+    pub(super) again: bool,
     pub(super) ways: &'a [Way],
 }
 
@@ -52,7 +60,7 @@ pub(super) struct Onward<'a> {
 
 /// What the account page says above all else.
 pub(super) enum Message<'a> {
-    Done(&'a str),
+    PasswordChanged,
     Error(&'a Problem),
 }
 
@@ -63,7 +71,9 @@ pub(super) struct Account<'a> {
     pub(super) this: Sid,
     pub(super) now: Timestamp,
     pub(super) message: Option<Message<'a>>,
-    pub(super) identities: &'a [Identity],
+    pub(super) identities: &'a [LinkedIdentity],
+    /// Those that were linked lately, where that matters.
+    pub(super) lately: &'a [LinkedIdentity],
     pub(super) ways: &'a [Way],
     /// Whether there is a password to change.
     pub(super) has_password: bool,
@@ -78,9 +88,27 @@ struct AccountPage<'a> {
     devices: Vec<DeviceLine<'a>>,
     done: Option<&'a str>,
     error: Option<&'a str>,
-    identities: &'a [Identity],
+    identities: Vec<IdentityLine<'a>>,
+    lately: Vec<IdentityLine<'a>>,
     ways: &'a [Way],
     has_password: bool,
+}
+
+struct IdentityLine<'a> {
+    issuer: &'a str,
+    subject: &'a str,
+    linked: String,
+}
+
+impl<'a> IdentityLine<'a> {
+    fn all(linked: &'a [LinkedIdentity], now: Timestamp) -> Vec<Self> {
+        let line = |one: &'a LinkedIdentity| Self {
+            issuer: &one.identity.issuer,
+            subject: &one.identity.subject,
+            linked: one.linked_at.map_or_else(|| "at an unknown time".into(), |at| ago(at, now)),
+        };
+        linked.iter().map(line).collect()
+    }
 }
 
 struct DeviceLine<'a> {
@@ -121,7 +149,9 @@ pub(super) fn account(page: &Account<'_>) -> Option<String> {
         app: row.grant.is_some(),
     });
     let (done, error) = match page.message {
-        Some(Message::Done(text)) => (Some(text), None),
+        Some(Message::PasswordChanged) => {
+            (Some("Your password is changed, and all other devices are signed out."), None)
+        }
         Some(Message::Error(problem)) => (None, Some(problem.detail())),
         None => (None, None),
     };
@@ -132,7 +162,8 @@ pub(super) fn account(page: &Account<'_>) -> Option<String> {
         devices: devices.collect(),
         done,
         error,
-        identities: page.identities,
+        identities: IdentityLine::all(page.identities, page.now),
+        lately: IdentityLine::all(page.lately, page.now),
         ways: page.ways,
         has_password: page.has_password,
     }
@@ -219,7 +250,7 @@ fn ago(then: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::UserId;
+    use crate::{ids::UserId, store::Identity};
 
     #[test]
     fn what_a_user_chose_is_shown_as_text() {
@@ -231,8 +262,9 @@ mod tests {
             claims: Default::default(),
         };
         let (now, this, said) = (Timestamp::EPOCH, Sid([0; 16]), Problem::unprocessable(evil));
-        let identities = [Identity { issuer: evil.into(), subject: evil.into() }];
-        let ways = [Way { name: evil.into(), label: evil.into() }];
+        let identity = Identity { issuer: evil.into(), subject: evil.into() };
+        let identities = [LinkedIdentity { identity, linked_at: None }];
+        let ways = [Way { name: evil.into(), label: evil.into(), says_when: true }];
         let page = account(&Account {
             user: &user,
             sessions: &[],
@@ -240,12 +272,20 @@ mod tests {
             now,
             message: Some(Message::Error(&said)),
             identities: &identities,
+            lately: &identities,
             ways: &ways,
             has_password: true,
         })
         .unwrap();
-        let form =
-            Login { rd: evil, error: Some(evil), name: evil, app: Some(evil), signed_out: true, ways: &ways };
+        let form = Login {
+            rd: evil,
+            error: Some(evil),
+            name: evil,
+            app: Some(evil),
+            signed_out: true,
+            again: true,
+            ways: &ways,
+        };
         let form = login(&form).unwrap();
         let onward = onward(&Onward { label: evil, url: evil }).unwrap();
         for html in [page, form, onward] {

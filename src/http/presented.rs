@@ -9,6 +9,7 @@ use super::{
     bulla::Inner,
     cookies::CookieJar,
     guard::add_cookies,
+    proof::proven_at,
     provider::counted,
     under_way::{LIFE, UnderWay, same},
 };
@@ -17,7 +18,7 @@ use crate::{
     identity::openid::{OpenIdError, Provider},
     secret::{Secret, SecretText},
     session::{Issued, SKEW},
-    store::Transport,
+    store::{self, Transport},
 };
 
 #[derive(Deserialize)]
@@ -146,7 +147,12 @@ impl Inner {
             return Err(Problem::unauthorized());
         }
         let user = self.user_of(provider, &proven).await?;
-        Ok(self.sessions.begin(&user, transport, self.site.device(request), replaces).await?)
+        let proof = store::Proof {
+            at: proven_at(&proven, now),
+            password_hash: None,
+            identity: Some(proven.identity),
+        };
+        Ok(self.sessions.begin_by(&user, proof, transport, self.site.device(request), replaces).await?)
     }
 }
 

@@ -10,13 +10,15 @@ use super::{
     guard::add_cookies,
     login::Return,
     pages,
-    under_way::{Flow, LIFE, UnderWay, same},
+    proof::proven_at,
+    renewal::known,
+    under_way::{Again, Flow, LIFE, UnderWay, same},
 };
 use crate::{
     http::Problem,
-    identity::openid::{NoUser, OpenIdError, Proven, Provider},
-    session::Denied,
-    store::{AuditEvent, Transport, User},
+    identity::openid::{Freshness, NoUser, OpenIdError, Proven, Provider},
+    session::{Present, SKEW},
+    store::{AuditEvent, Proof, ProvenAt, Transport, User},
 };
 
 /// `GET /auth/provider/{name}`: sends a browser to the provider's pages.
@@ -29,7 +31,11 @@ pub(super) async fn go(
     let inner = &bulla.0;
     let provider = inner.providers.named(&name).ok_or_else(Problem::not_found)?;
     let rd = query.rd(inner);
-    match inner.send_to(&request, provider, &rd, None).await {
+    let errand = match query.is_again() {
+        true => Errand::Again(inner.who_is_here(&request).await?),
+        false => Errand::LogIn,
+    };
+    match inner.send_to(&request, provider, &rd, errand).await {
         Ok((url, cookies)) => {
             let mut response = body::see_other(&url);
             add_cookies(response.headers_mut(), cookies);
@@ -68,8 +74,8 @@ pub(super) async fn back(
     let done = async {
         let proven = inner.proven(&request, provider, &flow, &query).await?;
         match &flow.link {
-            Some(sid) => inner.link(provider, &proven, sid).await,
-            None => inner.begin_for(&request, provider, &proven, carried.refresh, &flow.rd).await,
+            Some(sid) => inner.link(&request, provider, &proven, sid).await,
+            None => inner.begin_for(&request, provider, &proven, carried.refresh, &flow).await,
         }
     };
     match done.await {
@@ -79,7 +85,9 @@ pub(super) async fn back(
             add_cookies(response.headers_mut(), cookies);
             Ok(response)
         }
-        Err(problem) if flow.link.is_some() => Ok(pages::answer(&mut problem.head(), pages::error(&problem))),
+        Err(problem) if flow.link.is_some() && !problem.asks_for_a_login() => {
+            Ok(pages::answer(&mut problem.head(), pages::error(&problem)))
+        }
         Err(problem) => Ok(inner.sorry(provider, &problem, &flow.rd)),
     }
 }
@@ -91,9 +99,19 @@ impl Inner {
         request: &HttpRequest,
         provider: &Provider,
         rd: &str,
-        link: Option<String>,
+        errand: Errand,
     ) -> Result<(String, HeaderMap), Problem> {
-        let invitation = provider.invite(&self.way_back(request, provider)).await;
+        let freshness = match errand {
+            Errand::Again(_) => Freshness::Now,
+            Errand::LogIn | Errand::Link(_) => Freshness::Any,
+        };
+        let since = self.sessions.parts().clock.now();
+        let (link, again) = match errand {
+            Errand::LogIn => (None, None),
+            Errand::Link(sid) => (Some(sid), None),
+            Errand::Again(user) => (None, Some(Again { user, since })),
+        };
+        let invitation = provider.invite(&self.way_back(request, provider), freshness).await;
         let invitation = invitation.map_err(|error| refused(provider, error))?;
         let token = self.seal_under_way(UnderWay::Provider(Flow {
             provider: provider.settings().name.clone(),
@@ -102,6 +120,7 @@ impl Inner {
             verifier: invitation.verifier.to_string(),
             rd: rd.to_owned(),
             link,
+            again,
         }))?;
         let mut cookies = HeaderMap::new();
         CookieJar::set_login(&mut cookies, token.as_str(), LIFE);
@@ -173,23 +192,46 @@ impl Inner {
         provider: &Provider,
         proven: &Proven,
         presented: Option<&str>,
-        rd: &str,
+        flow: &Flow,
     ) -> Result<HttpResponse, Problem> {
         let user = self.user_of(provider, proven).await?;
+        let at = proven_at(proven, self.sessions.parts().clock.now());
+        if let Some(again) = &flow.again {
+            again.is_met_by(&user, at).map_err(Problem::not_again)?;
+        }
+        let proof = Proof { at, password_hash: None, identity: Some(proven.identity.clone()) };
         let device = self.site.device(request);
-        let issued = self.sessions.begin(&user, Transport::Cookie, device, presented).await?;
-        let rd = if rd.is_empty() { "/auth/account" } else { rd };
+        let issued = self.sessions.begin_by(&user, proof, Transport::Cookie, device, presented).await?;
+        let rd = if flow.rd.is_empty() { "/auth/account" } else { &flow.rd };
         Ok(self.with_cookies(body::see_other(rd), &issued))
     }
 
-    /// Links the identity to the user of a session that still lives: a login that has ended links nothing.
-    async fn link(&self, provider: &Provider, proven: &Proven, sid: &str) -> Result<HttpResponse, Problem> {
-        let parts = self.sessions.parts();
-        let sid = sid.parse().map_err(|_| Problem::unauthorized())?;
-        let (row, now) = parts.store.session(sid).await?;
-        let row = row.filter(|row| now < row.ends_at()).ok_or(Problem::from(Denied::Session))?;
-        let user = parts.users.find(&row.user_id).await?.ok_or_else(Problem::unauthorized)?;
-        self.providers.link(provider, proven, &user).await?;
+    /// The user whose session the request brings; none if it brings none.
+    async fn who_is_here(&self, request: &HttpRequest) -> Result<Option<String>, Problem> {
+        let Some(refresh) = self.carried(request)?.unwrap_or_default().refresh else { return Ok(None) };
+        let row = known(self.sessions.identify(refresh).await)?.flatten();
+        Ok(row.map(|row| row.user_id.to_string()))
+    }
+
+    /// Links the identity to the user of the session that asked for it. The browser that comes back must bring that session
+    /// once more, and the person's proof must still be recent; the write requires that the session lives.
+    async fn link(
+        &self,
+        request: &HttpRequest,
+        provider: &Provider,
+        proven: &Proven,
+        sid: &str,
+    ) -> Result<HttpResponse, Problem> {
+        let refresh = self.cookies.read(request)?.refresh.ok_or_else(Problem::unauthorized)?;
+        let present = self.sessions.present(refresh, &self.site.device(request)).await?;
+        let Present { row, now, .. } = present.ok_or_else(Problem::session_required)?;
+        if row.sid.to_string() != sid {
+            return Err(Problem::unauthorized());
+        }
+        if !self.is_recent(&row, now) {
+            return Err(Problem::reauth_required());
+        }
+        self.providers.link(provider, proven, &row).await?;
         Ok(body::see_other("/auth/account"))
     }
 
@@ -197,9 +239,43 @@ impl Inner {
     fn sorry(&self, provider: &Provider, problem: &Problem, rd: &str) -> HttpResponse {
         let failed = format!("Signing in with {} didn't work. Please try again.", provider.settings().label);
         let error = if problem.code() == "unauthorized" { &failed } else { problem.detail() };
-        let page = pages::Login { rd, error: Some(error), ways: &self.ways, ..Default::default() };
+        // A login that did not prove enough is tried once more, not another one.
+        let again = problem.asks_for_a_login();
+        let page = pages::Login { rd, error: Some(error), ways: &self.ways, again, ..Default::default() };
         pages::answer(&mut problem.head(), pages::login(&page))
     }
+}
+
+/// What somebody is sent to a provider for.
+pub(super) enum Errand {
+    /// To sign in.
+    LogIn,
+    /// To sign in once more, as this user: the provider is to ask them who they are.
+    Again(Option<String>),
+    /// To link an identity to the user of this session.
+    Link(String),
+}
+
+impl Again {
+    /// Whether this is the login that was asked for: of the same user, and made since they were sent there.
+    fn is_met_by(&self, user: &User, at: ProvenAt) -> Result<(), NotAgain> {
+        if self.user.as_deref().is_some_and(|before| before != user.id.as_str()) {
+            return Err(NotAgain::SomebodyElse);
+        }
+        match at {
+            ProvenAt::Then(at) if self.since.since(at) <= SKEW => Ok(()),
+            _ => Err(NotAgain::NotRecent),
+        }
+    }
+}
+
+/// Why a login at a provider is not the one that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAgain {
+    /// Another user than the one who was signed in.
+    SomebodyElse,
+    /// The provider does not say that they have just signed in there.
+    NotRecent,
 }
 
 /// Where a provider's people come back to: what is registered there, letter for letter.
@@ -224,6 +300,37 @@ pub(super) fn refused(provider: &Provider, error: OpenIdError) -> Problem {
         OpenIdError::Refused(reason) => {
             tracing::info!(provider = name, reason, "a login by a provider was refused");
             Problem::unauthorized()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{clock::Timestamp, ids::UserId};
+
+    #[test]
+    fn a_new_login_is_of_the_same_user_and_not_older_than_it_was_asked_for() {
+        let since = Timestamp::from_millis(10_000_000);
+        let user = |id: &str| User {
+            id: UserId::new(id).unwrap(),
+            name: id.into(),
+            roles: vec![],
+            claims: Default::default(),
+        };
+        let again = |before: Option<&str>| Again { user: before.map(str::to_owned), since };
+        let then = |at: Timestamp| ProvenAt::Then(at);
+        let old = since.minus(SKEW + Duration::from_millis(1));
+        for (before, at, answer) in [
+            (Some("1"), then(since), Ok(())),
+            (None, then(since.minus(SKEW)), Ok(())),
+            (Some("2"), then(since), Err(NotAgain::SomebodyElse)),
+            (Some("1"), then(old), Err(NotAgain::NotRecent)),
+            (Some("1"), ProvenAt::Unknown, Err(NotAgain::NotRecent)),
+        ] {
+            assert_eq!(again(before).is_met_by(&user("1"), at), answer, "{before:?} {at:?}");
         }
     }
 }

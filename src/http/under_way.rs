@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::bulla::Inner;
 use crate::{
+    clock::Timestamp,
     http::Problem,
     session::SKEW,
     token::{OpenBuffer, SealedToken},
@@ -42,6 +43,18 @@ pub(super) struct Flow {
     /// The session whose user wants the identity linked; none: it is a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) link: Option<String>,
+    /// Somebody who is signed in signs in once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) again: Option<Again>,
+}
+
+/// Whose new login is awaited, and since when: it must be theirs, and not older.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Again {
+    /// The user of the session; none: nobody was signed in.
+    pub(super) user: Option<String>,
+    /// When they were sent to the provider.
+    pub(super) since: Timestamp,
 }
 
 impl Inner {

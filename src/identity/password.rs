@@ -65,15 +65,20 @@ impl StoreUsers {
         }
     }
 
-    /// A hash made when hashing was cheaper is replaced while the password is at hand.
-    async fn strengthen(&self, id: &UserId, hash: &str, password: &SecretText) {
-        if !hasher::is_weak(hash) {
-            return;
+    /// A hash made when hashing was cheaper is replaced while the password is at hand. Returns the hash that the row has.
+    async fn strengthen(&self, id: &UserId, hash: String, password: &SecretText) -> String {
+        if !hasher::is_weak(&hash) {
+            return hash;
         }
-        if let Ok(stronger) = self.hasher.hash(password).await
-            && let Err(error) = self.store.rehash_password(id, hash, stronger).await
-        {
-            tracing::warn!(%error, "a password hash could not be strengthened");
+        let Ok(stronger) = self.hasher.hash(password).await else { return hash };
+        match self.store.rehash_password(id, &hash, stronger.clone()).await {
+            Ok(true) => stronger,
+            // Somebody else has changed it; who holds a session to this hash finds out.
+            Ok(false) => hash,
+            Err(error) => {
+                tracing::warn!(%error, "a password hash could not be strengthened");
+                hash
+            }
         }
     }
 }
@@ -112,11 +117,15 @@ impl Users for StoreUsers {
         let matches = self.matches(place, &shown, hash.as_deref()).await?;
         match (row, hash) {
             (Some(row), Some(hash)) if matches => {
-                self.strengthen(&row.id, &hash, password).await;
+                let hash = self.strengthen(&row.id, hash, password).await;
                 Ok((user(row), SecretText::new(hash)))
             }
             _ => Err(LoginError::Wrong),
         }
+    }
+
+    fn keeps_passwords_in_store(&self) -> bool {
+        true
     }
 
     async fn still(

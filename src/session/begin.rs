@@ -2,9 +2,9 @@
 
 use crate::{
     ids::Sid,
-    secret::Secret,
+    secret::{Secret, SecretText},
     session::{Denied, Principal, Sessions},
-    store::{AuditEvent, Device, Grant, NewSession, SessionRow, Transport, User},
+    store::{AuditEvent, Device, Grant, NewSession, Proof, ProvenAt, SessionRow, Transport, User},
     token::{SealError, SealedToken},
 };
 
@@ -24,11 +24,26 @@ pub struct Issued {
 }
 
 impl Sessions {
-    /// Begins a session; audit `login`. `presented` is the refresh token the same request carried, if any: if it holds, its
-    /// session ends in the same transaction. `Denied::Session` if the user was disabled meanwhile.
+    /// Begins a session for somebody who has just proven who they are; audit `login`. `presented` is the refresh token the
+    /// same request carried, if any: if it holds, its session ends in the same transaction. `Denied::Session` if the user
+    /// was disabled meanwhile.
     pub async fn begin(
         &self,
         user: &User,
+        transport: Transport,
+        device: Device,
+        presented: Option<&str>,
+    ) -> Result<Issued, Denied> {
+        let proof = Proof { at: ProvenAt::Now, ..Proof::default() };
+        self.begin_by(user, proof, transport, device, presented).await
+    }
+
+    /// The same by a proof that must still hold when the session begins: `Denied::Session` if the identity is no longer the
+    /// user's, `StoreError::Moved` if the user has another password by now.
+    pub async fn begin_by(
+        &self,
+        user: &User,
+        proof: Proof,
         transport: Transport,
         device: Device,
         presented: Option<&str>,
@@ -43,7 +58,7 @@ impl Sessions {
             None => None,
         };
         let (key, new) = self.draw(user, transport, device, None)?;
-        self.start_session(user, key, NewSession { replaces, ..new }).await
+        self.start_session(user, key, NewSession { replaces, proof, ..new }).await
     }
 
     /// Begins a session that a client holds, under a name that was drawn before; audit `login`. `Denied::Session` if the user or
@@ -82,17 +97,26 @@ impl Sessions {
         self.issue(user, row, &key).await
     }
 
-    /// Changes the password: ends all sessions and begins a new one for the caller, in one transaction.
+    /// Changes the password of `user`, who asks in the session `caller` and has shown the one whose hash is `verified`: ends
+    /// all sessions and begins a new one for the caller, in one transaction. `StoreError::Ended` if the caller's session has
+    /// ended, `StoreError::Moved` if the user has another password by now; then nothing is written.
     pub async fn change_password(
         &self,
         user: &User,
+        caller: &SessionRow,
+        verified: SecretText,
         password_hash: String,
-        transport: Transport,
         device: Device,
     ) -> Result<Issued, Denied> {
+        let transport = match caller.transport {
+            Transport::Basic => Transport::Cookie,
+            as_before => as_before,
+        };
         let (key, new) = self.draw(user, transport, device, None)?;
-        let event = AuditEvent::new("password.changed", user.id.to_string(), "");
-        let row = self.parts.store.change_password(&user.id, password_hash, Some(new), event).await?;
+        let proof = Proof { at: ProvenAt::Now, password_hash: Some(verified), identity: None };
+        let event = AuditEvent::new("password.changed", user.id.to_string(), "").by(caller.as_caller());
+        let next = Some(NewSession { proof, ..new });
+        let row = self.parts.store.change_password(&user.id, password_hash, next, event).await?;
         self.issue(user, row.ok_or(Denied::Session)?, &key).await
     }
 
@@ -117,6 +141,7 @@ impl Sessions {
             takes_over_basic: transport == Transport::Basic,
             grant,
             login: None,
+            proof: Proof::default(),
         };
         // Claims that don't fit into a token must fail before a row says that there is a session.
         self.seal_access(user, new.sid, new.grant.clone())?;
@@ -126,6 +151,7 @@ impl Sessions {
     async fn issue(&self, user: &User, row: SessionRow, key: &Secret<32>) -> Result<Issued, Denied> {
         let (principal, access) = self.seal_access(user, row.sid, row.grant.clone())?;
         let refresh = self.seal_refresh(&user.id, row.sid, row.generation, key)?;
+        self.still_held(row.grant.as_ref()).await?;
         let (live, _) = self.parts.store.sessions(Some(&user.id), 100).await?;
         let others = live.iter().filter(|other| other.sid != row.sid).count();
         Ok(Issued { principal, row, access, refresh, others })

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::clock::Timestamp;
+
 /// Clocks of nodes and openers may differ by this much.
 pub const SKEW: Duration = Duration::from_secs(60);
 /// No access token lives longer, whatever the settings.
@@ -44,6 +46,8 @@ pub struct Policy {
     pub session_cap: u32,
     /// A row - 1 repeat from another `User-Agent` is a pardon.
     pub bind_agent: bool,
+    /// How long after a login a person may change their ways in without showing the password again.
+    pub reauth_within: Duration,
     /// How old the feed may be.
     pub max_staleness: Duration,
     /// And what then.
@@ -60,6 +64,7 @@ impl Default for Policy {
             pardon: Pardon::Every(Duration::from_secs(3600)),
             session_cap: 20,
             bind_agent: false,
+            reauth_within: Duration::from_secs(600),
             max_staleness: Duration::from_secs(10),
             on_stale: OnStale::Serve,
         }
@@ -75,6 +80,12 @@ impl Policy {
     /// R: the least time between rotations, half the life of an access token.
     pub fn rotate_after(&self) -> Duration {
         self.access_max_age / 2
+    }
+
+    /// Whether a proof of who somebody is, made then, is recent at `now` (both by the store's clock). A time ahead of the
+    /// clock by more than the skew was written by a clock that was wrong, and proves nothing.
+    pub fn is_recent(&self, auth_time: Option<Timestamp>, now: Timestamp) -> bool {
+        auth_time.is_some_and(|at| now.since(at) <= self.reauth_within && at.since(now) <= SKEW)
     }
 
     /// Checks the bounds of DESIGN 4.2 to 4.4. The error names the first setting that breaks one, as it is
@@ -123,6 +134,7 @@ impl Policy {
             ("session_max_age", self.session_max_age, LONGEST),
             ("replay_window", self.replay_window, LONGEST),
             ("pardon_every", pardon, LONGEST),
+            ("reauth_within", self.reauth_within, LONGEST),
             ("max_staleness", self.max_staleness, LONGEST),
         ] {
             bound(!time.is_zero(), name, time, format_args!("more than nothing"))?;
@@ -218,9 +230,19 @@ mod tests {
             refusal(|p| p.refresh_idle = time);
             refusal(|p| p.session_max_age = time);
             refusal(|p| p.replay_window = time);
+            refusal(|p| p.reauth_within = time);
             refusal(|p| p.pardon = Pardon::Every(time));
             refusal(|p| p.max_staleness = time);
         }
+    }
+
+    #[test]
+    fn a_proof_is_recent_for_as_long_as_the_setting_says_and_not_if_its_time_lies_ahead() {
+        let (policy, now) = (Policy::default(), Timestamp::from_millis(10_000_000));
+        let recent =
+            |at: Option<i64>| policy.is_recent(at.map(|ago| Timestamp::from_millis(now.millis() - ago)), now);
+        assert!(recent(Some(0)) && recent(Some(600_000)) && recent(Some(-60_000)));
+        assert!(!recent(None) && !recent(Some(600_001)) && !recent(Some(-60_001)));
     }
 
     #[test]

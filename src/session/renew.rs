@@ -118,11 +118,27 @@ impl Sessions {
                 }
             };
             match self.write(&row, decided.write).await? {
-                Written::Applied => return answer,
+                Written::Applied => {
+                    self.still_held(grant).await?;
+                    return answer;
+                }
                 Written::Lost => self.counters.add("session.conflict"),
             }
         }
         Err(StoreError::Unavailable("the session kept changing".into()).into())
+    }
+
+    /// Whether a client may still hold what has just been sealed for it. Asked after the sealing: a change that comes later
+    /// revokes the client's tokens until then, and this one with them.
+    pub(super) async fn still_held(&self, grant: Option<&Grant>) -> Result<(), Denied> {
+        let Some(grant) = grant else { return Ok(()) };
+        let (client, _) = self.parts.store.client(&grant.client).await?;
+        let client = client.filter(|client| !client.disabled).ok_or(Denied::Session)?;
+        match grant.may_be_held_by(&client) {
+            true => Ok(()),
+            // With fewer scopes by now: asked again, it gets a token for those.
+            false => Err(StoreError::Unavailable("the client was changed meanwhile".into()).into()),
+        }
     }
 
     /// Judges; writes nothing yet.
@@ -186,14 +202,32 @@ impl Sessions {
                 }
                 Ok(written)
             }
-            Write::End(event) => {
-                let written = self.parts.store.delete_judged(row, event).await?;
-                if written == Written::Applied {
-                    tracing::warn!(sid = %row.sid, user = %row.user_id, "an outdated refresh token was used again: the session is ended");
-                }
-                Ok(written)
-            }
+            Write::End(event) => self.end_judged(row, event).await,
         }
+    }
+
+    async fn end_judged(&self, row: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
+        let written = self.parts.store.delete_judged(row, event).await?;
+        if written == Written::Applied {
+            tracing::warn!(sid = %row.sid, user = %row.user_id, "an outdated refresh token was used again: the session is ended");
+        }
+        Ok(written)
+    }
+
+    /// Ends a session whose outdated refresh token was presented, if its row is still the one that was judged.
+    pub(super) async fn end_reused(
+        &self,
+        row: &SessionRow,
+        presented: &Presented,
+        device: &Device,
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let ended =
+            self.end_judged(row, event("refresh.reuse", row, evidence(row, presented, device, now))).await?;
+        if ended == Written::Applied {
+            self.counters.add("refresh.reuse");
+        }
+        Ok(ended)
     }
 
     fn answer(

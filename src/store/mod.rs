@@ -3,6 +3,7 @@
 //! Knows no token and no HTTP. Decisions live above: the store reads a row and its own time, and writes
 //! only if the row is still the one that was judged.
 
+mod callers;
 mod clients;
 mod database;
 mod feed;
@@ -24,8 +25,8 @@ pub use database::{BadDatabase, Database};
 pub use feed::{Feed, FollowHandle, Revocation, Target};
 pub(crate) use patience::patiently;
 pub use rows::{
-    AuditEvent, AuditRow, Device, Grant, Identity, NewSession, NewUser, NodeRow, SessionChange, SessionEnd,
-    SessionRow, Transport, UserChange, UserRow,
+    AuditEvent, AuditRow, Caller, Device, Grant, Identity, LinkedIdentity, NewSession, NewUser, NodeRow,
+    Proof, ProvenAt, SessionChange, SessionEnd, SessionRow, Transport, UserChange, UserRow,
 };
 
 pub use postgres::PostgresUrl;
@@ -35,6 +36,7 @@ pub use users::{LoginError, User, Users};
 use crate::{
     clock::Timestamp,
     ids::{ClientId, Sid, UserId},
+    secret::SecretText,
 };
 
 /// A server that hasn't reported for so long counts as gone.
@@ -62,6 +64,12 @@ pub enum StoreError {
     /// A user keeps one way in.
     #[error("this is the last way in; set a password or link another identity first")]
     LastWayIn,
+    /// What the change was decided by has changed since it was read (another password, say). Nothing was written.
+    #[error("the row has changed since it was read; nothing was written, try again")]
+    Moved,
+    /// The session (or the client) that asked for the change has ended, or lost what the change needs. Nothing was written.
+    #[error("the session that asked for this has ended; nothing was written")]
+    Ended,
 }
 
 impl StoreError {
@@ -74,6 +82,8 @@ impl StoreError {
             Self::Conflict(why) => Self::Conflict(why.clone()),
             Self::LastAdmin => Self::LastAdmin,
             Self::LastWayIn => Self::LastWayIn,
+            Self::Moved => Self::Moved,
+            Self::Ended => Self::Ended,
         }
     }
 }
@@ -109,9 +119,11 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     }
 
     /// Begins a session: `created_at` and `rotated_at` are the store's now, the expiries are now plus what `new` says.
+    /// `Moved` if the user's row no longer has the hash that `new.proof` was checked against.
     /// In the same transaction: ends `replaces` (an earlier session of the same browser), ends the user's oldest live sessions beyond `cap`
     /// (this one counted), writes `event`. Refuses (`Ok(None)`) when a row of `users` with that id is disabled, or the client
-    /// it is granted to is disabled or gone, or the login it goes back to has ended.
+    /// it is granted to is disabled, gone or may no longer have that scope, the login it goes back to has ended, or the
+    /// identity it was proven by is no longer linked to the user.
     async fn begin_session(
         &self,
         new: NewSession,
@@ -164,6 +176,8 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// A new password: in one transaction sets the hash, ends *all* of the user's sessions, and begins `next` for the caller if given.
     /// `Ok(None)` without `next`, which sets a disabled user's password too; with it if the user is disabled or gone: then nothing is done.
+    /// With `next` the row must still have the hash of `next.proof` (else `Moved`), and the caller that `event` names must
+    /// still be signed in (else `Ended`). The event lists the identities that were linked in the last 30 days.
     async fn change_password(
         &self,
         id: &UserId,
@@ -172,8 +186,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         event: AuditEvent,
     ) -> Result<Option<SessionRow>, StoreError>;
 
-    /// Replaces a stored hash by one of the same password with stronger parameters; ends nothing. Only if the hash is still `was`.
-    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<(), StoreError>;
+    /// Replaces a stored hash by one of the same password with stronger parameters; ends nothing. Only if the hash is still `was`;
+    /// false if it is not.
+    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<bool, StoreError>;
 
     /// Deletes a user and so all sessions; false if there was none. The last enabled administrator is `LastAdmin`.
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError>;
@@ -213,7 +228,26 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError>;
 
     /// A user's identities, in order.
-    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, StoreError>;
+    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, StoreError> {
+        Ok(self.linked_identities(user).await?.into_iter().map(|linked| linked.identity).collect())
+    }
+
+    /// The same, with the times at which they were linked.
+    async fn linked_identities(&self, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError>;
+
+    /// Those that were linked in the last 30 days, or at a time that is not known.
+    async fn newly_linked(&self, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
+        Ok(rules::newly_linked(self.linked_identities(user).await?, self.now().await?))
+    }
+
+    /// Notes that the person of a session has just proven who they are: `auth_time` becomes the store's now. False, and
+    /// nothing is written, unless the session is this user's and lives, and the user's row still has this hash, if one is given.
+    async fn note_proof(
+        &self,
+        sid: Sid,
+        user: &UserId,
+        password_hash: Option<SecretText>,
+    ) -> Result<bool, StoreError>;
 
     /// Links an identity to a user; `event` is written if it wasn't linked before. Another user's is a conflict.
     async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError>;

@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use crate::{
     clock::Timestamp,
     ids::{ClientId, Scope, Sid, UserId},
-    secret::Digest,
+    secret::{Digest, SecretText},
 };
 
 /// How a session's tokens travel; fixed for its life (DESIGN 5).
@@ -83,6 +83,8 @@ pub struct SessionRow {
     pub device: Device,
     /// The client that holds it; none: a login of our own pages.
     pub grant: Option<Grant>,
+    /// When the person last proved who they are; none: not known to be recent.
+    pub auth_time: Option<Timestamp>,
 }
 
 /// What a person lets a client do.
@@ -98,6 +100,11 @@ impl SessionRow {
     /// The client that holds it.
     pub fn holder(&self) -> Option<&ClientId> {
         self.grant.as_ref().map(|grant| &grant.client)
+    }
+
+    /// The person whose session this is, as who asks for a change.
+    pub fn as_caller(&self) -> Caller {
+        Caller::Person { sid: self.sid, user: self.user_id.clone(), role: None }
     }
 
     /// When it ends if nothing happens.
@@ -132,6 +139,31 @@ pub struct NewSession {
     pub grant: Option<Grant>,
     /// The user's login that it goes back to: one that has ended meanwhile begins nothing.
     pub login: Option<Sid>,
+    /// What the person has proven. The transaction that begins the session requires that it still holds.
+    pub proof: Proof,
+}
+
+/// What a person has proven, and when.
+#[derive(Clone, Debug, Default)]
+pub struct Proof {
+    /// When; becomes the session's `auth_time`.
+    pub at: ProvenAt,
+    /// The hash that the password was checked against: the user's row must still have it.
+    pub password_hash: Option<SecretText>,
+    /// The identity that was proven at a provider: it must still be linked to the user.
+    pub identity: Option<Identity>,
+}
+
+/// The time of a proof.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProvenAt {
+    /// Not known to be recent.
+    #[default]
+    Unknown,
+    /// The store's now.
+    Now,
+    /// An earlier time, as a provider states it; a later one counts as the store's now.
+    Then(Timestamp),
 }
 
 /// What a judged refresh writes. Times are the store's.
@@ -211,11 +243,24 @@ pub struct Identity {
     pub subject: String,
 }
 
-/// A change of a user; `None` leaves as is.
+/// An identity as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedIdentity {
+    /// Who they are elsewhere.
+    pub identity: Identity,
+    /// When it was linked; none: not known.
+    pub linked_at: Option<Timestamp>,
+}
+
+/// A change of a user; `None` leaves as is. The store applies it to the row as the transaction finds it.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
-    /// Roles.
+    /// Roles, in place of all others.
     pub roles: Option<Vec<String>>,
+    /// Roles to give, beside those that the row has.
+    pub add_roles: Vec<String>,
+    /// Roles to take from those that the row has.
+    pub remove_roles: Vec<String>,
     /// Claims.
     pub claims: Option<serde_json::Map<String, serde_json::Value>>,
     /// Disabling ends all sessions (by trigger).
@@ -246,12 +291,44 @@ pub struct AuditEvent {
     pub subject: String,
     /// A JSON object with the evidence; no secrets.
     pub detail: serde_json::Value,
+    /// Who asks for the change. The transaction that changes something requires that the caller still may; else it
+    /// writes nothing and fails with [`StoreError::Ended`](super::StoreError::Ended). Not stored.
+    pub by: Option<Caller>,
+}
+
+/// Who asks for a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A person: the session lives, and its user has this role.
+    Person {
+        /// The session.
+        sid: Sid,
+        /// Whose it is.
+        user: UserId,
+        /// The role that the change needs, if it needs one.
+        role: Option<&'static str>,
+    },
+    /// A machine: the client is enabled and may have this scope.
+    Client {
+        /// The client.
+        id: ClientId,
+        /// The scope that the change needs.
+        scope: &'static str,
+    },
 }
 
 impl AuditEvent {
     /// An event without detail.
     pub fn new(event: &'static str, actor: impl Into<String>, subject: impl Into<String>) -> Self {
-        Self { event, actor: actor.into(), subject: subject.into(), detail: serde_json::json!({}) }
+        let (actor, subject) = (actor.into(), subject.into());
+        Self { event, actor, subject, detail: serde_json::json!({}), by: None }
+    }
+
+    /// The same, on condition that the caller still may.
+    #[must_use]
+    pub fn by(mut self, caller: Caller) -> Self {
+        self.by = Some(caller);
+        self
     }
 
     /// The same with evidence.

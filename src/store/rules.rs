@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    AuditEvent, Grant, Identity, NewSession, NewUser, SessionChange, SessionRow, StoreError, Transport,
-    UserChange, UserRow, Written,
+    AuditEvent, ClientRow, Grant, Identity, LinkedIdentity, NewSession, NewUser, ProvenAt, SessionChange,
+    SessionRow, StoreError, Transport, UserChange, UserRow, Written,
 };
 use crate::{
     clock::Timestamp,
     ids::{BadName, ClientId, Sid, UserId},
+    secret::SecretText,
 };
 
 /// How long after its last report a node is forgotten.
@@ -72,11 +73,28 @@ impl NewSession {
             transport: self.transport,
             device: self.device.clone(),
             grant: self.grant.clone(),
+            auth_time: self.proof.at.stamp(now),
+        }
+    }
+}
+
+impl ProvenAt {
+    /// As a row that is written at `now` keeps it.
+    fn stamp(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Unknown => None,
+            Self::Now => Some(now),
+            Self::Then(then) => Some(then.min(now)),
         }
     }
 }
 
 impl Grant {
+    /// Whether the client may hold it now: enabled, and with all of that scope.
+    pub(crate) fn may_be_held_by(&self, client: &ClientRow) -> bool {
+        !client.disabled && self.scope.is_within(&client.scopes)
+    }
+
     /// From the columns of a session; none where there is no client.
     pub(super) fn read(client: Option<String>, scope: Option<String>) -> Result<Option<Self>, BadName> {
         let Some(client) = client else { return Ok(None) };
@@ -106,10 +124,22 @@ impl SessionRow {
 }
 
 impl UserChange {
+    /// The roles after it.
+    pub(crate) fn roles_after(&self, before: &[String]) -> Vec<String> {
+        let mut roles = self.roles.clone().unwrap_or_else(|| before.to_vec());
+        roles.retain(|role| !self.remove_roles.contains(role));
+        for role in &self.add_roles {
+            if !roles.contains(role) {
+                roles.push(role.clone());
+            }
+        }
+        roles
+    }
+
     /// The row after it.
     pub(super) fn apply(&self, before: &UserRow) -> UserRow {
         let mut after = before.clone();
-        after.roles = self.roles.clone().unwrap_or(after.roles);
+        after.roles = self.roles_after(&before.roles);
         after.claims = self.claims.clone().unwrap_or(after.claims);
         after.disabled = self.disabled.unwrap_or(after.disabled);
         after
@@ -164,10 +194,10 @@ pub(super) fn may_link(owner: Option<&UserId>, user: &UserId) -> Result<bool, St
 /// A user keeps one way in: whether this identity is there to be unlinked.
 pub(super) fn may_unlink(
     identity: &Identity,
-    all: &[Identity],
+    all: &[LinkedIdentity],
     has_password: bool,
 ) -> Result<bool, StoreError> {
-    match all.contains(identity) {
+    match all.iter().any(|linked| linked.identity == *identity) {
         false => Ok(false),
         true if all.len() == 1 && !has_password => Err(StoreError::LastWayIn),
         true => Ok(true),
@@ -177,6 +207,49 @@ pub(super) fn may_unlink(
 /// `users.id` of a user id; none for an id of an embedding program.
 pub(super) fn number(id: &UserId) -> Option<i64> {
     id.as_str().parse().ok().filter(|n: &i64| n.to_string() == id.as_str())
+}
+
+/// How long a linked identity counts as new: a changed password names those that are.
+const NEWLY_LINKED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The identities that were linked in the last 30 days. One whose time is not known may be one of them.
+pub(super) fn newly_linked(all: Vec<LinkedIdentity>, now: Timestamp) -> Vec<LinkedIdentity> {
+    let is_new = |one: &LinkedIdentity| one.linked_at.is_none_or(|at| now.since(at) <= NEWLY_LINKED);
+    all.into_iter().filter(is_new).collect()
+}
+
+/// The event of a new password, with the identities that were linked lately: a way in that outlives the old password.
+pub(super) fn password_changed(event: &AuditEvent, new: &[LinkedIdentity]) -> AuditEvent {
+    let mut event = event.clone();
+    if !new.is_empty() {
+        event.detail["recently_linked"] = new.iter().map(LinkedIdentity::to_json).collect();
+    }
+    event
+}
+
+/// Whether a password may be set in place of the one that was verified, if one was: `Ok(false)` if there is no such
+/// user, or a disabled one asks.
+pub(super) fn may_set_password(row: Option<&UserRow>, next: Option<&NewSession>) -> Result<bool, StoreError> {
+    let Some(row) = row else { return Ok(false) };
+    let Some(next) = next else { return Ok(true) };
+    match !row.disabled {
+        true => holds(row, next).map(|()| true),
+        false => Ok(false),
+    }
+}
+
+/// Why an administrator's change of a user changes nothing.
+pub(super) fn gone() -> StoreError {
+    StoreError::Conflict("there is no such user any more; nothing was written".into())
+}
+
+/// Whether a user's row still has the hash that a password was checked against.
+pub(super) fn holds(row: &UserRow, new: &NewSession) -> Result<(), StoreError> {
+    let verified = new.proof.password_hash.as_ref().map(SecretText::expose);
+    match verified.is_none() || row.password_hash.as_deref() == verified {
+        true => Ok(()),
+        false => Err(StoreError::Moved),
+    }
 }
 
 /// The sessions that a new password ends.
@@ -220,7 +293,10 @@ impl Written {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{secret::Digest, store::Device};
+    use crate::{
+        secret::Digest,
+        store::{Device, Proof},
+    };
 
     fn new(n: u8) -> NewSession {
         NewSession {
@@ -235,6 +311,7 @@ mod tests {
             takes_over_basic: false,
             grant: None,
             login: None,
+            proof: Proof::default(),
         }
     }
 
@@ -275,6 +352,20 @@ mod tests {
             NewSession { transport: Transport::Cookie, ..asks },
         ] {
             assert!(!Beginning::plan(&other, &live, 20, "7", now).takes_over);
+        }
+    }
+
+    #[test]
+    fn a_proof_is_never_later_than_the_row_that_keeps_it() {
+        let (now, at) = (Timestamp::from_millis(5000), Timestamp::from_millis);
+        for (proven, kept) in [
+            (ProvenAt::Unknown, None),
+            (ProvenAt::Now, Some(now)),
+            (ProvenAt::Then(at(4000)), Some(at(4000))),
+            (ProvenAt::Then(at(6000)), Some(now)),
+        ] {
+            let new = NewSession { proof: Proof { at: proven, ..Proof::default() }, ..new(1) };
+            assert_eq!(new.row(now).auth_time, kept, "{proven:?}");
         }
     }
 

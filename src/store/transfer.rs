@@ -37,11 +37,11 @@ pub(super) const TABLES: [Table; 7] = [
         numbers: Some("id"),
         ..table("users", "id, name, folded, password_hash, roles, claims, disabled, created_at", "id")
     },
-    table("identities", "issuer, subject, user_id", "issuer, subject"),
+    table("identities", "issuer, subject, user_id, linked_at", "issuer, subject"),
     table(
         "sessions",
         "sid, user_id, secret_hash, generation, rotated_at, pardoned_gen, pardoned_at, created_at, idle_expires_at,
-         expires_at, transport, user_agent, ip, client_id, scope",
+         expires_at, transport, user_agent, ip, client_id, scope, auth_time",
         "n",
     ),
     table(

@@ -63,8 +63,14 @@ pub trait Users: Send + Sync + 'static {
         Ok((self.log_in(name, password).await?, SecretText::default()))
     }
 
-    /// Asked once a session has begun: whether that password opens the door still. Whoever changes one ends all sessions,
-    /// and can't see the one that is about to begin; a source that can't tell of a change says yes.
+    /// Whether [`Self::prove`] gives the `password_hash` of a row of the same store's `users`. Then a session begins only
+    /// while the row still has that hash, in one transaction, and [`Self::still`] is not asked.
+    fn keeps_passwords_in_store(&self) -> bool {
+        false
+    }
+
+    /// Asked once a session has begun, of any other source: whether that password opens the door still. Whoever changes one
+    /// ends all sessions, and can't see the one that is about to begin; a source that can't tell of a change says yes.
     async fn still(&self, _: &User, _: &SecretText, _against: &SecretText) -> Result<bool, LoginError> {
         Ok(true)
     }

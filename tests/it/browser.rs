@@ -276,3 +276,38 @@ async fn everything_works_without_scripts() {
     person.presses("Sign out").await;
     assert_eq!(person.place().await, "/auth/login?signed-out");
 }
+
+#[tokio::test]
+async fn an_old_login_leads_through_a_new_one_and_back_before_a_way_in_is_changed() {
+    let server = Server::started(&[]);
+    let Some(person) = Chromium::start(&server.origin).await else { return };
+    person.logs_in("ada").await;
+    server.sqlite3(
+        "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', 'eve', '1')",
+    );
+    server.sqlite3("UPDATE sessions SET auth_time = auth_time - 601000");
+    person.reloads().await;
+    person.presses("Unlink eve at https://id.example").await;
+    assert_eq!((person.status().await, person.title().await.as_str()), (403, "Sign in · Bulla"));
+    assert!(person.reads(".error").await.contains("too long ago"));
+    assert_eq!(person.value("#username").await, "ada");
+    person.types("#password", PASSWORD).await;
+    person.presses("Sign in").await;
+    assert_eq!((person.status().await, person.place().await.as_str()), (200, "/auth/account"));
+    person.presses("Unlink eve at https://id.example").await;
+    assert_eq!((person.status().await, person.place().await.as_str()), (200, "/auth/account"));
+    assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0");
+
+    // A changed password asks for the present one, and names what was linked lately.
+    server.sqlite3(
+        "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', 'mallory', '1')",
+    );
+    server.sqlite3("UPDATE sessions SET auth_time = NULL");
+    person.types("#current", PASSWORD).await;
+    person.types("#new", "a new good one").await;
+    person.presses("Change the password").await;
+    assert_eq!(person.place().await, "/auth/account?password-changed");
+    assert!(person.reads(".lately").await.contains("mallory"));
+    person.presses("Unlink mallory at https://id.example").await;
+    assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0", "the change was a proof, just now");
+}

@@ -44,6 +44,7 @@ mod openapi;
 mod packages;
 mod pages;
 mod process;
+mod proof;
 mod raw;
 mod readme;
 mod revocation;

@@ -58,7 +58,7 @@ fn migrate(server: &Server, to: &Created) -> Output {
 }
 
 /// What only another part of the program, or another program, would have written.
-const MORE: &str = "INSERT INTO identities VALUES ('https://idp.example', 'sub|1', '1');
+const MORE: &str = "INSERT INTO identities VALUES ('https://idp.example', 'sub|1', '1', 8);
     INSERT INTO clients VALUES ('billing', 'Billing', x'00ff', '[\"admin\"]', '[]', 0, 5, x'01', 6, '{\"keys\":[]}', '[\"https://app.example/back\"]');
     INSERT INTO used VALUES (x'0102', 99999999999999), (x'0103', 5);
     INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:billing', 7, 99999999999999);";

@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, process::Command};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{foreign, oauth::text, server::Server};
+use crate::{
+    foreign,
+    oauth::text,
+    server::{ACCESS, REFRESH, Server},
+};
 
 /// Who asks which routes.
 const ADMINISTRATION: &str = r"^/(admin|health|metrics|openapi|\.well-known)|^/$";
@@ -108,8 +112,13 @@ async fn schemathesis_finds_nothing_about_who_is_signed_in() {
         let login = json!({"username": "ada", "password": crate::server::PASSWORD, "transport": "body"});
         logins.push(server.browser().post("/auth/login", login).await.json::<Value>().await.unwrap());
     }
-    let (sid, header) = (text(&logins[4], "sid"), bearer(text(&logins[4], "access_token")));
-    let arguments = ["--include-path-regex", SIGNED_IN, "--exclude-path-regex", STRANGERS, "-H", &header];
+    let sid = text(&logins[4], "sid");
+    // In cookies, for what is changed asks for the session.
+    let (access, refresh) = (text(&logins[4], "access_token"), text(&logins[4], "refresh_token"));
+    let header = format!("Cookie: {ACCESS}={access}; {REFRESH}={refresh}");
+    let ours = "Sec-Fetch-Site: same-origin";
+    let arguments =
+        ["--include-path-regex", SIGNED_IN, "--exclude-path-regex", STRANGERS, "-H", &header, "-H", ours];
     let Some(links) = find_nothing(&server, &[sid], &arguments) else { return };
     assert!(links > 0, "no device has been signed out");
     assert_eq!(server.sqlite3(&format!("SELECT count(*) FROM sessions WHERE sid = '{sid}'")), "1");

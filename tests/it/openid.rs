@@ -3,6 +3,7 @@
 //! The server under test runs as a process, with the presets' own addresses: a proxy leads `https://accounts.google.com` and
 //! the like to the stand-ins, whose certificate it is told to trust.
 
+mod again;
 mod attacks;
 mod cases;
 mod cognito;

@@ -50,7 +50,7 @@ const STATEMENTS: [&str; 15] = [
     "DELETE FROM sessions WHERE sid = 'SID'",
     "DELETE FROM sessions WHERE user_id = 'ID'",
     "INSERT OR REPLACE INTO sessions SELECT NULL, sid, user_id, zeroblob(32), 0, rotated_at, NULL, NULL, created_at,
-       idle_expires_at, expires_at, transport, user_agent, ip, client_id, scope FROM sessions WHERE sid = 'SID'",
+       idle_expires_at, expires_at, transport, user_agent, ip, client_id, scope, auth_time FROM sessions WHERE sid = 'SID'",
     "UPDATE sessions SET sid = 'AAAAAAAAAAAAAAAAAAAAAA' WHERE sid = 'SID'",
     "UPDATE OR REPLACE sessions SET sid = 'SID' WHERE sid = 'AAAAAAAAAAAAAAAAAAAAAA'",
     "UPDATE sessions SET user_id = '1' WHERE sid = 'SID'",

@@ -6,6 +6,7 @@ use bulla::{
     clock::Clock as _,
     ids::UserId,
     keyring::{KeyState, Ring},
+    secret::SecretText,
     session::{Denied, OnStale, Policy, RenewMode, Renewed},
     store::{AuditEvent, Device, StoreError, Transport, User, UserChange},
     token::Refused,
@@ -165,12 +166,17 @@ mod beginning {
 
     async fn a_new_password_ends_every_session_but_the_callers_new_one() {
         let (_town, node, user) = small_town().await;
+        let event = AuditEvent::new("password.changed", "tests", "");
+        node.store.change_password(&user.id, "$old".into(), None, event).await.unwrap();
         let (first, second) = (node.begin(&user).await, node.begin(&user).await);
-        let changed = node
-            .sessions
-            .change_password(&user, "$argon2id$…".into(), Transport::Cookie, device())
-            .await
-            .unwrap();
+        let change = |verified: &str| {
+            let verified = SecretText::new(verified.into());
+            node.sessions.change_password(&user, &first.row, verified, "$argon2id$…".into(), device())
+        };
+        assert!(matches!(change("$older").await, Err(Denied::CannotTell(StoreError::Moved))));
+        assert!(node.renew(&second.refresh).await.is_ok(), "nothing was written");
+        let changed = change("$old").await.unwrap();
+        assert!(matches!(change("$argon2id$…").await, Err(Denied::CannotTell(StoreError::Ended))));
         for old in [first, second] {
             assert!(matches!(node.sessions.authenticate(old.access.as_str()), Err(Denied::Session)));
             assert!(matches!(node.renew(&old.refresh).await, Err(Denied::Session)));

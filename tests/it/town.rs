@@ -17,7 +17,8 @@ use bulla::{
     secret::Digest,
     session::{Denied, Issued, Parts, Policy, RenewMode, Renewed, Sessions, Tokens},
     store::{
-        AuditEvent, AuditRow, Database, Device, NewSession, NewUser, SessionRow, Store, Transport, User,
+        AuditEvent, AuditRow, Database, Device, NewSession, NewUser, Proof, SessionRow, Store, Transport,
+        User,
     },
     token::{OpenBuffer, SealedToken},
 };
@@ -202,6 +203,7 @@ pub(crate) fn new_session(user: &UserId) -> NewSession {
         takes_over_basic: false,
         grant: None,
         login: None,
+        proof: Proof::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use bulla::{
     ids::{Sid, UserId},
     secret::Digest,
     store::{
-        AuditEvent, Device, NewSession, SessionChange, SessionRow, Store, StoreError, Transport, Written,
+        AuditEvent, Device, NewSession, Proof, SessionChange, SessionRow, Store, StoreError, Transport, Written,
         postgres::{Options, PostgresStore, PostgresUrl},
     },
 };
@@ -104,6 +104,7 @@ async fn begin(store: &PostgresStore) -> SessionRow {
         takes_over_basic: false,
         grant: None,
         login: None,
+        proof: Proof::default(),
     };
     let login = AuditEvent::new("login", "bench", "");
     loop {

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Create, NoUser, OpenIdError, Preset, Proven, Provider, ProviderSettings, RoleMap, keys::Signed};
 use crate::{
     fetch::Fetch,
-    store::{AuditEvent, Identity, NewUser, Store, StoreError, User, UserChange, UserRow, Users},
+    store::{AuditEvent, Identity, NewUser, SessionRow, Store, StoreError, User, UserChange, UserRow, Users},
 };
 
 /// Characters of the longest name a user can have.
@@ -70,16 +70,26 @@ impl Providers {
             None => return Err(OpenIdError::NoAccount.into()),
         };
         match &settings.roles {
-            Some(map) => Ok(self.govern(settings, map, proven, user).await?),
+            Some(map) => self.govern(settings, map, proven, user).await,
             None => Ok(user),
         }
     }
 
-    /// Links an identity to a user who is signed in.
-    pub async fn link(&self, provider: &Provider, proven: &Proven, user: &User) -> Result<(), StoreError> {
-        let event = AuditEvent::new("identity.linked", user.id.to_string(), "")
-            .with(serde_json::json!({"provider": provider.settings().name}));
-        self.store.link(&user.id, proven.identity.clone(), event).await
+    /// Links an identity to a user who is signed in with this session: `StoreError::Ended` if it has ended meanwhile.
+    pub async fn link(
+        &self,
+        provider: &Provider,
+        proven: &Proven,
+        session: &SessionRow,
+    ) -> Result<(), StoreError> {
+        let user = &session.user_id;
+        let event = AuditEvent::new("identity.linked", user.to_string(), "")
+            .with(serde_json::json!({
+                "provider": provider.settings().name, "issuer": proven.identity.issuer,
+                "subject": proven.identity.subject,
+            }))
+            .by(session.as_caller());
+        self.store.link(user, proven.identity.clone(), event).await
     }
 
     async fn known(&self, identity: &Identity) -> Result<Option<User>, NoUser> {
@@ -118,27 +128,33 @@ impl Providers {
         Err(StoreError::Conflict("no name is free for this identity".into()).into())
     }
 
+    /// Gives and takes the roles that the map governs, on the row as the store finds it: a role that somebody else gives or
+    /// takes at the same moment stays given or taken.
     async fn govern(
         &self,
         settings: &ProviderSettings,
         map: &RoleMap,
         proven: &Proven,
         user: User,
-    ) -> Result<User, StoreError> {
-        let roles = governed(map, proven.find(&map.claim), &user.roles);
+    ) -> Result<User, NoUser> {
+        let (give, take) = governed(map, proven.find(&map.claim));
+        let change =
+            UserChange { add_roles: give.clone(), remove_roles: take.clone(), ..UserChange::default() };
+        let roles = change.roles_after(&user.roles);
         if !self.may_create || roles == user.roles {
             return Ok(User { roles, ..user });
         }
         let event = AuditEvent::new("user.changed", format!("provider:{}", settings.name), "")
             .with(serde_json::json!({"roles": roles}));
-        let change = UserChange { roles: Some(roles.clone()), ..UserChange::default() };
         match self.store.change_user(&user.id, change, event).await {
-            Ok(_) => Ok(User { roles, ..user }),
+            Ok(Some(row)) if !row.disabled => Ok(self::user(row)),
+            // Deleted or disabled meanwhile.
+            Ok(_) => Err(OpenIdError::Refused("disabled").into()),
             Err(StoreError::LastAdmin) => {
                 tracing::warn!(user = %user.id, "the last administrator keeps the role, whatever the provider says");
                 Ok(user)
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -179,20 +195,16 @@ fn names(settings: &ProviderSettings, proven: &Proven) -> Vec<String> {
     vec![best.clone(), format!("{best}-{digest}")]
 }
 
-/// The roles that the map names come and go with the claim; all others stay.
-fn governed(map: &RoleMap, claim: Option<&Value>, present: &[String]) -> Vec<String> {
+/// The roles that the map names come and go with the claim; all others stay. Which to give, and which to take.
+fn governed(map: &RoleMap, claim: Option<&Value>) -> (Vec<String>, Vec<String>) {
     let said: Vec<&str> = match claim {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
         _ => vec![],
     };
     let given: BTreeSet<&String> = said.iter().filter_map(|value| map.roles.get(*value)).collect();
-    let governs = |role: &String| map.roles.values().any(|ours| ours == role);
-    let kept = present.iter().filter(|role| !governs(role) || given.contains(role));
-    let mut roles: Vec<String> = kept.cloned().collect();
-    let new: Vec<String> = given.into_iter().filter(|role| !roles.contains(role)).cloned().collect();
-    roles.extend(new);
-    roles
+    let taken: BTreeSet<&String> = map.roles.values().filter(|role| !given.contains(role)).collect();
+    (given.into_iter().cloned().collect(), taken.into_iter().cloned().collect())
 }
 
 #[cfg(test)]
@@ -209,7 +221,8 @@ mod tests {
         };
         let roles = |claim: Value, present: &[&str]| {
             let present: Vec<String> = present.iter().map(|&role| role.into()).collect();
-            governed(&map, Some(&claim), &present).join(" ")
+            let (add_roles, remove_roles) = governed(&map, Some(&claim));
+            UserChange { add_roles, remove_roles, ..UserChange::default() }.roles_after(&present).join(" ")
         };
         assert_eq!(roles(serde_json::json!(["Ops", "Ops EU", "Everyone"]), &["editor"]), "editor ops");
         assert_eq!(roles(serde_json::json!(["Okta Admins"]), &["editor", "ops"]), "editor admin");

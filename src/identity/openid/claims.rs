@@ -18,6 +18,8 @@ pub struct Proven {
     pub mail: Option<String>,
     /// All that was said.
     pub claims: Map<String, Value>,
+    /// When they signed in at the provider, if the ID token says so as a number of seconds (Core, 2).
+    pub auth_time: Option<Timestamp>,
 }
 
 impl Proven {
@@ -50,7 +52,7 @@ impl Proven {
         let identity = Identity { issuer: settings.issuer().to_owned(), subject: subject.to_owned() };
         let verified = claims.get("email_verified") == Some(&Value::Bool(true));
         let mail = claims.get("email").and_then(Value::as_str).filter(|_| verified).map(str::to_owned);
-        Ok(Self { identity, mail, claims })
+        Ok(Self { identity, mail, claims, auth_time: None })
     }
 }
 
@@ -77,7 +79,32 @@ pub(super) fn judge(
     let same = text("nonce").is_some_and(|said| bool::from(said.as_bytes().ct_eq(nonce.as_bytes())));
     holds(same && !nonce.is_empty(), "nonce")?;
     let subject = text("sub").unwrap_or_default().to_owned();
-    Proven::new(settings, &subject, claims)
+    let auth_time = auth_time(&claims);
+    Ok(Proven { auth_time, ..Proven::new(settings, &subject, claims)? })
+}
+
+/// Nothing but a number of seconds since 1970; what can't be read is not known.
+fn auth_time(claims: &Map<String, Value>) -> Option<Timestamp> {
+    let said = claims.get("auth_time")?;
+    let seconds = said.as_i64().or_else(|| said.as_f64().map(|seconds| seconds as i64))?;
+    (seconds >= 0).then(|| Timestamp::from_millis(seconds.saturating_mul(1000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_login_is_a_number_of_seconds_or_not_known() {
+        let read = |said: Value| auth_time(json!({"auth_time": said}).as_object().unwrap());
+        assert_eq!(read(json!(1_700_000_000)), Some(Timestamp::from_millis(1_700_000_000_000)));
+        assert_eq!(read(json!(1_700_000_000.9)), Some(Timestamp::from_millis(1_700_000_000_000)));
+        for unknown in [json!("1700000000"), json!(-1), json!(null), json!([1]), json!(true)] {
+            assert_eq!(read(unknown.clone()), None, "{unknown}");
+        }
+    }
 }
 
 /// Made for us: `aud` is our client id, or a list with it and then with an `azp`; an `azp` is ours or one we trust.

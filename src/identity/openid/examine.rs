@@ -4,7 +4,7 @@ use hyper::{Request, header};
 use oauth2::url::Url;
 
 use super::{
-    OpenIdError, Provider,
+    Freshness, OpenIdError, Provider,
     endpoints::{discovery_url, get},
     keys::KeySet,
 };
@@ -72,7 +72,7 @@ fn clock(theirs: std::time::SystemTime, ours: Timestamp) -> Result<String, Strin
 /// Begins a login and looks whether the provider turns it away at the door, as it does with an address it doesn't know.
 async fn redirect_is_known(provider: &Provider, redirect: &str) -> Result<String, String> {
     let mend = || format!("register this address there, letter for letter: {redirect}");
-    let invitation = provider.invite(redirect).await.map_err(|error| error.to_string())?;
+    let invitation = provider.invite(redirect, Freshness::Any).await.map_err(|error| error.to_string())?;
     let request = Request::get(&invitation.url).body(Vec::new()).map_err(|error| error.to_string())?;
     let answer = provider.fetch().send(request).await;
     let answer = answer.map_err(|error| format!("the authorization endpoint: {error}"))?;

@@ -23,7 +23,7 @@ pub use claims::Proven;
 pub use examine::{Finding, examine};
 pub(crate) use keys::{ALGORITHMS, KeySet, Signed, Verdict};
 pub use preset::{Known, Preset};
-pub use provider::{Invitation, Provider};
+pub use provider::{Freshness, Invitation, Provider};
 pub use settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint};
 
 /// Why nobody was recognised.

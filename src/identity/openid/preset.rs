@@ -81,6 +81,23 @@ impl Preset {
         }
     }
 
+    /// The parameters that make it ask people who they are, though they are signed in there. With `max_age` its ID token
+    /// must say when they signed in. Google knows no `prompt=login`.
+    pub fn asks_anew(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Google => &[("max_age", "0")],
+            Self::Facebook => &[("auth_type", "reauthenticate")],
+            Self::Cognito | Self::Okta | Self::JumpCloud | Self::Oidc => {
+                &[("max_age", "0"), ("prompt", "login")]
+            }
+        }
+    }
+
+    /// Whether its ID tokens can say when people signed in: Facebook's never do.
+    pub fn says_when(self) -> bool {
+        self != Self::Facebook
+    }
+
     /// How its token endpoint wants the secret, where discovery won't say.
     pub fn client_auth(self) -> Option<ClientAuth> {
         (self == Self::Facebook).then_some(ClientAuth::Post)

@@ -60,6 +60,15 @@ pub struct Invitation {
     pub verifier: zeroize::Zeroizing<String>,
 }
 
+/// How old a login at a provider may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// A login of earlier will do.
+    Any,
+    /// The provider is to ask them who they are, whether or not they are signed in there (Core, 3.1.2.1).
+    Now,
+}
+
 /// What a token endpoint answers besides access tokens. As text: the library can't read every legal ID token.
 #[derive(Debug, Deserialize, Serialize)]
 struct WithIdToken {
@@ -93,7 +102,7 @@ impl Provider {
     }
 
     /// Sends somebody there, to come back to `redirect`.
-    pub async fn invite(&self, redirect: &str) -> Result<Invitation, OpenIdError> {
+    pub async fn invite(&self, redirect: &str, freshness: Freshness) -> Result<Invitation, OpenIdError> {
         let draw = || Secret::<32>::generate().map(|secret| secret.to_base64url());
         let drawn = || -> Result<_, crate::secret::NoRandomness> { Ok((draw()?, draw()?, draw()?)) };
         let (state, nonce, verifier) = drawn().map_err(|error| OpenIdError::Away(error.to_string()))?;
@@ -109,6 +118,11 @@ impl Provider {
         if let (Preset::Google, Create::Domains(domains)) = (self.settings.preset, &self.settings.create) {
             // Only a hint to Google's page; what counts is the claim that comes back.
             request = request.add_extra_param("hd", if domains.len() == 1 { &domains[0] } else { "*" });
+        }
+        if freshness == Freshness::Now {
+            for (name, value) in self.settings.preset.asks_anew() {
+                request = request.add_extra_param(*name, *value);
+            }
         }
         let (url, _) = request.url();
         Ok(Invitation { url: url.into(), state, nonce, verifier })
@@ -173,7 +187,8 @@ impl Provider {
         }
         let subject = subject.clone();
         said.extend(proven.claims);
-        Proven::new(&self.settings, &subject, said)
+        // When they signed in is for the ID token alone to say.
+        Ok(Proven { auth_time: proven.auth_time, ..Proven::new(&self.settings, &subject, said)? })
     }
 
     /// Checks an ID token that somebody presents, made for `nonce`.

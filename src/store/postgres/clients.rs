@@ -4,7 +4,7 @@ use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
 use super::{
-    audit,
+    audit, callers,
     failure::Failure,
     pool::{Pool, Values},
 };
@@ -80,7 +80,7 @@ pub(super) async fn page(
 }
 
 /// The row, held until the commit, and the time: whoever changes it comes before, and is seen, or after, and sees.
-async fn held(
+pub(super) async fn held(
     t: &Transaction<'_>,
     id: &ClientId,
     lock: &str,
@@ -103,6 +103,7 @@ pub(super) async fn add(
     new: NewClient,
     event: AuditEvent,
 ) -> Result<ClientRow, Failure> {
+    callers::check(t, &event).await?;
     let turn = "SELECT pg_advisory_xact_lock(hashtextextended('bulla clients', 0))";
     t.query(&t.prepare_cached(turn).await?, &[]).await?;
     let known = "SELECT FROM clients WHERE id = $1 OR name = $2";
@@ -145,6 +146,7 @@ pub(super) async fn change(
     change: ClientChange,
     event: AuditEvent,
 ) -> Result<Option<ClientRow>, Failure> {
+    callers::check(t, &event).await?;
     let Some((before, now)) = held(t, &id, "FOR UPDATE").await? else { return Ok(None) };
     let after = change.apply(&before, now)?;
     let sql = "UPDATE clients SET name = $2, secret_hash = $3, former_hash = $4, former_until = $5, jwks = $6, scopes = $7,
@@ -155,6 +157,7 @@ pub(super) async fn change(
 }
 
 pub(super) async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent) -> Result<bool, Failure> {
+    callers::check(t, &event).await?;
     let sql = "DELETE FROM clients WHERE id = $1";
     let deleted = t.execute(&t.prepare_cached(sql).await?, &[&id.as_str()]).await?;
     if deleted > 0 {

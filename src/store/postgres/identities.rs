@@ -4,7 +4,7 @@ use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
 use super::{
-    audit,
+    audit, callers,
     failure::Failure,
     pool::{Pool, Values},
     sessions,
@@ -13,13 +13,14 @@ use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
-        AuditEvent, Identity, StoreError,
+        AuditEvent, Identity, LinkedIdentity, StoreError,
         rules::{may_link, may_unlink, number},
     },
 };
 
 const OWNER: &str = "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2";
-const OF_USER: &str = "SELECT issuer, subject FROM identities WHERE user_id = $1 ORDER BY issuer COLLATE \"C\", subject COLLATE \"C\"";
+const OF_USER: &str = "SELECT issuer, subject, linked_at FROM identities WHERE user_id = $1
+    ORDER BY issuer COLLATE \"C\", subject COLLATE \"C\"";
 
 /// An id that is none can only have been typed in by hand: it names nobody.
 fn owner_of(row: Option<&Row>) -> Result<Option<UserId>, Failure> {
@@ -27,8 +28,15 @@ fn owner_of(row: Option<&Row>) -> Result<Option<UserId>, Failure> {
     Ok(id.and_then(|id| UserId::new(id).ok()))
 }
 
-fn all(rows: &[Row]) -> Result<Vec<Identity>, Failure> {
-    rows.iter().map(|row| Ok(Identity { issuer: row.try_get(0)?, subject: row.try_get(1)? })).collect()
+fn all(rows: &[Row]) -> Result<Vec<LinkedIdentity>, Failure> {
+    let read = |row: &Row| {
+        let linked_at: Option<i64> = row.try_get(2)?;
+        Ok(LinkedIdentity {
+            identity: Identity { issuer: row.try_get(0)?, subject: row.try_get(1)? },
+            linked_at: linked_at.map(Timestamp::from_millis),
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Postgres keeps no NUL in a text, so nobody has such an identity.
@@ -44,8 +52,22 @@ pub(super) async fn owner(pool: &Pool, identity: &Identity) -> Result<Option<Use
     Ok(owner_of(rows.first())?)
 }
 
-pub(super) async fn of_user(pool: &Pool, user: &UserId) -> Result<Vec<Identity>, StoreError> {
+/// Whose it is, as the transaction finds it.
+pub(super) async fn owner_in(t: &Transaction<'_>, identity: &Identity) -> Result<Option<UserId>, Failure> {
+    if !can_be_kept(identity) {
+        return Ok(None);
+    }
+    let found = t.query_opt(&t.prepare_cached(OWNER).await?, &[&identity.issuer, &identity.subject]).await?;
+    owner_of(found.as_ref())
+}
+
+pub(super) async fn of_user(pool: &Pool, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
     Ok(all(&pool.rows(OF_USER, &[&user.as_str()]).await?)?)
+}
+
+/// The same, as the transaction finds them.
+pub(super) async fn of_user_in(t: &Transaction<'_>, user: &UserId) -> Result<Vec<LinkedIdentity>, Failure> {
+    all(&t.query(&t.prepare_cached(OF_USER).await?, &[&user.as_str()]).await?)
 }
 
 /// Of two who link the same identity at once, the second waits at the key and then finds it. Whoever deletes the user
@@ -61,9 +83,13 @@ pub(super) async fn link(
     }
     let held = "SELECT FROM users WHERE id = $1 FOR KEY SHARE";
     t.query_opt(&t.prepare_cached(held).await?, &[&number(&user)]).await?;
+    // A change of the password ends the session, and then lists what was linked: it waits for this one, or this one finds
+    // that the session has ended.
+    callers::hold(t, &event).await?;
     let Identity { issuer, subject } = &identity;
     let insert =
-        "INSERT INTO identities (issuer, subject, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        "INSERT INTO identities (issuer, subject, user_id, linked_at) VALUES ($1, $2, $3, bulla_now())
+        ON CONFLICT DO NOTHING";
     let inserted = t.execute(&t.prepare_cached(insert).await?, &[issuer, subject, &user.as_str()]).await?;
     if inserted == 1 {
         return audit::write(t, &event.about(&user)).await;
@@ -84,7 +110,8 @@ pub(super) async fn unlink(
     event: AuditEvent,
 ) -> Result<bool, Failure> {
     sessions::take_turns(t, &user).await?;
-    let all = all(&t.query(&t.prepare_cached(OF_USER).await?, &[&user.as_str()]).await?)?;
+    callers::check(t, &event).await?;
+    let all = of_user_in(t, &user).await?;
     let password = "SELECT FROM users WHERE id = $1 AND password_hash IS NOT NULL";
     let password = t.query_opt(&t.prepare_cached(password).await?, &[&number(&user)]).await?;
     if !may_unlink(&identity, &all, password.is_some())? {

@@ -5,6 +5,7 @@
 //! what a stricter one refuses is tried again. All time is the database's: its function `bulla_now()`.
 
 mod audit;
+mod callers;
 mod clients;
 mod connect;
 mod failure;
@@ -39,13 +40,14 @@ use self::{
     rotations::Rotations,
 };
 use super::{
-    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Identity, NewClient, NewSession,
-    NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError, UserChange,
-    UserRow, Written,
+    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Identity, LinkedIdentity, NewClient,
+    NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError,
+    UserChange, UserRow, Written,
 };
 use crate::{
     clock::Timestamp,
     ids::{ClientId, Sid, UserId},
+    secret::SecretText,
 };
 
 /// How a database is used.
@@ -199,7 +201,7 @@ impl Store for PostgresStore {
             .await
     }
 
-    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<(), StoreError> {
+    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<bool, StoreError> {
         users::rehash(&self.pool, id, was, &now).await
     }
 
@@ -257,8 +259,17 @@ impl Store for PostgresStore {
         identities::owner(&self.pool, identity).await
     }
 
-    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, StoreError> {
+    async fn linked_identities(&self, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
         identities::of_user(&self.pool, user).await
+    }
+
+    async fn note_proof(
+        &self,
+        sid: Sid,
+        user: &UserId,
+        password_hash: Option<SecretText>,
+    ) -> Result<bool, StoreError> {
+        sessions::note_proof(&self.pool, sid, user, password_hash.as_ref().map(SecretText::expose)).await
     }
 
     async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError> {

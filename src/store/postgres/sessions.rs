@@ -5,7 +5,9 @@ use tokio_postgres::Row;
 
 use super::{
     audit::{self, Columns},
+    callers, clients,
     failure::Failure,
+    identities,
     nodes::number,
     pool::{Pool, Value, Values},
     users::{self, OWN_COLUMNS},
@@ -24,7 +26,7 @@ use crate::{
 const COLUMNS: &str =
     "s.sid, s.user_id, s.secret_hash, s.generation, s.rotated_at, s.pardoned_gen, s.pardoned_at,
     s.created_at AS began_at, s.idle_expires_at, s.expires_at, s.transport, s.user_agent, s.ip,
-    s.client_id, s.scope";
+    s.client_id, s.scope, s.auth_time";
 
 fn from_row(row: &Row) -> Result<SessionRow, Failure> {
     let number = |column| row.try_get::<_, i64>(column);
@@ -46,6 +48,7 @@ fn from_row(row: &Row) -> Result<SessionRow, Failure> {
         device: Device { user_agent: row.try_get("user_agent")?, ip: row.try_get("ip")? },
         grant: Grant::read(row.try_get("client_id")?, row.try_get("scope")?)
             .map_err(|_| unreadable("scope"))?,
+        auth_time: some("auth_time")?.map(Timestamp::from_millis),
     })
 }
 
@@ -140,34 +143,58 @@ pub(super) async fn begin(
     event: AuditEvent,
 ) -> Result<Option<SessionRow>, Failure> {
     take_turns(t, &new.user_id).await?;
-    // Held until the commit: whoever disables or deletes the user comes before, and is seen, or after, and sees. Written, not
-    // only locked: whoever can't see, because of an older snapshot, is refused as a serialization failure.
-    let held =
-        t.prepare_cached("UPDATE users SET disabled = disabled WHERE id = $1 RETURNING disabled").await?;
-    let user = t.query_opt(&held, &[&rules::number(&new.user_id)]).await?;
-    if user.map(|row| row.try_get::<_, i32>(0)).transpose()?.is_some_and(|disabled| disabled != 0) {
+    // Held until the commit: whoever disables or deletes the user, or sets another password, comes before, and is seen, or
+    // after, and sees. Written, not only locked: whoever can't see, because of an older snapshot, is refused as a
+    // serialization failure.
+    let user = users::held_for_login(t, &new.user_id).await?;
+    if user.as_ref().is_some_and(|row| row.disabled) {
         return Ok(None);
     }
-    if let Some(grant) = &new.grant {
-        let statement = t.prepare_cached("SELECT disabled FROM clients WHERE id = $1 FOR SHARE").await?;
-        let client = t.query_opt(&statement, &[&grant.client.as_str()]).await?;
-        if client.map(|row| row.try_get::<_, i32>(0)).transpose()?.is_none_or(|disabled| disabled != 0) {
-            return Ok(None);
-        }
+    if let Some(grant) = &new.grant
+        && clients::held(t, &grant.client, "FOR SHARE")
+            .await?
+            .is_none_or(|(row, _)| !grant.may_be_held_by(&row))
+    {
+        return Ok(None);
+    }
+    if new.proof.password_hash.is_some() {
+        let Some(user) = &user else { return Ok(None) };
+        rules::holds(user, &new)?;
+    }
+    // Who unlinks takes turns with who begins a session.
+    if let Some(identity) = &new.proof.identity
+        && identities::owner_in(t, identity).await?.as_ref() != Some(&new.user_id)
+    {
+        return Ok(None);
     }
     let (live, now) = live_of(t, &new.user_id).await?;
     if !new.may_begin(&live) {
         return Ok(None);
     }
-    let Beginning { row, takes_over, ends } = Beginning::plan(&new, &live, cap, &event.actor, now);
+    start(t, &new, &live, cap, &event, now).await.map(Some)
+}
+
+/// Begins a session whose conditions hold.
+pub(super) async fn start(
+    t: &Transaction<'_>,
+    new: &NewSession,
+    live: &[SessionRow],
+    cap: u32,
+    event: &AuditEvent,
+    now: Timestamp,
+) -> Result<SessionRow, Failure> {
+    let Beginning { row, takes_over, ends } = Beginning::plan(new, live, cap, &event.actor, now);
     for (sid, why) in ends {
         end(t, SessionEnd::One(sid), why).await?;
     }
-    write(t, &row, takes_over, &event).await?;
-    Ok(Some(row))
+    write(t, &row, takes_over, event).await?;
+    Ok(row)
 }
 
-async fn live_of(t: &Transaction<'_>, user: &UserId) -> Result<(Vec<SessionRow>, Timestamp), Failure> {
+pub(super) async fn live_of(
+    t: &Transaction<'_>,
+    user: &UserId,
+) -> Result<(Vec<SessionRow>, Timestamp), Failure> {
     let statement = t.prepare_cached(&live_where("s.user_id = $1")).await?;
     with_time(&t.query(&statement, &[&user.as_str(), &i64::from(u32::MAX)]).await?)
 }
@@ -184,13 +211,13 @@ async fn write(
         true => {
             "UPDATE sessions SET secret_hash = $3, generation = 0, rotated_at = $4, pardoned_gen = NULL,
                pardoned_at = NULL, created_at = $4, idle_expires_at = $5, expires_at = greatest(expires_at, $6),
-               client_id = $10, scope = $11
+               client_id = $10, scope = $11, auth_time = $15
              WHERE sid = $1 AND user_id = $2 AND transport = $7 AND user_agent = $8 AND ip = $9"
         }
         false => {
             "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
-               expires_at, transport, user_agent, ip, client_id, scope)
-             VALUES ($1, $2, $3, 0, $4, $4, $5, $6, $7, $8, $9, $10, $11)"
+               expires_at, transport, user_agent, ip, client_id, scope, auth_time)
+             VALUES ($1, $2, $3, 0, $4, $4, $5, $6, $7, $8, $9, $10, $11, $15)"
         }
     };
     let client = row.grant.as_ref().map(|grant| grant.client.as_str());
@@ -215,6 +242,7 @@ async fn write(
         &event,
         &actor,
         &detail,
+        &row.auth_time.map(Timestamp::millis),
     ];
     match t.execute(&t.prepare_cached(&sql).await?, values).await? {
         // Gone since it was looked at. Plan anew.
@@ -223,12 +251,47 @@ async fn write(
     }
 }
 
+/// Locks a session until the commit: whoever ends it comes before, and is seen, or after.
+pub(super) async fn hold(t: &Transaction<'_>, sid: Sid) -> Result<(), Failure> {
+    let statement = t.prepare_cached("SELECT FROM sessions WHERE sid = $1 FOR UPDATE").await?;
+    t.query_opt(&statement, &[&sid.to_string()]).await?;
+    Ok(())
+}
+
+/// The row of a session that lives, and the time.
+pub(super) async fn seen(
+    t: &Transaction<'_>,
+    sid: Sid,
+    user: &UserId,
+) -> Result<(Option<SessionRow>, Timestamp), Failure> {
+    let sql = live_where("s.user_id = $1 AND s.sid = $3");
+    let values: Values<'_> = &[&user.as_str(), &1_i64, &sid.to_string()];
+    let (mut rows, now) = with_time(&t.query(&t.prepare_cached(&sql).await?, values).await?)?;
+    Ok((rows.pop(), now))
+}
+
+/// Notes that the person has just proven who they are, if session and password are still what they were.
+pub(super) async fn note_proof(
+    pool: &Pool,
+    sid: Sid,
+    user: &UserId,
+    password_hash: Option<&str>,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE sessions SET auth_time = bulla_now()
+        WHERE sid = $1 AND user_id = $2 AND idle_expires_at > bulla_now() AND expires_at > bulla_now()
+          AND ($3::text IS NULL OR EXISTS (
+            SELECT FROM users WHERE id = $4 AND password_hash = $3 AND disabled = 0))";
+    let values: Values<'_> = &[&sid.to_string(), &user.as_str(), &password_hash, &rules::number(user)];
+    Ok(pool.count(sql, values).await? == 1)
+}
+
 /// Ends sessions; one audit event each. A name that no token can have goes unnamed, and holds up nobody's end.
 pub(super) async fn end(
     t: &Transaction<'_>,
     which: SessionEnd,
     event: AuditEvent,
 ) -> Result<Vec<Sid>, Failure> {
+    callers::check(t, &event).await?;
     let (condition, values) = match &which {
         SessionEnd::One(sid) => ("sid = $4", vec![sid.to_string()]),
         SessionEnd::OneOf(user, sid) => {

@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 
 use super::{
     audit::{self, Columns},
+    callers,
     failure::Failure,
     identities,
     pool::{Pool, Values},
@@ -15,7 +16,10 @@ use crate::{
     ids::UserId,
     store::{
         AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, names,
-        rules::{begun_by_password, ended_by_password, keep_an_admin, number, takes_an_admin},
+        rules::{
+            begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
+            number, password_changed, takes_an_admin,
+        },
     },
 };
 
@@ -69,6 +73,7 @@ pub(super) async fn page(
 
 /// Two names that look alike, added at the same moment, meet at the unique key.
 pub(super) async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<UserRow, Failure> {
+    callers::check(t, &event).await?;
     let sql = format!(
         "WITH added AS (
            INSERT INTO users (name, folded, password_hash, roles, claims, created_at)
@@ -99,7 +104,7 @@ pub(super) async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -
     });
     let added = all(&added?)?.pop().ok_or_else(names::taken)?;
     if let Some(identity) = user.identity {
-        let linked = AuditEvent { event: "identity.linked", ..event };
+        let linked = AuditEvent { event: "identity.linked", by: None, ..event };
         identities::link(t, added.id.clone(), identity, linked).await?;
     }
     Ok(added)
@@ -128,7 +133,7 @@ async fn held(
     Ok(row)
 }
 
-async fn one_of(t: &Transaction<'_>, id: &UserId, lock: &str) -> Result<Option<UserRow>, Failure> {
+pub(super) async fn one_of(t: &Transaction<'_>, id: &UserId, lock: &str) -> Result<Option<UserRow>, Failure> {
     let sql = format!("SELECT {COLUMNS} FROM users WHERE id = $1 {lock}");
     Ok(all(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)?.pop())
 }
@@ -147,6 +152,7 @@ pub(super) async fn change(
     change: UserChange,
     event: AuditEvent,
 ) -> Result<Option<UserRow>, Failure> {
+    callers::check(t, &event).await?;
     let Some(before) = held(t, &id, |row| Some(change.apply(row))).await? else { return Ok(None) };
     let after = change.apply(&before);
     let (roles, claims) = after.as_json();
@@ -165,23 +171,38 @@ pub(super) async fn change_password(
     event: AuditEvent,
 ) -> Result<Option<SessionRow>, Failure> {
     sessions::take_turns(t, &id).await?;
-    let sql = "UPDATE users SET password_hash = $2 WHERE id = $1 AND (disabled = 0 OR $3)";
-    let values: Values<'_> = &[&number(&id), &password_hash, &next.is_none()];
-    if t.execute(&t.prepare_cached(sql).await?, values).await? == 0 {
-        return Ok(None);
+    let row = one_of(t, &id, "FOR NO KEY UPDATE").await?;
+    callers::hold(t, &event).await?;
+    if !may_set_password(row.as_ref(), next.as_ref())? {
+        return match next {
+            Some(_) => Ok(None),
+            None => Err(gone().into()),
+        };
     }
-    audit::write(t, &event.about(&id)).await?;
+    let sql = "UPDATE users SET password_hash = $2 WHERE id = $1";
+    t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &password_hash]).await?;
+    // The sessions go first: who links an identity holds the session, and is waited for.
     sessions::end(t, SessionEnd::AllOf(id.clone()), ended_by_password(&event.actor)).await?;
+    let (_, now) = sessions::live_of(t, &id).await?;
+    let new = newly_linked(identities::of_user_in(t, &id).await?, now);
+    audit::write(t, &password_changed(&event, &new).about(&id)).await?;
     let Some(next) = next else { return Ok(None) };
-    sessions::begin(t, next, u32::MAX, begun_by_password(&id)).await
+    sessions::start(t, &next, &[], u32::MAX, &begun_by_password(&id), now).await.map(Some)
 }
 
-pub(super) async fn rehash(pool: &Pool, id: &UserId, was: &str, now: &str) -> Result<(), StoreError> {
+/// The row as a login finds it, written as it is: whoever changes it meanwhile waits, or is seen.
+pub(super) async fn held_for_login(t: &Transaction<'_>, id: &UserId) -> Result<Option<UserRow>, Failure> {
+    let sql = format!("UPDATE users SET disabled = disabled WHERE id = $1 RETURNING {COLUMNS}");
+    Ok(all(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)?.pop())
+}
+
+pub(super) async fn rehash(pool: &Pool, id: &UserId, was: &str, now: &str) -> Result<bool, StoreError> {
     let sql = "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3";
-    pool.count(sql, &[&number(id), &now, &was]).await.map(drop)
+    pool.count(sql, &[&number(id), &now, &was]).await.map(|rows| rows == 1)
 }
 
 pub(super) async fn delete(t: &Transaction<'_>, id: UserId, event: AuditEvent) -> Result<bool, Failure> {
+    callers::check(t, &event).await?;
     if held(t, &id, |_| None).await?.is_none() {
         return Ok(false);
     }

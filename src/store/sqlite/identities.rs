@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
-        AuditEvent, Identity, StoreError,
+        AuditEvent, Identity, LinkedIdentity, StoreError,
         rules::{may_link, may_unlink},
     },
 };
@@ -20,12 +20,16 @@ pub(super) fn owner(connection: &Connection, identity: &Identity) -> Result<Opti
     Ok(id.optional()?.and_then(|id| UserId::new(id).ok()))
 }
 
-pub(super) fn of_user(connection: &Connection, user: &UserId) -> Result<Vec<Identity>, StoreError> {
+pub(super) fn of_user(connection: &Connection, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT issuer, subject FROM identities WHERE user_id = ? ORDER BY issuer, subject",
+        "SELECT issuer, subject, linked_at FROM identities WHERE user_id = ? ORDER BY issuer, subject",
     )?;
-    let rows = statement
-        .query_map([user.as_str()], |row| Ok(Identity { issuer: row.get(0)?, subject: row.get(1)? }))?;
+    let rows = statement.query_map([user.as_str()], |row| {
+        Ok(LinkedIdentity {
+            identity: Identity { issuer: row.get(0)?, subject: row.get(1)? },
+            linked_at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_millis),
+        })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -40,8 +44,8 @@ pub(super) fn link(
         return Ok(());
     }
     connection
-        .prepare_cached("INSERT INTO identities (issuer, subject, user_id) VALUES (?, ?, ?)")?
-        .execute(params![identity.issuer, identity.subject, user.as_str()])?;
+        .prepare_cached("INSERT INTO identities (issuer, subject, user_id, linked_at) VALUES (?, ?, ?, ?)")?
+        .execute(params![identity.issuer, identity.subject, user.as_str(), now.millis()])?;
     audit::write(connection, &event.about(user), now)
 }
 
@@ -57,8 +61,8 @@ pub(super) fn unlink(
         return Ok(false);
     }
     connection
-        .prepare_cached("DELETE FROM identities WHERE issuer = ? AND subject = ?")?
-        .execute([&identity.issuer, &identity.subject])?;
+        .prepare_cached("DELETE FROM identities WHERE issuer = ? AND subject = ? AND user_id = ?")?
+        .execute([&identity.issuer, &identity.subject, user.as_str()])?;
     audit::write(connection, &event.about(user), now)?;
     Ok(true)
 }

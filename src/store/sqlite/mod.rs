@@ -1,6 +1,7 @@
 //! SQLite, inside the program: one writer thread that commits what has queued up, several readers (DESIGN 4, 9).
 
 mod audit;
+mod callers;
 mod checkpoint;
 mod clients;
 mod export;
@@ -35,13 +36,14 @@ use self::{
     },
 };
 use super::{
-    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Identity, NewClient, NewSession,
-    NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError, Target,
-    UserChange, UserRow, Written, names,
+    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Identity, LinkedIdentity, NewClient,
+    NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError,
+    Target, UserChange, UserRow, Written, names,
 };
 use crate::{
     clock::{Clock, Timestamp},
     ids::{ClientId, Sid, UserId},
+    secret::SecretText,
 };
 
 /// How many rows of a table one step of a sweep deletes, so that nobody waits behind it.
@@ -105,6 +107,19 @@ impl SqliteStore {
     /// How many transactions the writer has committed: many changes share one.
     pub fn commits(&self) -> u64 {
         self.writer.commits()
+    }
+
+    /// A change that an event goes with, if the event's caller still may.
+    async fn write_as<T: Send + 'static>(
+        &self,
+        event: AuditEvent,
+        change: impl FnOnce(&Connection, &AuditEvent, Timestamp) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let checked = move |c: &Connection, now| {
+            callers::check(c, &event, now)?;
+            change(c, &event, now)
+        };
+        self.writer.write(Several, checked).await
     }
 }
 
@@ -195,7 +210,7 @@ impl Store for SqliteStore {
     }
 
     async fn end_sessions(&self, which: SessionEnd, event: AuditEvent) -> Result<Vec<Sid>, StoreError> {
-        self.writer.write(Several, move |c, now| sessions::end(c, &which, &event, now)).await
+        self.write_as(event, move |c, event, now| sessions::end(c, &which, event, now)).await
     }
 
     async fn sessions(
@@ -224,7 +239,7 @@ impl Store for SqliteStore {
     }
 
     async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError> {
-        self.writer.write(Several, move |c, now| users::add(c, &user, &event, now)).await
+        self.write_as(event, move |c, event, now| users::add(c, &user, event, now)).await
     }
 
     async fn change_user(
@@ -234,7 +249,7 @@ impl Store for SqliteStore {
         event: AuditEvent,
     ) -> Result<Option<UserRow>, StoreError> {
         let id = id.clone();
-        self.writer.write(Several, move |c, now| users::change(c, &id, &change, &event, now)).await
+        self.write_as(event, move |c, event, now| users::change(c, &id, &change, event, now)).await
     }
 
     async fn change_password(
@@ -245,20 +260,20 @@ impl Store for SqliteStore {
         event: AuditEvent,
     ) -> Result<Option<SessionRow>, StoreError> {
         let id = id.clone();
-        let change = move |c: &Connection, now| {
-            users::change_password(c, &id, &password_hash, next.as_ref(), &event, now)
+        let change = move |c: &Connection, event: &AuditEvent, now| {
+            users::change_password(c, &id, &password_hash, next.as_ref(), event, now)
         };
-        self.writer.write(Several, change).await
+        self.write_as(event, change).await
     }
 
-    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<(), StoreError> {
+    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<bool, StoreError> {
         let (id, was) = (id.clone(), was.to_owned());
         self.writer.write(One, move |c, _| users::rehash(c, &id, &was, &now)).await
     }
 
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError> {
         let id = id.clone();
-        self.writer.write(Several, move |c, now| users::delete(c, &id, &event, now)).await
+        self.write_as(event, move |c, event, now| users::delete(c, &id, event, now)).await
     }
 
     async fn client(&self, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError> {
@@ -272,7 +287,7 @@ impl Store for SqliteStore {
     }
 
     async fn add_client(&self, client: NewClient, event: AuditEvent) -> Result<ClientRow, StoreError> {
-        self.writer.write(Several, move |c, now| clients::add(c, client, &event, now)).await
+        self.write_as(event, move |c, event, now| clients::add(c, client, event, now)).await
     }
 
     async fn change_client(
@@ -282,12 +297,12 @@ impl Store for SqliteStore {
         event: AuditEvent,
     ) -> Result<Option<ClientRow>, StoreError> {
         let id = id.clone();
-        self.writer.write(Several, move |c, now| clients::change(c, &id, &change, &event, now)).await
+        self.write_as(event, move |c, event, now| clients::change(c, &id, &change, event, now)).await
     }
 
     async fn delete_client(&self, id: &ClientId, event: AuditEvent) -> Result<bool, StoreError> {
         let id = id.clone();
-        self.writer.write(Several, move |c, now| clients::delete(c, &id, &event, now)).await
+        self.write_as(event, move |c, event, now| clients::delete(c, &id, event, now)).await
     }
 
     async fn issue_to_client(
@@ -308,19 +323,32 @@ impl Store for SqliteStore {
         self.readers.read(move |c| identities::owner(c, &identity)).await
     }
 
-    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, StoreError> {
+    async fn linked_identities(&self, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
         let user = user.clone();
         self.readers.read(move |c| identities::of_user(c, &user)).await
     }
 
+    async fn note_proof(
+        &self,
+        sid: Sid,
+        user: &UserId,
+        password_hash: Option<SecretText>,
+    ) -> Result<bool, StoreError> {
+        let user = user.clone();
+        let note = move |c: &Connection, now| {
+            sessions::note_proof(c, sid, &user, password_hash.as_ref().map(SecretText::expose), now)
+        };
+        self.writer.write(One, note).await
+    }
+
     async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError> {
         let user = user.clone();
-        self.writer.write(Several, move |c, now| identities::link(c, &user, &identity, &event, now)).await
+        self.write_as(event, move |c, event, now| identities::link(c, &user, &identity, event, now)).await
     }
 
     async fn unlink(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<bool, StoreError> {
         let user = user.clone();
-        self.writer.write(Several, move |c, now| identities::unlink(c, &user, &identity, &event, now)).await
+        self.write_as(event, move |c, event, now| identities::unlink(c, &user, &identity, event, now)).await
     }
 
     async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
-use super::{audit, clients, users};
+use super::{audit, clients, identities, users};
 use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
@@ -12,13 +12,13 @@ use crate::{
     store::{
         AuditEvent, Device, Grant, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow,
         Written,
-        rules::{Beginning, NODE_KEEP},
+        rules::{Beginning, NODE_KEEP, holds},
     },
 };
 
 const COLUMNS: &str =
     "sid, user_id, secret_hash, generation, rotated_at, pardoned_gen, pardoned_at, created_at,
-    idle_expires_at, expires_at, transport, user_agent, ip, client_id, scope";
+    idle_expires_at, expires_at, transport, user_agent, ip, client_id, scope, auth_time";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     let time = |i| row.get(i).map(Timestamp::from_millis);
@@ -36,6 +36,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         transport: row.get::<_, String>(10)?.parse().map_err(|()| unreadable(10))?,
         device: Device { user_agent: row.get(11)?, ip: row.get(12)? },
         grant: Grant::read(row.get(13)?, row.get(14)?).map_err(|_| unreadable(13))?,
+        auth_time: row.get::<_, Option<i64>>(15)?.map(Timestamp::from_millis),
     })
 }
 
@@ -98,7 +99,16 @@ pub(super) fn begin(
         return Ok(None);
     }
     if let Some(grant) = &new.grant
-        && clients::one(connection, &grant.client)?.is_none_or(|client| client.disabled)
+        && clients::one(connection, &grant.client)?.is_none_or(|client| !grant.may_be_held_by(&client))
+    {
+        return Ok(None);
+    }
+    if new.proof.password_hash.is_some() {
+        let Some(user) = users::one(connection, &new.user_id)? else { return Ok(None) };
+        holds(&user, new)?;
+    }
+    if let Some(identity) = &new.proof.identity
+        && identities::owner(connection, identity)?.as_ref() != Some(&new.user_id)
     {
         return Ok(None);
     }
@@ -106,13 +116,25 @@ pub(super) fn begin(
     if !new.may_begin(&live) {
         return Ok(None);
     }
-    let Beginning { row, takes_over, ends } = Beginning::plan(new, &live, cap, &event.actor, now);
+    start(connection, new, &live, cap, event, now).map(Some)
+}
+
+/// Begins a session whose conditions hold.
+pub(super) fn start(
+    connection: &Connection,
+    new: &NewSession,
+    live: &[SessionRow],
+    cap: u32,
+    event: &AuditEvent,
+    now: Timestamp,
+) -> Result<SessionRow, StoreError> {
+    let Beginning { row, takes_over, ends } = Beginning::plan(new, live, cap, &event.actor, now);
     for (sid, why) in ends {
         end(connection, &SessionEnd::One(sid), &why, now)?;
     }
     write(connection, &row, takes_over)?;
     audit::write(connection, &event.about(row.sid), now)?;
-    Ok(Some(row))
+    Ok(row)
 }
 
 /// Inserts a row, or gives one that is there another key and other times; its `sid` stays and nothing is revoked.
@@ -121,13 +143,13 @@ fn write(connection: &Connection, row: &SessionRow, takes_over: bool) -> Result<
         true => {
             "UPDATE sessions SET secret_hash = :hash, generation = 0, rotated_at = :now, pardoned_gen = NULL,
                pardoned_at = NULL, created_at = :now, idle_expires_at = :idle, expires_at = :end, client_id = :client,
-               scope = :scope
+               scope = :scope, auth_time = :auth
              WHERE sid = :sid AND user_id = :user AND transport = :transport AND user_agent = :agent AND ip = :ip"
         }
         false => {
             "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
-               expires_at, transport, user_agent, ip, client_id, scope)
-             VALUES (:sid, :user, :hash, 0, :now, :now, :idle, :end, :transport, :agent, :ip, :client, :scope)"
+               expires_at, transport, user_agent, ip, client_id, scope, auth_time)
+             VALUES (:sid, :user, :hash, 0, :now, :now, :idle, :end, :transport, :agent, :ip, :client, :scope, :auth)"
         }
     };
     let client = row.grant.as_ref().map(|grant| grant.client.as_str());
@@ -136,9 +158,28 @@ fn write(connection: &Connection, row: &SessionRow, takes_over: bool) -> Result<
         ":sid": row.sid.to_string(), ":user": row.user_id.as_str(), ":hash": row.secret_hash.0,
         ":now": row.created_at.millis(), ":idle": row.idle_expires_at.millis(), ":end": row.expires_at.millis(),
         ":transport": row.transport.as_str(), ":agent": row.device.user_agent, ":ip": row.device.ip,
-        ":client": client, ":scope": scope,
+        ":client": client, ":scope": scope, ":auth": row.auth_time.map(Timestamp::millis),
     })?;
     Ok(())
+}
+
+/// Notes that the person has just proven who they are, if session and password are still what they were.
+pub(super) fn note_proof(
+    connection: &Connection,
+    sid: Sid,
+    user: &UserId,
+    password_hash: Option<&str>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let noted = connection
+        .prepare_cached(
+            "UPDATE sessions SET auth_time = ?1
+             WHERE sid = ?2 AND user_id = ?3 AND idle_expires_at > ?1 AND expires_at > ?1
+               AND (?4 IS NULL OR EXISTS (SELECT 1 FROM users
+                 WHERE CAST(id AS TEXT) = ?3 AND id = CAST(?3 AS INTEGER) AND password_hash = ?4 AND disabled = 0))",
+        )?
+        .execute(params![now.millis(), sid.to_string(), user.as_str(), password_hash])?;
+    Ok(noted == 1)
 }
 
 /// Ends sessions; one audit event each. A name that no token can have goes unnamed, and holds up nobody's end.

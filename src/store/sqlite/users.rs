@@ -8,7 +8,10 @@ use crate::{
     ids::UserId,
     store::{
         AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, names,
-        rules::{begun_by_password, ended_by_password, keep_an_admin, number, takes_an_admin},
+        rules::{
+            begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
+            number, password_changed, takes_an_admin,
+        },
     },
 };
 
@@ -74,7 +77,7 @@ pub(super) fn add(
     )?;
     audit::write(connection, &event.about(&added.id), now)?;
     if let Some(identity) = &user.identity {
-        let linked = AuditEvent { event: "identity.linked", ..event.clone() };
+        let linked = AuditEvent { event: "identity.linked", by: None, ..event.clone() };
         identities::link(connection, &added.id, identity, &linked, now)?;
     }
     Ok(added)
@@ -116,23 +119,28 @@ pub(super) fn change_password(
     event: &AuditEvent,
     now: Timestamp,
 ) -> Result<Option<SessionRow>, StoreError> {
-    let changed = connection
-        .prepare_cached("UPDATE users SET password_hash = ?1 WHERE id = ?2 AND (disabled = 0 OR ?3)")?
-        .execute(params![password_hash, number(id), next.is_none()])?;
-    if changed == 0 {
-        return Ok(None);
+    let row = one(connection, id)?;
+    if !may_set_password(row.as_ref(), next)? {
+        return match next {
+            Some(_) => Ok(None),
+            None => Err(gone()),
+        };
     }
-    audit::write(connection, &event.about(id), now)?;
+    connection
+        .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ?")?
+        .execute(params![password_hash, number(id)])?;
+    let new = newly_linked(identities::of_user(connection, id)?, now);
+    audit::write(connection, &password_changed(event, &new).about(id), now)?;
     sessions::end(connection, &SessionEnd::AllOf(id.clone()), &ended_by_password(&event.actor), now)?;
     let Some(next) = next else { return Ok(None) };
-    sessions::begin(connection, next, u32::MAX, &begun_by_password(id), now)
+    sessions::start(connection, next, &[], u32::MAX, &begun_by_password(id), now).map(Some)
 }
 
-pub(super) fn rehash(connection: &Connection, id: &UserId, was: &str, now: &str) -> Result<(), StoreError> {
-    connection
+pub(super) fn rehash(connection: &Connection, id: &UserId, was: &str, now: &str) -> Result<bool, StoreError> {
+    let rows = connection
         .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?")?
         .execute(params![now, number(id), was])?;
-    Ok(())
+    Ok(rows == 1)
 }
 
 pub(super) fn delete(

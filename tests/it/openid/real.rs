@@ -170,7 +170,32 @@ async fn a_person_links_a_real_provider_and_unlinks_it() {
     person.presses("Sign out").await;
     person.presses("Sign in with Acme").await;
     assert_eq!(person.reads("h1").await, "ada", "by the identity now");
-    person.presses(&format!("Unlink grace at {issuer}")).await;
+    // The provider has not said when she signed in there, so it is not known to be recent: through a login and back.
+    let unlink = format!("Unlink grace at {issuer}");
+    person.presses(&unlink).await;
+    assert_eq!(person.status().await, 403);
+    assert!(person.reads(".error").await.contains("too long ago"), "{}", person.reads(".error").await);
+    assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "1");
+    person.presses("Sign in with Acme").await;
+    assert!(person.place().await.starts_with(&providers[0].issuer), "asked though signed in there");
+    person.types("input[name=login]", "grace").await;
+    person.types("input[name=password]", "any").await;
+    person.presses("Sign-in").await;
+    eventually("back, or asked to agree", || async {
+        person.place().await == "/auth/account" || person.sees("button.login-submit, button[autofocus]").await
+    })
+    .await;
+    if person.place().await != "/auth/account" {
+        person.presses("Continue").await;
+    }
+    assert_eq!((person.place().await.as_str(), person.reads("h1").await.as_str()), ("/auth/account", "ada"));
+    person.presses(&unlink).await;
+    assert_eq!(person.place().await, "/auth/account");
     assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0");
-    assert_eq!(complaints_of_ours(&person, &server).await, Vec::<String>::new());
+    // The refusal above is one.
+    let complaints = complaints_of_ours(&person, &server).await;
+    assert!(
+        complaints.len() == 1 && complaints[0].contains("/unlink") && complaints[0].contains("403"),
+        "{complaints:?}"
+    );
 }

@@ -5,6 +5,7 @@ mod clients;
 mod feed;
 mod identities;
 mod keeping;
+mod proofs;
 mod sessions;
 mod shell;
 mod users;

@@ -162,7 +162,7 @@ async fn a_user_disabled_by_hand_loses_every_session() {
 async fn a_user_deleted_by_hand_loses_every_session() {
     let house = House::new().await;
     let (row, shell) = (one(&house).await, house.town.shell());
-    shell.run("INSERT INTO identities VALUES ('https://id.example', '1', '1')");
+    shell.run("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
     shell.run("DELETE FROM users WHERE name = 'ada'");
     assert!(house.hears(row.sid).await);
     assert_eq!(shell.number("SELECT count(*) FROM identities"), 0);

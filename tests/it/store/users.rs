@@ -199,7 +199,10 @@ async fn a_deleted_user_takes_everything_along_and_the_id_is_not_given_out_again
     let ada = house.user("ada").await;
     let own = house.begin(&ada.id).await;
     let shell = house.town.shell();
-    shell.run(&format!("INSERT INTO identities VALUES ('https://id.example', '1', '{}')", ada.id));
+    shell.run(&format!(
+        "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '{}')",
+        ada.id
+    ));
     assert!(house.store.delete_user(&ada.id, event("user.deleted")).await.unwrap());
     assert!(house.list.denies(own.sid) && house.row(own.sid).await.is_none());
     assert_eq!(shell.number("SELECT count(*) FROM identities"), 0);

@@ -1,0 +1,31 @@
+//! Whether who asks for a change still may, in the transaction that makes it.
+
+use deadpool_postgres::Transaction;
+
+use super::{clients, failure::Failure, sessions, users};
+use crate::store::{AuditEvent, Caller};
+
+/// The same, with a lock on the caller's session: whoever ends it sees the change, or the change sees that it has ended.
+pub(super) async fn hold(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
+    if let Some(Caller::Person { sid, .. }) = &event.by {
+        sessions::hold(t, *sid).await?;
+    }
+    check(t, event).await
+}
+
+/// Reads without a lock: whoever ends the session meanwhile comes after this change.
+pub(super) async fn check(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
+    match &event.by {
+        None => {}
+        Some(Caller::Person { sid, user, role }) => {
+            let (session, now) = sessions::seen(t, *sid, user).await?;
+            let user = users::one_of(t, user, "").await?;
+            Caller::person_may(*role, session.as_ref(), user.as_ref(), now)?;
+        }
+        Some(Caller::Client { id, scope }) => {
+            let client = clients::held(t, id, "").await?;
+            Caller::client_may(scope, client.as_ref().map(|(row, _)| row))?;
+        }
+    }
+    Ok(())
+}

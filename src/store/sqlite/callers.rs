@@ -1,0 +1,23 @@
+//! Whether who asks for a change still may, in the transaction that makes it.
+
+use rusqlite::Connection;
+
+use super::{clients, sessions, users};
+use crate::{
+    clock::Timestamp,
+    store::{AuditEvent, Caller, StoreError},
+};
+
+pub(super) fn check(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), StoreError> {
+    match &event.by {
+        None => Ok(()),
+        Some(Caller::Person { sid, user, role }) => {
+            let session = sessions::one(connection, *sid)?.filter(|row| row.user_id == *user);
+            let user = users::one(connection, user)?;
+            Caller::person_may(*role, session.as_ref(), user.as_ref(), now)
+        }
+        Some(Caller::Client { id, scope }) => {
+            Caller::client_may(scope, clients::one(connection, id)?.as_ref())
+        }
+    }
+}

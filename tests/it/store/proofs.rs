@@ -1,0 +1,383 @@
+//! Writes that hold only while what was proven holds: a password, a session, an identity, a role.
+
+use std::sync::Arc;
+
+use bulla::{
+    ids::{ClientId, Scope, Sid},
+    secret::SecretText,
+    store::{
+        AuditEvent, Caller, ClientChange, Identity, NewClient, NewSession, NewUser, Proof, ProvenAt,
+        SessionEnd, SessionRow, Store, StoreError, Transport, UserChange, UserRow, Written,
+    },
+};
+use futures_util::future::join_all;
+
+use super::{House, disabled, event, roles};
+use crate::{
+    ground::every_store,
+    town::{new_session, secs},
+};
+
+every_store![
+    serializable;
+    a_new_password_takes_the_place_of_the_verified_one_only,
+    a_new_password_is_set_only_while_the_callers_session_lives,
+    of_changes_that_verified_one_password_at_once_one_is_written,
+    a_change_that_verified_the_old_password_undoes_no_administrators,
+    a_change_at_the_moment_of_a_revocation_leaves_no_session,
+    a_session_begins_only_while_the_verified_password_holds,
+    a_session_begins_only_while_the_proven_identity_is_linked,
+    a_session_that_has_ended_links_and_unlinks_nothing,
+    who_has_lost_what_a_change_needs_changes_nothing,
+    roles_are_given_and_taken_on_the_row_as_it_is_found,
+    a_proof_is_noted_only_while_session_and_password_hold,
+    a_new_password_names_the_identities_that_were_linked_lately,
+    a_client_begins_a_session_only_with_scopes_that_it_still_has,
+];
+
+async fn with_password(house: &House, name: &str) -> UserRow {
+    let new = NewUser { name: name.into(), password_hash: Some("$old".into()), ..NewUser::default() };
+    house.store.add_user(new, event("user.added")).await.unwrap()
+}
+
+fn verified(hash: &str) -> Proof {
+    Proof { at: ProvenAt::Now, password_hash: Some(SecretText::new(hash.into())), identity: None }
+}
+
+/// What the owner of this session asks for who has verified `hash`.
+async fn change(
+    store: &Arc<dyn Store>,
+    caller: &SessionRow,
+    hash: &str,
+    new: &str,
+) -> Result<Option<SessionRow>, StoreError> {
+    let next = NewSession { proof: verified(hash), ..new_session(&caller.user_id) };
+    let event = event("password.changed").by(caller.as_caller());
+    store.change_password(&caller.user_id, new.into(), Some(next), event).await
+}
+
+async fn hash_of(house: &House, user: &UserRow) -> Option<String> {
+    house.store.user(&user.id).await.unwrap().unwrap().password_hash
+}
+
+async fn a_new_password_takes_the_place_of_the_verified_one_only() {
+    let house = House::new().await;
+    let ada = with_password(&house, "ada").await;
+    let own = house.begin(&ada.id).await;
+    let lost = change(&house.store, &own, "$older", "$new").await;
+    assert!(matches!(lost, Err(StoreError::Moved)), "{lost:?}");
+    assert_eq!(hash_of(&house, &ada).await.as_deref(), Some("$old"));
+    assert_eq!(house.live(&ada.id).await, [own.sid]);
+    assert!(house.events("password.changed").await.is_empty() && house.revoked().is_empty());
+    let begun = change(&house.store, &own, "$old", "$new").await.unwrap().unwrap();
+    assert_eq!(house.live(&ada.id).await, [begun.sid]);
+    assert_eq!(begun.auth_time, Some(begun.created_at));
+}
+
+async fn a_new_password_is_set_only_while_the_callers_session_lives() {
+    let house = House::new().await;
+    let ada = with_password(&house, "ada").await;
+    let (own, kept) = (house.begin(&ada.id).await, house.begin(&ada.id).await);
+    let over = house.begin_as(NewSession { idle: secs(1), ..new_session(&ada.id) }, 20).await;
+    house.town.clock.advance(secs(2));
+    house.store.end_sessions(SessionEnd::One(own.sid), event("logout")).await.unwrap();
+    let bob = house.begin(&house.user("bob").await.id).await;
+    let anothers = SessionRow { sid: bob.sid, ..kept.clone() };
+    for ended in [own, over, anothers] {
+        let answer = change(&house.store, &ended, "$old", "$new").await;
+        assert!(matches!(answer, Err(StoreError::Ended)), "{answer:?}");
+    }
+    assert_eq!(hash_of(&house, &ada).await.as_deref(), Some("$old"));
+    assert_eq!(house.live(&ada.id).await, [kept.sid]);
+}
+
+async fn of_changes_that_verified_one_password_at_once_one_is_written() {
+    let house = House::new().await;
+    let other = house.another().await;
+    for round in 0..6 {
+        let ada = with_password(&house, &format!("ada {round}")).await;
+        let callers = join_all((0..4).map(|_| house.begin(&ada.id))).await;
+        let changes = callers.iter().enumerate().map(|(n, caller)| {
+            let store = if n % 2 == 0 { &house.store } else { &other.store };
+            async move { change(store, caller, "$old", &format!("$new {n}")).await }
+        });
+        let answers = join_all(changes).await;
+        let won: Vec<usize> = (0..4).filter(|n| matches!(answers[*n], Ok(Some(_)))).collect();
+        let lost = |answer: &Result<Option<SessionRow>, StoreError>| {
+            matches!(answer, Err(StoreError::Ended | StoreError::Moved))
+        };
+        assert!(won.len() == 1 && answers.iter().filter(|answer| lost(answer)).count() == 3, "{answers:?}");
+        assert_eq!(hash_of(&house, &ada).await, Some(format!("$new {}", won[0])));
+        assert_eq!(house.live(&ada.id).await.len(), 1);
+    }
+}
+
+async fn a_change_that_verified_the_old_password_undoes_no_administrators() {
+    let house = House::new().await;
+    let other = house.another().await;
+    for round in 0..6 {
+        let ada = with_password(&house, &format!("ada {round}")).await;
+        let callers = join_all((0..4).map(|_| house.begin(&ada.id))).await;
+        let thief = join_all(callers.iter().map(|caller| change(&other.store, caller, "$old", "$thief")));
+        let admin = house.store.change_password(&ada.id, "$admin".into(), None, event("password.changed"));
+        let (_, set) = tokio::join!(thief, admin);
+        set.unwrap();
+        assert_eq!(hash_of(&house, &ada).await.as_deref(), Some("$admin"));
+        assert!(house.live(&ada.id).await.is_empty());
+    }
+}
+
+async fn a_change_at_the_moment_of_a_revocation_leaves_no_session() {
+    let house = House::new().await;
+    let other = house.another().await;
+    for round in 0..6 {
+        let ada = with_password(&house, &format!("ada {round}")).await;
+        let callers = join_all((0..4).map(|_| house.begin(&ada.id))).await;
+        let thief = join_all(callers.iter().map(|caller| change(&other.store, caller, "$old", "$thief")));
+        let (_, ended) = tokio::join!(thief, async {
+            match round % 2 {
+                0 => {
+                    let all = SessionEnd::AllOf(ada.id.clone());
+                    house.store.end_sessions(all, event("session.revoked")).await.map(drop)
+                }
+                _ => house.change(&ada.id, disabled(true)).await.map(drop),
+            }
+        });
+        ended.unwrap();
+        assert!(house.live(&ada.id).await.is_empty(), "round {round}");
+    }
+}
+
+async fn a_session_begins_only_while_the_verified_password_holds() {
+    let house = House::new().await;
+    let ada = with_password(&house, "ada").await;
+    let basic = |hash: &str| NewSession {
+        transport: Transport::Basic,
+        takes_over_basic: true,
+        proof: verified(hash),
+        ..new_session(&ada.id)
+    };
+    let begin = async |new: NewSession| house.store.begin_session(new, 20, event("login")).await;
+    let own = begin(basic("$old")).await.unwrap().unwrap();
+    assert_eq!(own.auth_time, Some(own.created_at));
+    house.town.clock.advance(secs(5));
+    let again = begin(basic("$old")).await.unwrap().unwrap();
+    assert_eq!(
+        (again.sid, again.auth_time),
+        (own.sid, Some(again.created_at)),
+        "taken over, and proven anew"
+    );
+    for new in [basic("$older"), NewSession { proof: verified("$older"), ..new_session(&ada.id) }] {
+        assert!(matches!(begin(new).await, Err(StoreError::Moved)));
+    }
+    assert_eq!(house.row(own.sid).await, Some(again), "nothing was written");
+    house.store.delete_user(&ada.id, event("user.deleted")).await.unwrap();
+    assert!(begin(basic("$old")).await.unwrap().is_none());
+    assert!(house.live(&ada.id).await.is_empty());
+}
+
+fn identity(subject: &str) -> Identity {
+    Identity { issuer: "https://id.example".into(), subject: subject.into() }
+}
+
+async fn a_session_begins_only_while_the_proven_identity_is_linked() {
+    let house = House::new().await;
+    let (ada, bob) = (with_password(&house, "ada").await, with_password(&house, "bob").await);
+    house.store.link(&ada.id, identity("1"), event("identity.linked")).await.unwrap();
+    house.store.link(&bob.id, identity("2"), event("identity.linked")).await.unwrap();
+    let begin = async |subject: &str| {
+        let proof = Proof { identity: Some(identity(subject)), ..Proof::default() };
+        let new = NewSession { proof, ..new_session(&ada.id) };
+        house.store.begin_session(new, 20, event("login")).await.unwrap()
+    };
+    assert_eq!(begin("1").await.unwrap().auth_time, None, "nothing says when");
+    assert!(begin("2").await.is_none() && begin("3").await.is_none());
+    house.store.unlink(&ada.id, identity("1"), event("identity.unlinked")).await.unwrap();
+    assert!(begin("1").await.is_none());
+    assert_eq!(house.live(&ada.id).await.len(), 1);
+}
+
+async fn a_session_that_has_ended_links_and_unlinks_nothing() {
+    let house = House::new().await;
+    let ada = with_password(&house, "ada").await;
+    let (own, ended) = (house.begin(&ada.id).await, house.begin(&ada.id).await);
+    house.store.end_sessions(SessionEnd::One(ended.sid), event("logout")).await.unwrap();
+    let link = async |row: &SessionRow| {
+        let linked = event("identity.linked").by(row.as_caller());
+        house.store.link(&ada.id, identity("1"), linked).await
+    };
+    let unlink = async |row: &SessionRow| {
+        let unlinked = event("identity.unlinked").by(row.as_caller());
+        house.store.unlink(&ada.id, identity("1"), unlinked).await
+    };
+    assert!(matches!(link(&ended).await, Err(StoreError::Ended)));
+    assert!(house.store.identities(&ada.id).await.unwrap().is_empty());
+    link(&own).await.unwrap();
+    assert_eq!(house.store.linked_identities(&ada.id).await.unwrap()[0].linked_at, Some(house.now().await));
+    assert!(matches!(unlink(&ended).await, Err(StoreError::Ended)));
+    assert_eq!(house.store.identities(&ada.id).await.unwrap(), [identity("1")]);
+    assert!(unlink(&own).await.unwrap());
+    assert_eq!(
+        (house.events("identity.linked").await.len(), house.events("identity.unlinked").await.len()),
+        (1, 1)
+    );
+}
+
+fn new_client(scopes: &[&str]) -> NewClient {
+    NewClient {
+        id: ClientId::new(scopes.join("-")).unwrap(),
+        name: scopes.join(" "),
+        secret_hash: None,
+        jwks: None,
+        scopes: Scope::new(scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>()).unwrap(),
+        audiences: vec![],
+        redirect_uris: vec![],
+    }
+}
+
+async fn who_has_lost_what_a_change_needs_changes_nothing() {
+    let house = House::new().await;
+    let store = &house.store;
+    let (root, eve) = (house.user_with("root", &["admin"]).await, house.user_with("eve", &["admin"]).await);
+    let client = store.add_client(new_client(&["admin"]), event("client.added")).await.unwrap();
+    let session = house.begin(&eve.id).await;
+    let person = Caller::Person { sid: session.sid, user: eve.id.clone(), role: Some("admin") };
+    let machine = Caller::Client { id: client.id.clone(), scope: "admin" };
+    let does = |name, caller: &Caller| event(name).by(caller.clone());
+    let all_refused = async |caller: &Caller| {
+        let before = store.audit(None, 10_000).await.unwrap();
+        let new = NewUser { name: "heir".into(), roles: vec!["admin".into()], ..NewUser::default() };
+        let id = &client.id;
+        let refused = [
+            store.add_user(new, does("user.added", caller)).await.map(drop),
+            store.change_user(&eve.id, roles(&["admin", "x"]), does("user.changed", caller)).await.map(drop),
+            store.delete_user(&eve.id, does("user.deleted", caller)).await.map(drop),
+            store.end_sessions(SessionEnd::Everyones, does("session.revoked", caller)).await.map(drop),
+            store.add_client(new_client(&["x"]), does("client.added", caller)).await.map(drop),
+            store.change_client(id, ClientChange::default(), does("client.changed", caller)).await.map(drop),
+            store.delete_client(id, does("client.deleted", caller)).await.map(drop),
+        ];
+        for (n, answer) in refused.iter().enumerate() {
+            assert!(matches!(answer, Err(StoreError::Ended)), "{n} {caller:?}: {answer:?}");
+        }
+        assert_eq!(store.audit(None, 10_000).await.unwrap(), before);
+    };
+    for caller in [&person, &machine] {
+        store
+            .change_user(&root.id, UserChange::default(), does("user.changed", caller))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    house.change(&eve.id, roles(&["reader"])).await.unwrap();
+    all_refused(&person).await;
+    house.change(&eve.id, roles(&["admin"])).await.unwrap();
+    store.end_sessions(SessionEnd::One(session.sid), event("logout")).await.unwrap();
+    all_refused(&person).await;
+    let never = Caller::Person { sid: Sid([9; 16]), user: eve.id.clone(), role: None };
+    all_refused(&never).await;
+    let change = ClientChange { disabled: Some(true), ..ClientChange::default() };
+    store.change_client(&client.id, change, event("client.disabled")).await.unwrap();
+    all_refused(&machine).await;
+}
+
+async fn roles_are_given_and_taken_on_the_row_as_it_is_found() {
+    let house = House::new().await;
+    let other = house.another().await;
+    let ada = house.user_with("ada", &["editor"]).await;
+    let change = |add: &[&str], remove: &[&str]| UserChange {
+        add_roles: add.iter().map(|role| (*role).to_owned()).collect(),
+        remove_roles: remove.iter().map(|role| (*role).to_owned()).collect(),
+        ..UserChange::default()
+    };
+    let changes = (0..8).map(|n| {
+        let (house, id) = (if n % 2 == 0 { &house } else { &other }, &ada.id);
+        let role = format!("role {n}");
+        async move { house.change(id, change(&[&role, "editor"], &["absent"])).await.unwrap().unwrap() }
+    });
+    join_all(changes).await;
+    let mut found = house.store.user(&ada.id).await.unwrap().unwrap().roles;
+    found.sort();
+    let mut all: Vec<String> = (0..8).map(|n| format!("role {n}")).collect();
+    all.insert(0, "editor".into());
+    assert_eq!(found, all, "no change was lost");
+    let left = house.change(&ada.id, change(&["a"], &["editor", "role 3"])).await.unwrap().unwrap();
+    assert!(
+        left.roles.len() == 8 && left.roles.contains(&"a".into()) && !left.roles.contains(&"role 3".into())
+    );
+}
+
+async fn a_proof_is_noted_only_while_session_and_password_hold() {
+    let house = House::new().await;
+    let (ada, bob) = (with_password(&house, "ada").await, with_password(&house, "bob").await);
+    let own = house.begin(&ada.id).await;
+    assert_eq!(own.auth_time, None);
+    house.town.clock.advance(secs(5));
+    let note = async |sid, user: &UserRow, hash: Option<&str>| {
+        let hash = hash.map(|hash| SecretText::new(hash.into()));
+        house.store.note_proof(sid, &user.id, hash).await.unwrap()
+    };
+    assert!(!note(own.sid, &ada, Some("$older")).await && !note(own.sid, &bob, Some("$old")).await);
+    assert!(!note(Sid([9; 16]), &ada, None).await);
+    assert_eq!(house.row(own.sid).await.unwrap().auth_time, None);
+    assert!(note(own.sid, &ada, Some("$old")).await);
+    assert_eq!(
+        house.row(own.sid).await.unwrap(),
+        SessionRow { auth_time: Some(house.now().await), ..own.clone() }
+    );
+    house.town.clock.advance(secs(60));
+    assert_eq!(house.rotate(&own).await.unwrap(), Written::Applied);
+    let kept = house.row(own.sid).await.unwrap().auth_time;
+    assert_eq!(kept, Some(own.created_at.plus(secs(5))), "a rotation proves nothing");
+    house.town.clock.advance(secs(3600));
+    assert!(!note(own.sid, &ada, None).await, "it is over");
+}
+
+async fn a_new_password_names_the_identities_that_were_linked_lately() {
+    let house = House::new().await;
+    let ada = with_password(&house, "ada").await;
+    let link = async |subject| {
+        house.store.link(&ada.id, identity(subject), event("identity.linked")).await.unwrap();
+    };
+    link("old").await;
+    house.town.clock.advance(secs(31 * 86_400));
+    link("new").await;
+    let shell = house.town.shell();
+    let by_hand =
+        "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', 'by hand', '{}')";
+    shell.run(&by_hand.replace("{}", ada.id.as_str()));
+    let own = house.begin(&ada.id).await;
+    change(&house.store, &own, "$old", "$new").await.unwrap().unwrap();
+    let subjects = |linked: &serde_json::Value| -> Vec<String> {
+        let all = linked.as_array().unwrap().iter();
+        all.map(|one| one["subject"].as_str().unwrap().to_owned()).collect()
+    };
+    let noted = house.events("password.changed").await.pop().unwrap();
+    assert_eq!(subjects(&noted.detail["recently_linked"]), ["by hand", "new"]);
+    assert_eq!(noted.detail["recently_linked"][1]["linked_at"], serde_json::json!(house.now().await));
+    let told = house.store.newly_linked(&ada.id).await.unwrap();
+    assert_eq!(told.iter().map(|one| one.identity.subject.as_str()).collect::<Vec<_>>(), ["by hand", "new"]);
+    let set = AuditEvent::new("password.changed", "cli", "");
+    house.store.change_password(&ada.id, "$third".into(), None, set).await.unwrap();
+    let noted = house.events("password.changed").await.pop().unwrap();
+    assert_eq!(
+        subjects(&noted.detail["recently_linked"]),
+        ["by hand", "new"],
+        "an operator's names them too"
+    );
+}
+
+async fn a_client_begins_a_session_only_with_scopes_that_it_still_has() {
+    let house = House::new().await;
+    let ada = house.user("ada").await;
+    let client = house.store.add_client(new_client(&["read", "write"]), event("client.added")).await.unwrap();
+    let begin = async |scope: &str| {
+        let grant = bulla::store::Grant { client: client.id.clone(), scope: scope.parse().unwrap() };
+        let new = NewSession { grant: Some(grant), ..new_session(&ada.id) };
+        house.store.begin_session(new, 20, event("login")).await.unwrap().is_some()
+    };
+    assert!(begin("read write").await && !begin("read admin").await);
+    let narrower = ClientChange { scopes: Some("read".parse().unwrap()), ..ClientChange::default() };
+    house.store.change_client(&client.id, narrower, event("client.changed")).await.unwrap();
+    assert!(begin("read").await && !begin("read write").await);
+}
