@@ -1,6 +1,7 @@
 //! Names as types: key, session and user ids, purposes and audiences. Each can only hold what its rule allows.
 
 mod scope;
+pub(crate) mod typed;
 
 use std::{fmt, str::FromStr};
 

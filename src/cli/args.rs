@@ -8,10 +8,14 @@ use std::{
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use super::{CliError, Context, audit, clients, doctor, init, keys, migrate, serve, sessions, tokens, users};
+use super::{
+    CliError, Context, audit, clients, doctor, init, keys, migrate, serve, sessions, suggest::Suggest,
+    tokens, users,
+};
 use crate::{
     clock::SystemClock,
     config::{Layer, Settings},
+    ids::typed,
     store::Database,
 };
 
@@ -31,13 +35,13 @@ use crate::{
 pub(super) struct Cli {
     /// The keys directory [default: keys]
     #[arg(long, global = true, value_name = "DIR")]
-    keys: Option<PathBuf>,
+    pub(super) keys: Option<PathBuf>,
     /// The SQLite file, or postgres://user@host/name [default: bulla.db]
     #[arg(long, global = true, value_name = "FILE|URL")]
-    database: Option<String>,
+    pub(super) database: Option<String>,
     /// The settings file [default: bulla.toml, if it is there]
     #[arg(long, global = true, env = "BULLA_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Print data as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -107,18 +111,22 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let done = actix_web::rt::System::new().block_on(run(cli));
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let suggest = Suggest::of(&cli, &arguments);
+    let done = actix_web::rt::System::new().block_on(run(cli, suggest.clone()));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "bulla: {error}");
+            let error_text = suggest.typed(&error.to_string());
+            let _ = writeln!(std::io::stderr(), "bulla: {error_text}");
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-async fn run(cli: Cli) -> Result<(), CliError> {
+async fn run(cli: Cli, suggest: Suggest) -> Result<(), CliError> {
     match &cli.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -137,11 +145,11 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     let flags = flags(&cli);
     let settings = match settings(&cli, &flags, &file) {
         Err(error) if matches!(cli.command, Command::Doctor) => {
-            return doctor::bad_settings(&error, cli.json);
+            return doctor::bad_settings(&error, cli.json, &suggest);
         }
         settings => settings?,
     };
-    let ctx = Context { settings, clock: Arc::new(SystemClock), json: cli.json };
+    let ctx = Context { settings, clock: Arc::new(SystemClock), json: cli.json, suggest };
     let shown = match (&cli.database, &ctx.settings.database, &cli.command) {
         (_, _, Command::Migrate(args)) if args.shows_password() => true,
         (Some(_), Database::Postgres(url), _) => url.holds_password(),
@@ -150,17 +158,30 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     if shown {
         ctx.say("warning: a password on the command line can be seen by everybody on this machine; BULLA_DATABASE or PGPASSFILE hide it");
     }
-    match cli.command {
-        Command::Init(args) => init::run(&args, &flags, &file, &ctx).await,
-        Command::Serve(args) => serve::run(&args, &ctx).await,
-        Command::Keys(command) => keys::run(command, &ctx).await,
-        Command::User(command) => users::run(command, &ctx).await,
-        Command::Session(command) => sessions::run(command, &ctx).await,
-        Command::Client(command) => clients::run(command, &ctx).await,
-        Command::Token(command) => tokens::run(command, &ctx).await,
-        Command::Migrate(args) => migrate::run(&args, &ctx).await,
-        Command::Audit(args) => audit::run(&args, &ctx).await,
-        Command::Doctor => doctor::run(&ctx).await,
+    let done = command(cli.command, &flags, &file, &ctx).await;
+    match done {
+        Err(CliError::NoRing(path)) => Err(keys::no_ring(path, &ctx).await),
+        done => done,
+    }
+}
+
+async fn command(
+    command: Command,
+    flags: &[(&'static str, String)],
+    file: &Path,
+    ctx: &Context,
+) -> Result<(), CliError> {
+    match command {
+        Command::Init(args) => init::run(&args, flags, file, ctx).await,
+        Command::Serve(args) => serve::run(&args, ctx).await,
+        Command::Keys(command) => keys::run(command, ctx).await,
+        Command::User(command) => users::run(command, ctx).await,
+        Command::Session(command) => sessions::run(command, ctx).await,
+        Command::Client(command) => clients::run(command, ctx).await,
+        Command::Token(command) => tokens::run(command, ctx).await,
+        Command::Migrate(args) => migrate::run(&args, ctx).await,
+        Command::Audit(args) => audit::run(&args, ctx).await,
+        Command::Doctor => doctor::run(ctx).await,
         Command::Completions { .. } | Command::Man => Ok(()),
     }
 }
@@ -184,7 +205,9 @@ fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<
     match std::fs::read_to_string(file) {
         Ok(text) => layers.push(Layer::file(file, &text).map_err(bad)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_be_missing => {}
-        Err(error) => return Err(CliError::Usage(format!("{}: {error}", file.display()))),
+        Err(error) => {
+            return Err(CliError::Usage(typed::why_not(file, &error, rustix::fs::Access::READ_OK)));
+        }
     }
     Settings::resolve(&layers).map_err(bad)
 }

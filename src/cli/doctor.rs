@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{CliError, Context, open_store, print, table};
+mod clock;
+mod site;
+mod tls;
+
+use super::{CliError, Context, keys::lost, print, suggest::Suggest, table};
 use crate::{
     config::Settings,
     fetch::Fetch,
     http::way_back,
     identity::openid::{Provider, examine},
-    keyring::KeyDirectory,
+    keyring::{KeyDirectory, RingError},
+    store::{Database, Facts, Found},
 };
 
 /// One thing that was looked at: how it is, or what is wrong with it and what mends it.
@@ -30,43 +35,83 @@ impl Check {
 pub(super) async fn run(ctx: &Context) -> Result<(), CliError> {
     let mut checks = vec![Check::new("settings", Ok::<_, String>("they agree"))];
     installation(ctx, &mut checks).await;
+    checks.extend(site::examine(&ctx.settings, &Fetch::default()).await);
+    if let Some(files) = &ctx.settings.tls {
+        checks.push(tls::examine(files, ctx.settings.public_url.as_deref(), ctx.clock.now()));
+    }
     providers(ctx, &mut checks).await;
-    report(&checks, ctx.json)
+    report(&checks, ctx.json, &ctx.suggest)
 }
 
 /// Settings that can't be used are a fault like any other, and the only one that can be found then.
-pub(super) fn bad_settings(error: &CliError, as_json: bool) -> Result<(), CliError> {
-    report(&[Check::new("settings", Err::<String, _>(error))], as_json)
+pub(super) fn bad_settings(error: &CliError, as_json: bool, suggest: &Suggest) -> Result<(), CliError> {
+    report(&[Check::new("settings", Err::<String, _>(error))], as_json, suggest)
 }
 
-/// The key ring and the database, and whether they belong together.
+/// The key ring and the database, and whether they belong together. Both are read only.
 async fn installation(ctx: &Context, checks: &mut Vec<Check>) {
     let settings = &ctx.settings;
     let directory = KeyDirectory::new(&settings.keys).allow_group_read(settings.allow_group_read);
-    let ring = directory.load();
+    let facts = database(ctx, checks).await;
+    let mark = facts.as_ref().and_then(|facts| facts.ring_mark);
+    let ring = directory.load().map_err(|error| match (&error, mark) {
+        // A new ring beside a database that has known another one is refused: `init` would not mend this.
+        (RingError::Missing(path), Some(_)) => lost(path),
+        _ => error.to_string(),
+    });
     let described =
         ring.as_ref().map(|ring| format!("generation {}, {} keys", ring.generation, ring.keys.len()));
-    checks.push(Check::new("key ring", described));
-    let store = match open_store(settings, Arc::clone(&ctx.clock)).await {
-        Ok(store) => store,
-        Err(error) => return checks.push(Check::new("database", Err::<String, _>(error))),
+    checks.insert(1, Check::new("key ring", described));
+    if let (Ok(ring), Some(_)) = (ring, facts) {
+        checks.push(Check::new("ring and database", ring.check_mark(mark).map(|()| "of one installation")));
+    }
+}
+
+/// The database and its triggers; what else was read of it.
+async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
+    let database = &ctx.settings.database;
+    let facts = match database.look(&*ctx.clock).await {
+        Ok(Found::Present(facts)) => *facts,
+        Ok(found) => {
+            checks.push(Check::new("database", Err::<String, _>(unusable(database, &found))));
+            return None;
+        }
+        Err(error) => {
+            checks.push(Check::new("database", Err::<String, _>(error)));
+            return None;
+        }
     };
-    checks.push(Check::new("database", store.healthy().await.map(|()| "answers and can be written")));
-    let triggers = match store.missing_triggers().await {
-        Ok(missing) if missing.is_empty() => Ok("all there".to_owned()),
-        Ok(missing) => Err(format!(
-            "{} missing or disabled: sessions can end without being revoked; enable them, or make a new database and copy the rows into it",
+    let written = facts.unwritable.clone().map_or(Ok("answers and can be written"), Err);
+    checks.push(Check::new("database", written));
+    let triggers = match facts.triggers.as_slice() {
+        [] => Ok("all there"),
+        missing => Err(format!(
+            "{} missing or disabled: sessions can end without being revoked; `bulla init` makes them again",
             missing.join(", ")
         )),
-        Err(error) => Err(error.to_string()),
     };
     checks.push(Check::new("triggers", triggers));
-    if let Ok(ring) = ring {
-        let agreed = match store.ring_mark().await {
-            Ok(mark) => ring.check_mark(mark).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        checks.push(Check::new("ring and database", agreed.map(|()| "of one installation")));
+    if let Some(fault) = clock::judge(ctx.clock.now(), &facts) {
+        checks.push(Check::new("clock", Err::<String, _>(fault)));
+    }
+    Some(facts)
+}
+
+/// Why a database that is no installation's can't be used.
+fn unusable(database: &Database, found: &Found) -> String {
+    match found {
+        Found::Schema { found, known } if found < known => format!(
+            "{database}: its schema has version {found}, this program's {known}; `bulla init` brings it up to date, \
+             and so does the next start of the server"
+        ),
+        Found::Schema { found, known } => format!(
+            "{database}: its schema has version {found}, this program knows {known}; run the newer program"
+        ),
+        Found::Foreign(tables) if !tables.is_empty() && matches!(database, Database::Sqlite(_)) => format!(
+            "{database}: is another program's database (it holds {}); name Bulla's own with --database",
+            tables.join(", ")
+        ),
+        Found::Missing | Found::Foreign(_) | Found::Present(_) => super::no_database(database),
     }
 }
 
@@ -88,19 +133,19 @@ fn origin(settings: &Settings) -> String {
     settings.public_url.clone().unwrap_or_else(|| format!("{scheme}://localhost:{}", settings.listen.port()))
 }
 
-fn report(checks: &[Check], as_json: bool) -> Result<(), CliError> {
+fn report(checks: &[Check], as_json: bool, suggest: &Suggest) -> Result<(), CliError> {
     let faults = checks.iter().filter(|check| check.found.is_err()).count();
     if as_json {
         let line = |check: &Check| match &check.found {
             Ok(detail) => json!({"name": check.name, "ok": true, "detail": detail}),
-            Err(detail) => json!({"name": check.name, "ok": false, "detail": detail}),
+            Err(detail) => json!({"name": check.name, "ok": false, "detail": suggest.typed(detail)}),
         };
         let lines: Vec<_> = checks.iter().map(line).collect();
         print(&json!({"faults": faults, "checks": lines}).to_string())?;
     } else {
         let line = |check: &Check| match &check.found {
             Ok(detail) => vec!["ok".into(), check.name.clone(), detail.clone()],
-            Err(detail) => vec!["FAULT".into(), check.name.clone(), detail.clone()],
+            Err(detail) => vec!["FAULT".into(), check.name.clone(), suggest.typed(detail)],
         };
         print(&table(&checks.iter().map(line).collect::<Vec<_>>()))?;
     }

@@ -4,9 +4,13 @@ use std::{io::Write as _, path::Path, sync::Arc};
 
 use clap::Args;
 
-use super::{CliError, Context, keys::suite_note};
+use super::{
+    CliError, Context,
+    keys::{lost, suite_note},
+};
 use crate::{
     config,
+    ids::typed,
     keyring::{KeyDirectory, Suite},
     store::Database,
 };
@@ -34,17 +38,16 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let settings = &ctx.settings;
     let keys = KeyDirectory::new(&settings.keys);
+    if let Database::Sqlite(path) = &settings.database {
+        make_folder(path)?;
+    }
     let store = settings.database.open(Arc::clone(&ctx.clock)).await?;
     if keys.exists() {
         ctx.say(&format!("{}: a key ring is there already", settings.keys.display()));
     } else {
         let mark = store.ring_mark().await?;
         if mark.is_some() {
-            return Err(CliError::Failed(format!(
-                "{}: this database has known another key ring, which isn't at {}; restore it, or start with a new database",
-                settings.database,
-                settings.keys.display()
-            )));
+            return Err(CliError::Failed(lost(&settings.keys)));
         }
         let ring = keys.init(args.suite, ctx.clock.now())?;
         store.note_ring(ring.generation, ring.fingerprint).await?;
@@ -55,6 +58,16 @@ pub(super) async fn run(
     write_sample(file, &to_be_found(given, ctx), ctx)?;
     ctx.say("next: bulla user add NAME --role admin, then bulla serve");
     Ok(())
+}
+
+/// The folder of a database, its owner's alone if it is missing.
+fn make_folder(database: &Path) -> Result<(), CliError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| CliError::Failed(typed::why_not(folder, &error, rustix::fs::Access::WRITE_OK)))
 }
 
 /// What goes into the file, which others may read.
@@ -69,7 +82,8 @@ fn to_be_found(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static
 
 fn write_sample(path: &Path, given: &[(&'static str, String)], ctx: &Context) -> Result<(), CliError> {
     let name = path.display();
-    let failed = |error: std::io::Error| CliError::Failed(format!("{name}: {error}"));
+    let failed =
+        |error: std::io::Error| CliError::Failed(typed::why_not(path, &error, rustix::fs::Access::WRITE_OK));
     match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(mut file) => {
             file.write_all(config::sample(given).as_bytes()).map_err(failed)?;

@@ -17,7 +17,7 @@ use crate::{
     ids::{Audience, Kid, Purpose},
     keyring::{KeyDirectory, KeyState, Ring, RingError, Suite},
     session::{Policy, SERVICE_MAX_AGE},
-    store::AuditEvent,
+    store::{AuditEvent, Found},
 };
 
 /// How long servers are waited for if nothing is said: one that has died is known to be gone by then.
@@ -226,7 +226,7 @@ async fn revoke(
 ) -> Result<(), CliError> {
     let database = Database::open(ctx).await;
     let mark = database.mark(ctx).await;
-    let old = keys.listing()?;
+    let mut old = keys.listing().ok();
     let ring = match args.kid {
         Some(kid) => {
             // A damaged ring may be mended by a revocation, so that it doesn't load is no reason to stop; that it
@@ -234,12 +234,19 @@ async fn revoke(
             if let Ok(old) = keys.load() {
                 old.check_mark(mark)?;
             }
+            old = Some(keys.listing()?);
             keys.revoke(kid, now)?
         }
         None => keys.revoke_all(mark.map_or(0, |(generation, _)| generation), now)?,
     };
     let revoked = |kid| ring.keys.iter().any(|key| key.kid == kid && key.state == KeyState::Revoked);
-    for key in old.keys.iter().filter(|key| key.state != KeyState::Revoked && revoked(key.kid)) {
+    // One that was lost had keys whose names nobody knows any more.
+    let kids = old.iter().flat_map(|old| &old.keys);
+    if old.is_none() {
+        let detail = json!({ "generation": ring.generation, "all": true });
+        database.record(ctx, AuditEvent::new("key.revoked", "cli", "").with(detail)).await;
+    }
+    for key in kids.filter(|key| key.state != KeyState::Revoked && revoked(key.kid)) {
         let detail = json!({ "generation": ring.generation, "all": args.all });
         database.record(ctx, AuditEvent::new("key.revoked", "cli", key.kid.to_string()).with(detail)).await;
     }
@@ -269,6 +276,24 @@ async fn not_before(ctx: &Context, keys: &KeyDirectory, when: When, now: Timesta
     report::changed(ctx, &ring, now)
 }
 
+/// What mends a ring that is gone, where the database has known it.
+pub(super) fn lost(path: &std::path::Path) -> String {
+    format!(
+        "{}: no key ring here, and this database has known another key ring, so bulla init makes none; restore the \
+         newest copy of the directory. If there is none, `bulla keys revoke --all` makes a new ring, and everybody \
+         logs in again",
+        path.display()
+    )
+}
+
+/// Why there is no ring at a path: none was ever made, or one was lost.
+pub(super) async fn no_ring(path: std::path::PathBuf, ctx: &Context) -> CliError {
+    match ctx.settings.database.look(&*ctx.clock).await {
+        Ok(Found::Present(facts)) if facts.ring_mark.is_some() => CliError::NotFound(lost(&path)),
+        _ => CliError::NoRing(path),
+    }
+}
+
 /// The longest life a token under a retired key may still have, and the skew.
 fn least_keep(policy: &Policy) -> Duration {
     policy.access_max_age.max(policy.refresh_idle).max(SERVICE_MAX_AGE) + SKEW
@@ -283,8 +308,11 @@ fn note_suite(ctx: &Context, ring: &Ring) {
 impl From<RingError> for CliError {
     fn from(error: RingError) -> Self {
         match error {
-            RingError::Missing(_) | RingError::NoSuchKey(_) => Self::NotFound(error.to_string()),
-            RingError::Bad { .. } | RingError::Refused(_) => Self::Failed(error.to_string()),
+            RingError::Missing(path) => Self::NoRing(path),
+            RingError::NoSuchKey(_) => Self::NotFound(error.to_string()),
+            RingError::Bad { .. } | RingError::Denied(_) | RingError::Refused(_) => {
+                Self::Failed(error.to_string())
+            }
         }
     }
 }

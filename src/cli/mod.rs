@@ -4,21 +4,24 @@ mod args;
 mod audit;
 mod clients;
 mod doctor;
+mod first_admin;
 mod init;
 pub mod keys;
 mod migrate;
 mod serve;
 mod sessions;
+mod suggest;
 mod tokens;
 mod users;
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, path::PathBuf, sync::Arc};
 
 pub use args::main;
 
 use crate::{
     clock::{Clock, Timestamp},
     config::Settings,
+    keyring::RingError,
     store::{Database, Store, StoreError},
 };
 
@@ -31,6 +34,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// `--json`: data as JSON on stdout.
     pub json: bool,
+    /// How the commands that messages suggest are typed here.
+    pub suggest: suggest::Suggest,
 }
 
 impl Context {
@@ -41,7 +46,7 @@ impl Context {
 
     /// Says something to the person at the terminal, on stderr. That nobody listens is no failure.
     pub fn say(&self, text: &str) {
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = writeln!(std::io::stderr(), "{}", self.suggest.typed(text));
     }
 }
 
@@ -57,6 +62,9 @@ pub enum CliError {
     /// What it names isn't there.
     #[error("{0}")]
     NotFound(String),
+    /// There is no key ring at this path.
+    #[error("{}", RingError::Missing(.0.clone()))]
+    NoRing(PathBuf),
     /// A token was refused.
     #[error("{0}")]
     TokenRefused(String),
@@ -74,7 +82,7 @@ impl CliError {
         match self {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
-            Self::NotFound(_) => 3,
+            Self::NotFound(_) | Self::NoRing(_) => 3,
             Self::TokenRefused(_) => 4,
             Self::Unavailable(_) => 5,
             Self::Faults(_) => 6,
@@ -116,11 +124,23 @@ async fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dy
 async fn expect_database(database: &Database) -> Result<(), CliError> {
     match database.exists().await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(CliError::Unavailable(format!(
-            "{database}: there is no database of Bulla; `bulla init` makes one, --database names another"
-        ))),
+        Ok(false) => Err(CliError::Unavailable(no_database(database))),
         Err(error) => Err(CliError::Unavailable(format!("{database}: {error}"))),
     }
+}
+
+/// Says where no database is, and what makes one there.
+fn no_database(database: &Database) -> String {
+    let place = match database {
+        Database::Sqlite(path) => {
+            std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()
+        }
+        Database::Postgres(url) => url.to_string(),
+    };
+    format!(
+        "{place}: there is no database of Bulla; `bulla init` makes one. If there is one elsewhere, name it with \
+         --database or run the command in its folder"
+    )
 }
 
 /// Lines of cells, in columns. Control characters of a stranger's text don't reach the terminal.

@@ -13,13 +13,12 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{CliError, Context};
+use super::{CliError, Context, first_admin::first_admin};
 use crate::{
     config::Settings,
     http::{Bulla, Serve, Site, StartError, drain, serve, tls},
     identity::PasswordRule,
-    secret::{Secret, SecretText},
-    store::{AuditEvent, NewUser, StoreError},
+    store::StoreError,
 };
 
 /// How often the process asks itself whether its store can still be trusted.
@@ -28,7 +27,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How to serve.
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
-    /// Make what is missing first: key ring, database, an administrator `admin` whose password is printed once.
+    /// Make what is missing first: key ring, database, an administrator `admin`. Its password is printed to a
+    /// terminal; where standard error is none, it is in the file `admin-password` beside the database.
     #[arg(long)]
     init: bool,
     /// Address and port [default: 127.0.0.1:8080]; port 0 takes a free one
@@ -124,32 +124,6 @@ fn started(error: StartError, init: bool) -> CliError {
         StartError::Ring(error) => error.into(),
         StartError::Policy(error) => CliError::Usage(error.to_string()),
     }
-}
-
-/// An installation without users gets an administrator; the password goes to the terminal, once, and to no log.
-async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliError> {
-    let store = &bulla.sessions().parts().store;
-    if !store.users(None, 1).await?.is_empty() {
-        return Ok(());
-    }
-    let failed =
-        |error: &dyn std::fmt::Display| CliError::Failed(format!("no administrator could be made: {error}"));
-    let password = Secret::<15>::generate().map_err(|error| failed(&error))?.to_base64url();
-    let hash =
-        bulla.hasher().hash(&SecretText::new(password.to_string())).await.map_err(|error| failed(&error))?;
-    let user = NewUser {
-        name: "admin".into(),
-        password_hash: Some(hash),
-        roles: vec!["admin".into()],
-        ..NewUser::default()
-    };
-    match store.add_user(user, AuditEvent::new("user.added", "cli", "")).await {
-        // Another node that starts at the same moment has made it.
-        Err(StoreError::Conflict(_)) => return Ok(()),
-        added => added?,
-    };
-    ctx.say(&format!("Made an administrator. Name: admin  Password: {}  (shown this once)", *password));
-    Ok(())
 }
 
 /// Every connection takes a descriptor, and the usual soft limit of 1,024 is soon reached: take what the hard one allows.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{CliError, Context, open_store, table};
 use crate::{
     identity::{Hasher, PasswordRule},
+    ids::typed,
     secret::SecretText,
     store::{AuditEvent, Identity, NewUser, Store, UserChange, UserRow},
 };
@@ -137,7 +138,8 @@ async fn add(
     }
     if store.user_by_name(&name).await?.is_some() {
         return Err(CliError::Failed(format!(
-            "{name}: there is such a user already; `bulla user show {name}`"
+            "{name}: there is such a user already; `bulla user show {}`",
+            typed::word(&name)
         )));
     }
     let hash = new_password(ctx, from_stdin).await?;

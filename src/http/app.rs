@@ -1,6 +1,6 @@
 //! Every route in one table, and the server around them.
 
-use std::{io, net::TcpListener, path::Path, sync::atomic::Ordering, time::Duration};
+use std::{io, net::TcpListener, sync::atomic::Ordering, time::Duration};
 
 use actix_web::{
     App, Error, HttpRequest, HttpResponse, HttpServer, Route,
@@ -10,7 +10,6 @@ use actix_web::{
     middleware::{Next, from_fn},
     web::{self, ServiceConfig, delete, post, resource, scope},
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{
     Bulla, account, admin, authorize, body, clients, health, identities, incoming, login, oauth, openapi,
@@ -237,20 +236,4 @@ pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Ser
         None => server.listen(listener)?,
     };
     Ok(server.run())
-}
-
-/// A TLS configuration from PEM files: certificate chain and key. TLS 1.2 and 1.3, ring's cryptography.
-pub fn tls(cert: &Path, key: &Path) -> Result<rustls::ServerConfig, String> {
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(|certs| certs.collect::<Result<Vec<_>, _>>())
-        .map_err(|error| format!("{}: {error}", cert.display()))?;
-    if chain.is_empty() {
-        return Err(format!("{}: no certificate in it", cert.display()));
-    }
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| format!("{}: {error}", cert.display()))
 }

@@ -11,6 +11,7 @@ mod app;
 mod authorize;
 mod body;
 mod bulla;
+pub(crate) mod certificate;
 mod clients;
 mod cookies;
 mod credentials;
@@ -35,8 +36,9 @@ mod secure;
 mod survive;
 mod under_way;
 
-pub use app::{Serve, serve, tls};
+pub use app::{Serve, serve};
 pub use bulla::{Builder, Bulla, StartError};
+pub use certificate::tls;
 pub use drain::drain;
 pub use error::Problem;
 pub use guard::{Guard, Guarded};

@@ -8,7 +8,7 @@ use super::hasher::{self, Place};
 use crate::{
     clock::Timestamp,
     identity::{HashError, Hasher},
-    ids::{Sid, UserId},
+    ids::{Sid, UserId, typed},
     secret::SecretText,
     store::{LoginError, SessionRow, Store, StoreError, User, UserRow, Users},
 };
@@ -46,9 +46,11 @@ impl StoreUsers {
         Self { store, hasher }
     }
 
+    /// Whether a password is the one of a stored hash; `name` is the user's, for the log.
     async fn matches(
         &self,
         place: Place,
+        name: &str,
         password: &SecretText,
         hash: Option<&str>,
     ) -> Result<bool, LoginError> {
@@ -56,7 +58,10 @@ impl StoreUsers {
             Ok(matches) => Ok(matches),
             Err(HashError::Busy) => Err(LoginError::Busy),
             Err(HashError::BadHash) => {
-                tracing::error!("a stored password hash is not acceptable; `bulla user passwd` replaces it");
+                tracing::error!(
+                    "the stored password hash of {name} is not acceptable; `bulla user passwd {}` replaces it",
+                    typed::word(name)
+                );
                 Ok(false)
             }
             Err(HashError::Failed) => {
@@ -114,7 +119,8 @@ impl Users for StoreUsers {
         let hash =
             row.as_ref().filter(|row| possible && !row.disabled).and_then(|row| row.password_hash.clone());
         let shown = if possible { password.clone() } else { SecretText::default() };
-        let matches = self.matches(place, &shown, hash.as_deref()).await?;
+        let of = row.as_ref().map_or("", |row| row.name.as_str());
+        let matches = self.matches(place, of, &shown, hash.as_deref()).await?;
         match (row, hash) {
             (Some(row), Some(hash)) if matches => {
                 let hash = self.strengthen(&row.id, hash, password).await;
@@ -139,7 +145,7 @@ impl Users for StoreUsers {
             // Another hash may be of the same password: strengthened, or set to what it was.
             Some(hash) => {
                 let place = self.hasher.enter().map_err(|_| LoginError::Busy)?;
-                self.matches(place, password, Some(&hash)).await
+                self.matches(place, &user.name, password, Some(&hash)).await
             }
             None => Ok(false),
         }

@@ -138,9 +138,44 @@ impl KeyDirectory {
     }
 
     /// Revokes every key and makes new ones; needs no key's file. The new generation is above the ring's and above
-    /// `above`, the highest one a database has recorded: this is what mends a restored or forked ring.
+    /// `above`, the highest one a database has recorded: this is what mends a restored or forked ring. Where such a
+    /// database is known (`above` isn't 0), a ring that is gone is made anew; so is one whose `ring.json` is damaged, if its
+    /// generation or `above` is known.
     pub fn revoke_all(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
-        self.change(now, Before::Listed, |old, fresh| Ok(schedule::revoke_all(old, above, fresh, now)))
+        match self.read_listing() {
+            Err(RingError::Missing(_)) if above > 0 => self.begin_anew(above, now),
+            Err(RingError::Bad { path, fault }) if path == self.ring_path() => {
+                // Not its content but its mode or owner is wrong: that is mended first.
+                let Ok(damaged) = read::file(&path, self.readers(), MAX_RING) else {
+                    return Err(bad(&path, fault));
+                };
+                match above.max(Listing::generation_of(&damaged).unwrap_or(0)) {
+                    0 => Err(bad(&path, fault)),
+                    known => self.begin_anew(known, now),
+                }
+            }
+            _ => self
+                .change(now, Before::Listed, |old, fresh| Ok(schedule::revoke_all(old, above, fresh, now))),
+        }
+    }
+
+    /// A ring of new keys in the place of one that can't be read; the files of its keys go.
+    fn begin_anew(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
+        write::make_directory(&self.path)?;
+        let _lock = Lock::take(&self.path)?;
+        let none = Listing { generation: above, not_before: Timestamp::EPOCH, keys: Vec::new() };
+        let new = fresh_keys(&[], Suite::Xaes256Gcm)?;
+        let mut step = schedule::revoke_all(&none, above, [name(&new[0]), name(&new[1])], now);
+        step.gone = self.key_files();
+        write::carry_out(&self.path, &write::plan(&step.listing, &new, &step.gone, now))?;
+        self.load()
+    }
+
+    /// The kids that files are named after.
+    fn key_files(&self) -> Vec<Kid> {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
+        let kid = |name: String| name.strip_suffix(".key")?.parse().ok();
+        entries.filter_map(|entry| kid(entry.ok()?.file_name().into_string().ok()?)).collect()
     }
 
     /// Refuses every token sealed before `not_before`. `now` dates the change.
@@ -217,8 +252,18 @@ impl KeyDirectory {
     fn read_key(&self, key: &ListedKey) -> Result<RootKey, RingError> {
         // By its name, never by listing the directory: what else lies there, and how much of it, is of no account.
         let path = self.path.join(key_file::name(key.kid));
-        let bytes = read::file(&path, self.readers(), MAX_KEY)?;
-        key_file::parse(&bytes, key).map_err(|fault| bad(&path, fault))
+        // Without the key the ring goes on: the tokens under it are refused.
+        let mends = |fault: String| {
+            bad(
+                &path,
+                format!("{fault}; restore it from the newest copy, or `bulla keys revoke {}`", key.kid),
+            )
+        };
+        let bytes = read::file(&path, self.readers(), MAX_KEY).map_err(|error| match error {
+            RingError::Bad { fault, .. } if !fault.contains('`') => mends(fault),
+            error => error,
+        })?;
+        key_file::parse(&bytes, key).map_err(mends)
     }
 
     fn load_keys(&self, read: &Read) -> Result<Ring, RingError> {

@@ -18,6 +18,9 @@ pub enum RingError {
         /// What is wrong and how to mend it.
         fault: String,
     },
+    /// This user may not read it; the text names the file and the mend.
+    #[error("{0}")]
+    Denied(String),
     /// A command was refused (staged key too young, no such kid, …).
     #[error("{0}")]
     Refused(String),

@@ -19,36 +19,28 @@ pub(super) fn name(kid: Kid) -> String {
 pub(super) fn parse(bytes: &[u8], listed: &ListedKey) -> Result<RootKey, String> {
     // An array would do for serde; the byte order mark and anything else before the brace is refused with it.
     if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err("is not a key: a JSON object is expected; restore it from the newest copy".into());
+        return Err("is not a key: a JSON object is expected".into());
     }
     // serde's own message could quote the key.
-    let file: KeyFile<'_> = serde_json::from_slice(bytes).map_err(|e| {
-        format!("is not a key (line {}, column {}); restore it from the newest copy", e.line(), e.column())
-    })?;
+    let file: KeyFile<'_> = serde_json::from_slice(bytes)
+        .map_err(|e| format!("is not a key (line {}, column {})", e.line(), e.column()))?;
     if file.version != 1 {
         return Err(format!("has version {}; this program knows version 1", file.version));
     }
     let secret = Secret::<32>::from_base64url(file.key)
-        .ok_or("doesn't hold 32 bytes in 43 characters of base64url; restore it from the newest copy")?;
+        .ok_or("doesn't hold 32 bytes in 43 characters of base64url")?;
     if is_trivial(secret.expose()) {
-        return Err(format!(
-            "holds a trivial key, which anybody can guess; `bulla keys revoke {}`",
-            listed.kid
-        ));
+        return Err("holds a trivial key, which anybody can guess".into());
     }
     if file.created.parse::<Timestamp>().is_err() {
-        return Err("has a `created` that is no time; restore it from the newest copy".into());
+        return Err("has a `created` that is no time".into());
     }
     let root = RootKey::new(file.suite, secret);
     if root.kid() != listed.kid || file.kid != listed.kid.to_string() {
-        return Err(format!(
-            "is not the key {}: it hashes to {}; restore it from the newest copy",
-            listed.kid,
-            root.kid()
-        ));
+        return Err(format!("is not the key {}: it hashes to {}", listed.kid, root.kid()));
     }
     if root.suite() != listed.suite {
-        return Err("is for another suite than ring.json says; restore both from the newest copy".into());
+        return Err("is for another suite than ring.json says".into());
     }
     Ok(root)
 }

@@ -11,6 +11,10 @@ use crate::{
 /// Numbers in JSON are exact up to here (RFC 7493, 2.2), and a database's `bigint` holds it.
 const MAX_GENERATION: u64 = (1 << 53) - 1;
 
+/// What mends a file that can't be read.
+const RESTORE: &str = "restore the file from the newest copy; if there is none, `bulla keys revoke --all` makes new keys, \
+                       and everybody logs in again";
+
 /// What `ring.json` says, checked: exactly one key is active, at most one staged, no kid is listed twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
@@ -44,18 +48,22 @@ impl Listing {
     /// Reads the file's bytes, strictly: one spelling, nothing unknown, nothing twice, nothing behind the end.
     /// The error says what is wrong, for an operator.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let file: RingFile = serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}"))?;
+        let file: RingFile =
+            serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}; {RESTORE}"))?;
         // Objects only: serde would take a struct's fields from an array too.
         let plain: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}"))?;
+            serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}; {RESTORE}"))?;
         if serde_json::to_value(&file).ok() != Some(plain) {
-            return Err("is not a ring: objects and plain numbers are expected".into());
+            return Err(format!("is not a ring: objects and plain numbers are expected; {RESTORE}"));
         }
         if file.version != 1 {
-            return Err(format!("has version {}; this program knows version 1", file.version));
+            return Err(format!(
+                "has version {}; this program knows version 1; run the newer program",
+                file.version
+            ));
         }
         if !(1..=MAX_GENERATION).contains(&file.generation) || file.not_before < Timestamp::EPOCH {
-            return Err("has a generation or not_before out of range".into());
+            return Err(format!("has a generation or not_before out of range; {RESTORE}"));
         }
         let keys = file.keys.iter().map(ListedKey::from_file).collect::<Result<_, _>>()?;
         let listing = Self { generation: file.generation, not_before: file.not_before, keys };
@@ -81,21 +89,28 @@ impl Listing {
         bytes
     }
 
+    /// The generation that a damaged file names, if it still does.
+    pub(super) fn generation_of(damaged: &[u8]) -> Option<u64> {
+        let text = String::from_utf8_lossy(damaged);
+        let (_, rest) = text.split_once("\"generation\"")?;
+        let digits = rest.trim_start().strip_prefix(':')?.trim_start();
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        digits[..end].parse().ok().filter(|generation| *generation <= MAX_GENERATION)
+    }
+
     fn check(&self) -> Result<(), String> {
         let count = |state| self.keys.iter().filter(|key| key.state == state).count();
         let active = count(KeyState::Active);
         if active != 1 {
-            return Err(format!(
-                "lists {active} active keys, exactly one is needed; restore the file from the newest copy"
-            ));
+            return Err(format!("lists {active} active keys, exactly one is needed; {RESTORE}"));
         }
         if count(KeyState::Staged) > 1 {
-            return Err("lists more than one staged key; restore the file from the newest copy".into());
+            return Err(format!("lists more than one staged key; {RESTORE}"));
         }
         let mut kids: Vec<Kid> = self.keys.iter().map(|key| key.kid).collect();
         kids.sort_unstable();
         match kids.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(format!("lists key {} twice; restore the file from the newest copy", pair[0])),
+            Some(pair) => Err(format!("lists key {} twice; {RESTORE}", pair[0])),
             None => Ok(()),
         }
     }
@@ -104,13 +119,13 @@ impl Listing {
 impl ListedKey {
     fn from_file(line: &KeyLine) -> Result<Self, String> {
         Ok(Self {
-            kid: line.kid.parse().map_err(|e| format!("lists a key that is {e}"))?,
+            kid: line.kid.parse().map_err(|e| format!("lists a key that is {e}; {RESTORE}"))?,
             state: line.state,
             suite: line.suite,
             since: line
                 .since
                 .parse()
-                .map_err(|e| format!("lists key {} with a `since` that is {e}", line.kid))?,
+                .map_err(|e| format!("lists key {} with a `since` that is {e}; {RESTORE}", line.kid))?,
         })
     }
 }

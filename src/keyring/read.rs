@@ -9,7 +9,7 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-use crate::keyring::RingError;
+use crate::{ids::typed, keyring::RingError};
 
 /// Who but the owner may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,16 +28,16 @@ pub(super) enum Readers {
 pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizing<Vec<u8>>, RingError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
-        Errno::NOENT => bad(path, "is missing; restore it from the newest copy of the directory"),
+        Errno::NOENT => bad(path, "is missing"),
         Errno::ACCESS | Errno::PERM => {
-            bad(path, "may not be read by this user; `chown` it, or run as its owner")
+            RingError::Denied(typed::why_not(path, &e.into(), rustix::fs::Access::READ_OK))
         }
-        Errno::NXIO => bad(path, "is not a regular file; remove it"),
+        Errno::NXIO => bad(path, format!("is not a regular file; `rm -r {}`", typed::path(path))),
         e => bad(path, format!("can't be opened: {e}")),
     })?;
     let stat = rustix::fs::fstat(&fd).map_err(|e| bad(path, format!("can't be examined: {e}")))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(bad(path, "is not a regular file; remove it"));
+        return Err(bad(path, format!("is not a regular file; `rm -r {}`", typed::path(path))));
     }
     owner(path, &stat)?;
     let (wrong, fix) = match readers {
@@ -47,10 +47,10 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
     };
     if stat.st_mode & wrong != 0 {
         let mode = stat.st_mode & 0o7777;
-        return Err(bad(path, format!("has mode {mode:04o}, open to others; `{fix} {}`", typed(path))));
+        return Err(bad(path, format!("has mode {mode:04o}, open to others; `{fix} {}`", typed::path(path))));
     }
     if usize::try_from(stat.st_size).map_or(true, |size| size > cap) {
-        return Err(bad(path, format!("is larger than {cap} bytes; restore it from the newest copy")));
+        return Err(bad(path, format!("is larger than {cap} bytes")));
     }
     // It could grow meanwhile; and a vector that has room needn't leave copies of a key behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(cap.min(8192) + 1));
@@ -60,7 +60,7 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
         .read_to_end(&mut bytes)
         .map_err(|e| bad(path, format!("can't be read: {e}")))?;
     if bytes.len() > cap {
-        return Err(bad(path, format!("is larger than {cap} bytes; restore it from the newest copy")));
+        return Err(bad(path, format!("is larger than {cap} bytes")));
     }
     Ok(bytes)
 }
@@ -83,7 +83,7 @@ pub(super) fn directory(path: &Path, readers: Readers) -> Result<(), RingError> 
         let mode = stat.st_mode & 0o7777;
         return Err(bad(
             path,
-            format!("has mode {mode:04o}, others may write to it; `chmod 700 {}`", typed(path)),
+            format!("has mode {mode:04o}, others may write to it; `chmod 700 {}`", typed::path(path)),
         ));
     }
     Ok(())
@@ -95,18 +95,11 @@ fn owner(path: &Path, stat: &Stat) -> Result<(), RingError> {
         return Ok(());
     }
     let fault = format!(
-        "belongs to user {}, neither to this one ({me}) nor to root; run as its owner, or `chown {me} {}`",
+        "belongs to user {}, neither to this one ({me}) nor to root; run the command as that user: {}",
         stat.st_uid,
-        typed(path)
+        typed::as_user(stat.st_uid, stat.st_gid)
     );
     Err(bad(path, fault))
-}
-
-/// A path as it is typed into a shell.
-fn typed(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 pub(super) fn bad(path: &Path, fault: impl Into<String>) -> RingError {

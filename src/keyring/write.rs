@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock::Timestamp,
-    ids::Kid,
+    ids::{Kid, typed},
     keyring::{
         Listing, RingError, RootKey, key_file,
         read::{self, bad},
@@ -79,9 +79,21 @@ pub(super) fn carry_out(directory: &Path, steps: &[Step]) -> Result<(), RingErro
                 (path, done)
             }
         };
-        done.map_err(|e| bad(&path, format!("can't be written: {e}")))?;
+        done.map_err(|e| refused(directory, &path, "can't be written", &e))?;
     }
     Ok(())
+}
+
+/// Why the directory can't be changed: the part that this user may not use, with the mend, or what the system says.
+fn refused(directory: &Path, path: &Path, what: &str, error: &io::Error) -> RingError {
+    let folder = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            let needs = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+            RingError::Denied(format!("{}: {what}: {}", path.display(), typed::why_not(folder, error, needs)))
+        }
+        _ => bad(path, format!("{what}: {error}")),
+    }
 }
 
 fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -108,7 +120,7 @@ fn remove(path: &Path) -> io::Result<()> {
 /// Makes the directory if need be, and its owner's alone.
 pub(super) fn make_directory(path: &Path) -> Result<(), RingError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|e| bad(path, format!("can't be made: {e}")))?;
+    made.map_err(|e| refused(path.parent().unwrap_or(path), path, "can't be made", &e))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
         .map_err(|e| bad(path, format!("can't be given mode 0700: {e}")))
 }
@@ -134,9 +146,7 @@ impl Lock {
             .mode(0o600)
             .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
             .open(&path)
-            .map_err(|e| {
-                bad(&path, format!("can't be opened: {e}; changing the ring needs a writable directory"))
-            })?;
+            .map_err(|e| refused(directory, &path, "can't be opened", &e))?;
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {

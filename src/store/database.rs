@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Store, StoreError,
+    Found, Store, StoreError,
     postgres::{PostgresStore, PostgresUrl},
     sqlite::SqliteStore,
 };
@@ -40,10 +40,16 @@ impl Database {
     /// Whether there is an installation's database already.
     pub async fn exists(&self) -> Result<bool, StoreError> {
         match self {
-            Self::Sqlite(path) => {
-                path.try_exists().map_err(|error| StoreError::Unavailable(error.to_string()))
-            }
+            Self::Sqlite(path) => SqliteStore::exists(path),
             Self::Postgres(url) => PostgresStore::exists(url).await,
+        }
+    }
+
+    /// What it is and how it is, by reading alone: nothing is made, migrated or written.
+    pub(crate) async fn look(&self, clock: &dyn Clock) -> Result<Found, StoreError> {
+        match self {
+            Self::Sqlite(path) => SqliteStore::look(path, clock),
+            Self::Postgres(url) => PostgresStore::look(url).await,
         }
     }
 }

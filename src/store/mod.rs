@@ -7,6 +7,7 @@ mod callers;
 mod clients;
 mod database;
 mod feed;
+mod look;
 mod names;
 mod patience;
 pub mod postgres;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 pub use clients::{ClientChange, ClientRow, FormerSecret, NewClient, NewSecret};
 pub use database::{BadDatabase, Database};
 pub use feed::{Feed, FollowHandle, Revocation, Target};
+pub(crate) use look::{Facts, Found};
 pub(crate) use patience::patiently;
 pub use rows::{
     AuditEvent, AuditRow, Caller, Device, Grant, Identity, LinkedIdentity, NewSession, NewUser, NodeRow,

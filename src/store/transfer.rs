@@ -184,12 +184,12 @@ pub async fn transfer(from: &Path, to: &PostgresUrl, now: Timestamp) -> Result<M
             }
             Err(StoreError::Conflict(format!(
                 "{} has changed since it was moved to {to} at {at}; if no server has used {to} since, \
-                 make that database anew (dropdb, createdb) and run this again",
+                 drop that database, create it again and run this again",
                 from.display()
             )))
         }
         Target::Taken(tables) => Err(StoreError::Conflict(format!(
-            "{to} holds other data already ({}); name an empty database, as `createdb` makes one",
+            "{to} holds other data already ({}); name an empty database with --to",
             tables.join(", ")
         ))),
     }

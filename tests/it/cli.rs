@@ -152,8 +152,18 @@ fn errors_say_what_is_wrong_where_and_what_mends_it() {
     check(&server.cli(&["serve", "--listen", "0.0.0.0:0"]), 2, "", "plain HTTP beyond loopback is refused");
     check(&server.cli(&["--keys", "nowhere", "serve"]), 3, "", "bulla init");
     check(&server.cli(&["--database", "nowhere/x.db", "user", "list"]), 5, "", "nowhere/x.db");
-    check(&server.cli(&["--database", "nowhere.db", "user", "list"]), 5, "", "`bulla init` makes one");
-    check(&server.cli(&["--database", "nowhere.db", "serve"]), 5, "", "`bulla init` makes one");
+    check(
+        &server.cli(&["--database", "nowhere.db", "user", "list"]),
+        5,
+        "",
+        "`bulla init --database nowhere.db` makes one",
+    );
+    check(
+        &server.cli(&["--database", "nowhere.db", "serve"]),
+        5,
+        "",
+        "`bulla init --database nowhere.db` makes one",
+    );
     assert!(!server.path("nowhere.db").exists(), "a slip of the pen makes no database");
     check(&server.cli(&["--config", "nowhere.toml", "user", "list"]), 2, "", "nowhere.toml");
     check(&server.cli(&["nonsense"]), 2, "", "Usage");

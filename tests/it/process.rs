@@ -272,3 +272,92 @@ async fn two_servers_on_one_database_are_one() {
     assert!(answers.into_iter().all(|answer| answer.unwrap().unwrap().status() == 200));
     assert_eq!(server.sqlite3("SELECT count(*), max(generation) FROM sessions"), "1|1");
 }
+
+/// Starts `serve --init` in an empty folder, in the given way, until it serves; returns what was said and ends it.
+fn first_start(folder: &std::path::Path, terminal: bool, log: &str) -> String {
+    use std::{
+        io::{BufRead as _, BufReader},
+        process::{Command, Stdio},
+    };
+    let program = env!("CARGO_BIN_EXE_bulla");
+    let mut command = if terminal { Command::new("script") } else { Command::new(program) };
+    if terminal {
+        command.args(["-qec", &format!("{program} serve --init"), "/dev/null"]);
+    } else {
+        command.args(["serve", "--init"]);
+    }
+    command.current_dir(folder).env("BULLA_LISTEN", "127.0.0.1:0").env("BULLA_LOG", log);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let stdin = process.stdin.take();
+    let from: Box<dyn std::io::Read> = match terminal {
+        true => Box::new(process.stdout.take().unwrap()),
+        false => Box::new(process.stderr.take().unwrap()),
+    };
+    let mut said = String::new();
+    for line in BufReader::new(from).lines().map_while(Result::ok) {
+        said += &format!("{line}\n");
+        if line.contains("serves on") || line.contains("serving") {
+            break;
+        }
+    }
+    if terminal {
+        // Ctrl-C, typed.
+        let _ = std::io::Write::write_all(&mut stdin.unwrap(), b"\x03");
+    } else {
+        let _ = process.kill();
+    }
+    process.wait().unwrap();
+    said
+}
+
+#[test]
+fn the_first_administrators_password_is_in_a_file_of_its_owners_and_in_no_log() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for log in ["text", "json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let said = first_start(folder.path(), false, log);
+        let file = folder.path().join("admin-password");
+        let password = std::fs::read_to_string(&file).unwrap();
+        assert!(password.trim_end().len() >= 20, "{password}");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert!(!said.contains(password.trim_end()), "{said}");
+        assert!(said.contains(file.to_str().unwrap()), "the log names the file: {said}");
+        let hash = crate::server::sqlite3(
+            &folder.path().join("bulla.db"),
+            "SELECT password_hash FROM users WHERE name = 'admin'",
+        );
+        assert!(hash.starts_with("$argon2id$"));
+        // A second start makes no second administrator and leaves the file alone.
+        let said = first_start(folder.path(), false, log);
+        assert!(!said.contains("administrator"), "{said}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), password);
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        let left =
+            left.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().contains("admin"));
+        assert_eq!(left.count(), 1);
+    }
+}
+
+#[test]
+fn the_first_administrators_password_is_shown_at_a_terminal_and_written_to_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = first_start(folder.path(), true, "text");
+    let password = said.split("Password: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    assert!(password.is_some_and(|password| password.len() == 20), "{said}");
+    assert!(!folder.path().join("admin-password").exists());
+}
+
+#[tokio::test]
+async fn the_password_in_the_file_is_the_administrators() {
+    let folder = tempfile::tempdir().unwrap();
+    first_start(folder.path(), false, "text");
+    let password = std::fs::read_to_string(folder.path().join("admin-password")).unwrap();
+    let mut server = Server::new(&[]);
+    server.set("BULLA_DATABASE", folder.path().join("bulla.db"));
+    server.set("BULLA_KEYS", folder.path().join("keys"));
+    server.start();
+    let browser = server.browser();
+    let body = json!({"username": "admin", "password": password.trim_end()});
+    assert_eq!(browser.post("/auth/login", body).await.status(), 200);
+}

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     net::TcpListener,
     path::Path,
     process::{Command, Stdio},
@@ -90,21 +91,64 @@ fn a_line_is_as_shown_or_not() {
     }
 }
 
-#[test]
-fn the_terminal_session_of_the_readme_is_true() {
+/// The steps of the README's terminal session after the build, and a port and a folder to run them in.
+fn readme_session() -> (Vec<Step>, u16, tempfile::TempDir) {
     let readme = read("README.md");
     let session = block(&readme, "console");
     assert!(session.lines().count() <= 15, "a terminal session of at most 15 lines");
     let mut steps = steps(session);
     let build = steps.remove(0);
     assert_eq!(build.command, r#"cargo build --release && export PATH="$PWD/target/release:$PATH""#);
-    assert_eq!(steps[0].command, "bulla serve --init &");
-
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let folder = tempfile::tempdir().unwrap();
-    let mut shell = Command::new("bash");
-    shell.current_dir(&folder).env("BULLA_LISTEN", format!("127.0.0.1:{port}"));
-    play(&steps, &format!("localhost:{port}"), shell);
+    (steps, port, tempfile::tempdir().unwrap())
+}
+
+/// How often the README's session is run in each way: README_RUNS, else twice.
+fn runs() -> u32 {
+    std::env::var("README_RUNS").map_or(2, |runs| runs.parse().unwrap())
+}
+
+#[test]
+fn the_terminal_session_of_the_readme_is_true_as_a_script() {
+    for _ in 0..runs() {
+        let (steps, port, folder) = readme_session();
+        let mut shell = Command::new("bash");
+        shell.current_dir(&folder).env("BULLA_LISTEN", format!("127.0.0.1:{port}"));
+        play(&steps, &format!("localhost:{port}"), "2>&1", shell);
+    }
+}
+
+/// All lines reach an interactive shell at once, as a paste does; what appears on the terminal is what the README shows.
+#[test]
+fn the_terminal_session_of_the_readme_is_true_when_it_is_pasted() {
+    for run in 0..runs() {
+        let (steps, port, folder) = readme_session();
+        let address = format!("localhost:{port}");
+        let here = |text: &str| text.replace("localhost:8080", &address);
+        let pasted: String = steps.iter().map(|step| format!("{}\n", here(&step.command))).collect();
+        let mut terminal = Command::new("timeout");
+        terminal
+            .args(["120", "script", "-qec", "bash --norc --noprofile -i", "/dev/null"])
+            .current_dir(&folder);
+        terminal.env("BULLA_LISTEN", format!("127.0.0.1:{port}")).env("PATH", path());
+        terminal.env("TERM", "dumb").env("COLUMNS", "1000");
+        let mut terminal =
+            terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        terminal.stdin.as_mut().unwrap().write_all(format!("{pasted}kill %1; exit\n").as_bytes()).unwrap();
+        let output = terminal.wait_with_output().unwrap();
+        let appeared = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+        // Behind a prompt stands what the terminal echoes; an answer without a line end has the prompt behind it.
+        let mut printed = appeared.lines().map(|line| line.split("bash-").next().unwrap());
+        for shown in steps.iter().flat_map(|step| &step.prints) {
+            assert!(
+                printed.any(|line| as_shown(&here(shown), line)),
+                "run {run}: {shown} does not appear:\n{appeared}"
+            );
+        }
+        for wrong in ["bulla: ", "rror: ", "command not found"] {
+            assert!(!appeared.contains(wrong), "run {run}:\n{appeared}");
+        }
+    }
 }
 
 /// The session of `docs/oauth.md` goes on through all its blocks, against a server that runs already.
@@ -117,33 +161,35 @@ async fn the_terminal_session_of_the_oauth_page_is_true() {
     let server = Server::started(&[]);
     let mut shell = Command::new("bash");
     shell.current_dir(server.dir.path()).envs(server.environment.iter().map(|(name, value)| (name, value)));
-    play(&steps(&session.join("\n")), server.origin.strip_prefix("http://").unwrap(), shell);
+    play(&steps(&session.join("\n")), server.origin.strip_prefix("http://").unwrap(), "", shell);
 }
 
-/// Runs a session in one shell, against a server at `address`: every step prints what is shown.
-fn play(steps: &[Step], address: &str, mut shell: Command) {
+/// The path of a shell that finds the program under test.
+fn path() -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_bulla")).parent().unwrap();
+    format!("{}:{}", program.display(), std::env::var("PATH").unwrap())
+}
+
+/// Runs a session in one shell, against a server at `address`: every step prints what is shown, on standard output or,
+/// with `streams` of `2>&1`, on standard error as well.
+fn play(steps: &[Step], address: &str, streams: &str, mut shell: Command) {
     let here = |text: &str| text.replace("localhost:8080", address);
     let mut script = String::from("set -e\ntrap '[ -z \"$server\" ] || kill $server' EXIT\n");
     for step in steps {
         let names: Vec<&str> = step.command.split(' ').filter_map(|word| word.strip_suffix("=…")).collect();
         if names.is_empty() {
-            script += &format!("{{ {}\n}} > printed\ncat printed\n", here(&step.command));
+            script += &format!("{{ {}\n}} > printed {streams}\ncat printed\n", here(&step.command));
         } else {
             // What a person copies: the second column of what was just printed.
             script += &format!("read -r _ {} <<< \"$(tr '\\n' ' ' < printed)\"\n", names.join(" _ "));
         }
         if step.command.ends_with('&') {
-            // A person reads what it says before going on.
-            script += &format!(
-                "server=$!\nfor i in $(seq 100); do curl -sf -o /dev/null http://{address}/health/ready && break; sleep 0.1; done\n"
-            );
+            script += "server=$!\n";
         }
         script += "echo '--'\n";
     }
 
-    let program = Path::new(env!("CARGO_BIN_EXE_bulla")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let output = shell.arg("-c").arg(script).env("PATH", path).stdin(Stdio::null()).output().unwrap();
+    let output = shell.arg("-c").arg(script).env("PATH", path()).stdin(Stdio::null()).output().unwrap();
     let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{printed}\n{said}");
     let printed: Vec<&str> = printed.split("--\n").collect();

@@ -1,6 +1,6 @@
 //! What `bulla keys` prints about a ring.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use crate::{
     cli::{CliError, Context, table},
     clock::Timestamp,
     config::format_duration,
+    ids::typed,
     keyring::{KeyDirectory, KeyState, Ring},
     store::NodeRow,
 };
@@ -54,7 +55,8 @@ pub(super) fn check(
 ) -> Result<(), CliError> {
     let ring = keys.load()?;
     ring.check_mark(mark)?;
-    let faults = faults(&ring, &keys.unlisted(&ring), now);
+    let unlisted: Vec<_> = keys.unlisted(&ring).iter().map(|file| keys.path().join(file)).collect();
+    let faults = faults(&ring, &unlisted, now);
     let age = ring.staged().map(|key| now.since(key.since));
     let ready = age.is_some_and(|age| age >= min_staged);
     if ctx.json {
@@ -89,14 +91,14 @@ pub(super) fn check(
     }
 }
 
-fn faults(ring: &Ring, unlisted: &[String], now: Timestamp) -> Vec<String> {
+fn faults(ring: &Ring, unlisted: &[PathBuf], now: Timestamp) -> Vec<String> {
     let mut faults = Vec::new();
     if ring.staged().is_none() {
         faults.push("no key is staged; `bulla keys rotate --now` makes one and the next".into());
     }
     if ring.not_before > now {
         let fault = format!(
-            "not_before, {}, lies ahead: every token is refused; `bulla keys not-before TIME`",
+            "not_before, {}, lies ahead: every token is refused; `bulla keys not-before {now}`",
             ring.not_before
         );
         faults.push(fault);
@@ -104,12 +106,16 @@ fn faults(ring: &Ring, unlisted: &[String], now: Timestamp) -> Vec<String> {
     // Clocks of the machines that change and check a ring may differ.
     let ahead = ring.keys.iter().find(|key| key.since > now.plus(super::SKEW));
     if let Some(key) = ahead {
-        faults
-            .push(format!("key {} was changed at {}, which lies ahead; mend the clock", key.kid, key.since));
+        faults.push(format!(
+            "key {} was changed at {}, which lies ahead; set this machine's clock",
+            key.kid, key.since
+        ));
     }
     for file in unlisted {
         faults.push(format!(
-            "{file} is in no use (a command was interrupted); delete it if it isn't from a newer copy"
+            "{} is in no use: a command was interrupted; unless it is from a newer copy, `rm {}`",
+            file.display(),
+            typed::path(file)
         ));
     }
     faults

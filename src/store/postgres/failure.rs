@@ -79,7 +79,11 @@ pub(super) struct Said<'a>(pub(super) &'a tokio_postgres::Error);
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(error) = self.0.as_db_error() {
-            return write!(f, "{} (SQLSTATE {})", error.message(), error.code().code());
+            let mends = match *error.code() == SqlState::INSUFFICIENT_PRIVILEGE {
+                true => "; `bulla doctor` prints the GRANT that the role lacks",
+                false => "",
+            };
+            return write!(f, "{} (SQLSTATE {}){mends}", error.message(), error.code().code());
         }
         self.0.fmt(f)?;
         let mut cause = self.0.source();

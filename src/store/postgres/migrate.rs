@@ -8,6 +8,7 @@ use tokio_postgres::{Client, error::SqlState};
 use super::{
     connect::Connector,
     failure::{Failure, Said},
+    mend,
     pool::Pool,
 };
 use crate::store::{StoreError, rules::triggers_made};
@@ -42,8 +43,7 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
         let patient = format!("SET statement_timeout = {patience}; SET lock_timeout = {patience}");
         client.batch_execute(&patient).await?;
         client.query_one("SELECT pg_advisory_lock($1)::text", &[&LOCK]).await?;
-        let runner = embedded::migrations::runner();
-        let known = runner.get_migrations().iter().map(|m| m.version()).max().unwrap_or_default();
+        let (runner, known) = (embedded::migrations::runner(), known());
         let found = newest(&client).await?;
         if found > known {
             return Err(Failure::Store(StoreError::Schema(format!(
@@ -88,9 +88,15 @@ pub(super) async fn connect(
     connector: &Connector,
 ) -> Result<(Client, tokio::task::JoinHandle<()>), StoreError> {
     match timeout(Duration::from_secs(5), connector.connect(std::sync::Arc::default())).await {
-        Ok(connected) => Ok(connected.map_err(Failure::from)?),
+        Ok(connected) => Ok(connected.map_err(|error| mend::connecting(error, connector.config()))?),
         Err(_) => Err(StoreError::Unavailable("no connection to the database in time".into())),
     }
+}
+
+/// The version that this program's migrations lead to.
+pub(super) fn known() -> i32 {
+    let runner = embedded::migrations::runner();
+    runner.get_migrations().iter().map(|m| m.version()).max().unwrap_or_default()
 }
 
 async fn check_server(client: &Client) -> Result<(), Failure> {
@@ -107,13 +113,13 @@ async fn check_server(client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn has_history(client: &Client) -> Result<bool, Failure> {
+pub(super) async fn has_history(client: &Client) -> Result<bool, Failure> {
     let row = client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&HISTORY]).await?;
     Ok(row.try_get(0)?)
 }
 
 /// The schema's version; 0 if there is none.
-async fn newest(client: &Client) -> Result<i32, Failure> {
+pub(super) async fn newest(client: &Client) -> Result<i32, Failure> {
     if !has_history(client).await? {
         return Ok(0);
     }

@@ -13,6 +13,8 @@ mod feeds;
 mod home;
 mod identities;
 mod import;
+mod look;
+mod mend;
 mod migrate;
 mod nodes;
 mod passfile;
@@ -40,9 +42,9 @@ use self::{
     rotations::Rotations,
 };
 use super::{
-    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Identity, LinkedIdentity, NewClient,
-    NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError,
-    UserChange, UserRow, Written,
+    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Found, Identity, LinkedIdentity,
+    NewClient, NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store,
+    StoreError, UserChange, UserRow, Written,
 };
 use crate::{
     clock::Timestamp,
@@ -97,6 +99,14 @@ impl PostgresStore {
     pub async fn exists(url: &PostgresUrl) -> Result<bool, StoreError> {
         let home = Home::start()?;
         migrate::exists(&Connector::new(url.target()?, home.handle())).await
+    }
+}
+
+impl PostgresStore {
+    /// What the database is and how it is; writes nothing.
+    pub(super) async fn look(url: &PostgresUrl) -> Result<Found, StoreError> {
+        let home = Home::start()?;
+        look::look(Connector::new(url.target()?, home.handle())).await
     }
 }
 

@@ -7,6 +7,7 @@ mod clients;
 mod export;
 mod feeds;
 mod identities;
+mod look;
 mod nodes;
 mod open;
 mod readers;
@@ -38,7 +39,7 @@ use self::{
 use super::{
     AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Identity, LinkedIdentity, NewClient,
     NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError,
-    Target, UserChange, UserRow, Written, names,
+    Target, UserChange, UserRow, Written, look::Found, names,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -102,6 +103,16 @@ impl SqliteStore {
             feeds,
             state,
         })
+    }
+
+    /// Whether Bulla's tables are in the file; writes nothing.
+    pub(super) fn exists(path: &Path) -> Result<bool, StoreError> {
+        look::is_ours(path)
+    }
+
+    /// What the file is and how it is; writes nothing.
+    pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> {
+        look::look(path, clock)
     }
 
     /// How many transactions the writer has committed: many changes share one.

@@ -6,8 +6,13 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::Access;
 
-use crate::store::{StoreError, rules::triggers_made};
+use super::look;
+use crate::{
+    ids::typed,
+    store::{StoreError, rules::triggers_made},
+};
 
 mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
@@ -16,7 +21,7 @@ mod embedded {
 /// Older ones can lose a commit when a checkpoint and a WAL reset coincide.
 const LEAST_SQLITE: i32 = 3_051_003;
 /// How long a lock held by another process is waited for.
-const BUSY: Duration = Duration::from_millis(700);
+pub(super) const BUSY: Duration = Duration::from_millis(700);
 
 /// Opens one more connection to a database that exists.
 pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
@@ -61,7 +66,11 @@ pub(super) fn open_and_migrate(path: &Path) -> Result<Connection, StoreError> {
             rusqlite::version()
         )));
     }
+    refuse_foreign(path)?;
     create_private(path)?;
+    if let Some(why) = unwritable(path) {
+        return Err(StoreError::Unavailable(why));
+    }
     // Whatever is wrong with it, which file it is about.
     let named = |error| match error {
         StoreError::Unavailable(why) => StoreError::Unavailable(format!("{}: {why}", path.display())),
@@ -87,7 +96,53 @@ fn migrate(connection: &mut Connection) -> Result<(), refinery::Error> {
 fn create_private(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    made.map(drop).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))
+    let failed = |error| StoreError::Unavailable(typed::why_not(path, &error, Access::WRITE_OK));
+    made.map(drop).map_err(failed)
+}
+
+/// Why the database can't be written, with the command that mends it: the file, its folder (where SQLite makes `-wal`
+/// and `-shm`) and what lies beside it.
+pub(super) fn unwritable(path: &Path) -> Option<String> {
+    let file = path.canonicalize().unwrap_or_else(|_| path.into());
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = |end: &str| {
+        let mut name = file.clone().into_os_string();
+        name.push(end);
+        std::path::PathBuf::from(name)
+    };
+    let (both, pass) = (Access::READ_OK | Access::WRITE_OK, Access::WRITE_OK | Access::EXEC_OK);
+    let parts =
+        [(folder.to_owned(), pass), (file.clone(), both), (beside("-wal"), both), (beside("-shm"), both)];
+    parts.into_iter().filter(|(part, _)| part.exists()).find_map(|(part, needs)| {
+        let error = rustix::fs::access(&part, needs).err()?;
+        Some(typed::why_not(&part, &error.into(), needs))
+    })
+}
+
+/// Another program's file gets no tables of Bulla's.
+fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
+    // What can't be looked at is found out when it is opened.
+    let others = look::others(path).ok().flatten().unwrap_or_default();
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Schema(format!(
+        "{}: is another program's database (it holds {}); name a file of Bulla's own with --database",
+        path.display(),
+        others.join(", ")
+    )))
+}
+
+/// The version of the schema; 0 if there is none.
+pub(super) fn schema(connection: &Connection) -> Result<i64, StoreError> {
+    let newest = "SELECT coalesce(max(version), 0) FROM refinery_schema_history";
+    Ok(connection.query_row(newest, [], |row| row.get(0))?)
+}
+
+/// The version that this program's migrations lead to.
+pub(super) fn known_schema() -> i64 {
+    let runner = embedded::migrations::runner();
+    runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
 }
 
 fn refuse_newer(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -99,16 +154,11 @@ fn refuse_newer(connection: &mut Connection, path: &Path) -> Result<(), StoreErr
     if !exists {
         return Ok(());
     }
-    let found: i64 =
-        connection.query_row("SELECT coalesce(max(version), 0) FROM refinery_schema_history", [], |row| {
-            row.get(0)
-        })?;
-    let known = embedded::migrations::runner().get_migrations().iter().map(|m| i64::from(m.version())).max();
-    if found > known.unwrap_or(0) {
+    let (found, known) = (schema(connection)?, known_schema());
+    if found > known {
         return Err(StoreError::Schema(format!(
-            "{}: its schema (version {found}) is newer than this program knows ({}); run the newer program",
-            path.display(),
-            known.unwrap_or(0)
+            "{}: its schema (version {found}) is newer than this program knows ({known}); run the newer program",
+            path.display()
         )));
     }
     Ok(())

@@ -1,0 +1,47 @@
+//! This machine's clock against the database's and against the newest row.
+
+use std::time::Duration;
+
+use crate::{clock::Timestamp, store::Facts};
+
+/// What tokens allow between clocks.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// What is wrong with the clock, if anything.
+pub(super) fn judge(here: Timestamp, facts: &Facts) -> Option<String> {
+    let there = facts.now;
+    if here.since(there).max(there.since(here)) > SKEW {
+        return Some(format!(
+            "this machine's clock says {here}, the database's {there}: tokens are refused when clocks differ by more \
+             than a minute; synchronize both, for example with `timedatectl set-ntp true`"
+        ));
+    }
+    let newest = facts.newest?;
+    (newest > there.plus(SKEW)).then(|| {
+        format!(
+            "the clock says {there}, but the newest event in the audit is of {newest}: the clock went back, or was \
+             ahead then; synchronize it, for example with `timedatectl set-ntp true`"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_behind_its_newest_row_or_far_from_the_databases_is_a_fault() {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let found = |here, now, newest: Option<i64>| {
+            let newest = newest.map(at);
+            let facts = Facts { unwritable: None, triggers: vec![], ring_mark: None, now: at(now), newest };
+            judge(at(here), &facts)
+        };
+        assert_eq!(found(1000, 1000, None), None);
+        assert_eq!(found(1000, 1030, Some(1030)), None);
+        assert_eq!(found(100_000, 100_000, Some(5)), None, "an installation at rest");
+        assert!(found(1000, 1061, None).unwrap().contains("database's"));
+        assert!(found(1061, 1000, None).unwrap().contains("database's"));
+        assert!(found(1000, 1000, Some(1061)).unwrap().contains("newest event"));
+    }
+}

@@ -1,0 +1,125 @@
+//! `public_url`: whether it can be right beside the other settings, and whether what answers there passes `Host` on.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use hyper::Request;
+
+use super::Check;
+use crate::{
+    config::Settings,
+    fetch::{Fetch, is_loopback},
+};
+
+/// Looks at `public_url`, if it is set.
+pub(super) async fn examine(settings: &Settings, fetch: &Fetch) -> Option<Check> {
+    let url = settings.public_url.as_deref()?;
+    if let Some(fault) = judge(url, settings) {
+        return Some(Check::new("public_url", Err::<String, _>(format!("{url}: {fault}"))));
+    }
+    let request = Request::get(format!("{url}/auth/login")).body(Vec::new()).ok()?;
+    let found = match fetch.send(request).await {
+        Ok(answer) if answer.status().as_u16() == 421 => Err(format!(
+            "{url}: what answers there doesn't pass the Host of requests on, so the server refuses them (421), and its \
+             log names the Host that came; nginx needs \"proxy_set_header Host $host;\""
+        )),
+        Ok(answer) => Ok(format!("{url} answers {}", answer.status().as_u16())),
+        // The server may be stopped, or its address be known only outside.
+        Err(error) => Ok(format!("{url}, which can't be asked from here: {error}")),
+    };
+    Some(Check::new("public_url", found))
+}
+
+/// Why no browser can reach the server there, with what to change.
+fn judge(url: &str, settings: &Settings) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (host, port) = match rest.rsplit_once(':').filter(|_| !rest.ends_with(']')) {
+        Some((host, port)) => (host, port.parse().ok()),
+        None => (rest, None),
+    };
+    let port: u16 = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
+    if let Some(why) = impossible(host) {
+        return Some(format!("{why}; set public_url to the address that people type"));
+    }
+    let (tls, proxies) = (settings.tls.is_some(), !settings.trusted_proxies.is_empty());
+    if scheme == "http" && tls {
+        return Some(
+            "tls_cert is set, so the server speaks TLS alone; begin public_url with https://".into(),
+        );
+    }
+    if scheme == "https" && !tls && !proxies {
+        return Some(
+            "nothing speaks TLS: set tls_cert and tls_key, or name the proxy in front in trusted_proxies"
+                .into(),
+        );
+    }
+    let listens = settings.listen;
+    let direct = listens.ip().is_loopback() && is_loopback(host) && !proxies;
+    (direct && listens.port() != 0 && listens.port() != port).then(|| {
+        format!("the server listens on port {}, public_url names {port}; make them equal", listens.port())
+    })
+}
+
+/// Why a host can't be one.
+fn impossible(host: &str) -> Option<String> {
+    let unspecified = host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_unspecified())
+        || host.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_unspecified());
+    if unspecified {
+        return Some(format!("{host} is where a server listens, no address to go to"));
+    }
+    if host.starts_with('[') {
+        return None;
+    }
+    let label =
+        |label: &str| (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-');
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let numeric = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    let good = host.len() <= 253 && host.split('.').all(label);
+    if !good || (numeric && host.parse::<Ipv4Addr>().is_err()) {
+        return Some(format!("{host} can't be the name of a host"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Layer;
+
+    fn judged(text: &str) -> Option<String> {
+        let layer = Layer::file(Path::new("bulla.toml"), text).unwrap();
+        let settings = Settings::resolve(&[layer]).unwrap();
+        judge(settings.public_url.as_deref().unwrap(), &settings)
+    }
+
+    #[test]
+    fn a_public_url_that_no_browser_can_reach_is_a_fault() {
+        let proxy = "\ntrusted_proxies = ['127.0.0.1']";
+        for good in [
+            format!("public_url = 'https://login.example.org'{proxy}"),
+            format!("public_url = 'https://192.0.2.1:8443'{proxy}"),
+            format!("public_url = 'https://[2001:db8::1]'{proxy}"),
+            "public_url = 'https://login.example.org'\ntls_cert = 'c'\ntls_key = 'k'".into(),
+            "public_url = 'http://localhost:8080'".into(),
+            "public_url = 'http://[::1]:9000'\nlisten = '127.0.0.1:9000'".into(),
+            format!("public_url = 'http://localhost:9000'{proxy}"),
+        ] {
+            assert_eq!(judged(&good), None, "{good}");
+        }
+        for (bad, says) in [
+            (format!("public_url = 'https://login..example.org'{proxy}"), "can't be the name"),
+            (format!("public_url = 'https://-login.example.org'{proxy}"), "can't be the name"),
+            (format!("public_url = 'https://login-.example.org'{proxy}"), "can't be the name"),
+            (format!("public_url = 'https://256.1.1.1'{proxy}"), "can't be the name"),
+            (format!("public_url = 'https://{}.org'{proxy}", "a".repeat(64)), "can't be the name"),
+            (format!("public_url = 'https://0.0.0.0:8080'{proxy}"), "no address to go to"),
+            (format!("public_url = 'https://[::]'{proxy}"), "no address to go to"),
+            ("public_url = 'https://login.example.org'".into(), "nothing speaks TLS"),
+            ("public_url = 'http://localhost:8080'\ntls_cert = 'c'\ntls_key = 'k'".into(), "https://"),
+            ("public_url = 'http://localhost:9000'".into(), "listens on port 8080"),
+        ] {
+            assert!(judged(&bad).is_some_and(|fault| fault.contains(says)), "{bad}: {:?}", judged(&bad));
+        }
+    }
+}

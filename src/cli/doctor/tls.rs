@@ -1,0 +1,73 @@
+//! The server's certificate and key.
+
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use x509_cert::der::Decode as _;
+
+use super::Check;
+use crate::{clock::Timestamp, config::Tls, http::certificate, ids::typed};
+
+/// How long before its end a certificate is reported: Let's Encrypt's are renewed 30 days before.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// Looks at the files; `public_url` says which name the certificate must have.
+pub(super) fn examine(files: &Tls, public_url: Option<&str>, now: Timestamp) -> Check {
+    let mut faults = Vec::new();
+    let mut until = String::new();
+    match certificate::load(&files.cert, &files.key) {
+        Err(fault) => faults.push(fault),
+        Ok(certified) => {
+            if let Some(leaf) = certified.cert.first() {
+                match dates(leaf, now) {
+                    Ok(end) => until = end,
+                    Err(fault) => faults.push(format!("{}: {fault}", files.cert.display())),
+                }
+                faults
+                    .extend(name(leaf, public_url).map(|fault| format!("{}: {fault}", files.cert.display())));
+            }
+        }
+    }
+    if certificate::is_open(&files.key) {
+        let key = typed::path(&files.key);
+        faults.push(format!("{}: everybody may read the key; `chmod o= {key}`", files.key.display()));
+    }
+    match faults.is_empty() {
+        true => Check::new("TLS", Ok::<_, String>(format!("the certificate is valid until {until}"))),
+        false => Check::new("TLS", Err::<String, _>(faults.join("; "))),
+    }
+}
+
+/// The end of a certificate's life; an error if it isn't valid now, or not for long.
+fn dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<String, String> {
+    let parsed = x509_cert::Certificate::from_der(leaf).map_err(|error| format!("can't be read: {error}"))?;
+    let validity = parsed.tbs_certificate.validity;
+    let at = |time: x509_cert::time::Time| {
+        Timestamp::from_millis(i64::try_from(time.to_unix_duration().as_millis()).unwrap_or(i64::MAX))
+    };
+    let (begin, end) = (at(validity.not_before), at(validity.not_after));
+    if begin > now {
+        return Err(format!("the certificate is valid from {begin} on only; look at this machine's clock"));
+    }
+    if end <= now {
+        return Err(format!("the certificate expired at {end}; renew it and restart the server"));
+    }
+    if end <= now.plus(SOON) {
+        return Err(format!("the certificate expires at {end}; renew it and restart the server"));
+    }
+    Ok(end.to_string())
+}
+
+/// Whether the certificate has the name that browsers ask for.
+fn name(leaf: &CertificateDer<'_>, public_url: Option<&str>) -> Option<String> {
+    let host = public_url.and_then(|url| url.split_once("://")).map_or("localhost", |(_, rest)| rest);
+    let host = match host.strip_prefix('[') {
+        Some(address) => address.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let server = ServerName::try_from(host.to_owned()).ok()?;
+    let leaf = webpki::EndEntityCert::try_from(leaf).ok()?;
+    leaf.verify_is_valid_for_subject_name(&server)
+        .is_err()
+        .then(|| format!("the certificate is not for {host}, which public_url names"))
+}

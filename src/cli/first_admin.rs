@@ -1,0 +1,134 @@
+//! The first administrator of an installation, and the way its password reaches the operator without a log.
+
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use super::{CliError, Context};
+use crate::{
+    http::Bulla,
+    secret::{Secret, SecretText},
+    store::{AuditEvent, Database, NewUser, StoreError},
+};
+
+/// The file that holds the password where standard error is not a terminal.
+const FILE: &str = "admin-password";
+
+/// Adds the user `admin` to an installation without users. Its password is printed to standard error only if that is a
+/// terminal: a service manager, a container and a redirection keep what is printed. Else the password is written to
+/// a file that its owner alone can read, and a log line names the file.
+pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliError> {
+    let store = &bulla.sessions().parts().store;
+    if !store.users(None, 1).await?.is_empty() {
+        return Ok(());
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        CliError::Failed(format!(
+            "no administrator was made: {error}; `bulla user add admin --role admin` makes one with a password of your own"
+        ))
+    };
+    let password = Secret::<15>::generate().map_err(|error| failed(&error))?.to_base64url();
+    let hash =
+        bulla.hasher().hash(&SecretText::new(password.to_string())).await.map_err(|error| failed(&error))?;
+    // Written before the user exists: a folder that takes no files must not leave a user whose password is lost.
+    let noted = match io::stderr().is_terminal() {
+        true => None,
+        false => {
+            let folder = folder(ctx);
+            let noted = Note::write(&folder, &password);
+            Some(noted.map_err(|error| failed(&format!("{}: {error}", folder.join(FILE).display())))?)
+        }
+    };
+    let user = NewUser {
+        name: "admin".into(),
+        password_hash: Some(hash),
+        roles: vec!["admin".into()],
+        ..NewUser::default()
+    };
+    match store.add_user(user, AuditEvent::new("user.added", "cli", "")).await {
+        // Another node that starts at the same moment has added it; its password is the one that counts.
+        Err(StoreError::Conflict(_)) => return Ok(()),
+        added => added?,
+    };
+    match noted {
+        None => ctx
+            .say(&format!("Made an administrator. Name: admin  Password: {}  (shown this once)", *password)),
+        Some(note) => {
+            let path = note.keep().map_err(|error| failed(&error))?;
+            tracing::warn!(
+                "Made an administrator. Name: admin  Password: in {} (mode 0600); log in, then delete the file",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Beside the database, whose folder the server writes to; for PostgreSQL beside the keys.
+fn folder(ctx: &Context) -> PathBuf {
+    let beside = match &ctx.settings.database {
+        Database::Sqlite(path) => path,
+        Database::Postgres(_) => &ctx.settings.keys,
+    };
+    let parent = beside.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::path::absolute(parent.unwrap_or(Path::new("."))).unwrap_or_else(|_| ".".into())
+}
+
+/// A password in a file under a passing name: the last name is taken when the user exists, so a node that loses the
+/// race for the first user can't replace the password of the node that wins it.
+struct Note {
+    passing: Option<PathBuf>,
+    path: PathBuf,
+}
+
+impl Note {
+    fn write(folder: &Path, password: &str) -> io::Result<Self> {
+        let random = Secret::<6>::generate().map_err(io::Error::other)?.to_base64url();
+        let passing = folder.join(format!(".{FILE}.{}", *random));
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&passing)?;
+        let note = Self { passing: Some(passing), path: folder.join(FILE) };
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        writeln!(file, "{password}")?;
+        file.sync_all()?;
+        Ok(note)
+    }
+
+    /// Gives the file its last name and returns it. Replaces a file that an earlier installation has left.
+    fn keep(mut self) -> io::Result<PathBuf> {
+        if let Some(passing) = &self.passing {
+            fs::rename(passing, &self.path)?;
+        }
+        self.passing = None;
+        Ok(std::mem::take(&mut self.path))
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        if let Some(passing) = &self.passing {
+            let _ = fs::remove_file(passing);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_that_is_not_kept_leaves_nothing_and_one_that_is_kept_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Note::write(folder.path(), "secret").unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let (first, second) =
+            (Note::write(folder.path(), "first").unwrap(), Note::write(folder.path(), "second").unwrap());
+        let path = first.keep().unwrap();
+        drop(second);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

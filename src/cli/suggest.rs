@@ -1,0 +1,86 @@
+//! The commands that messages suggest, as they must be typed here: with the flags that this command was given, for
+//! without them they'd be about another installation.
+
+use std::path::Path;
+
+use super::args::Cli;
+use crate::{ids::typed, store::Database};
+
+/// What the messages of this command suggest.
+#[derive(Clone, Debug, Default)]
+pub struct Suggest {
+    /// ` --keys … --database …`, as given.
+    flags: String,
+    /// The whole command.
+    this: String,
+}
+
+impl Suggest {
+    pub(super) fn of(cli: &Cli, arguments: &[String]) -> Self {
+        let mut flags = String::new();
+        let mut add = |name: &str, value: &str| flags += &format!(" {name} {}", typed::word(value));
+        if let Some(config) = &cli.config
+            && std::env::var_os("BULLA_CONFIG").is_none_or(|variable| Path::new(&variable) != config)
+        {
+            add("--config", &config.display().to_string());
+        }
+        if let Some(keys) = &cli.keys {
+            add("--keys", &keys.display().to_string());
+        }
+        // A password isn't repeated.
+        let shown = |text: &&String| match Database::from(text.as_str()) {
+            Database::Postgres(url) => !url.holds_password(),
+            Database::Sqlite(_) => true,
+        };
+        if let Some(database) = cli.database.as_ref().filter(shown) {
+            add("--database", database);
+        }
+        let secret = cli.database.as_ref().is_some_and(|text| !shown(&text));
+        let words = arguments.iter().map(|word| typed::word(word)).collect::<Vec<_>>().join(" ");
+        let this = if secret { "bulla …".into() } else { format!("bulla {words}") };
+        Self { flags, this }
+    }
+
+    /// The text with its suggestions as they must be typed.
+    pub(super) fn typed(&self, text: &str) -> String {
+        let mut parts = text.split('`');
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        let mut quoted = true;
+        for part in parts {
+            out.push('`');
+            out += part;
+            let command = quoted && part.starts_with("bulla ") && !part.ends_with('…');
+            if command && !part.contains(" --help") {
+                out += &self.flags;
+            }
+            quoted = !quoted;
+        }
+        if self.this.is_empty() { out } else { out.replace(typed::THIS_COMMAND, &self.this) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn suggest(arguments: &[&str]) -> Suggest {
+        let cli = Cli::try_parse_from([&["bulla"], arguments].concat()).unwrap();
+        Suggest::of(&cli, &arguments.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_suggestion_is_about_the_installation_that_the_command_was_about() {
+        let here = suggest(&["user", "list"]);
+        assert_eq!(here.typed("no ring; `bulla init` makes one"), "no ring; `bulla init` makes one");
+        let there = suggest(&["--keys", "my keys", "--database", "x.db", "user", "list"]);
+        assert_eq!(
+            there.typed("`bulla init` or `chmod 600 x`, `sudo -u '#1' bulla …`"),
+            "`bulla init --keys 'my keys' --database x.db` or `chmod 600 x`, \
+             `sudo -u '#1' bulla --keys 'my keys' --database x.db user list`"
+        );
+        let secret = suggest(&["--database", "postgres://ada:hunter2@h/d", "user", "list"]);
+        assert!(!secret.typed("`bulla init` `sudo bulla …`").contains("hunter2"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Certificate and key of the server, read from PEM files.
+
+use std::{io, path::Path, sync::Arc};
+
+use rustix::fs::Access;
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+
+use crate::ids::typed;
+
+/// Reads a chain and its key. The error names the file, what is wrong with it and what mends it.
+pub(crate) fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
+    let wrong = |error: rustls::pki_types::pem::Error| format!("{}: {error}", cert.display());
+    let chain = CertificateDer::pem_slice_iter(&read(cert)?)
+        .map(|cert| cert.map(CertificateDer::into_owned))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(wrong)?;
+    if chain.is_empty() {
+        return Err(format!("{}: no certificate in it; tls_cert names the chain, PEM", cert.display()));
+    }
+    let bytes = read(key)?;
+    if is_encrypted(&bytes) {
+        return Err(format!(
+            "{}: the key is encrypted; `openssl pkey -in {} -out {}` writes it without a passphrase, readable by its \
+             owner alone: name that file in tls_key",
+            key.display(),
+            typed::path(key),
+            typed::path(&key.with_extension("plain.pem"))
+        ));
+    }
+    let der = PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|_| format!("{}: no private key in it; tls_key names it, PEM", key.display()))?;
+    let provider = rustls::crypto::ring::default_provider();
+    let key_of = provider.key_provider.load_private_key(der);
+    let key_of = key_of.map_err(|_| format!("{}: the key is of a kind that can't be used", key.display()))?;
+    let certified = CertifiedKey::new(chain, key_of);
+    certified.keys_match().map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => format!(
+            "{} is not the key of {}; name the pair that was issued together",
+            key.display(),
+            cert.display()
+        ),
+        error => format!("{}: {error}", cert.display()),
+    })?;
+    Ok(certified)
+}
+
+/// Whether a key can be read by everybody on this machine; group members may, as Debian's `ssl-cert` has it.
+pub(crate) fn is_open(key: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    key.metadata().is_ok_and(|about| about.permissions().mode() & 0o007 != 0)
+}
+
+fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("{}: is missing; tls_cert and tls_key name the files", path.display())
+        }
+        _ => typed::why_not(path, &error, Access::READ_OK),
+    })
+}
+
+/// PKCS #8's label, or the header of the older form.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(pem);
+    text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
+}
+
+/// A TLS configuration of them. TLS 1.2 and 1.3, ring's cryptography.
+pub fn tls(cert: &Path, key: &Path) -> Result<rustls::ServerConfig, String> {
+    let certified = Arc::new(load(cert, key)?);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("{}: {error}", cert.display()))?;
+    Ok(builder
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified))))
+}

@@ -1,0 +1,182 @@
+//! A database file read without a trace: not a byte of it changes, and no `-wal` or `-shm` appears beside it.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rustix::fs::Access;
+
+use super::{fingerprint_row, open};
+use crate::{
+    clock::{Clock, Timestamp},
+    ids::typed,
+    store::{
+        StoreError,
+        look::{Facts, Found, judge_schema},
+    },
+};
+
+/// The first bytes of every database.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// What byte 18 of a database with a write-ahead log is.
+const WAL: u8 = 2;
+/// Tables of Bulla's first version; with the first three of them a file is Bulla's.
+const TABLES: [&str; 9] = [
+    "refinery_schema_history",
+    "sessions",
+    "revocations",
+    "users",
+    "identities",
+    "clients",
+    "used",
+    "audit",
+    "ring",
+];
+
+/// Whether a file is there that is Bulla's, or is being made so.
+pub(super) fn is_ours(path: &Path) -> Result<bool, StoreError> {
+    match connect(path).map_err(|error| named(path, error))? {
+        Reading::Nothing => Ok(path.exists()),
+        // Opening it reads the log.
+        Reading::Unread => Ok(true),
+        Reading::Open(connection) => {
+            let others = foreign(&connection).map_err(|error| named(path, error))?;
+            Ok(others.is_none_or(|others| others.is_empty()))
+        }
+    }
+}
+
+/// Tables that a file holds where Bulla's are missing.
+pub(super) fn others(path: &Path) -> Result<Option<Vec<String>>, StoreError> {
+    match connect(path)? {
+        Reading::Open(connection) => foreign(&connection),
+        Reading::Nothing | Reading::Unread => Ok(None),
+    }
+}
+
+/// What can be read of a file without a trace.
+enum Reading {
+    /// There is no file, or an empty one.
+    Nothing,
+    /// A write-ahead log without its index: whoever reads it writes the index.
+    Unread,
+    Open(Connection),
+}
+
+/// Looks at a file: what it is, and how it is.
+pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> {
+    let facts = || -> Result<Found, StoreError> {
+        let connection = match connect(path)? {
+            Reading::Nothing => return Ok(Found::Missing),
+            Reading::Unread => {
+                return Err(StoreError::Unavailable(
+                    "its write-ahead log hasn't been read since the file was put here; `bulla audit --limit 1` reads it"
+                        .into(),
+                ));
+            }
+            Reading::Open(connection) => connection,
+        };
+        if let Some(others) = foreign(&connection)? {
+            return Ok(Found::Foreign(others));
+        }
+        if let Some(other) = judge_schema(open::schema(&connection)?, open::known_schema()) {
+            return Ok(other);
+        }
+        let newest = "SELECT at FROM audit ORDER BY seq DESC LIMIT 1";
+        let newest: Option<i64> = connection.query_row(newest, [], |row| row.get(0)).optional()?;
+        Ok(Found::Present(Box::new(Facts {
+            unwritable: open::unwritable(path),
+            triggers: open::missing_triggers(&connection)?,
+            ring_mark: fingerprint_row(&connection)?,
+            now: clock.now(),
+            newest: newest.map(Timestamp::from_millis),
+        })))
+    };
+    facts().map_err(|error| named(path, error))
+}
+
+/// Where Bulla's tables are missing: the names of other tables, at most three; none in a file that is being made.
+fn foreign(connection: &Connection) -> Result<Option<Vec<String>>, StoreError> {
+    let names = "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name";
+    let mut tables = connection.prepare(names)?;
+    let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    if TABLES[..3].iter().all(|ours| tables.iter().any(|table| table == ours)) {
+        return Ok(None);
+    }
+    let others = tables.into_iter().filter(|table| !TABLES.contains(&table.as_str()));
+    Ok(Some(others.take(3).collect()))
+}
+
+/// A connection that writes nothing, neither into the file nor beside it.
+fn connect(path: &Path) -> Result<Reading, StoreError> {
+    let Some(wal) = header(path)? else { return Ok(Reading::Nothing) };
+    let beside = |end: &str| {
+        let mut name = path.canonicalize().unwrap_or_else(|_| path.into()).into_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let (log, index) = (beside("-wal"), beside("-shm"));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let with = |how| Connection::open_with_flags(uri(path, how), flags | OpenFlags::SQLITE_OPEN_URI);
+    // A connection to a database with a WAL makes `-wal` and `-shm` where they are missing, and writes to `-shm`.
+    // Where one is missing no process has the database open, so it can be read as a file that doesn't change.
+    let connection = match (wal, log.exists(), index.exists()) {
+        (true, true, false) if log.metadata().is_ok_and(|log| log.len() > 0) => return Ok(Reading::Unread),
+        (true, _, false) | (true, false, _) => with("immutable=1")?,
+        (true, true, true) => {
+            let reads =
+                |connection: &Connection| connection.execute_batch("SELECT count(*) FROM sqlite_master");
+            let quiet = with("readonly_shm=1").and_then(|connection| reads(&connection).map(|()| connection));
+            // Where a running process has left no place for a reader that doesn't write to the index.
+            quiet.or_else(|_| Connection::open_with_flags(path, flags))?
+        }
+        (false, ..) => Connection::open_with_flags(path, flags)?,
+    };
+    connection.busy_timeout(open::BUSY)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+    Ok(Reading::Open(connection))
+}
+
+/// Whether the database has a write-ahead log; `None` if there is no file, or an empty one.
+fn header(path: &Path) -> Result<Option<bool>, StoreError> {
+    let failed =
+        |error: &std::io::Error| StoreError::Unavailable(typed::why_not(path, error, Access::READ_OK));
+    match path.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&error)),
+        Ok(about) if !about.is_file() => {
+            return Err(StoreError::Unavailable("is not a file; --database names another".into()));
+        }
+        Ok(about) if about.len() == 0 => return Ok(None),
+        Ok(_) => {}
+    }
+    let mut file = File::open(path).map_err(|error| failed(&error))?;
+    let mut bytes = [0; 20];
+    let whole = file.read_exact(&mut bytes).is_ok();
+    if !whole || &bytes[..16] != MAGIC {
+        return Err(StoreError::Unavailable("file is not a database; --database names another".into()));
+    }
+    Ok(Some(bytes[18] == WAL))
+}
+
+/// The URI of a file and how it is opened.
+fn uri(path: &Path, how: &str) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'/');
+    format!("file:{}?{how}", percent_encoding::percent_encode(path.as_os_str().as_bytes(), KEPT))
+}
+
+fn named(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        // It names the file or folder that is at fault.
+        StoreError::Unavailable(why) if why.contains(&*path.to_string_lossy()) => {
+            StoreError::Unavailable(why)
+        }
+        StoreError::Unavailable(why) => StoreError::Unavailable(format!("{}: {why}", path.display())),
+        error => error,
+    }
+}
