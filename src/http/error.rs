@@ -7,7 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 
-use super::provider::NotAgain;
+use super::again::NotAgain;
 use crate::session::Denied;
 
 /// A failed request. `Display` and body say the code and a sentence for the caller, never a cause, a token or a key.
@@ -55,8 +55,8 @@ impl Problem {
     }
     /// 403: an access token alone is not enough; the request must bring the session.
     pub fn session_required() -> Self {
-        let detail = "An access token alone is not enough for this. Send it from the pages, with the session's refresh \
-                      cookie and without a Bearer token; if this was a page, please sign in again.";
+        let detail = "This needs the session itself: its refresh cookie, without an Authorization header. An access \
+                      token alone is not enough. If you see this on a page, please sign in again.";
         Self::new(StatusCode::FORBIDDEN, "session_required", detail)
     }
     /// 403: the last login is too long ago to change a way in.

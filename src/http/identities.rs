@@ -5,12 +5,12 @@ use serde::Deserialize;
 
 use super::{
     Bulla, account,
+    again::Errand,
     body::{self, Kind},
     bulla::Inner,
     guard::add_cookies,
     pages,
     proof::{Current, Shown},
-    provider::Errand,
 };
 use crate::{
     http::Problem,

@@ -7,6 +7,7 @@
 mod account;
 mod admin;
 mod administrator;
+mod again;
 mod app;
 mod authorize;
 mod body;

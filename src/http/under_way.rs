@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::bulla::Inner;
+use super::{again::Again, bulla::Inner};
 use crate::{
-    clock::Timestamp,
     http::Problem,
     session::SKEW,
     token::{OpenBuffer, SealedToken},
@@ -46,15 +45,6 @@ pub(super) struct Flow {
     /// Somebody who is signed in signs in once more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) again: Option<Again>,
-}
-
-/// Whose new login is awaited, and since when: it must be theirs, and not older.
-#[derive(Deserialize, Serialize)]
-pub(super) struct Again {
-    /// The user of the session; none: nobody was signed in.
-    pub(super) user: Option<String>,
-    /// When they were sent to the provider.
-    pub(super) since: Timestamp,
 }
 
 impl Inner {

@@ -291,8 +291,9 @@ pub struct AuditEvent {
     pub subject: String,
     /// A JSON object with the evidence; no secrets.
     pub detail: serde_json::Value,
-    /// Who asks for the change. The transaction that changes something requires that the caller still may; else it
-    /// writes nothing and fails with [`StoreError::Ended`](super::StoreError::Ended). Not stored.
+    /// Who asks for the change. The methods that change users, clients and identities, or end sessions, require in their
+    /// transaction that the caller still may; else they write nothing and fail with
+    /// [`StoreError::Ended`](super::StoreError::Ended). Not stored.
     pub by: Option<Caller>,
 }
 

@@ -90,23 +90,6 @@ fn auth_time(claims: &Map<String, Value>) -> Option<Timestamp> {
     (seconds >= 0).then(|| Timestamp::from_millis(seconds.saturating_mul(1000)))
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_time_of_a_login_is_a_number_of_seconds_or_not_known() {
-        let read = |said: Value| auth_time(json!({"auth_time": said}).as_object().unwrap());
-        assert_eq!(read(json!(1_700_000_000)), Some(Timestamp::from_millis(1_700_000_000_000)));
-        assert_eq!(read(json!(1_700_000_000.9)), Some(Timestamp::from_millis(1_700_000_000_000)));
-        for unknown in [json!("1700000000"), json!(-1), json!(null), json!([1]), json!(true)] {
-            assert_eq!(read(unknown.clone()), None, "{unknown}");
-        }
-    }
-}
-
 /// Made for us: `aud` is our client id, or a list with it and then with an `azp`; an `azp` is ours or one we trust.
 fn is_audience(claims: &Map<String, Value>, settings: &ProviderSettings) -> bool {
     let ours = |said: &Value| *said == settings.client_id.as_str();
@@ -132,4 +115,21 @@ fn is_in_time(claims: &Map<String, Value>, now: Timestamp) -> bool {
     seconds("exp").flatten().is_some_and(|end| now < end.saturating_add(SKEW))
         && seconds("iat").flatten().is_some_and(begun)
         && seconds("nbf").is_none_or(|time| time.is_some_and(begun))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_login_is_a_number_of_seconds_or_not_known() {
+        let read = |said: Value| auth_time(json!({"auth_time": said}).as_object().unwrap());
+        assert_eq!(read(json!(1_700_000_000)), Some(Timestamp::from_millis(1_700_000_000_000)));
+        assert_eq!(read(json!(1_700_000_000.9)), Some(Timestamp::from_millis(1_700_000_000_000)));
+        for unknown in [json!("1700000000"), json!(-1), json!(null), json!([1]), json!(true)] {
+            assert_eq!(read(unknown.clone()), None, "{unknown}");
+        }
+    }
 }

@@ -1,0 +1,81 @@
+//! A login at a provider of somebody who is signed in: it proves anew who they are, if it is theirs and new.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    session::SKEW,
+    store::{ProvenAt, User},
+};
+
+/// What somebody is sent to a provider for.
+pub(super) enum Errand {
+    /// To sign in.
+    LogIn,
+    /// To sign in once more, as this user: the provider is to ask them who they are.
+    Again(Option<String>),
+    /// To link an identity to the user of this session.
+    Link(String),
+}
+
+/// Whose new login is awaited, and since when: it must be theirs, and not older.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Again {
+    /// The user of the session; none: nobody was signed in.
+    pub(super) user: Option<String>,
+    /// When they were sent to the provider.
+    pub(super) since: Timestamp,
+}
+
+impl Again {
+    /// Whether this is the login that was asked for: of the same user, and made since they were sent there.
+    pub(super) fn is_met_by(&self, user: &User, at: ProvenAt) -> Result<(), NotAgain> {
+        if self.user.as_deref().is_some_and(|before| before != user.id.as_str()) {
+            return Err(NotAgain::SomebodyElse);
+        }
+        match at {
+            ProvenAt::Then(at) if self.since.since(at) <= SKEW => Ok(()),
+            _ => Err(NotAgain::NotRecent),
+        }
+    }
+}
+
+/// Why a login at a provider is not the one that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAgain {
+    /// Another user than the one who was signed in.
+    SomebodyElse,
+    /// The provider does not say that they have just signed in there.
+    NotRecent,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ids::UserId;
+
+    #[test]
+    fn a_new_login_is_of_the_same_user_and_not_older_than_it_was_asked_for() {
+        let since = Timestamp::from_millis(10_000_000);
+        let user = |id: &str| User {
+            id: UserId::new(id).unwrap(),
+            name: id.into(),
+            roles: vec![],
+            claims: Default::default(),
+        };
+        let again = |before: Option<&str>| Again { user: before.map(str::to_owned), since };
+        let then = |at: Timestamp| ProvenAt::Then(at);
+        let old = since.minus(SKEW + Duration::from_millis(1));
+        for (before, at, answer) in [
+            (Some("1"), then(since), Ok(())),
+            (None, then(since.minus(SKEW)), Ok(())),
+            (Some("2"), then(since), Err(NotAgain::SomebodyElse)),
+            (Some("1"), then(old), Err(NotAgain::NotRecent)),
+            (Some("1"), ProvenAt::Unknown, Err(NotAgain::NotRecent)),
+        ] {
+            assert_eq!(again(before).is_met_by(&user("1"), at), answer, "{before:?} {at:?}");
+        }
+    }
+}
