@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{
     Bulla,
     body::{self, Kind},
+    credentials::Authorization,
     login::SIGNED_OUT,
     pages,
     proof::Shown,
@@ -144,7 +145,8 @@ pub(super) async fn end(
 
 #[derive(Deserialize)]
 pub(super) struct Change {
-    current: SecretText,
+    #[serde(default)]
+    current: Option<SecretText>,
     new: SecretText,
 }
 
@@ -187,7 +189,14 @@ async fn change(
     input: Change,
 ) -> Result<Issued, Problem> {
     let inner = &bulla.0;
-    let verified = inner.present_password(request, &shown.user, &input.current).await?;
+    // HTTP Basic brings the present password, and needs it no second time.
+    let verified = match (&input.current, Authorization::of(request)?) {
+        (Some(current), _) => inner.present_password(request, &shown.user, current).await?,
+        (None, Authorization::Basic { password, .. }) => {
+            inner.present_password(request, &shown.user, &password).await?
+        }
+        (None, _) => return Err(body::malformed()),
+    };
     rule.check(&input.new)
         .map_err(|why| Problem::unprocessable(format!("The new password won't do: {why}.")))?;
     let hash = inner.hasher.hash(&input.new).await.map_err(|error| match error {

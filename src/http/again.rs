@@ -21,7 +21,7 @@ pub(super) enum Errand {
 /// Whose new login is awaited, and since when: it must be theirs, and not older.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Again {
-    /// The user of the session; none: nobody was signed in.
+    /// The user of the session; none: the request brought no session.
     pub(super) user: Option<String>,
     /// When they were sent to the provider.
     pub(super) since: Timestamp,

@@ -190,7 +190,8 @@ impl Inner {
         }
     }
 
-    /// A session that has begun by another source's word, if what it began by holds still; else it ends, and nobody has seen its tokens.
+    /// For users whose passwords are not in the store: asks once more whether the password still holds after the session has
+    /// begun. If not, the session ends before its tokens are handed out.
     async fn stands(&self, issued: Issued, still: Result<bool, LoginError>) -> Result<Issued, LoginError> {
         let why = match still {
             Ok(true) => return Ok(issued),

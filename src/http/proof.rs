@@ -64,7 +64,7 @@ impl Inner {
         match self.sessions.present(refresh, &self.site.device(request)).await {
             Ok(Some(Present { row, user, now })) if same(&row) => Ok(Shown { row, user, now: Some(now) }),
             Ok(_) => Err(Problem::session_required()),
-            // What opens no session shows none; whoever asks may have been signed out, and is told so.
+            // The refresh token belongs to no live session. If the access token's session has ended too, the answer is 401.
             Err(Denied::Token(_) | Denied::Session) => {
                 self.sessions.confirm(principal).await?;
                 Err(Problem::session_required())

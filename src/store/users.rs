@@ -63,14 +63,14 @@ pub trait Users: Send + Sync + 'static {
         Ok((self.log_in(name, password).await?, SecretText::default()))
     }
 
-    /// Whether [`Self::prove`] gives the `password_hash` of a row of the same store's `users`. Then a session begins only
-    /// while the row still has that hash, in one transaction, and [`Self::still`] is not asked.
+    /// Whether [`Self::prove`] returns the `password_hash` of a row of `users` in the same store. Then the transaction that
+    /// begins a session requires that the row still has this hash, and [`Self::still`] is not asked.
     fn keeps_passwords_in_store(&self) -> bool {
         false
     }
 
-    /// Asked once a session has begun, of any other source: whether that password opens the door still. Whoever changes one
-    /// ends all sessions, and can't see the one that is about to begin; a source that can't tell of a change says yes.
+    /// For other sources: asked after a session has begun, whether the password is still valid. A change of the password ends
+    /// all sessions, but can't end one that begins just after it. A source that can't tell answers yes.
     async fn still(&self, _: &User, _: &SecretText, _against: &SecretText) -> Result<bool, LoginError> {
         Ok(true)
     }

@@ -116,6 +116,15 @@ async fn the_session_itself_administers_and_ends_devices() {
     let url = format!("{}/admin/users", server.origin);
     let add = script.client.post(url).basic_auth("ada", Some(PASSWORD)).json(&json!({"name": "dave"}));
     assert_eq!(add.send().await.unwrap().status(), 201);
+    let change = script.client.post(format!("{}/auth/password", server.origin)).json(&json!({"new": OTHER}));
+    assert_eq!(
+        change.try_clone().unwrap().basic_auth("ada", Some("wrong password")).send().await.unwrap().status(),
+        401
+    );
+    assert_eq!(change.basic_auth("ada", Some(PASSWORD)).send().await.unwrap().status(), 200);
+    let back = json!({"new": PASSWORD});
+    let back = script.client.post(format!("{}/auth/password", server.origin)).json(&back);
+    assert_eq!(back.basic_auth("ada", Some(OTHER)).send().await.unwrap().status(), 200);
     // A hybrid's cookie is the session, if it comes without a bearer.
     let login = json!({"username": "ada", "password": PASSWORD, "transport": "hybrid"});
     assert_eq!(script.post("/auth/login", login).await.status(), 200);

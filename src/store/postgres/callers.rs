@@ -5,7 +5,8 @@ use deadpool_postgres::Transaction;
 use super::{clients, failure::Failure, sessions, users};
 use crate::store::{AuditEvent, Caller};
 
-/// The same, with a lock on the caller's session: whoever ends it sees the change, or the change sees that it has ended.
+/// The same with a lock on the caller's session. A transaction that ends this session waits until the change has
+/// committed, or the change waits and then finds the session ended.
 pub(super) async fn hold(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
     if let Some(Caller::Person { sid, .. }) = &event.by {
         sessions::hold(t, *sid).await?;
@@ -13,7 +14,8 @@ pub(super) async fn hold(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), 
     check(t, event).await
 }
 
-/// Reads without a lock: whoever ends the session meanwhile comes after this change.
+/// Checks whether the caller still may, without a lock: a transaction that ends the session at the same time counts as
+/// later.
 pub(super) async fn check(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
     match &event.by {
         None => {}

@@ -143,9 +143,9 @@ pub(super) async fn begin(
     event: AuditEvent,
 ) -> Result<Option<SessionRow>, Failure> {
     take_turns(t, &new.user_id).await?;
-    // Held until the commit: whoever disables or deletes the user, or sets another password, comes before, and is seen, or
-    // after, and sees. Written, not only locked: whoever can't see, because of an older snapshot, is refused as a
-    // serialization failure.
+    // The row is locked until the commit: a transaction that disables or deletes the user, or sets another password, either
+    // committed before and is seen here, or waits and then sees this session. It is written, not only locked, so that a
+    // transaction with an older snapshot fails with a serialization error instead of missing the session.
     let user = users::held_for_login(t, &new.user_id).await?;
     if user.as_ref().is_some_and(|row| row.disabled) {
         return Ok(None);
@@ -251,7 +251,7 @@ async fn write(
     }
 }
 
-/// Locks a session until the commit: whoever ends it comes before, and is seen, or after.
+/// Locks the row of a session until the commit, against a transaction that deletes it.
 pub(super) async fn hold(t: &Transaction<'_>, sid: Sid) -> Result<(), Failure> {
     let statement = t.prepare_cached("SELECT FROM sessions WHERE sid = $1 FOR UPDATE").await?;
     t.query_opt(&statement, &[&sid.to_string()]).await?;

@@ -190,7 +190,7 @@ pub(super) async fn change_password(
     sessions::start(t, &next, &[], u32::MAX, &begun_by_password(&id), now).await.map(Some)
 }
 
-/// The row as a login finds it, written as it is: whoever changes it meanwhile waits, or is seen.
+/// The row as a login finds it. It is updated without a change, which locks it until the commit.
 pub(super) async fn held_for_login(t: &Transaction<'_>, id: &UserId) -> Result<Option<UserRow>, Failure> {
     let sql = format!("UPDATE users SET disabled = disabled WHERE id = $1 RETURNING {COLUMNS}");
     Ok(all(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)?.pop())
