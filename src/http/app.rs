@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener, sync::atomic::Ordering, time::Duration};
 
 use actix_web::{
-    App, Error, HttpRequest, HttpResponse, HttpServer, Route,
+    App, Error, HttpResponse, HttpServer, Route,
     body::MessageBody,
     dev::{Server, ServiceRequest, ServiceResponse},
     guard,
@@ -13,7 +13,11 @@ use actix_web::{
 
 use super::{
     Bulla, account, admin, authorize, body, clients, health, identities, incoming, login, oauth, openapi,
-    pages, presented, provider, refusal::Asker, renewal, secure::secure, survive::survive,
+    pages, presented, provider,
+    refusal::Asker,
+    renewal,
+    secure::{secure, told},
+    survive::survive,
 };
 use crate::http::Problem;
 
@@ -163,8 +167,8 @@ async fn home() -> HttpResponse {
     body::see_other("/auth/account")
 }
 
-async fn not_found(request: HttpRequest) -> HttpResponse {
-    Asker::of(&request).refuse(&Problem::not_found(), &[])
+async fn not_found() -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found())
 }
 
 /// Our own hosts only (probes aside), a count of answers, a line in the log.
@@ -175,7 +179,7 @@ async fn watch(
     let rest = incoming::hurry(&mut request);
     let Some(bulla) = request.app_data::<web::Data<Bulla>>().cloned() else {
         let response = survive(next.call(request)).await?;
-        return Ok(incoming::answered(response.map_into_left_body(), rest));
+        return Ok(incoming::answered(response.map_into_left_body().map_into_left_body(), rest));
     };
     let started = std::time::Instant::now();
     let path = request.path();
@@ -185,16 +189,15 @@ async fn watch(
     let refused = if weight > MAX_HEADERS {
         Some(Problem::headers_too_large())
     } else {
-        (!probe && !bulla.0.site.serves(request.request())).then(Problem::misdirected)
+        let expected = || Problem::misdirected(bulla.0.site.origin());
+        (!probe && !bulla.0.site.serves(request.request())).then(expected)
     };
-    let response = match refused {
+    let asker = Asker::of(request.request(), &bulla.0.site);
+    let answer = match refused {
         None => survive(next.call(request)).await.map(ServiceResponse::map_into_left_body),
-        Some(problem) => {
-            let mut response = request.error_response(problem).map_into_right_body();
-            bulla.0.harden(response.headers_mut());
-            Ok(response)
-        }
+        Some(problem) => Ok(request.error_response(problem).map_into_right_body()),
     };
+    let response = told(&bulla, asker, answer);
     let status = match &response {
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),

@@ -51,7 +51,8 @@ pub(super) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
         Err(problem) => inner.log_in_first(&request, &authorization, problem),
     };
     // A rotation that has happened goes out with a refusal too.
-    let mut response = answer.unwrap_or_else(|problem| Asker::of(&request).refuse(&problem, &inner.ways));
+    let mut response =
+        answer.unwrap_or_else(|problem| Asker::of(&request, &inner.site).refuse(&problem, &inner.ways));
     add_cookies(response.headers_mut(), climbed.cookies);
     Ok(response)
 }
@@ -94,7 +95,7 @@ impl Inner {
         authorization: &Authorization,
         problem: Problem,
     ) -> Result<HttpResponse, Problem> {
-        if problem.code() != "unauthorized" {
+        if problem.code() != "unauthorized" || problem.is_cross_site() {
             return Err(problem);
         }
         let rd = format!("{HERE}{}", request.query_string());

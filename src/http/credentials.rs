@@ -2,7 +2,10 @@
 
 use actix_web::{
     HttpRequest,
-    http::header::{self, HeaderName},
+    http::{
+        Method,
+        header::{self, HeaderName},
+    },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -57,18 +60,23 @@ pub(super) fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'
     request.headers().get(name)?.to_str().ok()
 }
 
-/// Whether a person's browser is going to a page, rather than a script fetching something.
+/// Whether a person's browser is going to a page, rather than a script fetching something. Where `Sec-Fetch-Mode` is missing
+/// (an old browser, a proxy that strips it) it is a request that accepts HTML, and sends nothing or what a form sends.
 pub(super) fn is_navigation(request: &HttpRequest) -> bool {
     let html = || text(request, &header::ACCEPT).is_some_and(|accept| accept.contains("text/html"));
     match text(request, &HeaderName::from_static("sec-fetch-mode")) {
         Some(mode) => mode == "navigate",
-        None => request.method() == actix_web::http::Method::GET && html(),
+        None => {
+            html() && (request.method().is_safe() || (*request.method() == Method::POST && is_form(request)))
+        }
     }
 }
 
-/// Whether another site sent the browser here.
-pub(super) fn is_cross_site(request: &HttpRequest) -> bool {
-    text(request, &HeaderName::from_static("sec-fetch-site")) == Some("cross-site")
+/// Whether the body is of a type that an HTML form can send.
+fn is_form(request: &HttpRequest) -> bool {
+    let media = text(request, &header::CONTENT_TYPE).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"].contains(&media.as_str())
 }
 
 #[cfg(test)]

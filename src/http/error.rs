@@ -18,11 +18,21 @@ pub struct Problem {
     detail: String,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
+    cross_site: bool,
+    place: Option<String>,
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None, allow: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            allow: None,
+            cross_site: false,
+            place: None,
+        }
     }
 
     /// 400: what is wrong with the request.
@@ -36,6 +46,11 @@ impl Problem {
     /// 401: nobody was recognised. The one answer for every reason.
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Please log in.")
+    }
+    /// 401: another site sent the request, and only a refresh token could answer it. A program is told the same as by
+    /// [`unauthorized`](Self::unauthorized); a browser on its way to a page is shown how to come back.
+    pub(super) fn cross_site() -> Self {
+        Self { cross_site: true, ..Self::unauthorized() }
     }
     /// 401: name or password is wrong, whichever.
     pub fn wrong_credentials() -> Self {
@@ -117,9 +132,11 @@ impl Problem {
         let detail = "Send application/json or application/x-www-form-urlencoded.";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
     }
-    /// 421: another host's name.
-    pub fn misdirected() -> Self {
-        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "This host is not served here.")
+    /// 421: another host's name. `expected` is the origin that is served.
+    pub fn misdirected(expected: &str) -> Self {
+        let detail = format!("This host is not served here. The address of this server is {expected}");
+        let place = Some(expected.to_owned());
+        Self { place, ..Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail) }
     }
     /// 422: what must change about the input.
     pub fn unprocessable(detail: impl Into<String>) -> Self {
@@ -165,6 +182,21 @@ impl Problem {
             retry_after: Some(Duration::from_secs(2)),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
         }
+    }
+
+    /// Whether this is [`cross_site`](Self::cross_site).
+    pub(super) fn is_cross_site(&self) -> bool {
+        self.cross_site
+    }
+
+    /// An address of ours to go to instead.
+    pub(super) fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    /// How long to wait before the next try.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The stable code.

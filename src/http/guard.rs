@@ -131,7 +131,7 @@ where
             Ok(response)
         }
         Err(problem) => {
-            let mut answer = Asker::of(request.request()).refuse(&problem, &bulla.0.ways);
+            let mut answer = Asker::of(request.request(), &bulla.0.site).refuse(&problem, &bulla.0.ways);
             bulla.0.harden(answer.headers_mut());
             Ok(request.into_response(answer).map_into_right_body())
         }

@@ -6,12 +6,12 @@ use super::{
     bulla::Inner,
     cookies::{Ambiguous, Carried, CookieJar},
     credentials::{self, Authorization},
-    login,
+    forgery, login,
     presented::is_jws,
 };
 use crate::{
     http::Problem,
-    session::{Denied, Issued, Machine, Principal, RenewMode, Renewed},
+    session::{Denied, Issued, Machine, Principal, Renewed},
     store::Transport,
 };
 
@@ -27,7 +27,7 @@ impl Inner {
     /// Step 1 alone, without waiting for anything: the access token. An error leaves it to [`Self::climb`], which needs
     /// to know whether the token was tried: each is opened, and counted, once.
     pub(super) fn first_step(&self, request: &HttpRequest) -> Result<Principal, Option<Denied>> {
-        if !request.method().is_safe() {
+        if forgery::is_unsafe(request) {
             return Err(None); // where the forgery rule must be asked first
         }
         if request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
@@ -103,11 +103,20 @@ impl Inner {
             None => Denied::Session,
         };
         let Some(refresh) = carried.refresh else { return Err(denied.into()) };
-        let mode = if credentials::is_cross_site(request) { RenewMode::ServeOnly } else { RenewMode::Rotate };
-        let renewed = self.sessions.renew(refresh, &self.site.device(request), mode).await?;
+        let renewed = self.renew(request, refresh).await?;
         let mut cookies = HeaderMap::new();
         self.hand_on(&mut cookies, &renewed);
         Ok(Climbed { principal: renewed.principal, cookies })
+    }
+
+    /// Step 2. A request that another site made uses no refresh token. Rotating for it would let that site cause rotations
+    /// whose cookies the browser may not keep; serving it without rotating would let a stolen token be used without a trace.
+    /// A navigation is answered with a page that loads again by itself ([`Asker`](super::refusal::Asker)).
+    pub(super) async fn renew(&self, request: &HttpRequest, refresh: &str) -> Result<Renewed, Problem> {
+        if forgery::is_cross_site(request) {
+            return Err(Problem::cross_site());
+        }
+        Ok(self.sessions.renew(refresh, &self.site.device(request)).await?)
     }
 
     /// The cookies of a session that has just begun. A hybrid's access token isn't for the cookie, a body's neither.
@@ -125,8 +134,8 @@ impl Inner {
     /// The cookies of a renewal that came by cookie, and so goes by cookie.
     pub(super) fn hand_on(&self, cookies: &mut HeaderMap, renewed: &Renewed) {
         let policy = &self.sessions.parts().policy;
-        if let (Some(access), true) = (&renewed.access, renewed.transport != Transport::Hybrid) {
-            self.cookies.set_access(cookies, access.as_str(), policy.access_max_age);
+        if renewed.transport != Transport::Hybrid {
+            self.cookies.set_access(cookies, renewed.access.as_str(), policy.access_max_age);
         }
         if let Some(refresh) = &renewed.refresh {
             self.cookies.set_refresh(cookies, refresh.as_str(), renewed.refresh_max_age);

@@ -18,6 +18,7 @@ mod cookies;
 mod credentials;
 mod drain;
 mod error;
+mod forgery;
 mod guard;
 mod health;
 mod identities;

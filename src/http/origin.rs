@@ -1,17 +1,11 @@
-//! Where the world sees the server, which requests are from our own pages, and where a login may return to.
+//! Where the world sees the server, which origins are ours, and where a login may return to.
 
 use std::net::{IpAddr, SocketAddr};
 
-use actix_web::{
-    HttpRequest,
-    http::{
-        Method,
-        header::{self, HeaderName},
-    },
-};
+use actix_web::{HttpRequest, http::header};
 use ipnet::IpNet;
 
-use crate::{http::Problem, store::Device};
+use crate::store::Device;
 
 /// The origins that are ours, and whose word about the client is believed.
 #[derive(Clone, Debug)]
@@ -100,23 +94,8 @@ impl Site {
         self.origins.iter().find(named).map(String::as_str)
     }
 
-    fn is_ours(&self, origin: &str) -> bool {
+    pub(super) fn is_ours(&self, origin: &str) -> bool {
         self.origins.iter().any(|ours| origin.eq_ignore_ascii_case(ours))
-    }
-
-    /// Refuses an unsafe method that another site may have sent (DESIGN 5). Called when there is no `Authorization` header.
-    pub(super) fn refuse_forgery(&self, request: &HttpRequest, has_cookies: bool) -> Result<(), Problem> {
-        if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {
-            return Ok(());
-        }
-        let fetch_site = request.headers().get(HeaderName::from_static("sec-fetch-site"));
-        let origin = request.headers().get(header::ORIGIN);
-        let ours = match (fetch_site, origin) {
-            (Some(site), _) => site == "same-origin" || site == "none",
-            (None, Some(origin)) => origin.to_str().is_ok_and(|origin| self.is_ours(origin)),
-            (None, None) => !has_cookies,
-        };
-        if ours { Ok(()) } else { Err(Problem::foreign_origin()) }
     }
 
     /// Where a login may return to: a path of ours or a URL of an allowed origin; whatever else it is, `/`.
@@ -208,32 +187,6 @@ mod tests {
             "/\"><script>",
         ] {
             assert_eq!(site().return_to(bad), "/", "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn an_unsafe_request_must_be_from_our_own_pages() {
-        let refused = |headers: &[(&'static str, &str)], cookies: bool| {
-            let request =
-                headers.iter().fold(TestRequest::post(), |r, h| r.append_header(*h)).to_http_request();
-            site().refuse_forgery(&request, cookies).is_err()
-        };
-        let ours = ("origin", "https://app.example");
-        for (headers, cookies, expected) in [
-            (&[("sec-fetch-site", "same-origin")][..], true, false),
-            (&[("sec-fetch-site", "none")], true, false),
-            (&[("sec-fetch-site", "same-site")], true, true),
-            (&[("sec-fetch-site", "cross-site"), ours], true, true),
-            (&[("sec-fetch-site", "cross-site")], false, true),
-            (&[ours], true, false),
-            (&[("origin", "https://app.example.evil")], true, true),
-            (&[("origin", "https://app.example.evil")], false, true),
-            (&[("origin", "null")], true, true),
-            (&[("origin", "null")], false, true),
-            (&[], true, true),
-            (&[], false, false),
-        ] {
-            assert_eq!(refused(headers, cookies), expected, "{headers:?} {cookies}");
         }
     }
 

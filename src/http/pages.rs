@@ -128,7 +128,20 @@ struct DeviceLine<'a> {
 struct ErrorPage<'a> {
     title: &'a str,
     detail: &'a str,
+    /// What to do, where the detail doesn't say it.
+    advice: &'a str,
+    /// Seconds.
+    wait: Option<u128>,
+    /// Where to go instead of the account page.
+    place: Option<&'a str>,
+    status: u16,
+    code: &'a str,
 }
+
+/// The page that loads again by itself. It names no address, and so neither changes the present one nor leads elsewhere.
+#[derive(Template)]
+#[template(path = "again.html")]
+struct Again;
 
 pub(super) fn login(page: &Login<'_>) -> Option<String> {
     page.render().ok()
@@ -172,8 +185,63 @@ pub(super) fn account(page: &Account<'_>) -> Option<String> {
 }
 
 pub(super) fn error(problem: &Problem) -> Option<String> {
-    let title = problem.status_code().canonical_reason().unwrap_or("Error");
-    ErrorPage { title, detail: problem.detail() }.render().ok()
+    let (title, advice) = in_plain_words(problem);
+    let page = ErrorPage {
+        title,
+        detail: problem.detail(),
+        advice,
+        wait: problem.retry_after().map(|wait| wait.as_millis().div_ceil(1000)),
+        place: problem.place(),
+        status: problem.status_code().as_u16(),
+        code: problem.code(),
+    };
+    page.render().ok()
+}
+
+/// A title, and what a person can do about it.
+fn in_plain_words(problem: &Problem) -> (&'static str, &'static str) {
+    match problem.code() {
+        "misdirected" => {
+            ("Wrong address", "Open the address below. If it is the one you opened, tell the administrator.")
+        }
+        "foreign_origin" => (
+            "This form was refused",
+            "Nothing was changed. Open the page of this server, and send the form from there. If that fails as well, tell \
+             the administrator: a proxy or an extension of your browser removes the headers Origin and Sec-Fetch-Site.",
+        ),
+        "throttled" | "busy" => ("Please wait", ""),
+        "bad_request" | "bad_authorization" => (
+            "This request can't be understood",
+            "Open the page again and repeat what you did. A link that leads here is wrong.",
+        ),
+        "unprocessable" | "conflict" => ("This can't be done", "Go back, change it, and send it again."),
+        "forbidden" | "no_account" => ("Not allowed", ""),
+        "not_found" => ("Not found", "Check the address. A link that leads here is wrong or out of date."),
+        "method_not_allowed" => (
+            "This address is not a page",
+            "It is used by a form. Open the page with the form, and send it from there.",
+        ),
+        "too_slow" => ("The connection is too slow", "Nothing was changed. Send the form again."),
+        "too_large" => ("Too much was sent", "Nothing was changed. Send the form again with less text."),
+        "unsupported_media_type" => (
+            "This form can't be read",
+            "Nothing was changed. Open the page of this server, and send the form from there.",
+        ),
+        "headers_too_large" => (
+            "Too many cookies",
+            "Your browser sends more than this server reads. Delete the cookies of this site, and sign in again.",
+        ),
+        "unavailable" | "provider_away" => ("Not available now", ""),
+        "internal" => (
+            "Something failed",
+            "It is not your fault. Try again; if it fails again, tell the administrator.",
+        ),
+        _ => (problem.status_code().canonical_reason().unwrap_or("Error"), ""),
+    }
+}
+
+pub(super) fn again() -> Option<String> {
+    Again.render().ok()
 }
 
 /// The answer that carries a page.

@@ -2,33 +2,44 @@
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 
-use super::{credentials, pages};
+use super::{Site, credentials, forgery, pages};
 use crate::http::Problem;
 
 /// Who is to be told.
 #[derive(Debug)]
 pub(super) enum Asker {
-    /// A person's browser on its way to a page, and where a login shall bring it back to; empty if there is no way back.
-    Person { back: String },
+    /// A person's browser on its way to a page.
+    Person {
+        /// Where a login shall bring it back to; empty if there is no way back.
+        back: String,
+        /// Whether a page that loads again by itself makes the next request same-origin.
+        can_come_back: bool,
+    },
     /// Whatever else sends requests.
     Program,
 }
 
 impl Asker {
-    pub(super) fn of(request: &HttpRequest) -> Self {
+    pub(super) fn of(request: &HttpRequest, site: &Site) -> Self {
         if !credentials::is_navigation(request) {
             return Self::Program;
         }
         // A form that was sent can't be gone back to: a GET is something else there.
-        let back = request.uri().path_and_query().filter(|_| request.method().is_safe());
-        Self::Person { back: back.map_or_else(String::new, |back| back.as_str().to_owned()) }
+        let back = request.uri().path_and_query().filter(|_| !forgery::is_unsafe(request));
+        Self::Person {
+            back: back.map_or_else(String::new, |back| back.as_str().to_owned()),
+            can_come_back: forgery::can_come_back(request, site),
+        }
     }
 
     /// The answer: whoever isn't recognised and can read gets the login, with all its ways.
     pub(super) fn refuse(&self, problem: &Problem, ways: &[pages::Way]) -> HttpResponse {
         let page = match self {
             Self::Program => return problem.error_response(),
-            Self::Person { back } if problem.code() == "unauthorized" => {
+            Self::Person { can_come_back: true, .. } if problem.is_cross_site() => {
+                return pages::answer(&mut HttpResponse::Ok(), pages::again());
+            }
+            Self::Person { back, .. } if problem.code() == "unauthorized" => {
                 pages::login(&pages::Login { rd: back, ways, ..Default::default() })
             }
             Self::Person { .. } => pages::error(problem),
@@ -44,7 +55,8 @@ mod tests {
     use super::*;
 
     async fn told(request: TestRequest, problem: &Problem) -> (StatusCode, String) {
-        let answer = Asker::of(&request.to_http_request()).refuse(problem, &[]);
+        let site = Site::public("https://app.example");
+        let answer = Asker::of(&request.to_http_request(), &site).refuse(problem, &[]);
         let status = answer.status();
         let body = actix_web::body::to_bytes(answer.into_body()).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -60,6 +72,41 @@ mod tests {
         assert!(status == 401 && page.contains(r#"name="rd" value="""#), "{page}");
         let (status, page) = told(going(TestRequest::post()), &Problem::forbidden()).await;
         assert!(status == 403 && page.contains("You may not do this.") && page.contains("<html"), "{page}");
+    }
+
+    #[actix_web::test]
+    async fn a_form_is_told_by_a_page_where_a_proxy_has_removed_what_says_that_it_is_one() {
+        let html =
+            || TestRequest::post().insert_header(("accept", "text/html,application/xml;q=0.9,*/*;q=0.8"));
+        for (kind, page) in [
+            ("application/x-www-form-urlencoded", true),
+            ("multipart/form-data; boundary=x", true),
+            ("application/json", false),
+        ] {
+            let (_, body) =
+                told(html().insert_header(("content-type", kind)), &Problem::foreign_origin()).await;
+            assert_eq!(body.contains("<html"), page, "{kind}: {body}");
+        }
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let curl = TestRequest::post().insert_header(("accept", "*/*")).insert_header(form);
+        assert!(told(curl, &Problem::foreign_origin()).await.1.starts_with('{'));
+    }
+
+    #[actix_web::test]
+    async fn a_navigation_of_another_site_is_sent_back_to_itself_and_nothing_else_is() {
+        let from = |request: TestRequest, headers: &[(&'static str, &str)]| {
+            let request = request.uri("/a?b=c").insert_header(("sec-fetch-site", "cross-site"));
+            headers.iter().fold(request, |request, header| request.insert_header(*header))
+        };
+        let navigates = ("sec-fetch-mode", "navigate");
+        let (status, page) = told(from(TestRequest::get(), &[navigates]), &Problem::cross_site()).await;
+        assert!(status == 200 && page.contains(r#"http-equiv="refresh""#), "{page}");
+        for headers in [&[("sec-fetch-mode", "no-cors")][..], &[navigates, ("sec-fetch-dest", "iframe")]] {
+            let (status, body) = told(from(TestRequest::get(), headers), &Problem::cross_site()).await;
+            assert!(status == 401 && !body.contains("refresh"), "{headers:?}: {body}");
+        }
+        let (status, page) = told(from(TestRequest::get(), &[navigates]), &Problem::unauthorized()).await;
+        assert!(status == 401 && !page.contains("refresh"), "{page}");
     }
 
     #[actix_web::test]

@@ -11,14 +11,13 @@ use super::{
     Bulla,
     body::{self, Kind},
     bulla::Inner,
-    credentials::{self, Authorization},
+    credentials::Authorization,
     guard::add_cookies,
     login::SIGNED_OUT,
-    refusal::Asker,
 };
 use crate::{
     http::Problem,
-    session::{Denied, RenewMode, Renewed},
+    session::{Denied, Renewed},
     store::{AuditEvent, SessionRow, Transport},
 };
 
@@ -40,11 +39,11 @@ pub(super) async fn refresh(
     // Asked first, whatever the body says: a token of another's session in it would log the browser in as that other.
     let carried = inner.carried(&request)?;
     if let Some(token) = input.refresh_token {
-        let renewed = inner.sessions.renew(token.expose(), &device, RenewMode::Rotate).await?;
+        let renewed = inner.sessions.renew(token.expose(), &device).await?;
         return Ok(inner.answer(renewed, Came::InBody));
     }
     let token = carried?.refresh.ok_or_else(Problem::unauthorized)?;
-    let renewed = inner.sessions.renew(token, &device, RenewMode::Rotate).await?;
+    let renewed = inner.sessions.renew(token, &device).await?;
     Ok(inner.answer(renewed, Came::InCookie))
 }
 
@@ -61,9 +60,8 @@ impl Inner {
         let mut answer =
             serde_json::json!({"expires_in": self.sessions.parts().policy.access_max_age.as_secs()});
         let by_body = came == Came::InBody && renewed.transport == Transport::Body;
-        let access = renewed.access.as_ref().filter(|_| by_body || renewed.transport == Transport::Hybrid);
-        if let Some(access) = access {
-            answer["access_token"] = access.as_str().into();
+        if by_body || renewed.transport == Transport::Hybrid {
+            answer["access_token"] = renewed.access.as_str().into();
             answer["token_type"] = "Bearer".into();
         }
         if let Some(refresh) = renewed.refresh.as_ref().filter(|_| by_body) {
@@ -99,8 +97,7 @@ pub(super) async fn go_on(
         body::see_other(&format!("/auth/login?rd={query}"))
     };
     let Some(refresh) = carried.refresh else { return Ok(to_login()) };
-    let mode = if credentials::is_cross_site(&request) { RenewMode::ServeOnly } else { RenewMode::Rotate };
-    match inner.sessions.renew(refresh, &inner.site.device(&request), mode).await {
+    match inner.renew(&request, refresh).await {
         Ok(renewed) => {
             let mut cookies = HeaderMap::new();
             inner.hand_on(&mut cookies, &renewed);
@@ -108,8 +105,8 @@ pub(super) async fn go_on(
             add_cookies(response.headers_mut(), cookies);
             Ok(response)
         }
-        Err(Denied::Token(_) | Denied::Session | Denied::Reuse) => Ok(to_login()),
-        Err(cannot_tell) => Ok(Asker::of(&request).refuse(&cannot_tell.into(), &inner.ways)),
+        Err(problem) if problem.code() == "unauthorized" && !problem.is_cross_site() => Ok(to_login()),
+        Err(problem) => Err(problem),
     }
 }
 

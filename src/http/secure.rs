@@ -2,7 +2,7 @@
 
 use actix_web::{
     Error, HttpResponse,
-    body::MessageBody,
+    body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     error::{JsonPayloadError, PayloadError},
     http::{
@@ -31,9 +31,12 @@ impl Inner {
     /// Sets the headers.
     pub(super) fn harden(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONTENT_SECURITY_POLICY, self.content_policy.clone());
+        // `no-referrer` would make the forms of a page send `Origin: null`.
+        let is_page =
+            headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
         for (name, value) in [
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
+            (header::REFERRER_POLICY, if is_page { "same-origin" } else { "no-referrer" }),
             (header::CACHE_CONTROL, "no-store"),
             (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         ] {
@@ -51,18 +54,28 @@ pub(super) async fn secure(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let (asker, ways) = (Asker::of(request.request()), &bulla.0.ways);
-    let response = match patiently(survive(next.call(request))).await {
-        Ok(response) => response,
-        Err(error) => return Err(Told { error, asker, bulla }.into()),
-    };
-    let told = response.response().error().and_then(|error| tell(error, &asker, response.headers(), ways));
-    let mut response = match told {
-        Some(told) => response.into_response(told).map_into_right_body(),
-        None => response.map_into_left_body(),
-    };
+    let asker = Asker::of(request.request(), &bulla.0.site);
+    let mut response = told(&bulla, asker, patiently(survive(next.call(request))).await)?;
     bulla.0.harden(response.headers_mut());
     Ok(response)
+}
+
+/// An answer whose error, if it is one, is told as its asker can read it: what no middleware further in has told yet.
+pub(super) fn told<B: MessageBody + 'static>(
+    bulla: &Bulla,
+    asker: Asker,
+    answer: Result<ServiceResponse<B>, Error>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let response = match answer {
+        Ok(response) => response,
+        Err(error) if error.as_error::<Told>().is_some() => return Err(error),
+        Err(error) => return Err(Told { error, asker, bulla: bulla.clone() }.into()),
+    };
+    let error = response.response().error();
+    let told = error.and_then(|error| tell(error, &asker, response.headers(), &bulla.0.ways));
+    let Some(mut told) = told else { return Ok(response.map_into_left_body()) };
+    bulla.0.harden(told.headers_mut());
+    Ok(response.into_response(told).map_into_right_body())
 }
 
 /// An error as its asker is to be told, with the cookies that go out all the same, and readable by whom the answer would have

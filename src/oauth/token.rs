@@ -65,7 +65,7 @@ impl Issuer<'_> {
         }
         let grant = Grant { client: grant.client, scope: scope.clone() };
         let renewed = self.sessions.renew_for(&grant, token, &device).await?;
-        let access = renewed.access.ok_or(Refusal::Grant)?;
+        let access = renewed.access;
         Ok(Granted { access, expires_in: self.access_life(), scope, refresh: renewed.refresh, kind: None })
     }
 

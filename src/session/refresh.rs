@@ -26,7 +26,7 @@ pub struct Chain<'a> {
     pub pardoned: Option<(u64, Timestamp)>,
     /// When it ends: the earlier of the idle and the absolute expiry.
     pub ends_at: Timestamp,
-    /// `User-Agent` of the device that began it.
+    /// `User-Agent` of the device that began it, or that it has moved to; with `bind_agent` always the first.
     pub agent: &'a str,
 }
 

@@ -16,16 +16,6 @@ use crate::{
 /// How often a row may change under a judgement before the answer is "cannot tell".
 const TRIES: usize = 16;
 
-/// What a request may do with a refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenewMode {
-    /// The full rule.
-    Rotate,
-    /// Serve the request by the row, rotate nothing, hand nothing out (cross-site navigation). A pardon is written down all
-    /// the same: unrecorded, it could be had again and again.
-    ServeOnly,
-}
-
 /// A refresh token that held.
 #[derive(Debug)]
 pub struct Renewed {
@@ -33,8 +23,8 @@ pub struct Renewed {
     pub principal: Principal,
     /// How the session's tokens travel.
     pub transport: Transport,
-    /// A new access token; none under [`RenewMode::ServeOnly`].
-    pub access: Option<SealedToken>,
+    /// A new access token.
+    pub access: SealedToken,
     /// A new refresh token, if the rule hands one out.
     pub refresh: Option<SealedToken>,
     /// What is left of the session's life: the longest `Max-Age` its refresh cookie can have.
@@ -62,23 +52,22 @@ enum Write {
 impl Sessions {
     /// Step 2: by the refresh token's row. Reads row and user, judges, writes only if the row is still the one that was
     /// judged, else judges anew. `now` is the store's.
-    pub async fn renew(&self, refresh: &str, device: &Device, mode: RenewMode) -> Result<Renewed, Denied> {
-        self.renew_held(refresh, device, mode, None).await
+    pub async fn renew(&self, refresh: &str, device: &Device) -> Result<Renewed, Denied> {
+        self.renew_held(refresh, device, None).await
     }
 
     /// The same for a session that a client holds: its own only. The access token is for `grant`'s scope.
     pub async fn renew_for(&self, grant: &Grant, refresh: &str, device: &Device) -> Result<Renewed, Denied> {
-        self.renew_held(refresh, device, RenewMode::Rotate, Some(grant)).await
+        self.renew_held(refresh, device, Some(grant)).await
     }
 
     async fn renew_held(
         &self,
         refresh: &str,
         device: &Device,
-        mode: RenewMode,
         grant: Option<&Grant>,
     ) -> Result<Renewed, Denied> {
-        let outcome = self.renew_opened(refresh, device, mode, grant).await;
+        let outcome = self.renew_opened(refresh, device, grant).await;
         self.counters.add(match &outcome {
             Ok(renewed) => match renewed.outcome {
                 "rotate" => "refresh.rotate",
@@ -97,7 +86,6 @@ impl Sessions {
         &self,
         refresh: &str,
         device: &Device,
-        mode: RenewMode,
         grant: Option<&Grant>,
     ) -> Result<Renewed, Denied> {
         let presented = self.open_refresh(refresh)?;
@@ -107,16 +95,19 @@ impl Sessions {
             let of_these = |row: &SessionRow| row.user_id == presented.user_id && row.holder() == holder;
             let (row, user) = found.filter(|(row, _)| of_these(row)).ok_or(Denied::Session)?;
             let user = user.ok_or(Denied::Session)?;
-            let decided = self.decide(&row, &presented, device, now, mode)?;
+            let decided = self.decide(&row, &presented, device, now)?;
             // Sealed after the decision, with the roles and claims of now, and before the write: what can't be
             // sealed must not use up a rotation that nobody gets.
             let answer = match &decided.write {
                 Write::End(_) => Err(Denied::Reuse),
                 Write::Nothing | Write::Change(..) => {
                     let sealed = self.seal_access(&user, row.sid, grant.cloned())?;
-                    Ok(self.answer(sealed, &row, &presented, &decided, now, mode)?)
+                    Ok(self.answer(sealed, &row, &presented, &decided, now)?)
                 }
             };
+            if answer.is_ok() {
+                self.note_move(&row, device, now).await?;
+            }
             match self.write(&row, decided.write).await? {
                 Written::Applied => {
                     self.still_held(grant).await?;
@@ -148,7 +139,6 @@ impl Sessions {
         presented: &Presented,
         device: &Device,
         now: Timestamp,
-        mode: RenewMode,
     ) -> Result<Decided, Denied> {
         let policy = &self.parts.policy;
         let said = refresh::Presented {
@@ -175,9 +165,6 @@ impl Sessions {
             Outcome::Reuse => Decided { write: Write::End(event("refresh.reuse")), ..stays("reuse", None) },
             Outcome::RepeatAccess => stays("repeat", None),
             Outcome::RepeatSame | Outcome::PardonAgain => stays("repeat", Some(row.generation)),
-            Outcome::Rotate { .. } | Outcome::Forward { .. } if mode == RenewMode::ServeOnly => {
-                stays("serve", None)
-            }
             Outcome::Rotate { to } => slides("rotate", to, None),
             Outcome::Forward { to } => slides("forward", to, Some(event("refresh.forward"))),
             Outcome::Pardon { generation } => {
@@ -188,6 +175,21 @@ impl Sessions {
                 }
             }
         })
+    }
+
+    /// Writes down that a session is renewed from another address or agent than before, once per change. The row then has the
+    /// new one; where agents are bound it keeps the agent that it is bound to.
+    async fn note_move(&self, row: &SessionRow, device: &Device, now: Timestamp) -> Result<(), StoreError> {
+        if !self.moves.is_news(row, device, now) {
+            return Ok(());
+        }
+        let mut to = device.clone();
+        if self.parts.policy.bind_agent {
+            to.user_agent.clone_from(&row.device.user_agent);
+        }
+        let detail = serde_json::json!({"from": row.device, "to": device, "generation": row.generation});
+        // Lost: another request has written it, or the session has ended.
+        self.parts.store.move_session(row, &to, event("refresh.moved", row, detail)).await.map(drop)
     }
 
     /// Writes what was decided, if the row is still the one that was judged.
@@ -237,18 +239,13 @@ impl Sessions {
         presented: &Presented,
         decided: &Decided,
         now: Timestamp,
-        mode: RenewMode,
     ) -> Result<Renewed, Denied> {
-        let refresh = match (mode, decided.carries) {
-            (RenewMode::Rotate, Some(generation)) => {
-                Some(self.seal_refresh(&row.user_id, row.sid, generation, &presented.key)?)
-            }
-            _ => None,
-        };
+        let seal = |generation| self.seal_refresh(&row.user_id, row.sid, generation, &presented.key);
+        let refresh = decided.carries.map(seal).transpose()?;
         Ok(Renewed {
             principal,
             transport: row.transport,
-            access: (mode == RenewMode::Rotate).then_some(access),
+            access,
             refresh,
             refresh_max_age: decided.idle_expires_at.since(now).min(self.parts.policy.refresh_idle),
             outcome: decided.outcome,

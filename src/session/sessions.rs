@@ -10,6 +10,7 @@ use crate::{
     secret::Secret,
     session::{
         Counters, Denylist, OnStale, Policy, Principal, Tokens,
+        moves::Moves,
         policy::{KEEP, SKEW},
         refresh::{self, Outcome, Rule},
     },
@@ -68,6 +69,7 @@ pub enum Denied {
 pub struct Sessions {
     pub(super) parts: Parts,
     pub(super) counters: Counters,
+    pub(super) moves: Moves,
     denylist: Arc<Denylist>,
     _following: FollowHandle,
 }
@@ -101,7 +103,13 @@ impl Sessions {
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let denylist = Arc::new(Denylist::default());
         let following = parts.store.follow(Arc::clone(&denylist) as _).await?;
-        Ok(Self { parts, counters: Counters::default(), denylist, _following: following })
+        Ok(Self {
+            parts,
+            counters: Counters::default(),
+            moves: Moves::default(),
+            denylist,
+            _following: following,
+        })
     }
 
     /// Step 1 of the ladder: no I/O. An access token without `sid` is refused.

@@ -142,6 +142,15 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         event: Option<AuditEvent>,
     ) -> Result<Written, StoreError>;
 
+    /// Gives a row another device, and writes `event`: only if it still has `judged`'s device and key. Nothing else of the row
+    /// changes.
+    async fn move_session(
+        &self,
+        judged: &SessionRow,
+        device: &Device,
+        event: AuditEvent,
+    ) -> Result<Written, StoreError>;
+
     /// Deletes a row if it is still the one judged (reuse).
     async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError>;
 

@@ -79,7 +79,7 @@ pub struct SessionRow {
     pub expires_at: Timestamp,
     /// How its tokens travel.
     pub transport: Transport,
-    /// The device that began it.
+    /// The device that began it, or the one that it was last seen to have moved to ([`super::Store::move_session`]).
     pub device: Device,
     /// The client that holds it; none: a login of our own pages.
     pub grant: Option<Grant>,

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    chromium::Chromium,
+    elsewhere,
     oauth::{App, text},
-    server::{Browser, Server, eventually, set_cookies},
+    server::{ACCESS, Browser, Server, eventually, set_cookies},
 };
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -101,6 +103,25 @@ async fn error(answer: Response) -> String {
 async fn who(server: &Server, token: &str) -> u16 {
     let request = server.browser().client.get(format!("{}/auth/session", server.origin)).bearer_auth(token);
     request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn an_app_on_another_site_gets_its_code_when_only_the_refresh_cookie_is_left() {
+    let server = Server::started(&[]);
+    let Some(person) = Chromium::start(&server.origin).await else { return };
+    let back = format!("http://127.0.0.1:{}/back", elsewhere::serves("<title>the app</title>".into()));
+    let app = server.client("web", &["--public", "--scope", "read", "--redirect-uri", &back]);
+    let query = query(&app, &[("redirect_uri", &back)]);
+    let start = elsewhere::links_to(&format!("{}/oauth/authorize?{query}", server.origin));
+    person.logs_in("ada").await;
+    server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 61000");
+    person.loses_cookie(ACCESS).await;
+    person.goes_to(&format!("http://127.0.0.1:{start}/")).await;
+    person.presses("go").await;
+    eventually("the app", || async { person.title().await == "the app" }).await;
+    let place = person.place().await;
+    assert!(place.starts_with(&back) && parameter(&place, "code").is_some(), "{place}");
+    assert_eq!(server.sqlite3("SELECT max(generation) FROM sessions"), "1");
 }
 
 #[tokio::test]

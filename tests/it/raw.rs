@@ -16,10 +16,13 @@ pub struct Raw {
 
 impl Raw {
     pub fn connect(server: &Server) -> Self {
-        let host = server.address();
-        let stream = TcpStream::connect(&host).unwrap();
+        Self::connect_to(&server.address())
+    }
+
+    pub fn connect_to(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Self { stream, host }
+        Self { stream, host: address.to_owned() }
     }
 
     /// Sends a request's head; `headers` end in a line break each.

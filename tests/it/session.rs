@@ -7,7 +7,7 @@ use bulla::{
     ids::UserId,
     keyring::{KeyState, Ring},
     secret::SecretText,
-    session::{Denied, OnStale, Policy, RenewMode, Renewed},
+    session::{Denied, OnStale, Policy, Renewed},
     store::{AuditEvent, Device, StoreError, Transport, User, UserChange},
     token::Refused,
 };
@@ -201,8 +201,9 @@ mod refreshing {
         a_wrong_key_or_name_leaves_the_row_untouched,
         sixty_four_renewals_at_once_on_three_nodes_are_one_rotation,
         present_roles_go_into_the_new_access_token,
-        a_request_that_is_only_served_gets_nothing_and_rotates_nothing,
         another_agent_is_a_pardon_where_agents_are_bound,
+        a_renewal_from_elsewhere_is_written_down_once_per_change,
+        a_bound_agent_stays_bound_when_another_renews,
     ];
 
     async fn sooner_than_r_gives_an_access_token_only_and_writes_nothing() {
@@ -212,7 +213,7 @@ mod refreshing {
         let before = town.stored(issued.row.sid);
         let renewed = node.renew(&issued.refresh).await.unwrap();
         assert!(renewed.refresh.is_none());
-        let access = renewed.access.expect("an access token");
+        let access = renewed.access;
         assert!(node.sessions.authenticate(access.as_str()).is_ok());
         assert_eq!(town.stored(issued.row.sid), before);
     }
@@ -289,11 +290,11 @@ mod refreshing {
         let first = node.renew(&issued.refresh).await.unwrap().refresh.unwrap();
         town.clock.advance(secs(60));
         let rotated = node.renew(&first).await.unwrap();
-        let access = rotated.access.clone().unwrap();
+        let access = rotated.access.clone();
         assert!(other.sessions.authenticate(access.as_str()).is_ok());
         town.clock.advance(secs(10));
         let thief = Device { user_agent: "thief/1".into(), ip: "198.51.100.9".into() };
-        let denied = node.sessions.renew(first.as_str(), &thief, RenewMode::Rotate).await;
+        let denied = node.sessions.renew(first.as_str(), &thief).await;
         assert!(matches!(denied, Err(Denied::Reuse)), "{denied:?}");
 
         assert!(node.row(issued.row.sid).await.is_none());
@@ -415,7 +416,7 @@ mod refreshing {
                 let (node, token) = (nodes[n % 3].clone(), issued.refresh.clone());
                 tokio::spawn(async move {
                     let renewed = node.renew(&token).await.unwrap();
-                    (renewed.outcome, generation(&node, &renewed), renewed.access.unwrap())
+                    (renewed.outcome, generation(&node, &renewed), renewed.access)
                 })
             })
             .collect();
@@ -437,31 +438,63 @@ mod refreshing {
         let change = UserChange { roles, ..UserChange::default() };
         node.store.change_user(&user.id, change, AuditEvent::new("user.role", "tests", "")).await.unwrap();
         let renewed = node.renew(&issued.refresh).await.unwrap();
-        let principal = node.sessions.authenticate(renewed.access.unwrap().as_str()).unwrap();
+        let principal = node.sessions.authenticate(renewed.access.as_str()).unwrap();
         assert_eq!(principal.roles(), ["admin"]);
         assert_eq!(principal, renewed.principal);
     }
 
-    async fn a_request_that_is_only_served_gets_nothing_and_rotates_nothing() {
+    async fn a_renewal_from_elsewhere_is_written_down_once_per_change() {
         let (town, node, user) = small_town().await;
         let issued = node.begin(&user).await;
-        let serve = async |token: &str| node.sessions.renew(token, &device(), RenewMode::ServeOnly).await;
+        let elsewhere = Device { ip: "198.51.100.9".into(), ..device() };
+        let mut refresh = issued.refresh;
+        // The first is too soon to rotate, and writes nothing else.
+        for (wait, outcome) in [(0, "repeat"), (60, "rotate"), (60, "rotate"), (1, "repeat")] {
+            town.clock.advance(secs(wait));
+            let renewed = node.sessions.renew(refresh.as_str(), &elsewhere).await.unwrap();
+            assert_eq!(renewed.outcome, outcome);
+            refresh = renewed.refresh.unwrap_or(refresh);
+            assert_eq!(node.events("refresh.moved").await.len(), 1, "{outcome}");
+        }
+        let event = node.events("refresh.moved").await.remove(0);
+        assert_eq!(event.subject, issued.row.sid.to_string());
+        assert_eq!(event.detail["from"], serde_json::json!(device()));
+        assert_eq!(event.detail["to"], serde_json::json!(elsewhere));
+        assert_eq!(node.row(issued.row.sid).await.unwrap().device, elsewhere);
+        // Another agent is a change as well, also at the rotation itself; an unknown address is none.
         town.clock.advance(secs(60));
-        let before = town.stored(issued.row.sid);
-        let served = serve(issued.refresh.as_str()).await.unwrap();
-        assert!(served.access.is_none() && served.refresh.is_none());
-        assert_eq!(served.principal.id(), user.id.as_str());
-        assert_eq!(town.stored(issued.row.sid), before);
+        let unknown = Device { ip: String::new(), ..elsewhere.clone() };
+        refresh = node.sessions.renew(refresh.as_str(), &unknown).await.unwrap().refresh.unwrap();
+        assert_eq!(node.events("refresh.moved").await.len(), 1);
+        town.clock.advance(secs(60));
+        let agent = Device { user_agent: "thief/1".into(), ..elsewhere };
+        let renewed = node.sessions.renew(refresh.as_str(), &agent).await.unwrap();
+        assert_eq!((renewed.outcome, node.events("refresh.moved").await.len()), ("rotate", 2));
+        assert_eq!(node.row(issued.row.sid).await.unwrap().device, agent);
+        // Who changes with every request fills no table.
+        let refresh = renewed.refresh.unwrap();
+        for n in 0..100 {
+            let agent = Device { user_agent: format!("thief/{n}"), ..agent.clone() };
+            node.sessions.renew(refresh.as_str(), &agent).await.unwrap();
+        }
+        assert!(node.events("refresh.moved").await.len() < 10);
+    }
 
-        let next = node.renew(&issued.refresh).await.unwrap().refresh.unwrap();
-        town.clock.advance(secs(10));
-        let late = serve(issued.refresh.as_str()).await.unwrap();
-        assert!(late.access.is_none() && late.refresh.is_none());
-        assert_eq!(node.events("refresh.pardon").await.len(), 1, "a pardon is spent, whoever asks");
+    async fn a_bound_agent_stays_bound_when_another_renews() {
+        let town = Town::with(Policy { bind_agent: true, ..Policy::default() });
+        let node = town.node().await;
+        let user = node.user("ada").await;
+        let issued = node.begin(&user).await;
+        let other = Device { user_agent: "other/2".into(), ..device() };
+        for _ in 0..3 {
+            node.sessions.renew(issued.refresh.as_str(), &other).await.unwrap();
+        }
+        assert_eq!(node.events("refresh.moved").await.len(), 1);
+        assert_eq!(node.row(issued.row.sid).await.unwrap().device, device());
         town.clock.advance(secs(60));
-        node.renew(&next).await.unwrap();
-        assert!(matches!(serve(issued.refresh.as_str()).await, Err(Denied::Reuse)));
-        assert!(node.row(issued.row.sid).await.is_none());
+        node.renew(&issued.refresh).await.unwrap();
+        let renewed = node.sessions.renew(issued.refresh.as_str(), &other).await.unwrap();
+        assert_eq!(renewed.outcome, "pardon");
     }
 
     async fn another_agent_is_a_pardon_where_agents_are_bound() {
@@ -472,7 +505,7 @@ mod refreshing {
         town.clock.advance(secs(60));
         node.renew(&issued.refresh).await.unwrap();
         let other = Device { user_agent: "other/2".into(), ..device() };
-        let renewed = node.sessions.renew(issued.refresh.as_str(), &other, RenewMode::Rotate).await.unwrap();
+        let renewed = node.sessions.renew(issued.refresh.as_str(), &other).await.unwrap();
         assert_eq!(renewed.outcome, "pardon");
     }
 }
@@ -612,7 +645,7 @@ mod ending {
                     Ok(renewed) => {
                         let token = renewed.refresh.unwrap_or_else(|| issued.refresh.clone());
                         assert!(matches!(nodes[0].renew(&token).await, Err(Denied::Session)));
-                        let access = renewed.access.unwrap();
+                        let access = renewed.access;
                         assert!(nodes[0].hears_of(&access).await && nodes[1].hears_of(&access).await);
                     }
                     Err(denied) => assert!(matches!(denied, Denied::Session), "{denied:?}"),

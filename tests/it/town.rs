@@ -15,7 +15,7 @@ use bulla::{
     ids::{Sid, UserId},
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},
     secret::Digest,
-    session::{Denied, Issued, Parts, Policy, RenewMode, Renewed, Sessions, Tokens},
+    session::{Denied, Issued, Parts, Policy, Renewed, Sessions, Tokens},
     store::{
         AuditEvent, AuditRow, Database, Device, NewSession, NewUser, Proof, SessionRow, Store, Transport,
         User,
@@ -219,7 +219,7 @@ impl Node {
     }
 
     pub(crate) async fn renew(&self, refresh: &SealedToken) -> Result<Renewed, Denied> {
-        self.sessions.renew(refresh.as_str(), &device(), RenewMode::Rotate).await
+        self.sessions.renew(refresh.as_str(), &device()).await
     }
 
     pub(crate) async fn row(&self, sid: Sid) -> Option<SessionRow> {

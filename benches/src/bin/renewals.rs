@@ -20,7 +20,7 @@ use bulla::{
     clock::{Clock, SystemClock, Timestamp},
     identity::{Hasher, StoreUsers},
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},
-    session::{Pardon, Parts, Policy, RenewMode, Sessions, Tokens},
+    session::{Pardon, Parts, Policy, Sessions, Tokens},
     store::{
         AuditEvent, Device, NewUser, Store, Transport, User,
         sqlite::{Options, SqliteStore},
@@ -172,7 +172,7 @@ fn device() -> Device {
 
 /// Rotates; returns the next refresh token.
 async fn renew(sessions: &Sessions, refresh: &str) -> String {
-    let renewed = sessions.renew(refresh, &device(), RenewMode::Rotate).await.expect("renews");
+    let renewed = sessions.renew(refresh, &device()).await.expect("renews");
     assert_eq!(renewed.outcome, "rotate");
     renewed.refresh.expect("a rotation hands one out").into_string()
 }

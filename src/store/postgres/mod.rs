@@ -42,9 +42,9 @@ use self::{
     rotations::Rotations,
 };
 use super::{
-    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Found, Identity, LinkedIdentity,
-    NewClient, NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store,
-    StoreError, UserChange, UserRow, Written,
+    AuditEvent, AuditRow, ClientChange, ClientRow, Device, Feed, FollowHandle, Found, Identity,
+    LinkedIdentity, NewClient, NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd,
+    SessionRow, Store, StoreError, UserChange, UserRow, Written,
 };
 use crate::{
     clock::Timestamp,
@@ -148,6 +148,15 @@ impl Store for PostgresStore {
             }
             _ => sessions::change(&self.pool, judged, change, event.as_ref()).await,
         }
+    }
+
+    async fn move_session(
+        &self,
+        judged: &SessionRow,
+        device: &Device,
+        event: AuditEvent,
+    ) -> Result<Written, StoreError> {
+        sessions::relocate(&self.pool, judged, device, &event).await
     }
 
     async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {

@@ -369,6 +369,37 @@ pub(super) async fn change(
     pool.count(&sql, &values).await.map(Written::rows)
 }
 
+/// Gives a row another device. No index has these columns, so the row stays on its page.
+pub(super) async fn relocate(
+    pool: &Pool,
+    judged: &SessionRow,
+    device: &Device,
+    event: &AuditEvent,
+) -> Result<Written, StoreError> {
+    const SQL: &str = "
+        WITH changed AS (
+          UPDATE sessions SET user_agent = $1, ip = $2
+          WHERE sid = $3 AND secret_hash = $4 AND user_agent = $5 AND ip = $6 RETURNING 1
+        )
+        INSERT INTO audit (at, event, actor, subject, detail) SELECT bulla_now(), $7, $8, $9, $10 FROM changed";
+    let (sid, hash, event) = (judged.sid.to_string(), judged.secret_hash.0, Columns::from(event));
+    let hash = hash.as_slice();
+    let was = &judged.device;
+    let values: [Value<'_>; 10] = [
+        &device.user_agent,
+        &device.ip,
+        &sid,
+        &hash,
+        &was.user_agent,
+        &was.ip,
+        &event.event,
+        &event.actor,
+        &event.subject,
+        &event.detail,
+    ];
+    pool.count(SQL, &values).await.map(Written::rows)
+}
+
 pub(super) async fn delete_judged(
     t: &Transaction<'_>,
     judged: SessionRow,

@@ -37,9 +37,9 @@ use self::{
     },
 };
 use super::{
-    AuditEvent, AuditRow, ClientChange, ClientRow, Feed, FollowHandle, Identity, LinkedIdentity, NewClient,
-    NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store, StoreError,
-    Target, UserChange, UserRow, Written, look::Found, names,
+    AuditEvent, AuditRow, ClientChange, ClientRow, Device, Feed, FollowHandle, Identity, LinkedIdentity,
+    NewClient, NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store,
+    StoreError, Target, UserChange, UserRow, Written, look::Found, names,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -200,6 +200,23 @@ impl Store for SqliteStore {
         };
         let change = move |c: &Connection, now| {
             let written = sessions::change(c, &judged, change)?;
+            if written == Written::Applied {
+                audit::write(c, &event, now)?;
+            }
+            Ok(written)
+        };
+        self.writer.write(Several, change).await
+    }
+
+    async fn move_session(
+        &self,
+        judged: &SessionRow,
+        device: &Device,
+        event: AuditEvent,
+    ) -> Result<Written, StoreError> {
+        let (judged, device) = (judged.clone(), device.clone());
+        let change = move |c: &Connection, now| {
+            let written = sessions::relocate(c, &judged, &device)?;
             if written == Written::Applied {
                 audit::write(c, &event, now)?;
             }

@@ -233,6 +233,23 @@ pub(super) fn change(
     Ok(Written::rows(rows as u64))
 }
 
+/// Gives a row another device.
+pub(super) fn relocate(
+    connection: &Connection,
+    judged: &SessionRow,
+    device: &Device,
+) -> Result<Written, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE sessions SET user_agent = :to_agent, ip = :to_ip
+         WHERE sid = :sid AND secret_hash = :hash AND user_agent = :agent AND ip = :ip",
+    )?;
+    let rows = statement.execute(named_params! {
+        ":to_agent": device.user_agent, ":to_ip": device.ip, ":sid": judged.sid.to_string(),
+        ":hash": judged.secret_hash.0, ":agent": judged.device.user_agent, ":ip": judged.device.ip,
+    })?;
+    Ok(Written::rows(rows as u64))
+}
+
 pub(super) fn delete_judged(connection: &Connection, judged: &SessionRow) -> Result<Written, StoreError> {
     let mut statement = connection.prepare_cached(&format!("DELETE FROM sessions WHERE {UNCHANGED}"))?;
     let rows = statement.execute(named_params! {

@@ -1,0 +1,101 @@
+//! How often a session's change of address or agent is written down.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    clock::Timestamp,
+    ids::Sid,
+    store::{Device, SessionRow},
+};
+
+/// So many changes of one session are recorded within [`SPAN`]: each of them is a row of the audit, and the holder of one
+/// refresh token could name another agent with each request.
+const MOST: u32 = 4;
+const SPAN: Duration = Duration::from_secs(60);
+
+/// So many sessions are remembered.
+const SESSIONS: usize = 16_384;
+
+/// The changes that were recorded lately.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    recent: Mutex<HashMap<Sid, Recent>>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Recent {
+    since: Timestamp,
+    count: u32,
+    /// The device last recorded, hashed: where agents are bound the row keeps the old agent, and a change is recorded once.
+    last: u64,
+}
+
+impl Moves {
+    /// Whether a renewal comes from another address or agent than the row's, and may be recorded. An address that isn't
+    /// known is no other address.
+    pub(super) fn is_news(&self, row: &SessionRow, device: &Device, now: Timestamp) -> bool {
+        let was = &row.device;
+        let moved = was.user_agent != device.user_agent || (was.ip != device.ip && !device.ip.is_empty());
+        moved && self.may_record(row.sid, self.hasher.hash_one((&device.user_agent, &device.ip)), now)
+    }
+
+    fn may_record(&self, sid: Sid, device: u64, now: Timestamp) -> bool {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = |since: Timestamp| now.since(since) >= SPAN;
+        if recent.len() >= SESSIONS && !recent.contains_key(&sid) {
+            recent.retain(|_, known| !is_over(known.since));
+            if recent.len() >= SESSIONS {
+                return false;
+            }
+        }
+        let known = recent.entry(sid).or_insert(Recent { since: now, count: 0, last: !device });
+        if is_over(known.since) {
+            (known.since, known.count) = (now, 0);
+        }
+        if known.last == device || known.count >= MOST {
+            return false;
+        }
+        (known.count, known.last) = (known.count + 1, device);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_790_000_000_000 + seconds * 1000)
+    }
+
+    #[test]
+    fn a_session_that_changes_all_the_time_is_recorded_a_few_times_a_minute() {
+        let moves = Moves::default();
+        let recorded =
+            (0..600).filter(|second| moves.may_record(Sid([1; 16]), *second as u64, at(*second))).count();
+        assert_eq!(recorded, 40);
+        assert!(moves.may_record(Sid([2; 16]), 7, at(600)), "each session has its own count");
+        assert!(!moves.may_record(Sid([2; 16]), 7, at(900)), "a device is recorded once in a row");
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_bound_and_makes_room_after_a_minute() {
+        let moves = Moves::default();
+        let sid = |n: u32| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            Sid(bytes)
+        };
+        let most = SESSIONS as u32;
+        assert!((0..most).all(|n| moves.may_record(sid(n), 1, at(0))));
+        assert!(!moves.may_record(sid(most), 1, at(59)) && moves.may_record(sid(0), 2, at(59)));
+        assert!(moves.may_record(sid(most), 1, at(60)));
+        assert!(moves.recent.lock().unwrap().len() <= SESSIONS);
+    }
+}
