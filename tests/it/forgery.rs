@@ -1,6 +1,11 @@
 //! What another site makes a browser send: links, WebSockets, forms; and what the browser is shown then.
 
-use std::{net::TcpListener, process::Command, process::Stdio};
+use std::{
+    fs::Permissions,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use bulla::{
@@ -313,6 +318,10 @@ async fn an_embedders_pages_come_back_from_another_site_as_ours_do() {
     assert_eq!(generation(&embedder.installation), "1");
 }
 
+/// A provider at a port where nothing listens.
+const PROVIDER: &str = "\n[provider.keycloak]\nclient_id = 'x'\nclient_secret_file = 'secret'\n\
+                        issuer = 'https://127.0.0.1:1/realms/main'\n";
+
 /// nginx before a server, which takes from each request what says where it comes from.
 struct Stripping {
     server: Server,
@@ -331,7 +340,11 @@ impl Stripping {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let public = format!("http://localhost:{port}");
         let mut server = Server::new(&[("BULLA_PUBLIC_URL", &public)]);
+        let mut settings = std::fs::read_to_string(server.path("bulla.toml")).unwrap();
+        settings.push_str(PROVIDER);
+        std::fs::write(server.path("bulla.toml"), settings).unwrap();
         std::fs::write(server.path("secret"), "shared").unwrap();
+        std::fs::set_permissions(server.path("secret"), Permissions::from_mode(0o600)).unwrap();
         server.start();
         let to = server.address();
         let dir = tempfile::tempdir().unwrap();
@@ -391,6 +404,9 @@ async fn every_form_works_where_a_proxy_strips_what_says_where_it_comes_from() {
     person.presses("Unlink ada at https://id.example").await;
     assert_eq!(person.status().await, 200);
     assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0");
+    // The provider is away; the form has come through.
+    person.presses("Link Keycloak").await;
+    assert_eq!((person.status().await, person.reads("h1").await.as_str()), (503, "Not available now"));
     let other = server.browser();
     other.log_in("ada").await;
     person.goes_to("/auth/account").await;
