@@ -138,10 +138,13 @@ struct ErrorPage<'a> {
     code: &'a str,
 }
 
-/// The page that loads again by itself. It names no address, and so neither changes the present one nor leads elsewhere.
+/// The page that loads again by itself. It names its own address: Chromium takes a refresh without one for a jump within
+/// the page if the address has a fragment.
 #[derive(Template)]
 #[template(path = "again.html")]
-struct Again;
+struct Again<'a> {
+    itself: &'a str,
+}
 
 pub(super) fn login(page: &Login<'_>) -> Option<String> {
     page.render().ok()
@@ -240,8 +243,19 @@ fn in_plain_words(problem: &Problem) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) fn again() -> Option<String> {
-    Again.render().ok()
+/// `target` is the path and the query of the present request.
+pub(super) fn again(target: &str) -> Option<String> {
+    Again { itself: &as_reference(target) }.render().ok()
+}
+
+/// A path and query as a URL that leads to them on the same host. `//evil.example` would be another host's; `/.//evil.example`
+/// is the same path of ours (URL standard: a segment `.` is left out).
+fn as_reference(target: &str) -> String {
+    if target.starts_with("//") || target.starts_with("/\\") {
+        format!("/.{target}")
+    } else {
+        target.to_owned()
+    }
 }
 
 /// The answer that carries a page.
@@ -368,6 +382,22 @@ mod tests {
             let request = TestRequest::get().insert_header(("sec-fetch-site", site)).to_http_request();
             let answer = forget(request).await;
             assert_eq!(answer.headers().contains_key("clear-site-data"), clears, "{site}");
+        }
+    }
+
+    #[test]
+    fn the_page_that_loads_again_leads_to_itself_and_nowhere_else() {
+        for (target, written) in [
+            ("/", "/"),
+            ("/a?b=c&d=%2F%2F", "/a?b=c&#38;d=%2F%2F"),
+            ("//evil.example/x", "/.//evil.example/x"),
+            ("/\\evil.example", "/./\\evil.example"),
+            ("/a?\"><script>", "/a?&#34;&#62;&#60;script&#62;"),
+            ("/a:b//c?https://evil.example", "/a:b//c?https://evil.example"),
+        ] {
+            let page = again(target).unwrap();
+            assert!(page.contains(&format!("content=\"0;url={written}\"")), "{page}");
+            assert!(page.contains(&format!("href=\"{written}\"")), "{page}");
         }
     }
 

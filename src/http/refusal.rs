@@ -36,8 +36,8 @@ impl Asker {
     pub(super) fn refuse(&self, problem: &Problem, ways: &[pages::Way]) -> HttpResponse {
         let page = match self {
             Self::Program => return problem.error_response(),
-            Self::Person { can_come_back: true, .. } if problem.is_cross_site() => {
-                return pages::answer(&mut HttpResponse::Ok(), pages::again());
+            Self::Person { can_come_back: true, back } if problem.is_cross_site() => {
+                return pages::answer(&mut HttpResponse::Ok(), pages::again(back));
             }
             Self::Person { back, .. } if problem.code() == "unauthorized" => {
                 pages::login(&pages::Login { rd: back, ways, ..Default::default() })

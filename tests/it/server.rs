@@ -77,7 +77,12 @@ impl Server {
     }
 
     pub fn start(&mut self) {
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        self.start_on("127.0.0.1:0");
+    }
+
+    /// The same at an address, for a server whose public URL is another.
+    pub fn start_on(&mut self, listen: &str) {
+        let mut command = self.command(&["serve", "--listen", listen]);
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let collected = Arc::clone(&self.stderr);
