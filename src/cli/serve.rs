@@ -114,7 +114,8 @@ fn site(settings: &Settings, port: u16) -> Site {
         Some(url) => Site::public(url),
         None => Site::loopback(port, settings.tls.is_some()),
     };
-    site.allow(settings.allowed_origins.iter().cloned()).trust(settings.trusted_proxies.iter().copied())
+    let site = site.allow(settings.allowed_origins.iter().cloned());
+    site.trust(settings.trusted_proxies.iter().copied()).forwarded_header(settings.forwarded_header)
 }
 
 fn started(error: StartError, init: bool) -> CliError {

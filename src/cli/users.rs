@@ -10,7 +10,7 @@ use crate::{
     identity::{Hasher, PasswordRule},
     ids::typed,
     secret::SecretText,
-    store::{AuditEvent, Identity, NewUser, Store, UserChange, UserRow},
+    store::{AuditEvent, Identity, NAME_RULE, NewUser, Store, UserChange, UserRow, is_good_name},
 };
 
 /// What to do with users.
@@ -128,13 +128,8 @@ async fn add(
     roles: Vec<String>,
     from_stdin: bool,
 ) -> Result<(), CliError> {
-    let plain = (1..=128).contains(&name.chars().count())
-        && !name.chars().any(char::is_control)
-        && name.trim() == name;
-    if !plain {
-        return Err(CliError::Usage(
-            "a name has 1 to 128 characters, no control characters, no blanks around it".into(),
-        ));
+    if !is_good_name(&name) {
+        return Err(CliError::Usage(NAME_RULE.into()));
     }
     if store.user_by_name(&name).await?.is_some() {
         return Err(CliError::Failed(format!(

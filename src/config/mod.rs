@@ -29,8 +29,10 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Further origins `rd` may return to.
     pub allowed_origins: Vec<String>,
-    /// Whose `X-Forwarded-*` is believed.
+    /// Whose word about the client's address is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// The header in which they give it.
+    pub forwarded_header: ForwardedHeader,
     /// One login for several subdomains.
     pub cookie_domain: Option<String>,
     /// Lifetimes and rules.
@@ -60,4 +62,25 @@ pub struct Tls {
     pub cert: PathBuf,
     /// Key, PEM.
     pub key: PathBuf,
+}
+
+/// Which header the trusted proxies write the client's address into. Only one is read: a proxy that writes one passes on
+/// what a client says in the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, which nearly every proxy writes.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// The header's name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
 use super::{
-    Settings, Tls, parse_duration,
+    ForwardedHeader, Settings, Tls, parse_duration,
     providers::{self, Fields},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Every setting: its name in `bulla.toml` (in the environment: `BULLA_` and upper case), its default, what it is.
-pub const KNOBS: [(&str, &str, &str); 25] = [
+pub const KNOBS: [(&str, &str, &str); 26] = [
     ("listen", "127.0.0.1:8080", "address and port to serve on"),
     ("tls_cert", "", "certificate chain, PEM file; with tls_key the server speaks TLS itself"),
     ("tls_key", "", "its key, PEM file"),
@@ -21,7 +21,12 @@ pub const KNOBS: [(&str, &str, &str); 25] = [
     ("database", "bulla.db", "the SQLite file, or postgres://user@host/name for many nodes"),
     ("public_url", "", "where the world sees the server; needed unless it listens on loopback"),
     ("allowed_origins", "", "further origins a login may return to"),
-    ("trusted_proxies", "", "networks whose X-Forwarded-For is believed"),
+    ("trusted_proxies", "", "networks whose word about the client's address is believed"),
+    (
+        "forwarded_header",
+        "x-forwarded-for",
+        "the header they write it in: x-forwarded-for or forwarded (RFC 7239)",
+    ),
     ("cookie_domain", "", "one login for all subdomains of this domain, each of which is then trusted"),
     ("access_max_age", "2m", "life of an access token, at most 15m"),
     ("refresh_idle", "30m", "a session ends after so long without a renewal"),
@@ -221,6 +226,10 @@ impl Settings {
                 .transpose()?,
             allowed_origins: layers.list("allowed_origins", origin)?,
             trusted_proxies: layers.list("trusted_proxies", network)?,
+            forwarded_header: layers.read("forwarded_header", |text| {
+                let header = [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded];
+                choice(&text.to_ascii_lowercase(), &header.map(|header| (header.name(), header)))
+            })?,
             cookie_domain: layers.some("cookie_domain"),
             policy: policy(&layers)?,
             password_min: layers.read("password_min", |text| within(text, 1, 256))?,

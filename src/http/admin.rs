@@ -8,7 +8,7 @@ use crate::{
     http::Problem,
     ids::{Sid, UserId},
     secret::SecretText,
-    store::{NewUser, SessionEnd, UserChange, UserRow},
+    store::{NAME_RULE, NewUser, SessionEnd, UserChange, UserRow, is_good_name},
     token::Object,
 };
 
@@ -62,11 +62,8 @@ pub(super) async fn add_user(
     input: web::Json<Object<Add>>,
 ) -> Result<HttpResponse, Problem> {
     let Object(input) = input.into_inner();
-    let named = (1..=128).contains(&input.name.chars().count()) && !input.name.chars().any(char::is_control);
-    if !named || input.name.trim() != input.name {
-        return Err(Problem::unprocessable(
-            "A name has 1 to 128 characters, none of them a control character, no blanks around it.",
-        ));
+    if !is_good_name(&input.name) {
+        return Err(Problem::unprocessable(format!("The name won't do: {NAME_RULE}.")));
     }
     let password_hash = match &input.password {
         Some(password) => {

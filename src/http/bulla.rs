@@ -14,7 +14,7 @@ use std::{
 use actix_web::http::header::HeaderValue;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::{cookies::CookieJar, origin::Site, pages::Way, secure};
+use super::{attempts::Sampler, cookies::CookieJar, origin::Site, pages::Way, secure};
 use crate::{
     clock::{Clock, SystemClock},
     identity::{
@@ -180,7 +180,8 @@ impl Builder {
             ways: providers.all().iter().map(Way::of).collect(),
             providers,
             hasher,
-            throttle: Throttle::default(),
+            throttle: Throttle::new(self.login_queue),
+            sampler: Sampler::default(),
             password,
             cookies: CookieJar::new(self.cookie_domain),
             content_policy: secure::content_policy(&self.site),
@@ -207,6 +208,7 @@ pub(super) struct Inner {
     pub(super) ways: Vec<Way>,
     pub(super) hasher: Arc<Hasher>,
     pub(super) throttle: Throttle,
+    pub(super) sampler: Sampler,
     /// None where users, and so their passwords, are the embedding program's.
     pub(super) password: Option<PasswordRule>,
     pub(super) cookies: CookieJar,
@@ -338,6 +340,9 @@ async fn sweep(inner: Weak<Inner>, audit_keep: Duration) {
         let Some(bulla) = inner.upgrade().map(Bulla) else { return };
         if let Err(error) = bulla.sessions().sweep(audit_keep).await {
             tracing::warn!(%error, "what has expired could not be swept");
+        }
+        if let Err(error) = bulla.0.record_the_unrecorded().await {
+            tracing::warn!(%error, "the number of events that were not recorded could not be recorded");
         }
     }
 }

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
 use serde::Deserialize;
 
 use super::{
-    Bulla,
+    Bulla, attempts,
     body::{self, Kind},
     bulla::Inner,
     cookies::CookieJar,
@@ -14,13 +14,11 @@ use super::{
 };
 use crate::{
     http::Problem,
+    identity::Account,
     secret::SecretText,
     session::{Denied, Issued},
     store::{AuditEvent, Device, LoginError, Proof, ProvenAt, StoreError, Transport},
 };
-
-/// Characters of the name in the audit of a failed login.
-const NAME_MAX: usize = 128;
 
 /// How often a password is checked again because its hash was replaced meanwhile.
 const MOST_PROOFS: u32 = 3;
@@ -127,12 +125,8 @@ pub(super) async fn with_password(
     transport: Transport,
     presented: Option<&str>,
 ) -> Result<Issued, Problem> {
-    let parts = inner.sessions.parts();
-    let (address, now) = (inner.site.address(request), parts.clock.now());
-    inner
-        .throttle
-        .check(name, address, now)
-        .map_err(|throttled| Problem::throttled(throttled.retry_after))?;
+    let (name, account) = (attempts::typed(name), Account::User(name));
+    let charge = inner.admit(account, request).await?;
     let device = inner.site.device(request);
     let mut proofs = 1;
     let begun = loop {
@@ -144,18 +138,22 @@ pub(super) async fn with_password(
     };
     match begun {
         Ok(issued) => {
-            inner.throttle.succeeded(name, address);
+            charge.succeeded();
             Ok(issued)
         }
         Err(LoginError::Wrong) => {
-            inner.throttle.failed(name, address, now);
-            let shown: String = name.chars().take(NAME_MAX).collect();
-            let event = AuditEvent::new("login.failed", "", shown).with(serde_json::json!(device));
-            parts.store.record(event).await?;
+            charge.failed();
+            inner.failed_attempt(account, request, "wrong name or password").await?;
             Err(Problem::wrong_credentials())
         }
-        Err(LoginError::Busy) => Err(Problem::busy()),
-        Err(LoginError::Store(error)) => Err(error.into()),
+        Err(LoginError::Busy) => {
+            charge.undecided();
+            Err(Problem::busy())
+        }
+        Err(LoginError::Store(error)) => {
+            charge.undecided();
+            Err(error.into())
+        }
     }
 }
 

@@ -5,10 +5,12 @@
 //! [`Principal`](crate::session::Principal). [`serve`] runs the whole server.
 
 mod account;
+mod address;
 mod admin;
 mod administrator;
 mod again;
 mod app;
+mod attempts;
 mod authorize;
 mod body;
 mod bulla;

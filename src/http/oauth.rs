@@ -16,8 +16,8 @@ use serde_json::json;
 use super::{Bulla, bulla::Inner, credentials};
 use crate::{
     http::Problem,
+    identity::Account,
     oauth::{Client, Credentials, Form, Granted, Issuer, Refusal, metadata},
-    store::{AuditEvent, Target},
 };
 
 /// `POST /oauth/token`
@@ -121,26 +121,23 @@ impl Inner {
             Ok(credentials::Authorization::Bearer(_)) | Err(_) => return Err(Refusal::Client.into()),
         };
         let credentials = Credentials::of(basic, &form)?;
-        let parts = self.sessions.parts();
-        let (address, now) = (self.site.address(request), parts.clock.now());
-        let account = Target::Client(credentials.id().into()).to_string();
-        let place = format!("{account} {address}");
-        let throttled = self.throttle.check(&place, address, now);
-        throttled.map_err(|throttled| Refused::Throttled(Problem::throttled(throttled.retry_after)))?;
+        let account = Account::Client(credentials.id());
+        let charge = self.admit(account, request).await.map_err(Refused::Throttled)?;
         match self.issuer().recognise(&credentials).await {
             Ok(client) => {
-                self.throttle.succeeded(&place, address);
+                charge.succeeded();
                 Ok((client, form))
             }
             Err(Refusal::Client) => {
-                self.throttle.failed(&place, address, now);
-                let shown: String = account.chars().take(71).collect();
-                let device = json!(self.site.device(request));
-                let event = AuditEvent::new("client.failed", "", shown).with(device);
-                parts.store.record(event).await.map_err(Refusal::from)?;
+                charge.failed();
+                let noted = self.failed_attempt(account, request, "unknown client or wrong proof").await;
+                noted.map_err(Refusal::from)?;
                 Err(Refusal::Client.into())
             }
-            Err(other) => Err(other.into()),
+            Err(other) => {
+                charge.undecided();
+                Err(other.into())
+            }
         }
     }
 }

@@ -1,11 +1,10 @@
 //! Where the world sees the server, which origins are ours, and where a login may return to.
 
-use std::net::{IpAddr, SocketAddr};
-
 use actix_web::{HttpRequest, http::header};
 use ipnet::IpNet;
 
-use crate::store::Device;
+use super::address::{Address, Proxies};
+use crate::{config::ForwardedHeader, store::Device};
 
 /// The origins that are ours, and whose word about the client is believed.
 #[derive(Clone, Debug)]
@@ -14,7 +13,7 @@ pub struct Site {
     origins: Vec<String>,
     /// Further origins a login may return to.
     allowed: Vec<String>,
-    proxies: Vec<IpNet>,
+    proxies: Proxies,
 }
 
 impl Site {
@@ -23,7 +22,7 @@ impl Site {
         Self {
             origins: vec![origin.trim_end_matches('/').to_ascii_lowercase()],
             allowed: vec![],
-            proxies: vec![],
+            proxies: Proxies::default(),
         }
     }
 
@@ -31,7 +30,7 @@ impl Site {
     pub fn loopback(port: u16, tls: bool) -> Self {
         let scheme = if tls { "https" } else { "http" };
         let origins = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{scheme}://{host}:{port}"));
-        Self { origins: origins.into(), allowed: vec![], proxies: vec![] }
+        Self { origins: origins.into(), allowed: vec![], proxies: Proxies::default() }
     }
 
     /// Further origins that `rd` may return to.
@@ -42,10 +41,17 @@ impl Site {
         self
     }
 
-    /// Networks whose `X-Forwarded-For` is believed.
+    /// Networks of proxies whose word about the client's address is believed.
     #[must_use]
     pub fn trust(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
-        self.proxies.extend(proxies);
+        self.proxies.trust(proxies);
+        self
+    }
+
+    /// The header in which they give it; default `X-Forwarded-For`.
+    #[must_use]
+    pub fn forwarded_header(mut self, header: ForwardedHeader) -> Self {
+        self.proxies.read(header);
         self
     }
 
@@ -111,27 +117,9 @@ impl Site {
         if clean && (path || allowed()) { rd.into() } else { "/".into() }
     }
 
-    /// The client's address: the peer, or what trusted proxies say of it, read from the right.
-    pub(super) fn address(&self, request: &HttpRequest) -> IpAddr {
-        let peer = request
-            .peer_addr()
-            .map_or(IpAddr::from([0, 0, 0, 0]), |peer: SocketAddr| peer.ip().to_canonical());
-        let trusted = |ip: &IpAddr| self.proxies.iter().any(|net| net.contains(ip));
-        if !trusted(&peer) {
-            return peer;
-        }
-        let lines: Vec<_> =
-            request.headers().get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
-        let said = lines.iter().rev().flat_map(|line| line.rsplit(','));
-        let mut client = peer;
-        for hop in said {
-            let Ok(ip) = hop.trim().parse::<IpAddr>() else { break };
-            client = ip.to_canonical();
-            if !trusted(&client) {
-                break;
-            }
-        }
-        client
+    /// The client's address.
+    pub(super) fn address(&self, request: &HttpRequest) -> Address {
+        self.proxies.address(request)
     }
 
     /// Address and agent, as a session keeps them.
@@ -188,21 +176,6 @@ mod tests {
         ] {
             assert_eq!(site().return_to(bad), "/", "{bad:?}");
         }
-    }
-
-    #[test]
-    fn the_clients_address_is_believed_from_trusted_proxies_only() {
-        let address = |site: &Site, peer: &str, said: &[&str]| {
-            let request = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
-            let request = said.iter().fold(request, |r, line| r.append_header(("x-forwarded-for", *line)));
-            site.address(&request.to_http_request()).to_string()
-        };
-        let trusting = site().trust(["10.0.0.0/8".parse().unwrap()]);
-        assert_eq!(address(&site(), "10.0.0.1", &["192.0.2.9"]), "10.0.0.1");
-        assert_eq!(address(&trusting, "192.0.2.1", &["192.0.2.9"]), "192.0.2.1");
-        assert_eq!(address(&trusting, "10.0.0.1", &["6.6.6.6, 192.0.2.9, 10.0.0.2"]), "192.0.2.9");
-        assert_eq!(address(&trusting, "10.0.0.1", &["6.6.6.6", "192.0.2.9"]), "192.0.2.9");
-        assert_eq!(address(&trusting, "10.0.0.1", &["nonsense"]), "10.0.0.1");
     }
 
     #[test]

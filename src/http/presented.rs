@@ -10,12 +10,14 @@ use super::{
     cookies::CookieJar,
     guard::add_cookies,
     proof::proven_at,
-    provider::counted,
     under_way::{LIFE, UnderWay, same},
 };
 use crate::{
     http::Problem,
-    identity::openid::{OpenIdError, Provider},
+    identity::{
+        Account,
+        openid::{OpenIdError, Provider},
+    },
     secret::{Secret, SecretText},
     session::{Issued, SKEW},
     store::{self, Transport},
@@ -121,9 +123,8 @@ impl Inner {
         transport: Transport,
         replaces: Option<&str>,
     ) -> Result<Issued, Problem> {
-        let (address, now) = (self.site.address(request), self.sessions.parts().clock.now());
-        let wait = self.throttle.check(&counted(provider, address), address, now);
-        wait.map_err(|throttled| Problem::throttled(throttled.retry_after))?;
+        let now = self.sessions.parts().clock.now();
+        let charge = self.admit(Account::Provider(&provider.settings().name), request).await?;
         let checked = match (&nonce, proof) {
             // A token for which no nonce of ours was asked may be anybody's, however well signed.
             (None, _) => Err(OpenIdError::Refused("nonce")),
@@ -136,8 +137,11 @@ impl Inner {
             }
         };
         let (proven, once) = match checked {
-            Ok(checked) => checked,
-            Err(error) => return Err(self.failed(request, provider, error).await?),
+            Ok(checked) => {
+                charge.succeeded();
+                checked
+            }
+            Err(error) => return Err(self.failed(request, provider, charge, error).await?),
         };
         self.spend(&nonce.unwrap_or_default()).await?;
         // An access token names no nonce: it is remembered itself.

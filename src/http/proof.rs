@@ -9,7 +9,7 @@ use super::{bulla::Inner, credentials::Authorization, pages};
 use crate::{
     clock::Timestamp,
     http::Problem,
-    identity::openid::Proven,
+    identity::{Account, openid::Proven},
     secret::SecretText,
     session::{Denied, Present, Principal, SKEW},
     store::{LoginError, ProvenAt, SessionRow, StoreError, User},
@@ -102,17 +102,26 @@ impl Inner {
         user: &User,
         password: &SecretText,
     ) -> Result<SecretText, Problem> {
-        let parts = self.sessions.parts();
-        let (address, now) = (self.site.address(request), parts.clock.now());
-        self.throttle.check(&user.name, address, now).map_err(|t| Problem::throttled(t.retry_after))?;
-        match parts.users.prove(&user.name, password).await {
-            Ok((found, verified)) if found.id == user.id => Ok(verified),
+        let account = Account::User(&user.name);
+        let charge = self.admit(account, request).await?;
+        match self.sessions.parts().users.prove(&user.name, password).await {
+            Ok((found, verified)) if found.id == user.id => {
+                charge.succeeded();
+                Ok(verified)
+            }
             Ok(_) | Err(LoginError::Wrong) => {
-                self.throttle.failed(&user.name, address, now);
+                charge.failed();
+                self.failed_attempt(account, request, "wrong present password").await?;
                 Err(Problem::wrong_password())
             }
-            Err(LoginError::Busy) => Err(Problem::busy()),
-            Err(LoginError::Store(error)) => Err(error.into()),
+            Err(LoginError::Busy) => {
+                charge.undecided();
+                Err(Problem::busy())
+            }
+            Err(LoginError::Store(error)) => {
+                charge.undecided();
+                Err(error.into())
+            }
         }
     }
 

@@ -18,9 +18,12 @@ use super::{
 };
 use crate::{
     http::Problem,
-    identity::openid::{Freshness, NoUser, OpenIdError, Proven, Provider},
+    identity::{
+        Account, Charge,
+        openid::{Freshness, NoUser, OpenIdError, Proven, Provider},
+    },
     session::Present,
-    store::{AuditEvent, Proof, Transport, User},
+    store::{Proof, Transport, User},
 };
 
 /// `GET /auth/provider/{name}`: sends a browser to the provider's pages.
@@ -146,17 +149,16 @@ impl Inner {
         if returned.error.is_some() || returned.code.is_empty() || !issuer {
             return Err(Problem::unauthorized());
         }
-        let (address, now) = (self.site.address(request), self.sessions.parts().clock.now());
-        let counted = counted(provider, address);
-        let wait = self.throttle.check(&counted, address, now);
-        wait.map_err(|throttled| Problem::throttled(throttled.retry_after))?;
+        let now = self.sessions.parts().clock.now();
+        let charge = self.admit(Account::Provider(&provider.settings().name), request).await?;
         let redirect = self.way_back(request, provider);
         match provider.redeem(&returned.code, &flow.verifier, &flow.nonce, &redirect, now).await {
             Ok(proven) => {
+                charge.succeeded();
                 self.spend(&flow.nonce).await?;
                 Ok(proven)
             }
-            Err(error) => Err(self.failed(request, provider, error).await?),
+            Err(error) => Err(self.failed(request, provider, charge, error).await?),
         }
     }
 
@@ -165,17 +167,17 @@ impl Inner {
         &self,
         request: &HttpRequest,
         provider: &Provider,
+        charge: Charge<'_>,
         error: OpenIdError,
     ) -> Result<Problem, Problem> {
-        if let OpenIdError::Refused(reason) = &error {
-            let (parts, address) = (self.sessions.parts(), self.site.address(request));
-            self.throttle.failed(&counted(provider, address), address, parts.clock.now());
-            let device = self.site.device(request);
-            let event = AuditEvent::new("login.failed", "", format!("provider:{}", provider.settings().name))
-                .with(
-                    serde_json::json!({"reason": reason, "ip": device.ip, "user_agent": device.user_agent}),
-                );
-            parts.store.record(event).await?;
+        match &error {
+            OpenIdError::Refused(reason) => {
+                charge.failed();
+                let account = Account::Provider(&provider.settings().name);
+                self.failed_attempt(account, request, reason).await?;
+            }
+            // Nothing was proven to be wrong.
+            OpenIdError::Away(_) | OpenIdError::NoAccount => charge.undecided(),
         }
         Ok(refused(provider, error))
     }
@@ -251,11 +253,6 @@ impl Inner {
 /// Where a provider's people come back to: what is registered there, letter for letter.
 pub(crate) fn way_back(origin: &str, provider: &str) -> String {
     format!("{origin}/auth/provider/{provider}/callback")
-}
-
-/// What failures are counted for: one address at one provider. It isn't known who it is that fails.
-pub(super) fn counted(provider: &Provider, address: std::net::IpAddr) -> String {
-    format!("{} from {address}", provider.settings().name)
 }
 
 /// Outward one refusal; the reason is for an operator's log.

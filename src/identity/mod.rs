@@ -7,4 +7,5 @@ mod throttle;
 
 pub use hasher::{HashError, Hasher, Place};
 pub use password::{PasswordRule, StoreUsers};
-pub use throttle::{Throttle, Throttled};
+pub use throttle::{Account, Charge, Reason, Throttle, Throttled};
+pub(crate) use throttle::{folded, network};

@@ -1,37 +1,76 @@
-//! Failed attempts slow the next ones down; good ones don't.
+//! Slows down guessing: an attempt is charged before its proof is checked, and a success takes its own charge back.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 
-/// Failures in a minute that cost nothing.
+/// Failures without a delay.
 const FREE: u32 = 10;
-/// After so long without a failure a count starts anew.
-const MEMORY: Duration = Duration::from_secs(60);
+/// Failures from which on the delay no longer grows.
+const MOST_FAILURES: u32 = FREE + 7;
 /// The delay doubles up to this.
-const MOST: Duration = Duration::from_secs(60);
-/// Counts kept; beyond, those whose delay has run out go first.
+const MOST_DELAY: Duration = Duration::from_secs(60);
+/// One failure is forgiven in each of these that passes without another. A count that has reached the longest delay is
+/// forgotten after 17 minutes: whoever tries once in each delay keeps the delay.
+const FORGIVES: Duration = Duration::from_secs(60);
+/// How long an attempt waits for others in flight to be decided.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Counts kept, and pairs of account and address kept.
 const ROOM: usize = 50_000;
+/// Characters of an account's name that count. No user has a longer name, and folding costs time for each.
+const NAME_MAX: usize = 129;
+
+/// Whose attempts are counted. Each kind has counts of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Account<'a> {
+    /// A user, by the name that was typed.
+    User(&'a str),
+    /// A provider of identities: it is not known which of its people fails.
+    Provider(&'a str),
+    /// An OAuth client, by the id that was sent.
+    Client(&'a str),
+}
 
 /// Come back later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttled {
     /// When to try again, for `Retry-After`.
     pub retry_after: Duration,
+    /// Why.
+    pub reason: Reason,
 }
 
-/// Counts failures per account and address, per account, and per address (an IPv6 /64 counts as one). Bounded memory.
-#[derive(Debug, Default)]
+/// What an attempt was refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Failures of this account from anywhere, and nothing else: an address it has logged in from is spared ([`Throttle::spare`]).
+    Account,
+    /// Failures of this account from this address, or of all accounts of this kind from this address.
+    Address,
+    /// As many attempts wait for others in flight as may.
+    Busy,
+}
+
+/// Counts failures per account and address, per user, and per address (an IPv6 /64 counts as one). Bounded memory.
+#[derive(Debug)]
 pub struct Throttle {
     state: Mutex<State>,
+    /// An attempt was decided.
+    decided: Notify,
+    /// Attempts that may wait.
+    room: usize,
     /// Keys are hashes under a random state: names aren't kept, and nobody can aim at a bucket.
     hashing: RandomState,
 }
@@ -39,184 +78,335 @@ pub struct Throttle {
 #[derive(Debug, Default)]
 struct State {
     counts: HashMap<u64, Count>,
-    /// (account, address) pairs that logged in before: spared the account's count.
-    known: HashSet<u64>,
+    known: Known,
+    /// Pairs about which the past has been asked.
+    asked: Known,
+    waiting: usize,
+}
+
+/// Pairs of account and address, the oldest of which go first. Those that have logged in are spared the user's count.
+#[derive(Debug, Default)]
+struct Known {
+    last: HashMap<u64, u64>,
+    order: VecDeque<(u64, u64)>,
+    next: u64,
+}
+
+impl Known {
+    fn add(&mut self, pair: u64) {
+        self.next += 1;
+        self.last.insert(pair, self.next);
+        self.order.push_back((pair, self.next));
+        // Entries that a later login has overtaken stand in the order only.
+        while self.last.len() > ROOM || self.order.len() > 2 * ROOM {
+            let Some((oldest, at)) = self.order.pop_front() else { break };
+            if self.last.get(&oldest) == Some(&at) {
+                self.last.remove(&oldest);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Count {
     failures: u32,
+    /// Attempts charged and not decided yet.
+    pending: u32,
     last: Timestamp,
 }
 
 impl Count {
+    /// Forgives what has been forgiven by now. A clock that was set back lengthens no delay: what seems to lie ahead is
+    /// counted from now.
+    fn at(&mut self, now: Timestamp) {
+        self.last = self.last.min(now);
+        let forgiven = now.since(self.last).as_secs() / FORGIVES.as_secs();
+        let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX).min(self.failures);
+        if forgiven > 0 && self.failures > 0 && self.free_at() <= now {
+            self.failures -= forgiven;
+            self.last = self.last.plus(FORGIVES * forgiven);
+        }
+    }
+
     /// When the next attempt may be made.
     fn free_at(self) -> Timestamp {
-        let doublings = self.failures.saturating_sub(FREE);
-        let delay = match doublings {
+        let delay = match self.failures.saturating_sub(FREE) {
             0 => Duration::ZERO,
-            n => Duration::from_secs(1 << (n - 1).min(6)).min(MOST),
+            n => Duration::from_secs(1 << (n - 1).min(6)).min(MOST_DELAY),
         };
         self.last.plus(delay)
     }
 
-    fn forgotten(self, now: Timestamp) -> bool {
-        now.since(self.last) >= MEMORY.max(MOST) && self.free_at() <= now
+    /// Attempts that may be in flight at once: the free ones that are left; then one at a time.
+    fn room(self) -> u32 {
+        FREE.saturating_sub(self.failures).max(1)
+    }
+
+    fn is_nothing(self) -> bool {
+        self.failures == 0 && self.pending == 0
+    }
+}
+
+/// What an attempt's counts say at present.
+enum Judgement {
+    Admitted,
+    Waits,
+    Refused(Throttled),
+}
+
+/// An attempt that may be checked now. Dropped undecided, as by a client that hangs up, it is a failure.
+#[derive(Debug)]
+#[must_use]
+pub struct Charge<'t> {
+    throttle: &'t Throttle,
+    keys: Keys,
+    at: Timestamp,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Succeeded,
+    Undecided,
+}
+
+/// The counts of an attempt.
+#[derive(Clone, Copy, Debug)]
+struct Keys {
+    /// This account at this address; none where the address is unknown.
+    pair: Option<u64>,
+    /// The account from anywhere; none where strangers' failures would keep all its people out.
+    account: Option<u64>,
+    /// The address; none where it is unknown.
+    address: Option<u64>,
+}
+
+impl Keys {
+    fn all(self) -> impl Iterator<Item = u64> {
+        [self.pair, self.account, self.address].into_iter().flatten()
+    }
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::new(64)
     }
 }
 
 impl Throttle {
-    /// Asked before a password is checked.
-    pub fn check(&self, account: &str, address: IpAddr, now: Timestamp) -> Result<(), Throttled> {
-        let [pair, whole, place] = self.keys(account, address);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let spared = state.known.contains(&pair);
-        let mut free_at = None;
-        for key in [Some(pair), Some(whole).filter(|_| !spared), Some(place)].into_iter().flatten() {
-            if let Some(count) = state.counts.get_mut(&key) {
-                // A clock that was set back lengthens no delay: what seems to lie ahead is counted from now.
-                count.last = count.last.min(now);
-                free_at = free_at.max(Some(count.free_at()));
-            }
-        }
-        match free_at.filter(|free_at| *free_at > now) {
-            Some(free_at) => Err(Throttled { retry_after: free_at.since(now) }),
-            None => Ok(()),
-        }
+    /// `room`: how many attempts may wait while others of the same account or address are in flight.
+    pub fn new(room: usize) -> Self {
+        Self { state: Mutex::default(), decided: Notify::new(), room, hashing: RandomState::new() }
     }
 
-    /// A wrong password.
-    pub fn failed(&self, account: &str, address: IpAddr, now: Timestamp) {
+    /// Asked before a proof is checked: charges the attempt. Where the free attempts are all in flight it waits until some are
+    /// decided, so that good logins of many people behind one address come in one after the other.
+    pub async fn admit(
+        &self,
+        account: Account<'_>,
+        address: Option<IpAddr>,
+        clock: &dyn Clock,
+    ) -> Result<Charge<'_>, Throttled> {
         let keys = self.keys(account, address);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.counts.len() + keys.len() > ROOM {
-            make_room(&mut state.counts, now);
-        }
-        for key in keys {
-            let count = state.counts.entry(key).or_insert(Count { failures: 0, last: now });
-            if count.forgotten(now) {
-                count.failures = 0;
+        let deadline = Instant::now() + PATIENCE;
+        let mut waiting: Option<Waiting<'_>> = None;
+        loop {
+            let decided = self.decided.notified();
+            tokio::pin!(decided);
+            decided.as_mut().enable();
+            let now = clock.now();
+            match self.judge(keys, now, waiting.is_some()) {
+                Judgement::Admitted => {
+                    return Ok(Charge { throttle: self, keys, at: now, outcome: None });
+                }
+                Judgement::Refused(throttled) => return Err(throttled),
+                Judgement::Waits => {}
             }
-            count.failures = count.failures.saturating_add(1);
-            count.last = now;
+            let busy = Throttled { retry_after: Duration::from_secs(2), reason: Reason::Busy };
+            if waiting.is_none() {
+                waiting = Some(Waiting::begin(self).ok_or(busy)?);
+            }
+            timeout_at(deadline, decided).await.map_err(|_| busy)?;
         }
     }
 
-    /// A right one: this address is spared the account's count from now on.
-    pub fn succeeded(&self, account: &str, address: IpAddr) {
-        let [pair, ..] = self.keys(account, address);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.counts.remove(&pair);
-        if state.known.len() >= ROOM {
-            state.known.clear();
+    /// Whether it is worth asking if this user has logged in from this address: once for each pair, since whoever is refused
+    /// may come again and again.
+    pub fn may_ask(&self, account: Account<'_>, address: IpAddr) -> bool {
+        let Some(pair) = self.keys(account, Some(address)).pair else { return false };
+        let mut state = self.lock();
+        let asks = !state.asked.last.contains_key(&pair);
+        if asks {
+            state.asked.add(pair);
         }
-        state.known.insert(pair);
+        asks
     }
 
-    fn keys(&self, account: &str, address: IpAddr) -> [u64; 3] {
-        // As names are compared: otherwise each spelling of one would have tries of its own.
-        let account = account.nfkc().collect::<String>().to_lowercase();
-        let place = network(address);
-        [
-            self.hashing.hash_one((0, &account, place)),
-            self.hashing.hash_one((1, &account)),
-            self.hashing.hash_one((2, place)),
-        ]
+    /// An address that this user has logged in from, by an account of the past: spared the user's count from now on.
+    pub fn spare(&self, account: Account<'_>, address: IpAddr) {
+        if let Some(pair) = self.keys(account, Some(address)).pair {
+            self.lock().known.add(pair);
+        }
+    }
+
+    /// Judges, and charges what is admitted. Who has waited for others and sees them fail is refused: only the free attempts
+    /// are checked of those that come at once.
+    fn judge(&self, keys: Keys, now: Timestamp, has_waited: bool) -> Judgement {
+        let mut state = self.lock();
+        let spared = keys.pair.is_some_and(|pair| state.known.last.contains_key(&pair));
+        let (mut free_at, mut reason, mut waits) = (now, None, false);
+        for key in keys.all().filter(|key| !(spared && Some(*key) == keys.account)) {
+            let Some(count) = state.counts.get_mut(&key) else { continue };
+            count.at(now);
+            let mut free = count.free_at();
+            if has_waited && count.failures >= FREE {
+                free = free.max(now.plus(Duration::from_secs(1)));
+            }
+            if free > now {
+                let of_account = Some(key) == keys.account;
+                reason = if of_account && reason.is_none() {
+                    Some(Reason::Account)
+                } else {
+                    Some(Reason::Address)
+                };
+                free_at = free_at.max(free);
+            }
+            waits |= count.pending >= count.room();
+        }
+        match reason {
+            Some(reason) => Judgement::Refused(Throttled { retry_after: free_at.since(now), reason }),
+            None if waits => Judgement::Waits,
+            None => {
+                state.charge(keys, now);
+                Judgement::Admitted
+            }
+        }
+    }
+
+    fn decide(&self, keys: Keys, outcome: Option<Outcome>, now: Timestamp) {
+        let mut state = self.lock();
+        for key in keys.all() {
+            let Some(count) = state.counts.get_mut(&key) else { continue };
+            count.at(now);
+            count.pending = count.pending.saturating_sub(1);
+            match outcome {
+                // The owner's own slips are forgotten. Those of others from the address stay, and so do those of the account:
+                // else ten guesses and one login with an account of one's own would be free again and again.
+                Some(Outcome::Succeeded) if Some(key) == keys.pair => count.failures = 0,
+                Some(Outcome::Succeeded | Outcome::Undecided) => {}
+                None => {
+                    count.failures = (count.failures + 1).min(MOST_FAILURES);
+                    count.last = now;
+                }
+            }
+            if count.is_nothing() {
+                state.counts.remove(&key);
+            }
+        }
+        if let (Some(Outcome::Succeeded), Some(pair)) = (outcome, keys.pair) {
+            state.known.add(pair);
+        }
+        drop(state);
+        self.decided.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys(&self, account: Account<'_>, address: Option<IpAddr>) -> Keys {
+        let kind = std::mem::discriminant(&account);
+        let name = match account {
+            Account::User(name) => folded(name),
+            Account::Provider(name) | Account::Client(name) => name.chars().take(NAME_MAX).collect(),
+        };
+        let network = address.map(network);
+        Keys {
+            pair: network.map(|network| self.hashing.hash_one((0, kind, &name, network))),
+            account: matches!(account, Account::User(_)).then(|| self.hashing.hash_one((1, kind, &name))),
+            address: network.map(|network| self.hashing.hash_one((2, kind, network))),
+        }
     }
 }
 
+impl State {
+    fn charge(&mut self, keys: Keys, now: Timestamp) {
+        if self.counts.len() + 3 > ROOM {
+            make_room(&mut self.counts, now);
+        }
+        for key in keys.all() {
+            self.counts.entry(key).or_insert(Count { failures: 0, pending: 0, last: now }).pending += 1;
+        }
+    }
+}
+
+impl Charge<'_> {
+    /// The proof holds: the charge is taken back, and a user's address is spared the user's count from now on.
+    pub fn succeeded(mut self) {
+        self.outcome = Some(Outcome::Succeeded);
+    }
+
+    /// Nothing could be checked, by no fault of the one who asks: the charge is taken back.
+    pub fn undecided(mut self) {
+        self.outcome = Some(Outcome::Undecided);
+    }
+
+    /// The proof is wrong: the charge stays.
+    pub fn failed(self) {}
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        self.throttle.decide(self.keys, self.outcome, self.at);
+    }
+}
+
+/// A place among those who wait.
+struct Waiting<'t>(&'t Throttle);
+
+impl<'t> Waiting<'t> {
+    fn begin(throttle: &'t Throttle) -> Option<Self> {
+        let mut state = throttle.lock();
+        (state.waiting < throttle.room).then(|| {
+            state.waiting += 1;
+            Self(throttle)
+        })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
+/// A user's name as names are compared, so that each spelling of one shares its count. Cut before it is folded: one
+/// character may fold to 18, and each costs time.
+pub(crate) fn folded(name: &str) -> String {
+    name.trim().chars().take(NAME_MAX).nfkc().collect::<String>().to_lowercase()
+}
+
 /// An address, or the /64 an IPv6 host can pick its own from.
-fn network(address: IpAddr) -> u128 {
+pub(crate) fn network(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(v4) => u128::from(u32::from(v4)),
         IpAddr::V6(v6) => u128::from(v6) >> 64 << 64,
     }
 }
 
-/// Forgets what has run out; if that isn't enough, the mildest: a flood of names can't wash away a long delay.
+/// Forgets what is forgiven; if that isn't enough, the mildest: a flood of names can't wash away a long delay.
 fn make_room(counts: &mut HashMap<u64, Count>, now: Timestamp) {
-    counts.retain(|_, count| !count.forgotten(now));
-    for failures in 1.. {
+    counts.retain(|_, count| {
+        count.at(now);
+        !count.is_nothing()
+    });
+    for failures in 1..MOST_FAILURES {
         if counts.len() <= ROOM / 2 {
             return;
         }
-        counts.retain(|_, count| count.failures > failures);
+        counts.retain(|_, count| count.failures > failures || count.pending > 0);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-    const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7));
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(1_790_000_000_000 + seconds * 1000)
-    }
-
-    fn delay(throttle: &Throttle, account: &str, address: IpAddr, now: Timestamp) -> u64 {
-        throttle.check(account, address, now).err().map_or(0, |t| t.retry_after.as_secs())
-    }
-
-    #[test]
-    fn ten_failures_are_free_then_the_delay_doubles_up_to_a_minute() {
-        let throttle = Throttle::default();
-        let mut delays = Vec::new();
-        for _ in 0..18 {
-            throttle.failed("ada", HOME, at(0));
-            delays.push(delay(&throttle, "ada", HOME, at(0)));
-        }
-        assert_eq!(delays, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(delay(&throttle, "ada", HOME, at(60)), 0, "then let in");
-        for spelling in ["ADA", "\u{ff41}da", "\u{1d41a}d\u{24d0}"] {
-            assert_eq!(delay(&throttle, spelling, HOME, at(0)), 60, "{spelling} is ada too");
-        }
-    }
-
-    #[test]
-    fn a_clock_set_back_a_day_lengthens_no_delay() {
-        let throttle = Throttle::default();
-        for _ in 0..20 {
-            throttle.failed("ada", HOME, at(86_400));
-        }
-        assert_eq!(delay(&throttle, "ada", HOME, at(0)), 60);
-        assert_eq!(delay(&throttle, "ada", HOME, at(60)), 0);
-    }
-
-    #[test]
-    fn an_account_is_slowed_from_everywhere_but_where_its_owner_was() {
-        let throttle = Throttle::default();
-        throttle.succeeded("ada", HOME);
-        for n in 0..20 {
-            throttle.failed("ada", IpAddr::from([203, 0, 113, n]), at(0));
-        }
-        assert!(delay(&throttle, "ada", AWAY, at(0)) > 0);
-        assert_eq!(delay(&throttle, "ada", HOME, at(0)), 0);
-        assert_eq!(delay(&throttle, "bob", AWAY, at(0)), 0);
-    }
-
-    #[test]
-    fn an_address_is_slowed_for_all_accounts_and_a_v6_network_is_one() {
-        let throttle = Throttle::default();
-        for n in 0..20u16 {
-            let host = IpAddr::from([0x2001, 0xdb8, 1, 2, n, n, n, n]);
-            throttle.failed(&format!("user{n}"), host, at(0));
-        }
-        assert!(delay(&throttle, "new", "2001:db8:1:2::9".parse().unwrap(), at(0)) > 0);
-        assert_eq!(delay(&throttle, "new", "2001:db8:1:3::9".parse().unwrap(), at(0)), 0);
-    }
-
-    #[test]
-    fn a_flood_of_names_takes_bounded_room_and_washes_no_delay_away() {
-        let throttle = Throttle::default();
-        for _ in 0..20 {
-            throttle.failed("ada", HOME, at(0));
-        }
-        for n in 0..60_000u32 {
-            throttle.failed(&format!("user{n}"), IpAddr::from(n.to_be_bytes()), at(1));
-        }
-        assert!(throttle.state.lock().unwrap().counts.len() <= ROOM);
-        assert!(delay(&throttle, "ada", HOME, at(1)) > 0);
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::token::Refused;
 
 /// The names: a metric's labels, and so a closed list.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 26] = [
     "access.valid",
     "access.revoked",
     "access.cannot_tell",
@@ -28,6 +28,10 @@ const NAMES: [&str; 22] = [
     "refresh.cannot_tell",
     "session.begun",
     "session.conflict",
+    "login.failed",
+    "login.throttled",
+    "client.failed",
+    "client.throttled",
 ];
 
 /// Counts since the start of the process.
@@ -40,7 +44,7 @@ impl Counters {
         NAMES.into_iter().zip(&self.0).map(|(name, count)| (name, count.load(Ordering::Relaxed)))
     }
 
-    pub(super) fn add(&self, name: &'static str) {
+    pub(crate) fn add(&self, name: &'static str) {
         if let Some(at) = NAMES.iter().position(|known| *known == name) {
             self.0[at].fetch_add(1, Ordering::Relaxed);
         }

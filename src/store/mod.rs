@@ -25,6 +25,7 @@ pub use clients::{ClientChange, ClientRow, FormerSecret, NewClient, NewSecret};
 pub use database::{BadDatabase, Database};
 pub use feed::{Feed, FollowHandle, Revocation, Target};
 pub(crate) use look::{Facts, Found};
+pub use names::{NAME_RULE, is_good_name};
 pub(crate) use patience::patiently;
 pub use rows::{
     AuditEvent, AuditRow, Caller, Device, Grant, Identity, LinkedIdentity, NewSession, NewUser, NodeRow,
@@ -274,6 +275,15 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Audit rows with `seq` above `after`, in order, at most `limit`. `after = None`: the newest `limit`, in order.
     async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError>;
+
+    /// The addresses of a user's logins since `since`, as the audit has them: of the newest `limit` logins, those of an OAuth
+    /// client's session left out, for there the address is the client's.
+    async fn login_addresses(
+        &self,
+        user: &UserId,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError>;
 
     /// The revocations in force, in order of `seq`.
     async fn revocations(&self) -> Result<Vec<Revocation>, StoreError>;

@@ -12,6 +12,25 @@ pub(super) fn fold(name: &str) -> String {
     unicode_security::skeleton(&lower).collect::<String>().to_lowercase().replace('i', "l")
 }
 
+/// What a user's name must be.
+pub const NAME_RULE: &str = "a name has 1 to 128 characters, at least one of them visible, no control characters, and no \
+                             blanks around it";
+
+/// Whether a new user may have this name ([`NAME_RULE`]).
+pub fn is_good_name(name: &str) -> bool {
+    let length = name.chars().take(129).count();
+    (1..=128).contains(&length)
+        && !name.chars().any(char::is_control)
+        && name.trim() == name
+        // Characters that nobody sees fold to nothing: U+FEFF and the like (Default_Ignorable_Code_Point), and a blank cell.
+        && !fold(name).replace('\u{2800}', "").trim().is_empty()
+}
+
+/// Refuses a new user with another name, whoever adds it.
+pub(super) fn check(name: &str) -> Result<(), StoreError> {
+    if is_good_name(name) { Ok(()) } else { Err(StoreError::Conflict(NAME_RULE.into())) }
+}
+
 /// The name but for case and composition.
 fn plain(name: &str) -> String {
     name.nfkc().collect::<String>().to_lowercase()
@@ -38,6 +57,28 @@ pub(super) fn taken() -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_nobody_sees_is_none() {
+        for bad in [
+            "",
+            " ",
+            " ada",
+            "ada\u{3000}",
+            "a\nb",
+            "\u{feff}",
+            "\u{200b}\u{2060}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{ad}",
+        ] {
+            assert!(!is_good_name(bad), "{bad:?}");
+        }
+        assert!(!is_good_name(&"a".repeat(129)) && is_good_name(&"a".repeat(128)));
+        for good in ["ada", "Ada Lovelace", "\u{1f511}", "a\u{200d}da", "@"] {
+            assert!(is_good_name(good), "{good:?}");
+        }
+    }
 
     #[test]
     fn names_that_look_alike_are_one() {

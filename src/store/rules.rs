@@ -15,6 +15,12 @@ use crate::{
 /// How long after its last report a node is forgotten.
 pub(super) const NODE_KEEP: Duration = Duration::from_secs(3600);
 
+/// The address in the `detail` of a `login` event. A client's session has the address of the client, not of the person.
+pub(super) fn login_address(detail: &str) -> Option<String> {
+    let detail: serde_json::Value = serde_json::from_str(detail).ok()?;
+    detail["client"].is_null().then(|| detail["ip"].as_str().map(str::to_owned)).flatten()
+}
+
 /// A session about to begin, and what that does to others.
 #[derive(Debug)]
 pub(super) struct Beginning {

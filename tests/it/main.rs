@@ -40,6 +40,7 @@ mod faults;
 mod firefox;
 mod fleet;
 mod forgery;
+mod guessing;
 mod http;
 mod killed;
 mod login;

@@ -8,7 +8,10 @@ use sha2::{Digest as _, Sha256};
 use super::{Create, NoUser, OpenIdError, Preset, Proven, Provider, ProviderSettings, RoleMap, keys::Signed};
 use crate::{
     fetch::Fetch,
-    store::{AuditEvent, Identity, NewUser, SessionRow, Store, StoreError, User, UserChange, UserRow, Users},
+    store::{
+        AuditEvent, Identity, NewUser, SessionRow, Store, StoreError, User, UserChange, UserRow, Users,
+        is_good_name,
+    },
 };
 
 /// Characters of the longest name a user can have.
@@ -188,7 +191,7 @@ fn names(settings: &ProviderSettings, proven: &Proven) -> Vec<String> {
     let chosen = std::iter::once(proven.mail.as_deref()).chain(said);
     let clean = |name: &str| {
         let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_MAX - 9).collect();
-        Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+        Some(name.trim().to_owned()).filter(|name| is_good_name(name))
     };
     let best = chosen.flatten().find_map(clean);
     let best = best.unwrap_or_else(|| settings.name.clone());

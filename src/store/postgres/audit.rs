@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    store::{AuditEvent, AuditRow, StoreError},
+    ids::UserId,
+    store::{AuditEvent, AuditRow, StoreError, rules},
 };
 
 const COLUMNS: &str = "seq, at, event, actor, subject, detail";
@@ -98,4 +99,17 @@ pub(super) async fn read(pool: &Pool, after: Option<i64>, limit: u32) -> Result<
         })
     });
     Ok(read.collect::<Result<_, Failure>>()?)
+}
+
+pub(super) async fn login_addresses(
+    pool: &Pool,
+    user: &UserId,
+    since: Timestamp,
+    limit: u32,
+) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT detail FROM audit WHERE event = 'login' AND actor = $1 AND at >= $2 ORDER BY at DESC LIMIT $3";
+    let rows = pool.rows(sql, &[&text(user.as_str()), &since.millis(), &i64::from(limit)]).await?;
+    let details = rows.iter().map(|row| row.try_get::<_, &str>(0));
+    let details = details.collect::<Result<Vec<_>, _>>().map_err(Failure::from)?;
+    Ok(details.into_iter().filter_map(rules::login_address).collect())
 }

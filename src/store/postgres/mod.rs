@@ -44,7 +44,7 @@ use self::{
 use super::{
     AuditEvent, AuditRow, ClientChange, ClientRow, Device, Feed, FollowHandle, Found, Identity,
     LinkedIdentity, NewClient, NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd,
-    SessionRow, Store, StoreError, UserChange, UserRow, Written,
+    SessionRow, Store, StoreError, UserChange, UserRow, Written, names,
 };
 use crate::{
     clock::Timestamp,
@@ -191,6 +191,7 @@ impl Store for PostgresStore {
     }
 
     async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError> {
+        names::check(&user.name)?;
         self.pool.transaction(None, |t| users::add(t, user.clone(), event.clone()).boxed()).await
     }
 
@@ -315,6 +316,15 @@ impl Store for PostgresStore {
 
     async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
         audit::read(&self.pool, after, limit).await
+    }
+
+    async fn login_addresses(
+        &self,
+        user: &UserId,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        audit::login_addresses(&self.pool, user, since, limit).await
     }
 
     async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use crate::{
     clock::Timestamp,
-    store::{AuditEvent, AuditRow, StoreError},
+    store::{AuditEvent, AuditRow, StoreError, rules},
 };
 
 pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), StoreError> {
@@ -40,4 +40,18 @@ pub(super) fn read(
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn login_addresses(
+    connection: &Connection,
+    user: &str,
+    since: Timestamp,
+    limit: u32,
+) -> Result<Vec<String>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT detail FROM audit WHERE event = 'login' AND actor = ? AND at >= ? ORDER BY at DESC LIMIT ?",
+    )?;
+    let details = statement.query_map(params![user, since.millis(), limit], |row| row.get::<_, String>(0))?;
+    let details = details.collect::<Result<Vec<_>, _>>()?;
+    Ok(details.iter().filter_map(|detail| rules::login_address(detail)).collect())
 }

@@ -391,6 +391,16 @@ impl Store for SqliteStore {
         self.readers.read(move |c| audit::read(c, after, limit)).await
     }
 
+    async fn login_addresses(
+        &self,
+        user: &UserId,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        let user = user.to_string();
+        self.readers.read(move |c| audit::login_addresses(c, &user, since, limit)).await
+    }
+
     async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
         let now = self.clock.now();
         let all = self.readers.read(|c| feeds::since(c, 0)).await?;

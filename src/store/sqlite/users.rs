@@ -61,6 +61,7 @@ pub(super) fn add(
     event: &AuditEvent,
     now: Timestamp,
 ) -> Result<UserRow, StoreError> {
+    names::check(&user.name)?;
     if connection
         .prepare_cached("SELECT 1 FROM users WHERE folded IN (?, ?, ?)")?
         .exists(names::spellings(&user.name))?

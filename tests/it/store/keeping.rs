@@ -16,6 +16,7 @@ every_store![
     serializable;
     an_event_reads_back_as_it_was_recorded,
     audit_is_read_in_order_from_the_newest_or_from_a_place,
+    the_addresses_of_a_users_logins_are_those_of_the_audit,
     a_sweep_deletes_what_has_expired_and_nothing_else,
     a_sweep_revokes_nothing,
     a_sweep_leaves_a_session_for_seventeen_minutes_past_its_end,
@@ -52,6 +53,36 @@ async fn audit_is_read_in_order_from_the_newest_or_from_a_place() {
     assert_eq!(subjects(&after), "89");
     assert_eq!(subjects(&house.store.audit(Some(0), 3).await.unwrap()), "012");
     assert_eq!(house.store.audit(Some(after[1].seq), 3).await.unwrap(), []);
+}
+
+async fn the_addresses_of_a_users_logins_are_those_of_the_audit() {
+    let house = House::new().await;
+    let long_ago = house.now().await;
+    let event = |actor: &str, detail| AuditEvent::new("login", actor, "s").with(detail);
+    for (actor, detail) in [
+        ("1", serde_json::json!({"ip": "192.0.2.1"})),
+        ("1", serde_json::json!({"ip": "2001:db8::1"})),
+        ("1", serde_json::json!({"ip": "203.0.113.9", "client": "app"})),
+        ("1", serde_json::json!({"ip": 7})),
+        ("2", serde_json::json!({"ip": "198.51.100.1"})),
+    ] {
+        house.store.record(event(actor, detail)).await.unwrap();
+    }
+    house
+        .store
+        .record(AuditEvent::new("login.failed", "1", "").with(serde_json::json!({"ip": "6.6.6.6"})))
+        .await
+        .unwrap();
+    let of = async |user: &str, since, limit| {
+        let mut all = house.store.login_addresses(&UserId::new(user).unwrap(), since, limit).await.unwrap();
+        all.sort();
+        all.join(" ")
+    };
+    assert_eq!(of("1", long_ago, 10).await, "192.0.2.1 2001:db8::1");
+    assert_eq!(of("2", long_ago, 10).await, "198.51.100.1");
+    assert_eq!(of("3", long_ago, 10).await, "");
+    assert_eq!(of("1", long_ago, 1).await.split(' ').count(), 1);
+    assert_eq!(of("1", house.now().await.plus(secs(1)), 10).await, "", "too long ago");
 }
 
 /// Ends sessions in the past of every clock, SQLite's triggers' included, which have only the system's.

@@ -1,0 +1,240 @@
+//! Attempts to prove who one is: admitted by the throttle, counted, logged, and sampled into the audit when they fail.
+
+use std::{collections::HashMap, sync::Mutex, sync::PoisonError, time::Duration};
+
+use actix_web::HttpRequest;
+use serde_json::json;
+
+use super::bulla::Inner;
+use crate::{
+    clock::Timestamp,
+    http::Problem,
+    identity::{Account, Charge, Reason, Throttled, folded, network},
+    store::{AuditEvent, Device, StoreError},
+};
+
+/// How far back a login spares its address the count of its user.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Logins of a user that are looked through for an address, the newest.
+const LOGINS: u32 = 1000;
+/// Characters of a name or an id in logs and in the audit.
+const SHOWN: usize = 128;
+
+impl Inner {
+    /// Asked before a proof is checked: charges the attempt, or says when to come again.
+    pub(super) async fn admit(
+        &self,
+        account: Account<'_>,
+        request: &HttpRequest,
+    ) -> Result<Charge<'_>, Problem> {
+        let (address, clock) = (self.site.address(request), &*self.sessions.parts().clock);
+        let throttled = match self.throttle.admit(account, address.known(), clock).await {
+            Ok(charge) => return Ok(charge),
+            Err(throttled) => throttled,
+        };
+        // A user who is attacked from everywhere gets in from where they have logged in before, in another life of this
+        // process or on another node.
+        let throttled = match (account, address.known()) {
+            (Account::User(name), Some(ip))
+                if throttled.reason == Reason::Account && self.has_logged_in_from(name, ip).await? =>
+            {
+                self.throttle.spare(account, ip);
+                match self.throttle.admit(account, address.known(), clock).await {
+                    Ok(charge) => return Ok(charge),
+                    Err(throttled) => throttled,
+                }
+            }
+            _ => throttled,
+        };
+        self.turned_away(account, request, throttled).await
+    }
+
+    async fn has_logged_in_from(&self, name: &str, ip: std::net::IpAddr) -> Result<bool, StoreError> {
+        let store = &self.sessions.parts().store;
+        // Other programs' users have no names here.
+        if self.password.is_none() || !self.throttle.may_ask(Account::User(name), ip) {
+            return Ok(false);
+        }
+        let Some(user) = store.user_by_name(typed(name)).await? else { return Ok(false) };
+        let since = store.now().await?.minus(REMEMBERED);
+        let addresses = store.login_addresses(&user.id, since, LOGINS).await?;
+        Ok(addresses.iter().filter_map(|ip| ip.parse().ok()).any(|known| network(known) == network(ip)))
+    }
+
+    async fn turned_away<T>(
+        &self,
+        account: Account<'_>,
+        request: &HttpRequest,
+        throttled: Throttled,
+    ) -> Result<T, Problem> {
+        let (event, problem) = match throttled.reason {
+            Reason::Busy => return Err(Problem::busy()),
+            Reason::Account => {
+                ("too many failures for this account", Problem::throttled(throttled.retry_after))
+            }
+            Reason::Address => {
+                ("too many failures from this address", Problem::throttled(throttled.retry_after))
+            }
+        };
+        self.note(account, request, "throttled", event).await?;
+        Err(problem)
+    }
+
+    /// A proof that was wrong.
+    pub(super) async fn failed_attempt(
+        &self,
+        account: Account<'_>,
+        request: &HttpRequest,
+        reason: &'static str,
+    ) -> Result<(), StoreError> {
+        self.note(account, request, "failed", reason).await
+    }
+
+    /// A line in the log, a count in the metrics, and, of many, a few rows in the audit.
+    async fn note(
+        &self,
+        account: Account<'_>,
+        request: &HttpRequest,
+        outcome: &'static str,
+        reason: &'static str,
+    ) -> Result<(), StoreError> {
+        let device = self.site.device(request);
+        let (subject, event) = match (account, outcome) {
+            (Account::User(name), "failed") => (cut(&folded(name)), "login.failed"),
+            (Account::User(name), _) => (cut(&folded(name)), "login.throttled"),
+            (Account::Provider(name), "failed") => (format!("provider:{name}"), "login.failed"),
+            (Account::Provider(name), _) => (format!("provider:{name}"), "login.throttled"),
+            (Account::Client(id), "failed") => (format!("client:{}", cut(id)), "client.failed"),
+            (Account::Client(id), _) => (format!("client:{}", cut(id)), "client.throttled"),
+        };
+        self.sessions.counters().add(event);
+        // Escaped: a name may hold what looks like a line of the log.
+        tracing::warn!(address = device.ip, subject = %subject.escape_debug(), reason, "{event}");
+        let Device { ip, user_agent } = device;
+        let event = AuditEvent::new(event, "", subject);
+        self.record_sampled(event.with(json!({"ip": ip, "user_agent": user_agent, "reason": reason}))).await
+    }
+
+    /// Records an event that anybody can cause: a few at once, then a few a minute; of the others the number.
+    pub(super) async fn record_sampled(&self, event: AuditEvent) -> Result<(), StoreError> {
+        let now = self.sessions.parts().clock.now();
+        match self.sampler.admits(event.event, now) {
+            None => Ok(()),
+            Some(unrecorded) => self.sessions.parts().store.record(with_count(event, unrecorded)).await,
+        }
+    }
+
+    /// Records how many events have not been recorded since the last row of their kind.
+    pub(super) async fn record_the_unrecorded(&self) -> Result<(), StoreError> {
+        for (event, count) in self.sampler.take() {
+            self.sessions.parts().store.record(with_count(AuditEvent::new(event, "", ""), count)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A name as it is looked up: blanks around it are a slip of the hand, and what no user's name can be, being too long, is cut.
+pub(super) fn typed(name: &str) -> &str {
+    let name = name.trim();
+    name.char_indices().nth(SHOWN + 1).map_or(name, |(end, _)| &name[..end])
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
+}
+
+fn with_count(mut event: AuditEvent, unrecorded: u64) -> AuditEvent {
+    if unrecorded > 0 {
+        event.detail["unrecorded"] = unrecorded.into();
+    }
+    event
+}
+
+/// Lets a few events of a kind pass, and counts the others, so that strangers can't fill a table.
+#[derive(Debug, Default)]
+pub(super) struct Sampler(Mutex<HashMap<&'static str, Kind>>);
+
+#[derive(Debug)]
+struct Kind {
+    /// Events that may pass at once.
+    left: u64,
+    /// Since when `left` has been counted.
+    since: Timestamp,
+    unrecorded: u64,
+}
+
+impl Sampler {
+    /// Events of a kind that pass at once.
+    const BURST: u64 = 100;
+    /// One more passes in each of these: 14,400 a day at most.
+    const EACH: Duration = Duration::from_secs(6);
+
+    /// Whether this event is to be recorded; if so, how many before it were not.
+    fn admits(&self, event: &'static str, now: Timestamp) -> Option<u64> {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = kinds.entry(event).or_insert(Kind { left: Self::BURST, since: now, unrecorded: 0 });
+        kind.since = kind.since.min(now); // a clock that was set back
+        let more =
+            u64::try_from(now.since(kind.since).as_millis() / Self::EACH.as_millis()).unwrap_or(u64::MAX);
+        if kind.left.saturating_add(more) >= Self::BURST {
+            (kind.left, kind.since) = (Self::BURST, now);
+        } else {
+            kind.left += more;
+            kind.since = kind.since.plus(Self::EACH * u32::try_from(more).unwrap_or(u32::MAX));
+        }
+        match kind.left {
+            0 => {
+                kind.unrecorded += 1;
+                None
+            }
+            _ => {
+                kind.left -= 1;
+                Some(std::mem::take(&mut kind.unrecorded))
+            }
+        }
+    }
+
+    /// What has not been recorded, by kind; counted anew from now on.
+    fn take(&self) -> Vec<(&'static str, u64)> {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = kinds.iter_mut().map(|(event, kind)| (*event, std::mem::take(&mut kind.unrecorded)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_leaves_few_events_and_their_number() {
+        let (sampler, now) = (Sampler::default(), Timestamp::from_millis(1_790_000_000_000));
+        let (mut recorded, mut counted) = (0, 0);
+        for n in 0..60_000 {
+            // 1,000 a second for a minute.
+            if let Some(unrecorded) = sampler.admits("login.failed", now.plus(Duration::from_millis(n))) {
+                recorded += 1;
+                counted += unrecorded;
+            }
+        }
+        assert_eq!(recorded, 109, "a hundred at once, then one each six seconds");
+        let rest = sampler.take();
+        assert_eq!(rest[0].1 + counted + recorded, 60_000, "none is lost");
+        assert!(sampler.take().is_empty());
+        assert_eq!(sampler.admits("client.failed", now), Some(0), "another kind");
+        let later = now.plus(Duration::from_secs(24 * 3600));
+        let passed = (0..200).filter(|_| sampler.admits("login.failed", later).is_some()).count();
+        assert_eq!(passed, 100, "rest fills up to what passes at once");
+        assert!(
+            sampler.admits("login.failed", now).is_none(),
+            "a clock set back a day lets nothing more pass"
+        );
+    }
+
+    #[test]
+    fn a_name_is_trimmed_and_no_longer_than_needed() {
+        assert_eq!(typed(" ada\u{3000}"), "ada");
+        assert_eq!(typed(&"\u{fdfa}".repeat(5461)).chars().count(), 129);
+        assert_eq!(typed(&"a".repeat(128)).len(), 128);
+    }
+}
