@@ -416,7 +416,7 @@ mod tests {
             .map(|line| format!("{}\n", &line[2..]))
             .collect();
         assert_eq!(format!("{:?}", file(&uncommented).unwrap()), format!("{settings:?}"));
-        assert!(KNOBS.len() <= 25);
+        assert!(KNOBS.len() <= 27);
     }
 
     #[test]

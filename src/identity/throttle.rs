@@ -112,29 +112,41 @@ struct Count {
     failures: u32,
     /// Attempts charged and not decided yet.
     pending: u32,
-    last: Timestamp,
+    /// When the next attempt may be made.
+    free_at: Timestamp,
+    /// Since when nothing has been forgiven.
+    since: Timestamp,
 }
 
 impl Count {
-    /// Forgives what has been forgiven by now. A clock that was set back lengthens no delay: what seems to lie ahead is
-    /// counted from now.
-    fn at(&mut self, now: Timestamp) {
-        self.last = self.last.min(now);
-        let forgiven = now.since(self.last).as_secs() / FORGIVES.as_secs();
-        let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX).min(self.failures);
-        if forgiven > 0 && self.failures > 0 && self.free_at() <= now {
-            self.failures -= forgiven;
-            self.last = self.last.plus(FORGIVES * forgiven);
-        }
+    fn new(now: Timestamp) -> Self {
+        Self { failures: 0, pending: 0, free_at: now, since: now }
     }
 
-    /// When the next attempt may be made.
-    fn free_at(self) -> Timestamp {
-        let delay = match self.failures.saturating_sub(FREE) {
+    /// Forgives what is to be forgiven by now. A clock that was set back lengthens no delay: what seems to lie ahead is counted
+    /// from now.
+    fn at(&mut self, now: Timestamp) {
+        if self.since > now {
+            self.since = now;
+            self.free_at = self.free_at.min(now.plus(self.delay()));
+        }
+        let forgiven =
+            u32::try_from(now.since(self.since).as_secs() / FORGIVES.as_secs()).unwrap_or(u32::MAX);
+        self.failures = self.failures.saturating_sub(forgiven);
+        self.since = if self.failures == 0 { now } else { self.since.plus(FORGIVES * forgiven) };
+    }
+
+    fn fail(&mut self, now: Timestamp) {
+        self.failures = (self.failures + 1).min(MOST_FAILURES);
+        self.free_at = now.plus(self.delay());
+        self.since = now;
+    }
+
+    fn delay(self) -> Duration {
+        match self.failures.saturating_sub(FREE) {
             0 => Duration::ZERO,
             n => Duration::from_secs(1 << (n - 1).min(6)).min(MOST_DELAY),
-        };
-        self.last.plus(delay)
+        }
     }
 
     /// Attempts that may be in flight at once: the free ones that are left; then one at a time.
@@ -258,7 +270,7 @@ impl Throttle {
         for key in keys.all().filter(|key| !(spared && Some(*key) == keys.account)) {
             let Some(count) = state.counts.get_mut(&key) else { continue };
             count.at(now);
-            let mut free = count.free_at();
+            let mut free = count.free_at;
             if has_waited && count.failures >= FREE {
                 free = free.max(now.plus(Duration::from_secs(1)));
             }
@@ -292,11 +304,12 @@ impl Throttle {
             match outcome {
                 // The owner's own slips are forgotten. Those of others from the address stay, and so do those of the account:
                 // else ten guesses and one login with an account of one's own would be free again and again.
-                Some(Outcome::Succeeded) if Some(key) == keys.pair => count.failures = 0,
+                Some(Outcome::Succeeded) if Some(key) == keys.pair => {
+                    *count = Count { pending: count.pending, ..Count::new(now) }
+                }
                 Some(Outcome::Succeeded | Outcome::Undecided) => {}
                 None => {
-                    count.failures = (count.failures + 1).min(MOST_FAILURES);
-                    count.last = now;
+                    count.fail(now);
                 }
             }
             if count.is_nothing() {
@@ -335,7 +348,7 @@ impl State {
             make_room(&mut self.counts, now);
         }
         for key in keys.all() {
-            self.counts.entry(key).or_insert(Count { failures: 0, pending: 0, last: now }).pending += 1;
+            self.counts.entry(key).or_insert(Count::new(now)).pending += 1;
         }
     }
 }
