@@ -12,8 +12,8 @@ use actix_web::{
 };
 
 use super::{
-    Bulla, account, admin, authorize, body, clients, health, identities, incoming, login, oauth, openapi,
-    pages, presented, provider,
+    Bulla, account, admin, authorize, body, clients, health, identities, incoming, login, misdirected, oauth,
+    openapi, pages, presented, provider,
     refusal::Asker,
     renewal,
     secure::{secure, told},
@@ -192,6 +192,9 @@ async fn watch(
         let expected = || Problem::misdirected(bulla.0.site.origin());
         (!probe && !bulla.0.site.serves(request.request())).then(expected)
     };
+    if refused.as_ref().is_some_and(|problem| problem.code() == "misdirected") {
+        misdirected::note(request.request(), &bulla.0.site);
+    }
     let asker = Asker::of(request.request(), &bulla.0.site);
     let answer = match refused {
         None => survive(next.call(request)).await.map(ServiceResponse::map_into_left_body),

@@ -11,6 +11,7 @@ use super::{
     guard::add_cookies,
     pages,
     presented::Presented,
+    signed_in::COOKIES_LOST,
 };
 use crate::{
     http::Problem,
@@ -40,6 +41,8 @@ pub(super) struct Return {
     rd: String,
     #[serde(rename = "signed-out")]
     signed_out: Option<String>,
+    #[serde(rename = "signed-in")]
+    signed_in: Option<String>,
     /// Who is signed in signs in once more.
     again: Option<String>,
 }
@@ -60,11 +63,20 @@ impl Return {
 }
 
 /// `GET /auth/login`
-pub(super) async fn page(bulla: web::Data<Bulla>, query: web::Query<Return>) -> HttpResponse {
+pub(super) async fn page(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    query: web::Query<Return>,
+) -> HttpResponse {
     let (rd, ways) = (query.rd(&bulla.0), &bulla.0.ways[..]);
+    let signed_in = query.signed_in.is_some();
+    if signed_in && bulla.0.has_come_back(&request) {
+        return body::see_other(if rd.is_empty() { "/auth/account" } else { &rd });
+    }
+    let error = signed_in.then_some(COOKIES_LOST);
     let app = bulla.0.app(&rd).await;
     let (app, signed_out) = (app.as_deref(), query.signed_out.is_some());
-    let page = pages::Login { rd: &rd, app, signed_out, ways, ..Default::default() };
+    let page = pages::Login { rd: &rd, app, signed_out, error, ways, ..Default::default() };
     pages::answer(&mut HttpResponse::Ok(), pages::login(&page))
 }
 
@@ -95,7 +107,7 @@ pub(super) async fn login(
     let done = with_password(inner, &request, &username, &password, transport, carried.refresh).await;
     let rd = if input.rd.is_empty() { "/auth/account".into() } else { inner.site.return_to(&input.rd) };
     match (done, kind) {
-        (Ok(issued), Kind::Form) => Ok(inner.with_cookies(body::see_other(&rd), &issued)),
+        (Ok(issued), Kind::Form) => Ok(inner.with_cookies(body::see_other(&inner.after_login(rd)), &issued)),
         (Ok(issued), Kind::Json) => Ok(inner.with_cookies(inner.tokens(&issued), &issued)),
         (Err(problem), Kind::Json) => Err(problem),
         (Err(problem), Kind::Form) => {

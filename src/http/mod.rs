@@ -27,6 +27,7 @@ mod identities;
 mod incoming;
 mod ladder;
 mod login;
+mod misdirected;
 mod oauth;
 mod openapi;
 mod origin;
@@ -37,6 +38,7 @@ mod provider;
 mod refusal;
 mod renewal;
 mod secure;
+mod signed_in;
 mod survive;
 mod under_way;
 

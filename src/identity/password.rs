@@ -59,7 +59,7 @@ impl StoreUsers {
             Err(HashError::Busy) => Err(LoginError::Busy),
             Err(HashError::BadHash) => {
                 tracing::error!(
-                    "the stored password hash of {name} is not acceptable; `bulla user passwd {}` replaces it",
+                    "a stored password hash is not acceptable, that of {name}; `bulla user passwd {}` replaces it",
                     typed::word(name)
                 );
                 Ok(false)

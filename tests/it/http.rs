@@ -457,3 +457,17 @@ async fn a_token_for_anything_else_is_refused_as_a_cookie_and_as_bearer() {
         assert_eq!(statuses(&payload, &[]).await, (401, 401), "{payload}");
     }
 }
+
+#[tokio::test]
+async fn the_first_request_for_another_host_is_logged_with_what_came_and_what_is_expected() {
+    let server = Server::started(&[]);
+    let client = reqwest::Client::new();
+    for _ in 0..3 {
+        let asked = client.get(format!("{}/auth/login", server.origin)).header("host", "127.0.0.1").send();
+        assert_eq!(asked.await.unwrap().status(), 421);
+    }
+    let log = || server.stderr();
+    crate::server::eventually("the log", || async { log().contains("421") }).await;
+    assert!(log().contains("for Host 127.0.0.1,") && log().contains(&server.origin), "{}", log());
+    assert_eq!(log().matches("refused with 421").count(), 1);
+}

@@ -329,3 +329,40 @@ fn the_scripts_hook_distributes_the_directory_and_its_failure_is_told_apart() {
     assert!(said.err.contains("hook failed with exit code 23"), "{}", said.err);
     assert_eq!(home.ring().load().unwrap().generation, 2, "the rollover itself holds");
 }
+
+/// The line of the script's head, under cron's environment.
+#[test]
+fn the_line_for_cron_works_with_crons_path_and_finds_the_program_beside_the_script() {
+    let home = Home::ripe();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = fs::read_to_string(root.join("scripts/rotate-keys")).unwrap();
+    let line = script.lines().find_map(|line| line.strip_prefix("# cron:")).unwrap();
+    let command = line.split("  bulla  ").nth(1).unwrap();
+    for place in ["scripts", "target/release"] {
+        let opt = home.path().join(place.replace('/', "-"));
+        for folder in ["scripts", place] {
+            fs::create_dir_all(opt.join(folder)).unwrap();
+        }
+        fs::copy(root.join("scripts/rotate-keys"), opt.join("scripts/rotate-keys")).unwrap();
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_bulla"), opt.join(place).join("bulla")).unwrap();
+        let here = |text: &str| {
+            let text = text.replace("/var/lib/bulla", home.path().to_str().unwrap());
+            text.replace("/opt/bulla", opt.to_str().unwrap())
+        };
+        // As cron does it: sh, the home for a folder, this path.
+        let line = if place == "scripts" { command.to_owned() } else { format!("{command} --now") };
+        let output = Command::new("sh")
+            .args(["-c", &here(&line)])
+            .current_dir("/")
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("rolled over"),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}

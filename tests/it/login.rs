@@ -252,3 +252,29 @@ async fn five_hundred_logins_at_once_are_bounded_and_slow_nobody_who_is_in() {
         "{counts:?}"
     );
 }
+
+/// WebKit keeps no `Secure` cookies on plain HTTP, and neither does this client.
+#[tokio::test]
+async fn a_login_whose_cookies_do_not_come_back_is_explained_and_one_whose_do_goes_on() {
+    let server = Server::started(&[]);
+    for (rd, to) in [("", "/auth/account"), ("/auth/session?a=b&c", "/auth/session?a=b&c")] {
+        let browser = server.browser();
+        let form = [("username", "ada"), ("password", PASSWORD), ("rd", rd)];
+        let login = browser.send(browser.request(Method::POST, "/auth/login").form(&form)).await;
+        assert_eq!(login.status(), 303);
+        let next = login.headers()["location"].to_str().unwrap().to_owned();
+        let on = browser.get(&next).await;
+        assert_eq!((on.status().as_u16(), on.headers()["location"].to_str().unwrap()), (303, to));
+        browser.jar.clear();
+        let told = browser.get(&next).await;
+        assert_eq!(told.status(), 200);
+        let page = told.text().await.unwrap();
+        for says in ["did not send the cookies", "Safari", "https", "role=\"alert\""] {
+            assert!(page.contains(says), "{says}: {page}");
+        }
+    }
+    // Nobody is sent elsewhere by it.
+    let browser = server.ada().await;
+    let on = browser.get("/auth/login?signed-in&rd=https://evil.example/").await;
+    assert_eq!(on.headers()["location"], "/");
+}
