@@ -71,9 +71,7 @@ impl Assertion {
     }
 }
 
-/// Whether a set of keys will do: one to eight, and each of them public, for signatures, and long enough.
-pub(super) fn are_good(set: &Value) -> bool {
-    let all = set.get("keys").and_then(Value::as_array).map_or(0, Vec::len);
-    let good = KeySet::read(set.to_string().as_bytes()).map_or(0, |keys| keys.len());
-    (1..=MOST_KEYS).contains(&all) && good == all
+/// Whether a set of keys will do; if not, which key and why.
+pub(super) fn check_keys(set: &Value) -> Result<(), String> {
+    KeySet::check(set, MOST_KEYS)
 }

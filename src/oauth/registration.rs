@@ -120,11 +120,11 @@ pub fn redirect_uris(uris: Vec<String>) -> Result<Vec<String>, BadClient> {
 /// A key, or a set of keys, as a set.
 pub fn jwks(keys: Value) -> Result<String, BadClient> {
     let set = if keys.get("keys").is_some() { keys } else { serde_json::json!({ "keys": [keys] }) };
-    match assertion::are_good(&set) {
-        true => Ok(set.to_string()),
-        false => Err(BadClient(
-            "jwks: one to eight public keys to verify signatures with (RSA of 2048 bits, P-256, P-384, Ed25519), nothing private"
-                .into(),
-        )),
+    match assertion::check_keys(&set) {
+        Ok(()) => Ok(set.to_string()),
+        Err(why) => Err(BadClient(format!(
+            "jwks: {why}. Supported are public keys for signatures: RSA of 2048 to 4096 bits (RS256 to PS512), P-256 (ES256), \
+             P-384 (ES384) and Ed25519 (EdDSA)"
+        ))),
     }
 }

@@ -742,6 +742,11 @@ async fn clients_are_administered_by_people_and_machines() {
     assert_eq!(events, "client.added client.secret client.disabled client.deleted");
 }
 
+fn changed(mut key: Value, member: &str, to: &str) -> Value {
+    key[member] = json!(to);
+    key
+}
+
 #[tokio::test]
 async fn a_signed_assertion_is_taken_once_and_only_as_it_was_meant() {
     let server = Server::started(&[("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
@@ -754,6 +759,13 @@ async fn a_signed_assertion_is_taken_once_and_only_as_it_was_meant() {
         ("symmetric", json!({"kty": "oct", "k": "AAAA"}), false),
         ("short", SHORT.jwk(), false),
         ("set", json!({"keys": []}), false),
+        ("exponent of 1", changed(RSA.jwk(), "e", "AQ"), false),
+        ("exponent of 0", changed(RSA.jwk(), "e", "AA"), false),
+        ("even exponent", changed(RSA.jwk(), "e", "Ag"), false),
+        ("for encryption", changed(RSA.jwk(), "use", "enc"), false),
+        ("off the curve", changed(key.jwk(), "y", key.jwk()["x"].as_str().unwrap()), false),
+        ("ES512", changed(key.jwk(), "alg", "ES512"), false),
+        ("one kid twice", json!({"keys": [key.jwk(), other.jwk()]}), false),
     ] {
         std::fs::write(server.path(name), jwk.to_string()).unwrap();
         let added = server.cli(&["client", "add", name, "--scope", "read", "--jwks", name]);

@@ -12,6 +12,7 @@ mod facebook;
 mod flood;
 mod google;
 mod jumpcloud;
+mod oddities;
 mod oidc;
 mod okta;
 mod outage;

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::{Create, NoUser, OpenIdError, Preset, Proven, Provider, ProviderSettings, RoleMap, keys::Signed};
+use super::{
+    Create, NoUser, OpenIdError, Preset, Proven, Provider, ProviderSettings, RoleMap, claims::has_mail,
+    keys::Signed,
+};
 use crate::{
     fetch::Fetch,
     store::{
@@ -67,9 +70,14 @@ impl Providers {
     /// Whose an identity is. A new one becomes a user if the provider's policy says so; roles follow its claims.
     pub async fn user(&self, provider: &Provider, proven: &Proven) -> Result<User, NoUser> {
         let settings = provider.settings();
-        let user = match self.known(&proven.identity).await? {
+        let known = self.known(&proven.identity).await?;
+        let new = known.is_none() && self.may_create;
+        if let Some(why) = proven.incomplete.as_ref().filter(|_| needs_more(settings, proven, new)) {
+            return Err(OpenIdError::Away(why.clone()).into());
+        }
+        let user = match known {
             Some(user) => user,
-            None if self.may_create && becomes_user(settings, proven) => self.make(settings, proven).await?,
+            None if new && becomes_user(settings, proven) => self.make(settings, proven).await?,
             None => return Err(OpenIdError::NoAccount.into()),
         };
         match &settings.roles {
@@ -182,18 +190,35 @@ fn becomes_user(settings: &ProviderSettings, proven: &Proven) -> bool {
     }
 }
 
+/// Whether the ID token alone does not suffice: the claim for roles is missing, or for a new user what the policy asks for.
+fn needs_more(settings: &ProviderSettings, proven: &Proven, new: bool) -> bool {
+    let roles = settings.roles.as_ref().is_some_and(|map| proven.find(&map.claim).is_none());
+    let user = new
+        && match &settings.create {
+            Create::Never => false,
+            Create::Domains(_) if settings.preset == Preset::Google => proven.text("hd").is_none(),
+            Create::Domains(_) => !has_mail(&proven.claims),
+            Create::Always => !has_mail(&proven.claims) && said_names(proven).next().is_none(),
+        };
+    roles || user
+}
+
+/// What the provider calls them.
+fn said_names(proven: &Proven) -> impl Iterator<Item = &str> {
+    ["preferred_username", "cognito:username", "name"].into_iter().filter_map(|claim| proven.text(claim))
+}
+
 /// Names to try, best first: what is verified, what they chose, what the provider calls them.
 fn names(settings: &ProviderSettings, proven: &Proven) -> Vec<String> {
     let Identity { issuer, subject } = &proven.identity;
     let digest = Sha256::digest(format!("{issuer} {subject}"));
     let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let said = ["preferred_username", "cognito:username", "name"].map(|claim| proven.text(claim));
-    let chosen = std::iter::once(proven.mail.as_deref()).chain(said);
+    let chosen = proven.mail.as_deref().into_iter().chain(said_names(proven));
     let clean = |name: &str| {
         let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_MAX - 9).collect();
         Some(name.trim().to_owned()).filter(|name| is_good_name(name))
     };
-    let best = chosen.flatten().find_map(clean);
+    let best = chosen.into_iter().find_map(clean);
     let best = best.unwrap_or_else(|| settings.name.clone());
     vec![best.clone(), format!("{best}-{digest}")]
 }

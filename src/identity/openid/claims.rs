@@ -20,6 +20,8 @@ pub struct Proven {
     pub claims: Map<String, Value>,
     /// When they signed in at the provider, if the ID token says so as a number of seconds (Core, 2).
     pub auth_time: Option<Timestamp>,
+    /// Why the userinfo endpoint, which was asked for more, could not tell.
+    pub incomplete: Option<String>,
 }
 
 impl Proven {
@@ -50,10 +52,45 @@ impl Proven {
             return Err(OpenIdError::Refused("sub"));
         }
         let identity = Identity { issuer: settings.issuer().to_owned(), subject: subject.to_owned() };
-        let verified = claims.get("email_verified") == Some(&Value::Bool(true));
+        // Cognito and others write it as a text.
+        let verified = claims.get("email_verified").is_some_and(|said| *said == true || said == "true");
         let mail = claims.get("email").and_then(Value::as_str).filter(|_| verified).map(str::to_owned);
-        Ok(Self { identity, mail, claims, auth_time: None })
+        Ok(Self { identity, mail, claims, auth_time: None, incomplete: None })
     }
+}
+
+/// Whether an address is said, verified or not.
+pub(super) fn has_mail(claims: &Map<String, Value>) -> bool {
+    claims.get("email").is_some_and(|mail| !mail.is_null())
+}
+
+/// What the ID token says, and the userinfo endpoint besides. An address and whether it is verified come from the same source:
+/// from the ID token if it has an address, else from the endpoint.
+pub(super) fn merge(id_token: Map<String, Value>, userinfo: Map<String, Value>) -> Map<String, Value> {
+    let mail_is_of_the_token = has_mail(&id_token);
+    let about_mail = |name: &str| name == "email" || name == "email_verified";
+    let of = |name: &str, value: &Value, is_token: bool| match about_mail(name) {
+        true => is_token == mail_is_of_the_token,
+        false => !value.is_null(),
+    };
+    let mut said: Map<String, Value> =
+        userinfo.into_iter().filter(|(name, value)| of(name, value, false)).collect();
+    said.extend(id_token.into_iter().filter(|(name, value)| of(name, value, true)));
+    said
+}
+
+/// Whether a signed answer of the userinfo endpoint is from this provider and for us (Core, 5.3.2), and of this time, as far
+/// as it says so.
+pub(super) fn is_ours(claims: &Map<String, Value>, settings: &ProviderSettings, now: Timestamp) -> bool {
+    let ours = |said: &Value| match said {
+        Value::Array(list) => list.iter().any(|one| *one == settings.client_id.as_str()),
+        one => *one == settings.client_id.as_str(),
+    };
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    let now = now.millis().div_euclid(1000);
+    issuer.is_some_and(|said| settings.issuers.iter().any(|legal| legal == said))
+        && claims.get("aud").is_some_and(ours)
+        && claims.get("exp").is_none_or(|end| end.as_i64().is_some_and(|end| now < end.saturating_add(SKEW)))
 }
 
 /// Judges the claims of a token whose signature holds.
@@ -122,6 +159,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_address_and_its_verification_come_from_one_source() {
+        let merged = |token: Value, info: Value| {
+            let said = merge(token.as_object().unwrap().clone(), info.as_object().unwrap().clone());
+            (said.get("email").cloned(), said.get("email_verified").cloned())
+        };
+        let (eve, ada) = (json!("eve@example.org"), json!("ada@example.net"));
+        let token = json!({"email": eve});
+        assert_eq!(merged(token, json!({"email": ada, "email_verified": true})), (Some(eve.clone()), None));
+        assert_eq!(merged(json!({"email_verified": true}), json!({"email": eve})), (Some(eve.clone()), None));
+        assert_eq!(merged(json!({"email": eve}), json!({"email_verified": true})), (Some(eve.clone()), None));
+        assert_eq!(
+            merged(
+                json!({"email": null, "email_verified": true}),
+                json!({"email": eve, "email_verified": false})
+            ),
+            (Some(eve.clone()), Some(json!(false)))
+        );
+        assert_eq!(
+            merged(json!({}), json!({"email": ada, "email_verified": "true"})),
+            (Some(ada), Some(json!("true")))
+        );
+    }
 
     #[test]
     fn the_time_of_a_login_is_a_number_of_seconds_or_not_known() {

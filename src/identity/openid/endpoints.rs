@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hyper::{Request, Response, header};
 use oauth2::url::Url;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{ClientAuth, OpenIdError, ProviderSettings, settings::endpoint};
 use crate::fetch::{Fetch, is_loopback};
@@ -15,21 +15,13 @@ pub(super) struct Endpoints {
     pub(super) authorization: Url,
     pub(super) token: Url,
     pub(super) keys: Url,
-    /// Where claims are that aren't in the ID token, if there is such a place.
-    pub(super) userinfo: Option<Url>,
+    /// Where claims are that aren't in the ID token, if there is such a place; or why that place is no good.
+    pub(super) userinfo: Option<Result<Url, String>>,
     pub(super) auth: ClientAuth,
 }
 
-/// As much of the document as is used.
-#[derive(Default, Deserialize)]
-struct Document {
-    issuer: String,
-    authorization_endpoint: Option<String>,
-    token_endpoint: Option<String>,
-    jwks_uri: Option<String>,
-    userinfo_endpoint: Option<String>,
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-}
+/// A discovery document. A field is read when it is needed, and only then must it be of its type.
+type Document = Map<String, Value>;
 
 /// Asks what the settings leave open; if they leave nothing open, nobody.
 pub(super) async fn discover(settings: &ProviderSettings, fetch: &Fetch) -> Result<Endpoints, OpenIdError> {
@@ -38,26 +30,27 @@ pub(super) async fn discover(settings: &ProviderSettings, fetch: &Fetch) -> Resu
         true => Document::default(),
         false => document(settings, fetch).await?,
     };
-    let found = |name: &str, given: &Option<Url>, found: Option<&String>| match (given, found) {
+    let named = |name: &str| document.get(name).filter(|value| !value.is_null());
+    let found = |name: &str, given: &Option<Url>| match (given, named(name)) {
         (Some(given), _) => Ok(given.clone()),
-        (None, Some(text)) => discovered(text, settings.issuer()).map_err(OpenIdError::Away),
-        (None, None) => Err(OpenIdError::Away(format!("discovery names no {name}; set it in the settings"))),
+        (None, Some(Value::String(text))) => {
+            discovered(text, settings.issuer()).map_err(|why| format!("`{name}`: {why}"))
+        }
+        (None, Some(_)) => {
+            Err(format!("discovery names a `{name}` that is not a text; set it in the settings"))
+        }
+        (None, None) => Err(format!("discovery names no {name}; set it in the settings")),
     };
-    let methods = document.token_endpoint_auth_methods_supported;
-    // With nothing said it is `client_secret_basic` (Discovery, 3).
+    // With nothing said, or nothing that can be read, it is `client_secret_basic` (Discovery, 3).
+    let methods = named("token_endpoint_auth_methods_supported").and_then(Value::as_array);
     let basic = methods.is_none_or(|all| all.iter().any(|one| one == "client_secret_basic"));
+    let needed = |name: &str, given: &Option<Url>| found(name, given).map_err(OpenIdError::Away);
+    let has_userinfo = settings.userinfo_endpoint.is_some() || named("userinfo_endpoint").is_some();
     Ok(Endpoints {
-        authorization: found(
-            "authorization_endpoint",
-            &settings.authorization_endpoint,
-            document.authorization_endpoint.as_ref(),
-        )?,
-        token: found("token_endpoint", &settings.token_endpoint, document.token_endpoint.as_ref())?,
-        keys: found("jwks_uri", &settings.jwks_uri, document.jwks_uri.as_ref())?,
-        userinfo: match (&settings.userinfo_endpoint, &document.userinfo_endpoint) {
-            (None, None) => None,
-            (given, named) => Some(found("userinfo_endpoint", given, named.as_ref())?),
-        },
+        authorization: needed("authorization_endpoint", &settings.authorization_endpoint)?,
+        token: needed("token_endpoint", &settings.token_endpoint)?,
+        keys: needed("jwks_uri", &settings.jwks_uri)?,
+        userinfo: has_userinfo.then(|| found("userinfo_endpoint", &settings.userinfo_endpoint)),
         auth: settings.auth.unwrap_or(if basic { ClientAuth::Basic } else { ClientAuth::Post }),
     })
 }
@@ -73,8 +66,9 @@ async fn document(settings: &ProviderSettings, fetch: &Fetch) -> Result<Document
     let document: Document = serde_json::from_slice(answer.body())
         .map_err(|_| OpenIdError::Away(format!("{url} is no discovery document")))?;
     // Another issuer's document would send people, and our secret, to somebody else (Discovery, 4.3).
-    if document.issuer != settings.issuer() {
-        let (says, is) = (document.issuer, settings.issuer());
+    let issuer = document.get("issuer").and_then(Value::as_str);
+    if issuer != Some(settings.issuer()) {
+        let (says, is) = (issuer.unwrap_or("missing or not a text"), settings.issuer());
         return Err(OpenIdError::Away(format!(
             "{url} says that its issuer is {says:?}, the settings say {is:?}"
         )));

@@ -7,7 +7,10 @@ use openidconnect::{
 };
 use serde_json::{Map, Value};
 
-use super::OpenIdError;
+use super::{
+    OpenIdError,
+    jwk::{is_for, usable},
+};
 use crate::token::strict_json;
 
 /// Signatures that are made with a private key. Neither `none` in any spelling nor a shared secret.
@@ -16,9 +19,9 @@ pub(crate) const ALGORITHMS: [&str; 9] =
 /// What a header may not say: where to find another key, that the body is something else, or what must be understood.
 const FOREIGN: [&str; 10] = ["jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "enc", "cty", "epk"];
 /// Bytes of the longest token that is looked at.
-const LONGEST: usize = 16 << 10;
-/// The least bits of an RSA modulus.
-const RSA_BITS: usize = 2048;
+pub(crate) const LONGEST: usize = 64 << 10;
+/// Keys that are tried for one signature.
+const MOST_TRIED: usize = 4;
 /// Keys of a set that are looked at; nobody publishes so many.
 const MOST_KEYS: usize = 64;
 
@@ -35,12 +38,15 @@ pub(crate) struct Signed {
 
 impl Signed {
     pub(crate) fn read(token: &str) -> Result<Self, OpenIdError> {
+        if token.len() > LONGEST {
+            return Err(OpenIdError::Refused("length"));
+        }
         Self::parse(token).ok_or(OpenIdError::Refused("form"))?
     }
 
     /// Nothing where it isn't even a token.
     fn parse(token: &str) -> Option<Result<Self, OpenIdError>> {
-        let (message, signature) = token.rsplit_once('.').filter(|_| token.len() <= LONGEST)?;
+        let (message, signature) = token.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
         let header = object(header)?;
         let claims = object(payload)?;
@@ -82,14 +88,23 @@ pub(crate) enum Verdict {
 }
 
 impl KeySet {
-    /// Reads a JSON Web Key Set (RFC 7517), without what signs nothing, is too short, secret, or not understood.
+    /// Reads a JSON Web Key Set (RFC 7517). A key that can't verify, for whatever reason, is passed over.
     pub(crate) fn read(json: &[u8]) -> Result<Self, OpenIdError> {
-        let set: Value = serde_json::from_slice(json).unwrap_or_default();
-        let all = set.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let good = all.iter().take(MOST_KEYS).filter(|key| is_good(key));
-        let keys: Vec<_> = good.filter_map(|key| serde_json::from_value(key.clone()).ok()).collect();
+        let away = |why: String| OpenIdError::Away(format!("the key set: {why}"));
+        let set: Value = serde_json::from_slice(json).map_err(|_| away("it is not JSON".into()))?;
+        let all = set.get("keys").and_then(Value::as_array);
+        let all = all.ok_or_else(|| away("`keys` is missing or not a list".into()))?;
+        let (mut keys, mut refused) = (Vec::new(), None);
+        for key in all.iter().take(MOST_KEYS) {
+            match usable(key) {
+                Ok(key) if keys.contains(&key) => {}
+                Ok(key) => keys.push(key),
+                Err(why) => refused = refused.or(Some(why)),
+            }
+        }
         if keys.is_empty() {
-            return Err(OpenIdError::Away("the key set has no key that can be used".into()));
+            let why = refused.unwrap_or("`keys` is empty");
+            return Err(away(format!("it has no key that can be used: {why}")));
         }
         Ok(Self(keys))
     }
@@ -99,7 +114,8 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Verifies by the one key that the token names, and that is for its algorithm; never tries a second.
+    /// Verifies by the keys that the token may mean: of the id that it names, if it names one, and for its algorithm. Several
+    /// may share an id, and a token may name none; [`MOST_TRIED`] of them are tried.
     pub(crate) fn verify(&self, token: &Signed) -> Verdict {
         let named = |key: &&CoreJsonWebKey| match &token.key_id {
             Some(id) => key.key_id().is_some_and(|kid| kid.as_str() == id),
@@ -108,36 +124,36 @@ impl KeySet {
         let holds = |key: &CoreJsonWebKey| {
             key.verify_signature(&token.algorithm, token.message.as_bytes(), &token.signature).is_ok()
         };
-        let mut keys = self.0.iter().filter(named);
-        match (keys.next(), keys.next()) {
-            (None, _) => Verdict::UnknownKey,
-            (Some(key), None) if holds(key) => Verdict::Holds,
-            _ => Verdict::Fails,
+        if !self.0.iter().any(|key| named(&key)) {
+            return Verdict::UnknownKey;
+        }
+        let mut meant = self.0.iter().filter(named).filter(|key| is_for(key, &token.algorithm));
+        match meant.by_ref().take(MOST_TRIED).any(holds) {
+            true => Verdict::Holds,
+            false => Verdict::Fails,
         }
     }
-}
 
-/// Whether a key may sign ID tokens at all. Its `use`, and that it fits a token's algorithm, is asked when it verifies.
-fn is_good(key: &Value) -> bool {
-    let text = |name: &str| key.get(name).and_then(Value::as_str);
-    let verifies = |operations: &Value| {
-        operations.as_array().is_some_and(|list| list.iter().any(|operation| operation == "verify"))
-    };
-    let signs = key.get("key_ops").is_none_or(verifies);
-    // A private key that everybody can read signs for everybody.
-    let is_public = key.get("d").is_none() && key.get("k").is_none();
-    let is_long = match text("kty") {
-        Some("RSA") => text("n").is_some_and(|n| bits(n) >= RSA_BITS),
-        Some("EC" | "OKP") => true,
-        _ => false,
-    };
-    signs && is_public && is_long
-}
-
-/// Bits of a number in base64url.
-fn bits(number: &str) -> usize {
-    let bytes = URL_SAFE_NO_PAD.decode(number).unwrap_or_default();
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    let top = bytes.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
-    ((bytes.len() - zeros) * 8).saturating_sub(top)
+    /// Whether a set of keys will do for a client: one to `most`, every one of them usable, no key and no id twice.
+    pub(crate) fn check(set: &Value, most: usize) -> Result<(), String> {
+        let all = set.get("keys").and_then(Value::as_array);
+        let all = all.ok_or("`keys` is not a list")?;
+        if !(1..=most).contains(&all.len()) {
+            return Err(format!("{} keys; one to {most} are allowed", all.len()));
+        }
+        let mut ids = std::collections::BTreeSet::new();
+        let mut keys = Vec::new();
+        for (at, key) in all.iter().enumerate() {
+            let refused = |why: &str| format!("key {} of {}: {why}", at + 1, all.len());
+            let read = usable(key).map_err(refused)?;
+            if read.key_id().is_some_and(|id| !ids.insert(id.as_str().to_owned())) {
+                return Err(refused("an earlier key has the same `kid`"));
+            }
+            if keys.contains(&read) {
+                return Err(refused("it is there twice"));
+            }
+            keys.push(read);
+        }
+        Ok(())
+    }
 }

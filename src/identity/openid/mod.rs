@@ -6,10 +6,12 @@
 //! an ID token must say is the pure rule in `claims`.
 
 mod accounts;
+mod answer;
 mod claims;
 mod endpoints;
 mod examine;
 mod facebook;
+mod jwk;
 mod keys;
 mod preset;
 mod provider;
@@ -21,7 +23,7 @@ use crate::store::StoreError;
 pub use accounts::Providers;
 pub use claims::Proven;
 pub use examine::{Finding, examine};
-pub(crate) use keys::{ALGORITHMS, KeySet, Signed, Verdict};
+pub(crate) use keys::{ALGORITHMS, KeySet, LONGEST as LONGEST_TOKEN, Signed, Verdict};
 pub use preset::{Known, Preset};
 pub use provider::{Freshness, Invitation, Provider};
 pub use settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint};

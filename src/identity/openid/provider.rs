@@ -1,32 +1,24 @@
 //! A provider at work: sends people there, redeems what they come back with, checks tokens that are presented.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, ClientId, CsrfToken, PkceCodeChallenge, PkceCodeVerifier,
-    RedirectUrl, RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _,
-    TokenUrl,
-    basic::{
-        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
-        BasicTokenIntrospectionResponse, BasicTokenType,
-    },
-    url::Url,
+    RedirectUrl, Scope, TokenUrl, basic::BasicClient, url::Url,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ClientAuth, Create, OpenIdError, Preset, ProviderSettings, claims,
+    ClientAuth, Create, OpenIdError, Preset, ProviderSettings,
+    answer::{self, Granted},
+    claims,
     claims::Proven,
     endpoints::{self, Endpoints},
     facebook,
-    keys::{KeySet, Signed, Verdict},
+    keys::{KeySet, LONGEST, Signed, Verdict},
     published::Published,
 };
 use crate::{
@@ -35,7 +27,7 @@ use crate::{
     secret::Secret,
 };
 
-/// Tokens with unknown key ids make us look for newer keys at most once in this time, however many there are.
+/// Tokens with unknown key ids or bad signatures make us look for newer keys at most once in this time, however many there are.
 const STRANGER: Duration = Duration::from_secs(30);
 
 /// A provider, and what it has published so far. Nothing is asked before it is needed.
@@ -69,21 +61,13 @@ pub enum Freshness {
     Now,
 }
 
-/// What a token endpoint answers besides access tokens. As text: the library can't read every legal ID token.
-#[derive(Debug, Deserialize, Serialize)]
-struct WithIdToken {
-    #[serde(default)]
-    id_token: Option<String>,
-}
-
-impl oauth2::ExtraTokenFields for WithIdToken {}
-
-type Client = oauth2::Client<
-    BasicErrorResponse,
-    StandardTokenResponse<WithIdToken, BasicTokenType>,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
+/// A client that knows the token endpoint alone.
+type Asking = BasicClient<
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointSet,
 >;
 
 impl Provider {
@@ -146,49 +130,106 @@ impl Provider {
         if let Some(secret) = self.settings.secret.read()? {
             client = client.set_client_secret(oauth2::ClientSecret::new(secret.expose().to_owned()));
         }
-        let status = AtomicU16::new(0);
+        let granted = self.exchange(client, code, verifier).await?;
+        if granted.id_token.len() > LONGEST {
+            let long = granted.id_token.len();
+            let why = format!("the token endpoint's `id_token` has {long} bytes; at most {LONGEST} are read");
+            return Err(OpenIdError::Away(why));
+        }
+        // It comes from the provider itself: nobody else can make us ask for keys this way.
+        let proven = self.judge(&granted.id_token, nonce, Duration::ZERO, now).await?;
+        match &endpoints.userinfo {
+            Some(url) if self.lacks(&proven) => {
+                self.complete(proven, url, granted.access_token.as_ref().map(|token| token.as_str()), now)
+                    .await
+            }
+            _ => Ok(proven),
+        }
+    }
+
+    /// Asks the token endpoint. The library makes the request; the answer is read by [`answer`], for providers write fields
+    /// that are not needed here as they like.
+    async fn exchange(&self, client: Asking, code: &str, verifier: &str) -> Result<Granted, OpenIdError> {
+        let heard = Mutex::new(None);
         let send = |request| async {
-            let answer = self.fetch.send(request).await?;
-            status.store(answer.status().as_u16(), Ordering::Relaxed);
-            Ok::<_, FetchError>(answer)
+            let answer = self.fetch.send(request).await;
+            let kept = answer
+                .as_ref()
+                .map_err(FetchError::clone)
+                .map(|answer| (answer.status().as_u16(), zeroize::Zeroizing::new(answer.body().clone())));
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+            answer
         };
-        let answer = client
+        let asked = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
             .request_async(&send)
             .await;
-        let answer = answer.map_err(|error| refused_code(&error, status.load(Ordering::Relaxed)))?;
-        let token = answer.extra_fields().id_token.as_deref().ok_or(OpenIdError::Refused("id_token"))?;
-        // It comes from the provider itself: nobody else can make us ask for keys this way.
-        let proven = self.judge(token, nonce, Duration::ZERO, now).await?;
-        match &endpoints.userinfo {
-            Some(url) if self.lacks(&proven) => {
-                self.complete(proven, url, answer.access_token().secret()).await
+        drop(asked);
+        match heard.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(Ok((status, body))) => answer::read(status, &body),
+            Some(Err(error)) => Err(OpenIdError::Away(format!("the token endpoint: {error}"))),
+            None => {
+                Err(OpenIdError::Away("the token endpoint can't be asked: its address is no good".into()))
             }
-            _ => Ok(proven),
         }
     }
 
     /// Whether something is missing that is likely to be had at the userinfo endpoint (Core, 5.4).
     fn lacks(&self, proven: &Proven) -> bool {
         let roles = self.settings.roles.as_ref().is_some_and(|map| proven.find(&map.claim).is_none());
-        roles || !proven.claims.contains_key("email")
+        roles || !claims::has_mail(&proven.claims)
     }
 
-    /// Adds what the provider says elsewhere of the same subject (Core, 5.3). What the ID token says counts.
-    async fn complete(&self, proven: Proven, url: &Url, access_token: &str) -> Result<Proven, OpenIdError> {
-        let answer = endpoints::get_with(&self.fetch, url.as_str(), access_token).await?;
-        let said = serde_json::from_slice(answer.body());
-        let mut said: Map<String, Value> =
-            said.map_err(|_| OpenIdError::Away(format!("{url} answers no JSON object")))?;
+    /// Adds what the provider says elsewhere of the same subject (Core, 5.3). What the ID token says counts. If the endpoint
+    /// can't tell, the ID token stands alone, and [`super::Providers::user`] decides whether it suffices.
+    async fn complete(
+        &self,
+        proven: Proven,
+        url: &Result<Url, String>,
+        access_token: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Proven, OpenIdError> {
+        let said = match self.userinfo(url, access_token, now).await {
+            Ok(said) => said,
+            Err(error) => return Ok(Proven { incomplete: Some(error.to_string()), ..proven }),
+        };
         let subject = &proven.identity.subject;
         if said.get("sub").and_then(Value::as_str) != Some(subject) {
             return Err(OpenIdError::Refused("userinfo"));
         }
         let subject = subject.clone();
-        said.extend(proven.claims);
+        let said = claims::merge(proven.claims, said);
         // When they signed in is for the ID token alone to say.
         Ok(Proven { auth_time: proven.auth_time, ..Proven::new(&self.settings, &subject, said)? })
+    }
+
+    /// What the userinfo endpoint says, as JSON or signed (Core, 5.3.2).
+    async fn userinfo(
+        &self,
+        url: &Result<Url, String>,
+        access_token: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Map<String, Value>, OpenIdError> {
+        let url = url.as_ref().map_err(|why| OpenIdError::Away(why.clone()))?;
+        let away = |why: &str| OpenIdError::Away(format!("{url}: {why}"));
+        let token = access_token.ok_or_else(|| {
+            OpenIdError::Away("the token endpoint's `access_token` is missing or not a text".into())
+        })?;
+        let answer = endpoints::get_with(&self.fetch, url.as_str(), token).await?;
+        let text = std::str::from_utf8(answer.body()).map_err(|_| away("no JSON object"))?.trim();
+        if text.starts_with('{') {
+            return serde_json::from_str(text).map_err(|_| away("no JSON object"));
+        }
+        let said = match Signed::read(text) {
+            Ok(token) => self.verified(token, STRANGER).await,
+            Err(_) => return Err(away("neither a JSON object nor a signed one that can be read")),
+        };
+        let said = said.map_err(|error| away(&format!("its signature: {error}")))?;
+        match claims::is_ours(&said, &self.settings, now) {
+            true => Ok(said),
+            false => Err(away("a signed answer for somebody else, or of another time")),
+        }
     }
 
     /// Checks an ID token that somebody presents, made for `nonce`.
@@ -212,18 +253,24 @@ impl Provider {
         spacing: Duration,
         now: Timestamp,
     ) -> Result<Proven, OpenIdError> {
-        let token = Signed::read(id_token)?;
+        let claims = self.verified(Signed::read(id_token)?, spacing).await?;
+        claims::judge(claims, &self.settings, nonce, now)
+    }
+
+    /// What a token says whose signature holds. If it does not, newer keys are asked for: a provider may change its key, under
+    /// a new id or under the old one.
+    async fn verified(&self, token: Signed, spacing: Duration) -> Result<Map<String, Value>, OpenIdError> {
         let fetch = async || self.fetch_keys().await;
         let keys = self.keys.current(fetch).await?;
         let verdict = match keys.verify(&token) {
-            Verdict::UnknownKey => match self.keys.newer(&keys, spacing, fetch).await? {
+            Verdict::Holds => Verdict::Holds,
+            doubt => match self.keys.newer(&keys, spacing, fetch).await? {
                 Some(newer) => newer.verify(&token),
-                None => Verdict::UnknownKey,
+                None => doubt,
             },
-            known => known,
         };
         match verdict {
-            Verdict::Holds => claims::judge(token.claims, &self.settings, nonce, now),
+            Verdict::Holds => Ok(token.claims),
             Verdict::Fails => Err(OpenIdError::Refused("signature")),
             Verdict::UnknownKey => Err(OpenIdError::Refused("kid")),
         }
@@ -242,26 +289,9 @@ impl Provider {
         KeySet::read(endpoints::get(&self.fetch, url.as_str()).await?.body())
     }
 
-    fn client(&self, redirect: &str) -> Result<Client, OpenIdError> {
+    fn client(&self, redirect: &str) -> Result<BasicClient, OpenIdError> {
         let redirect =
             RedirectUrl::new(redirect.to_owned()).map_err(|error| OpenIdError::Away(error.to_string()))?;
-        Ok(Client::new(ClientId::new(self.settings.client_id.clone())).set_redirect_uri(redirect))
-    }
-}
-
-/// Why a code gave nothing. The provider's words are for nobody but an operator, and may hold what a stranger sent.
-fn refused_code(error: &RequestTokenError<FetchError, BasicErrorResponse>, status: u16) -> OpenIdError {
-    let ours = |kind: &BasicErrorResponseType| {
-        matches!(kind, BasicErrorResponseType::InvalidClient | BasicErrorResponseType::UnauthorizedClient)
-    };
-    match error {
-        RequestTokenError::Request(error) => OpenIdError::Away(format!("the token endpoint: {error}")),
-        RequestTokenError::ServerResponse(said) if ours(said.error()) => {
-            OpenIdError::Away("the token endpoint refuses our client id or secret".into())
-        }
-        _ if status >= 500 || status == 429 => {
-            OpenIdError::Away(format!("the token endpoint answered {status}"))
-        }
-        _ => OpenIdError::Refused("code"),
+        Ok(BasicClient::new(ClientId::new(self.settings.client_id.clone())).set_redirect_uri(redirect))
     }
 }

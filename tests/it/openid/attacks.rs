@@ -195,7 +195,13 @@ async fn a_token_has_one_spelling() {
         }),
     ];
     all_fail(&vendor, &attacks).await;
-    let huge = vendor.somebody().presents(|t| t.claims["x"] = json!("y".repeat(20_000))).await;
+    let long = vendor.somebody().presents(|t| t.claims["x"] = json!("y".repeat(45_000))).await;
+    assert_eq!(long.status(), 200, "an ID token may have 64 KiB");
+    let longer = vendor.somebody().presents(|t| t.claims["x"] = json!("y".repeat(50_000))).await;
+    assert_eq!(longer.status(), 401);
+    let reason = "SELECT count(*) FROM audit WHERE event = 'login.failed' AND detail LIKE '%\"length\"%'";
+    assert_eq!(vendor.server.sqlite3(reason), "1", "a reason of its own");
+    let huge = vendor.somebody().presents(|t| t.claims["x"] = json!("y".repeat(80_000))).await;
     assert_eq!(huge.status(), 413, "refused before it is looked at");
 }
 
@@ -208,7 +214,7 @@ async fn an_unverified_mail_address_proves_no_domain() {
     let vendor = Vendor::open(profile);
     let tries: [(Value, Value); 8] = [
         (json!("eve@example.org"), json!(false)),
-        (json!("eve@example.org"), json!("true")),
+        (json!("eve@example.org"), json!("false")),
         (json!("eve@example.org"), json!(1)),
         (json!("eve@example.org"), Value::Null),
         (json!("eve@example.org@evil.example"), json!(true)),

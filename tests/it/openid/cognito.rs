@@ -80,8 +80,8 @@ async fn cognito_is_taken_at_its_word_and_no_other() {
         vendor
             .server
             .sqlite3("SELECT substr(name, 1, 8), length(name), roles FROM users WHERE id > 1 ORDER BY id"),
-        "jane@exa|16|[]\njanedoe|7|[\"editor\"]\njanedoe-|16|[\"editor\"]",
-        "groups give roles and take them; only what is verified names anybody"
+        "jane@exa|16|[]\njanedoe|7|[\"editor\"]\njane@exa|25|[\"editor\"]",
+        "groups give roles and take them; true as a text is verified"
     );
     let redeemed = vendor.world.asked("https://shop.auth.eu-central-1.amazoncognito.com/oauth2/token");
     assert!(

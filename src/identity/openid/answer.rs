@@ -1,0 +1,117 @@
+//! What a token endpoint answers (RFC 6749, 5.1 and 5.2): pure, and of all its fields only those that are needed.
+
+use serde_json::{Map, Value};
+
+use super::OpenIdError;
+
+/// What a code gave.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) id_token: zeroize::Zeroizing<String>,
+    /// For the userinfo endpoint; needed only there.
+    pub(super) access_token: Option<zeroize::Zeroizing<String>>,
+}
+
+/// Reads an answer. Only a code that the provider calls bad is refused; all else is the provider's fault or the operator's.
+pub(super) fn read(status: u16, body: &[u8]) -> Result<Granted, OpenIdError> {
+    let away = |why: &str| OpenIdError::Away(format!("the token endpoint answered {status}{why}"));
+    if status >= 500 || status == 429 {
+        return Err(away(""));
+    }
+    let said: Option<Map<String, Value>> = serde_json::from_slice(body).ok();
+    let Some(said) = said else { return Err(away(" without a JSON object")) };
+    // Some providers send errors with 200.
+    if let Some(error) = said.get("error").filter(|error| !error.is_null()) {
+        return Err(refusal(error, &away));
+    }
+    if !(200..300).contains(&status) {
+        return Err(away(" without `error`"));
+    }
+    let text = |name: &str| {
+        let text = said.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())?;
+        Some(zeroize::Zeroizing::new(text.to_owned()))
+    };
+    let id_token = text("id_token").ok_or_else(|| match said.contains_key("id_token") {
+        true => away(" with an `id_token` that is not a text"),
+        false => away(" without `id_token`; is `openid` among the scopes?"),
+    })?;
+    Ok(Granted { id_token, access_token: text("access_token") })
+}
+
+/// The provider's descriptions are left out: they may hold what a stranger sent.
+fn refusal(error: &Value, away: &impl Fn(&str) -> OpenIdError) -> OpenIdError {
+    // Facebook's Graph: 100 is a parameter that is wrong, and of ours only the code varies.
+    if error.get("code").and_then(Value::as_i64) == Some(100) {
+        return OpenIdError::Refused("code");
+    }
+    match error.as_str() {
+        Some("invalid_grant") => OpenIdError::Refused("code"),
+        Some("invalid_client" | "unauthorized_client") => away(
+            ": it refuses our client id or secret (invalid_client); compare `client_id` and the secret with the provider's page",
+        ),
+        Some(code) if code.len() <= 40 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => {
+            away(&format!(" with the error {code}"))
+        }
+        _ => away(" with an `error` that is not known"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_the_fields_that_are_needed_are_read() {
+        for more in [
+            json!({}),
+            json!({"expires_in": "3600", "scope": ["openid", "email"], "token_type": 7, "refresh_token": {}}),
+            json!({"expires_in": null, "scope": null, "token_type": null, "access_token": null, "error": null}),
+            json!({"expires_in": -1.5, "access_token": 5, "error_description": [], "x": {"y": [1]}}),
+        ] {
+            let mut body = json!({"id_token": "a.b.c"});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let granted = read(200, body.to_string().as_bytes()).unwrap();
+            assert_eq!(granted.id_token.as_str(), "a.b.c", "{body}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_refused_only_when_the_provider_says_so() {
+        let refused = [
+            (400, json!({"error": "invalid_grant", "error_description": 7})),
+            (401, json!({"error": "invalid_grant"})),
+            (200, json!({"error": "invalid_grant"})),
+            (400, json!({"error": {"code": 100, "type": "OAuthException"}})),
+        ];
+        for (status, body) in refused {
+            let read = read(status, body.to_string().as_bytes()).unwrap_err();
+            assert_eq!(read, OpenIdError::Refused("code"), "{status} {body}");
+        }
+        for (status, body, names) in [
+            (500, r#"{"error":"invalid_grant"}"#, "500"),
+            (429, "", "429"),
+            (200, "<html>", "JSON object"),
+            (200, "[]", "JSON object"),
+            (200, "{}", "`id_token`"),
+            (200, r#"{"id_token":["a.b.c"]}"#, "`id_token`"),
+            (200, r#"{"id_token":null}"#, "`id_token`"),
+            (302, "{}", "302"),
+            (404, "not found", "404"),
+            (401, r#"{"error":"invalid_client"}"#, "client id or secret"),
+            (400, r#"{"error":"unauthorized_client"}"#, "client id or secret"),
+            (400, r#"{"error":"temporarily_unavailable"}"#, "temporarily_unavailable"),
+            (400, r#"{"error":"server_error"}"#, "server_error"),
+            (400, r#"{"error":"unsupported_grant_type"}"#, "unsupported_grant_type"),
+            (400, r#"{"error":{"code":1}}"#, "not known"),
+            (400, r#"{"error":"<script>"}"#, "not known"),
+            (400, r#"{"error":[]}"#, "not known"),
+        ] {
+            match read(status, body.as_bytes()).unwrap_err() {
+                OpenIdError::Away(why) => assert!(why.contains(names), "{status} {body}: {why}"),
+                other => panic!("{status} {body}: {other}"),
+            }
+        }
+    }
+}
