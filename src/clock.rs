@@ -103,6 +103,13 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
+/// How long the machine has been up, sleep included: a clock that nobody sets.
+pub fn since_boot() -> Duration {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(up.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(up.tv_nsec).unwrap_or_default())
+}
+
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;

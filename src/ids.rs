@@ -133,6 +133,14 @@ text_id!(
     UserId, "user id", "1 to 255 bytes", |b| (1..=255).contains(&b.len())
 );
 
+impl UserId {
+    /// Of a row that doesn't say whose it is. No token has it.
+    #[cfg(feature = "server")]
+    pub(crate) fn unknown() -> Self {
+        Self(String::from("\u{fffd}"))
+    }
+}
+
 text_id!(
     /// What a token is for; selects the key. `[a-z][a-z0-9-]{0,31}`.
     Purpose, "purpose", "a lower-case letter, then at most 31 lower-case letters, digits or hyphens",

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{CliError, Context, open_store, table};
+use super::{CliError, Context, open_store, say_unread, table};
 use crate::{
     config::{format_duration, parse_duration},
     ids::{Audience, ClientId},
@@ -251,7 +251,8 @@ fn kind(row: &ClientRow) -> &'static str {
         (_, Some(_), _) => "keys",
         (Some(_), None, Some(_)) => "two secrets",
         (Some(_), None, None) => "secret",
-        (None, None, _) => "public",
+        (None, None, _) if row.is_public() => "public",
+        (None, None, _) => "nothing",
     }
 }
 
@@ -283,6 +284,7 @@ fn show(ctx: &Context, row: &ClientRow) -> Result<(), CliError> {
 
 async fn list(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
     let rows = all(store).await?;
+    say_unread(store, "clients", ctx).await?;
     if ctx.json {
         return ctx.print(&json!({"clients": rows.iter().map(describe).collect::<Vec<_>>()}).to_string());
     }

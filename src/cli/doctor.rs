@@ -10,12 +10,16 @@ mod tls;
 
 use super::{CliError, Context, keys::lost, print, suggest::Suggest, table};
 use crate::{
+    clock::since_boot,
     config::Settings,
     fetch::Fetch,
     http::way_back,
     identity::openid::{Provider, examine},
     keyring::{KeyDirectory, RingError},
-    store::{Database, Facts, Found},
+    store::{
+        BadRow, Database, Facts, Found,
+        leap::{Look, look},
+    },
 };
 
 /// One thing that was looked at: how it is, or what is wrong with it and what mends it.
@@ -84,13 +88,18 @@ async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
     let written = facts.unwritable.clone().map_or(Ok("answers and can be written"), Err);
     checks.push(Check::new("database", written));
     let triggers = match facts.triggers.as_slice() {
-        [] => Ok("all there"),
+        [] => Ok("all there and as they should be"),
         missing => Err(format!(
-            "{} missing or disabled: sessions can end without being revoked; `bulla init` makes them again",
+            "{} missing, disabled or changed: sessions can end in a database shell without being revoked; `bulla init` makes them again",
             missing.join(", ")
         )),
     };
     checks.push(Check::new("triggers", triggers));
+    rows(&facts.bad, checks);
+    // As a server has seen it last, or would see it now.
+    if let Some(leap) = look(facts.clock, None, Look { now: facts.now, boot: since_boot() }).leap {
+        checks.push(Check::new("clock", Err::<String, _>(leap)));
+    }
     if let Some(fault) = clock::judge(ctx.clock.now(), &facts) {
         checks.push(Check::new("clock", Err::<String, _>(fault)));
     }
@@ -113,6 +122,18 @@ fn unusable(database: &Database, found: &Found) -> String {
         ),
         Found::Missing | Found::Foreign(_) | Found::Present(_) => super::no_database(database),
     }
+}
+
+/// Rows that can't be read, each with the statement that mends it.
+fn rows(bad: &[BadRow], checks: &mut Vec<Check>) {
+    if bad.is_empty() {
+        checks.push(Check::new("rows", Ok::<_, String>("every row can be read")));
+    }
+    checks.extend(bad.iter().map(|row| {
+        let BadRow { table, key, column } = row;
+        let found = format!("{table} where {key}: {column} can't be read; mend: {}", row.mend());
+        Check::new("rows", Err::<String, _>(found))
+    }));
 }
 
 /// Each provider, as a login would meet it.

@@ -25,6 +25,10 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
     if !store.users(None, 1).await?.is_empty() {
         return Ok(());
     }
+    // Users whose rows can't be read are users.
+    if store.bad_rows().await?.iter().any(|row| row.table == "users") {
+        return Ok(());
+    }
     let failed = |error: &dyn std::fmt::Display| {
         CliError::Failed(format!(
             "no administrator was made: {error}; `bulla user add admin --role admin` makes one with a password of your own"

@@ -12,7 +12,7 @@ use crate::{
     config,
     ids::typed,
     keyring::{KeyDirectory, Suite},
-    store::Database,
+    store::{Database, Store},
 };
 
 /// What to make.
@@ -54,6 +54,7 @@ pub(super) async fn run(
         ctx.say(&format!("{}: made, one key active and one staged", settings.keys.display()));
         suite_note(args.suite).into_iter().for_each(|note| ctx.say(note));
     }
+    restore_triggers(&*store, ctx).await?;
     ctx.say(&format!("{}: ready", settings.database));
     write_sample(file, &to_be_found(given, ctx), ctx)?;
     ctx.say("next: bulla user add NAME --role admin, then bulla serve");
@@ -68,6 +69,24 @@ fn make_folder(database: &Path) -> Result<(), CliError> {
     };
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|error| CliError::Failed(typed::why_not(folder, &error, rustix::fs::Access::WRITE_OK)))
+}
+
+/// Triggers that somebody has dropped, disabled or changed are made again.
+async fn restore_triggers(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
+    let database = &ctx.settings.database;
+    let restored = store.restore_triggers().await?;
+    let wrong = store.missing_triggers().await?;
+    if !wrong.is_empty() {
+        return Err(CliError::Failed(format!(
+            "{database}: the triggers {} still don't run: session_replication_role is `replica` for this role; \
+             run `ALTER ROLE CURRENT_USER RESET session_replication_role` in a shell of the database (or ALTER DATABASE)",
+            wrong.join(", ")
+        )));
+    }
+    if !restored.is_empty() {
+        ctx.say(&format!("{database}: made the triggers {} again", restored.join(", ")));
+    }
+    Ok(())
 }
 
 /// What goes into the file, which others may read.

@@ -202,6 +202,13 @@ async fn rotate(
         )));
     }
     let min_staged = if args.now { Duration::ZERO } else { args.min_staged };
+    let keep = match database.doubts_clock(old.newest_change(), now).await {
+        None => keep,
+        Some(doubt) => {
+            ctx.say(&format!("warning: no retired key is deleted: {doubt}"));
+            Duration::MAX
+        }
+    };
     let ring = keys.rotate(min_staged, keep, now)?;
     let active = ring.active().map(|key| key.kid.to_string()).unwrap_or_default();
     let staged = ring.staged().map(|key| key.kid.to_string());

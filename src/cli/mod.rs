@@ -143,6 +143,18 @@ fn no_database(database: &Database) -> String {
     )
 }
 
+/// Says how many rows of a table a list has passed over.
+async fn say_unread(store: &dyn Store, table: &str, ctx: &Context) -> Result<(), CliError> {
+    match store.bad_rows().await?.iter().filter(|row| row.table == table).count() {
+        0 => {}
+        1 => ctx.say("1 row can't be read and isn't listed; `bulla doctor` names it and the statement that mends it"),
+        more => ctx.say(&format!(
+            "{more} rows can't be read and aren't listed; `bulla doctor` names them and the statements that mend them"
+        )),
+    }
+    Ok(())
+}
+
 /// Lines of cells, in columns. Control characters of a stranger's text don't reach the terminal.
 fn table(lines: &[Vec<String>]) -> String {
     let clean =

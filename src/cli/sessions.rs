@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Context, ago, open_store, table, users};
+use super::{CliError, Context, ago, open_store, say_unread, table, users};
 use crate::{
     ids::Sid,
     store::{AuditEvent, SessionEnd},
@@ -50,6 +50,7 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
                 None => None,
             };
             let (rows, now) = store.sessions(user.as_ref(), MOST).await?;
+            say_unread(&*store, "sessions", ctx).await?;
             if rows.len() >= MOST as usize {
                 ctx.say(&format!("the newest {MOST} only; --user NAME shows one user's"));
             }

@@ -31,6 +31,8 @@ use crate::{
 const RING_POLL: Duration = Duration::from_secs(1);
 /// How often a node says that it lives; at once when its ring changes.
 const REPORT: Duration = Duration::from_secs(3);
+/// How often the clock is looked at, and the triggers of the database at every second time.
+const WATCH: Duration = Duration::from_secs(5);
 /// How often what has expired is deleted.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -188,11 +190,14 @@ impl Builder {
             site: self.site,
             directory: self.directory,
             ring_good: AtomicBool::new(true),
+            wrong_triggers: Mutex::default(),
             reloading: Mutex::new(()),
             answers: Default::default(),
         }));
         tokio::spawn(follow_ring(Arc::downgrade(&bulla.0)));
         tokio::spawn(sweep(Arc::downgrade(&bulla.0), self.audit_keep));
+        bulla.0.look_at_triggers().await?;
+        tokio::spawn(watch(Arc::downgrade(&bulla.0)));
         Ok(bulla)
     }
 }
@@ -216,6 +221,8 @@ pub(super) struct Inner {
     pub(super) content_policy: HeaderValue,
     directory: KeyDirectory,
     ring_good: AtomicBool,
+    /// Triggers of the database that are missing, disabled or changed, as last seen.
+    wrong_triggers: Mutex<Vec<String>>,
     reloading: Mutex<()>,
     /// Answers by the first digit of their status.
     pub(super) answers: [AtomicU64; 6],
@@ -262,6 +269,11 @@ impl Bulla {
         self.0.ring_good.load(Ordering::Relaxed)
     }
 
+    /// Whether the database's triggers are what this program made them.
+    pub fn triggers_are_good(&self) -> bool {
+        self.0.wrong_triggers.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Looks at the keys directory now (the server does each second). A ring that can't be loaded leaves the last good
     /// one in force, less what a newer `ring.json` revokes, and raises an alarm.
     pub async fn reload_ring(&self) {
@@ -275,6 +287,24 @@ impl Bulla {
 }
 
 impl Inner {
+    /// Looks whether sessions can still end unrevoked in a database shell, and says so when that changes.
+    async fn look_at_triggers(&self) -> Result<(), StoreError> {
+        let wrong = self.sessions.parts().store.missing_triggers().await?;
+        let mut known = self.wrong_triggers.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != wrong {
+            match wrong.is_empty() {
+                true => tracing::info!("the database's triggers are as they should be again"),
+                false => tracing::error!(
+                    triggers = %wrong.join(", "),
+                    "triggers of the database are missing, disabled or changed: a session can end in a database shell \
+                     without being revoked; `bulla init` makes them again"
+                ),
+            }
+        }
+        *known = wrong;
+        Ok(())
+    }
+
     /// Puts a changed ring in force; returns it if it is a whole new one.
     fn look_at_ring(&self) -> Option<Arc<Ring>> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -327,6 +357,23 @@ async fn follow_ring(inner: Weak<Inner>) {
             if let Err(error) = report.await {
                 tracing::warn!(%error, "the ring in force here could not be reported");
             }
+        }
+    }
+}
+
+/// Looks at the clock and at the triggers until the last handle is gone.
+async fn watch(inner: Weak<Inner>) {
+    let mut time = ticks(WATCH);
+    for turn in 0_u64.. {
+        time.tick().await;
+        let Some(bulla) = inner.upgrade().map(Bulla) else { return };
+        if let Err(error) = bulla.sessions().look_at_clock().await {
+            tracing::debug!(%error, "the clock could not be looked at");
+        }
+        if turn % 2 == 1
+            && let Err(error) = bulla.0.look_at_triggers().await
+        {
+            tracing::warn!(%error, "the database's triggers could not be looked at");
         }
     }
 }

@@ -17,19 +17,26 @@ pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({"status": "live"}))
 }
 
-/// `GET /health/ready`: denylist complete and fresh, store answering, ring good. What isn't is named; 503 then.
+/// `GET /health/ready`: denylist complete and fresh, store answering, ring good, triggers in place. What isn't is named; 503 then.
+/// What needs an eye and keeps no request from being served is a warning.
 pub(super) async fn ready(bulla: web::Data<Bulla>) -> HttpResponse {
     let sessions = bulla.sessions();
     let checks = [
         ("store", sessions.parts().store.healthy().await.is_ok()),
         ("revocations", sessions.denylist().age() <= sessions.parts().policy.max_staleness),
         ("key_ring", bulla.ring_is_good()),
+        ("triggers", bulla.triggers_are_good()),
     ];
     let ready = checks.iter().all(|(_, good)| *good);
     let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     let named: serde_json::Map<_, _> =
         checks.iter().map(|(name, good)| ((*name).into(), (*good).into())).collect();
-    answer.json(serde_json::json!({"status": if ready { "ready" } else { "not ready" }, "checks": named}))
+    let mut body = serde_json::json!({"status": if ready { "ready" } else { "not ready" }, "checks": named});
+    // It serves all the same.
+    if let Some(leap) = sessions.leap() {
+        body["warnings"] = serde_json::json!([leap.to_string()]);
+    }
+    answer.json(body)
 }
 
 /// `GET /metrics`: OpenMetrics text. Labels come from closed lists, kids aside, of which a ring has few.

@@ -199,7 +199,7 @@ impl Inner {
         let carried = self.carried(request)??;
         // The refresh token first: the row it names is the session, though an access token be gone or revoked.
         if let Some(refresh) = carried.refresh
-            && let Some(row) = known(self.sessions.identify(refresh).await)?.flatten()
+            && let Some(row) = known(self.sessions.identify_to_end(refresh).await)?.flatten()
         {
             return Ok(Some(row));
         }

@@ -40,6 +40,11 @@ impl Ring {
         self.keys.iter().find(|key| key.state == KeyState::Active)
     }
 
+    /// When a key last entered its state.
+    pub fn newest_change(&self) -> Timestamp {
+        self.keys.iter().map(|key| key.since).max().unwrap_or_default()
+    }
+
     /// The key in waiting.
     pub fn staged(&self) -> Option<&RingKey> {
         self.keys.iter().find(|key| key.state == KeyState::Staged)

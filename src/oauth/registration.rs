@@ -66,6 +66,7 @@ impl Registration {
             name,
             secret_hash: secret.as_ref().map(|(_, hash)| *hash),
             jwks,
+            public: self.public,
             scopes: scopes(self.scopes)?,
             audiences: audiences(self.audiences)?,
             redirect_uris: redirect_uris(self.redirect_uris)?,

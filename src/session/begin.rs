@@ -50,7 +50,7 @@ impl Sessions {
     ) -> Result<Issued, Denied> {
         let replaces = match presented {
             // What doesn't open, or belongs to nothing, replaces nothing; a store that can't tell can't begin either.
-            Some(token) => match self.identify(token).await {
+            Some(token) => match self.identify_to_end(token).await {
                 Ok(row) => row.map(|row| row.sid),
                 Err(Denied::CannotTell(error)) => return Err(error.into()),
                 Err(_) => None,

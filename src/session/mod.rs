@@ -2,6 +2,7 @@
 
 mod bearer;
 mod begin;
+mod clock_watch;
 mod counters;
 mod denylist;
 mod machine;
@@ -16,6 +17,7 @@ mod tokens;
 
 pub use bearer::Bearer;
 pub use begin::Issued;
+use clock_watch::ClockWatch;
 pub use counters::Counters;
 pub use denylist::Denylist;
 pub use machine::{Machine, SERVICE_MAX_AGE};

@@ -9,12 +9,12 @@ use crate::{
     ids::{ClientId, Sid, UserId},
     secret::Secret,
     session::{
-        Counters, Denylist, OnStale, Policy, Principal, Tokens,
+        ClockWatch, Counters, Denylist, OnStale, Policy, Principal, Tokens,
         moves::Moves,
         policy::{KEEP, SKEW},
         refresh::{self, Outcome, Rule},
     },
-    store::{AuditEvent, FollowHandle, Grant, SessionEnd, SessionRow, Store, StoreError, User, Users},
+    store::{AuditEvent, FollowHandle, Grant, Leap, SessionEnd, SessionRow, Store, StoreError, User, Users},
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
 
@@ -71,6 +71,7 @@ pub struct Sessions {
     pub(super) counters: Counters,
     pub(super) moves: Moves,
     denylist: Arc<Denylist>,
+    watch: ClockWatch,
     _following: FollowHandle,
 }
 
@@ -108,6 +109,7 @@ impl Sessions {
             counters: Counters::default(),
             moves: Moves::default(),
             denylist,
+            watch: ClockWatch::default(),
             _following: following,
         })
     }
@@ -210,11 +212,19 @@ impl Sessions {
         self.parts.tokens.refresh(|keys| keys.seal(&json, self.parts.clock.now()))
     }
 
-    /// The live session a refresh token belongs to, if its key matches the row (any generation): what a logout with only a refresh cookie ends.
+    /// The live session a refresh token belongs to, if its key matches the row (any generation).
     pub async fn identify(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let (row, now) = self.parts.store.session(presented.sid).await?;
         Ok(row.filter(|row| presented.key.sha256() == row.secret_hash && now < row.ends_at()))
+    }
+
+    /// The same for those who end it: a row that can't be read is returned as well. Nobody is let in by it.
+    pub async fn identify_to_end(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
+        let presented = self.open_refresh(refresh)?;
+        let (row, now) = self.parts.store.session(presented.sid).await?;
+        let owned = |row: &SessionRow| presented.key.sha256() == row.secret_hash && now < row.ends_at();
+        Ok(row.filter(|row| row.is_unreadable() || owned(row)))
     }
 
     /// The row of a refresh token that would be honoured now (a pardon aside). Nothing is written, whatever it is.
@@ -264,10 +274,23 @@ impl Sessions {
         Ok(self.parts.store.end_sessions(SessionEnd::AllOf(user.clone()), event).await?.len())
     }
 
-    /// Deletes what has expired, in the store and in memory; returns rows deleted.
+    /// Deletes what has expired, in the store and in memory; returns rows deleted. By a clock that leaps nothing is deleted.
     pub async fn sweep(&self, audit_keep: Duration) -> Result<u64, StoreError> {
         self.denylist.prune();
-        self.parts.store.sweep(KEEP, audit_keep).await
+        match self.look_at_clock().await? {
+            Some(_) => Ok(0),
+            None => self.parts.store.sweep(KEEP, audit_keep).await,
+        }
+    }
+
+    /// Looks whether the store's clock leaps (a server does every few seconds), and remembers it in the store.
+    pub async fn look_at_clock(&self) -> Result<Option<Leap>, StoreError> {
+        self.watch.look(&*self.parts.store).await
+    }
+
+    /// The leap that the last look found.
+    pub fn leap(&self) -> Option<Leap> {
+        self.watch.leap()
     }
 
     /// The parts it was made of.

@@ -16,12 +16,14 @@ pub struct ClientRow {
     pub id: ClientId,
     /// What people call it; unique.
     pub name: String,
-    /// SHA-256 of its secret; none: it signs, or is public.
+    /// SHA-256 of its secret; none: it signs, is public, or can't prove who it is.
     pub secret_hash: Option<Digest>,
     /// The secret before, while it is still good.
     pub former: Option<FormerSecret>,
     /// Public keys it signs with, a JSON Web Key Set.
     pub jwks: Option<String>,
+    /// Whether it proves nothing: an app on a person's device (RFC 6749, section 2.1). [`Self::is_public`] asks for more.
+    pub public: bool,
     /// What it may ask for.
     pub scopes: Scope,
     /// For whom it may exchange tokens, and whose tokens it may ask about.
@@ -54,6 +56,8 @@ pub struct NewClient {
     pub secret_hash: Option<Digest>,
     /// Its public keys, checked by the caller.
     pub jwks: Option<String>,
+    /// Whether it proves nothing. Then it has neither secret nor keys.
+    pub public: bool,
     /// What it may ask for.
     pub scopes: Scope,
     /// For whom.
@@ -90,9 +94,10 @@ pub struct NewSecret {
 }
 
 impl ClientRow {
-    /// Whether it can't prove who it is: an app on somebody's device (RFC 6749, 2.1).
+    /// Whether its name alone identifies it. The row says so: a missing secret does not, and a row with a secret or keys
+    /// asks for them whatever else it says.
     pub fn is_public(&self) -> bool {
-        self.secret_hash.is_none() && self.jwks.is_none()
+        self.public && self.secret_hash.is_none() && self.former.is_none() && self.jwks.is_none()
     }
 
     pub(super) fn columns(&self) -> Columns {
@@ -148,6 +153,7 @@ impl NewClient {
             secret_hash: self.secret_hash,
             former: None,
             jwks: self.jwks,
+            public: self.public,
             scopes: self.scopes,
             audiences: self.audiences,
             redirect_uris: self.redirect_uris,
@@ -161,11 +167,11 @@ impl ClientChange {
     /// The row after it. A client proves itself in one way: keys take the place of its secrets, what signs gets no secret, and
     /// what is public, out there on devices that know of neither, stays so.
     pub(super) fn apply(&self, before: &ClientRow, now: Timestamp) -> Result<ClientRow, StoreError> {
-        if before.secret_hash.is_none()
-            && (self.secret.is_some() || self.jwks.is_some() && before.is_public())
-        {
-            let what = if before.is_public() { "is public" } else { "signs" };
-            return Err(StoreError::Conflict(format!("{} {what}, and has no secret", before.name)));
+        if before.public && (self.secret.is_some() || self.jwks.is_some()) {
+            return Err(StoreError::Conflict(format!("{} is public, and has no secret", before.name)));
+        }
+        if before.jwks.is_some() && self.secret.is_some() {
+            return Err(StoreError::Conflict(format!("{} signs, and has no secret", before.name)));
         }
         let mut after = before.clone();
         if let Some(NewSecret { hash, overlap }) = self.secret {
@@ -201,6 +207,7 @@ mod tests {
             name: "cron".into(),
             secret_hash: Some(Digest([1; 32])),
             jwks: None,
+            public: false,
             scopes: Scope::default(),
             audiences: vec![],
             redirect_uris: vec![],
@@ -219,13 +226,32 @@ mod tests {
     }
 
     #[test]
+    fn a_client_is_public_by_its_row_and_never_for_want_of_a_secret() {
+        let new = |public, secret: Option<u8>, jwks: Option<&str>| NewClient {
+            id: ClientId::new("c").unwrap(),
+            name: "phone".into(),
+            secret_hash: secret.map(|byte| Digest([byte; 32])),
+            jwks: jwks.map(str::to_owned),
+            public,
+            scopes: Scope::default(),
+            audiences: vec![],
+            redirect_uris: vec![],
+        };
+        let is_public = |public, secret, jwks| new(public, secret, jwks).row(Timestamp::EPOCH).is_public();
+        assert!(is_public(true, None, None));
+        assert!(!is_public(false, None, None));
+        assert!(!is_public(true, Some(1), None) && !is_public(true, None, Some("{}")));
+    }
+
+    #[test]
     fn a_client_proves_itself_in_one_way() {
-        let row = |secret: Option<u8>, jwks: Option<&str>| ClientRow {
+        let row = |secret: Option<u8>, jwks: Option<&str>, public: bool| ClientRow {
             id: ClientId::new("c").unwrap(),
             name: "cron".into(),
             secret_hash: secret.map(|byte| Digest([byte; 32])),
             former: secret.map(|byte| FormerSecret { hash: Digest([byte + 1; 32]), until: Timestamp::EPOCH }),
             jwks: jwks.map(str::to_owned),
+            public,
             scopes: Scope::default(),
             audiences: vec![],
             redirect_uris: vec![],
@@ -236,11 +262,16 @@ mod tests {
             (Timestamp::EPOCH, || ClientChange { jwks: Some("{}".into()), ..ClientChange::default() });
         let new = NewSecret { hash: Digest([9; 32]), overlap: Duration::ZERO };
         let secret = ClientChange { secret: Some(new), ..ClientChange::default() };
-        assert_eq!(keys().apply(&row(Some(1), None), now).unwrap(), row(None, Some("{}")));
-        assert_eq!(keys().apply(&row(None, Some("[]")), now).unwrap(), row(None, Some("{}")));
-        for (change, before) in
-            [(&secret, row(None, Some("{}"))), (&secret, row(None, None)), (&keys(), row(None, None))]
-        {
+        assert_eq!(keys().apply(&row(Some(1), None, false), now).unwrap(), row(None, Some("{}"), false));
+        assert_eq!(keys().apply(&row(None, Some("[]"), false), now).unwrap(), row(None, Some("{}"), false));
+        // A row typed in without a secret gets its first one.
+        let given = secret.apply(&row(None, None, false), now).unwrap();
+        assert_eq!((given.secret_hash, given.is_public()), (Some(Digest([9; 32])), false));
+        for (change, before) in [
+            (&secret, row(None, Some("{}"), false)),
+            (&secret, row(None, None, true)),
+            (&keys(), row(None, None, true)),
+        ] {
             assert!(
                 matches!(change.apply(&before, now), Err(StoreError::Conflict(_))),
                 "{change:?} {before:?}"

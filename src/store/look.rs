@@ -1,5 +1,6 @@
 //! What `bulla doctor` learns of a database by reading alone: nothing is made, migrated or written.
 
+use super::{BadRow, ClockMark};
 use crate::clock::Timestamp;
 
 /// What a database was found to be.
@@ -27,6 +28,10 @@ pub(crate) struct Facts {
     pub(crate) unwritable: Option<String>,
     /// Triggers that are missing, disabled or changed.
     pub(crate) triggers: Vec<String>,
+    /// Rows that can't be read.
+    pub(crate) bad: Vec<BadRow>,
+    /// What a server has seen of the clock.
+    pub(crate) clock: Option<ClockMark>,
     /// The highest generation of a key ring that a server had in force, and that ring's fingerprint.
     pub(crate) ring_mark: Option<(u64, [u8; 32])>,
     /// The database's time.

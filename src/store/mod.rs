@@ -3,10 +3,12 @@
 //! Knows no token and no HTTP. Decisions live above: the store reads a row and its own time, and writes
 //! only if the row is still the one that was judged.
 
+mod bad;
 mod callers;
 mod clients;
 mod database;
 mod feed;
+pub mod leap;
 mod look;
 mod names;
 mod patience;
@@ -21,9 +23,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+pub use bad::BadRow;
 pub use clients::{ClientChange, ClientRow, FormerSecret, NewClient, NewSecret};
 pub use database::{BadDatabase, Database};
 pub use feed::{Feed, FollowHandle, Revocation, Target};
+pub use leap::{ClockMark, Leap};
 pub(crate) use look::{Facts, Found};
 pub use names::{NAME_RULE, is_good_name};
 pub(crate) use patience::patiently;
@@ -308,8 +312,21 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// The servers that have reported within [`NODE_LIVES`], by name.
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
 
-    /// The names of triggers that should be there and aren't: without them a session can end unrevoked.
+    /// The names of triggers that are missing, disabled or changed: without them a session can end unrevoked. Of a schema that a
+    /// newer program has brought up to date only the names are checked.
     async fn missing_triggers(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Makes the triggers that are missing, disabled or changed again (on PostgreSQL: as the tables' owner); returns their names.
+    async fn restore_triggers(&self) -> Result<Vec<String>, StoreError>;
+
+    /// What is remembered of the clock, and the store's time of the read.
+    async fn clock_mark(&self) -> Result<(Option<ClockMark>, Timestamp), StoreError>;
+
+    /// Remembers it, if nobody has since `was` was read.
+    async fn note_clock(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError>;
+
+    /// Every row that can't be read. Reads all tables.
+    async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError>;
 
     /// Checks that it answers and can write.
     async fn healthy(&self) -> Result<(), StoreError>;

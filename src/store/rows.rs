@@ -107,6 +107,32 @@ impl SessionRow {
         Caller::Person { sid: self.sid, user: self.user_id.clone(), role: None }
     }
 
+    /// A row whose columns can't be read: it has ended, and can be named to be deleted.
+    pub(super) fn unreadable(sid: Sid, user: Option<UserId>, secret_hash: Option<Digest>) -> Self {
+        let never = Timestamp::from_millis(i64::MIN);
+        Self {
+            sid,
+            user_id: user.unwrap_or_else(UserId::unknown),
+            secret_hash: secret_hash.unwrap_or(Digest([0; 32])),
+            generation: 0,
+            rotated_at: never,
+            pardoned_gen: None,
+            pardoned_at: None,
+            created_at: never,
+            idle_expires_at: never,
+            expires_at: never,
+            transport: Transport::Cookie,
+            device: Device::default(),
+            grant: None,
+            auth_time: None,
+        }
+    }
+
+    /// Whether the row in the store can't be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.expires_at == Timestamp::from_millis(i64::MIN)
+    }
+
     /// When it ends if nothing happens.
     pub fn ends_at(&self) -> Timestamp {
         self.idle_expires_at.min(self.expires_at)
@@ -217,6 +243,27 @@ pub struct UserRow {
     pub disabled: bool,
     /// When it was added.
     pub created_at: Timestamp,
+}
+
+impl UserRow {
+    /// A row whose columns can't be read: it is there, and may do nothing. Never absent: who has no row here may be a user of an
+    /// embedding program, whose roles are not asked for.
+    pub(super) fn unreadable(id: &UserId) -> Self {
+        Self {
+            id: id.clone(),
+            name: String::new(),
+            password_hash: None,
+            roles: Vec::new(),
+            claims: serde_json::Map::new(),
+            disabled: true,
+            created_at: Timestamp::from_millis(i64::MIN),
+        }
+    }
+
+    /// Whether the row in the store can't be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.created_at == Timestamp::from_millis(i64::MIN)
+    }
 }
 
 /// A user to add.

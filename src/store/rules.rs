@@ -14,6 +14,8 @@ use crate::{
 
 /// How long after its last report a node is forgotten.
 pub(super) const NODE_KEEP: Duration = Duration::from_secs(3600);
+/// A report that lies further ahead is of a clock that has been set back since: it says nothing of now.
+pub(super) const NODE_AHEAD: Duration = Duration::from_secs(600);
 
 /// The address in the `detail` of a `login` event. A client's session has the address of the client, not of the person.
 pub(super) fn login_address(detail: &str) -> Option<String> {
@@ -174,6 +176,17 @@ fn as_json(roles: &[String], claims: &serde_json::Map<String, serde_json::Value>
     (serde_json::json!(roles).to_string(), serde_json::json!(claims).to_string())
 }
 
+/// A row that can't be read is mended before it is changed: what is in it would be lost.
+pub(super) fn readable(row: &UserRow) -> Result<(), StoreError> {
+    match row.is_unreadable() {
+        false => Ok(()),
+        true => Err(StoreError::Conflict(format!(
+            "the row of user {} can't be read; `bulla doctor` names the statement that mends it",
+            row.id
+        ))),
+    }
+}
+
 /// An installation always keeps one enabled administrator, once it has one: whether this change (`None`: a deletion) asks
 /// for another one.
 pub(super) fn takes_an_admin(before: &UserRow, after: Option<&UserRow>) -> bool {
@@ -266,20 +279,6 @@ pub(super) fn ended_by_password(actor: &str) -> AuditEvent {
 /// The session that a new password begins.
 pub(super) fn begun_by_password(user: &UserId) -> AuditEvent {
     AuditEvent::new("login", user.to_string(), "").with(serde_json::json!({"by": "password change"}))
-}
-
-/// The triggers that migrations make, in order; those they drop again aside.
-pub(super) fn triggers_made<'a>(migrations: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for line in migrations.into_iter().flat_map(str::lines) {
-        let words: Vec<&str> = line.split_whitespace().filter(|word| *word != "CONSTRAINT").collect();
-        match words[..] {
-            ["CREATE", "TRIGGER", name, ..] => names.push(name.into()),
-            ["DROP", "TRIGGER", name, ..] => names.retain(|made| *made != name.trim_end_matches(';')),
-            _ => {}
-        }
-    }
-    names
 }
 
 impl AuditEvent {

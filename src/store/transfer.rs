@@ -46,13 +46,14 @@ pub(super) const TABLES: [Table; 7] = [
     ),
     table(
         "clients",
-        "id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences, redirect_uris, disabled, created_at",
+        "id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences, redirect_uris, disabled, created_at,
+         public",
         "id",
     ),
     Table {
         numbers: Some("seq"),
         until: Some("expires_at"),
-        ..table("revocations", "seq, target, revoked_at, expires_at", "seq")
+        ..table("revocations", "seq, target, revoked_at, expires_at, at_end", "seq")
     },
     Table { until: Some("expires_at"), ..table("used", "hash, expires_at", "hash") },
     Table { numbers: Some("seq"), ..table("audit", "seq, at, event, actor, subject, detail", "seq") },
@@ -211,7 +212,7 @@ mod tests {
             WHERE t.type = 'table'";
         let mut all = schema.prepare(all).unwrap();
         let all = all.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
-        let stay = ["sqlite_", "refinery_", "nodes.", "ring.", "sessions.n"];
+        let stay = ["sqlite_", "refinery_", "nodes.", "ring.", "clock.", "replaced.", "sessions.n"];
         let stays = |name: &String| stay.iter().any(|stay| name.starts_with(stay));
         let mut found: Vec<String> = all.filter(|name| !stays(name)).collect();
         let columns = |table: &Table| {

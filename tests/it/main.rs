@@ -43,6 +43,7 @@ mod forgery;
 mod guessing;
 mod http;
 mod killed;
+mod leap;
 mod login;
 mod mistaken;
 mod oauth;

@@ -59,7 +59,9 @@ fn migrate(server: &Server, to: &Created) -> Output {
 
 /// What only another part of the program, or another program, would have written.
 const MORE: &str = "INSERT INTO identities VALUES ('https://idp.example', 'sub|1', '1', 8);
-    INSERT INTO clients VALUES ('billing', 'Billing', x'00ff', '[\"admin\"]', '[]', 0, 5, x'01', 6, '{\"keys\":[]}', '[\"https://app.example/back\"]');
+    INSERT INTO clients (id, name, secret_hash, scopes, created_at, former_hash, former_until, jwks, redirect_uris)
+      VALUES ('billing', 'Billing', zeroblob(32), '[\"admin\"]', 5, randomblob(32), 6, '{\"keys\":[]}', '[\"https://app.example/back\"]');
+    INSERT INTO clients (id, name, public, created_at) VALUES ('phone', 'Phone', 1, 5);
     INSERT INTO used VALUES (x'0102', 99999999999999), (x'0103', 5);
     INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:billing', 7, 99999999999999);";
 
@@ -126,7 +128,7 @@ fn a_move_that_is_killed_at_any_moment_is_run_again() {
          INSERT INTO audit (at, event, actor, subject) SELECT i, 'login', '1', i FROM n;
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
          INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at, expires_at, transport)
-         SELECT printf('%022d', i), '1', randomblob(32), i % 7, i, i, 99999999999999, 99999999999999, 'cookie' FROM n;
+         SELECT printf('%021dA', i), '1', randomblob(32), i % 7, i, i, 99999999999999, 99999999999999, 'cookie' FROM n;
          INSERT INTO clients (id, name, created_at) VALUES ('billing', 'Billing', 5);",
     );
     let kills = (0..12).filter(|round: &u64| {
@@ -180,13 +182,13 @@ fn what_cant_be_moved_is_refused_and_the_mending_named() {
     assert!(said(&shown).contains("warning: a password") && !said(&shown).contains("hunter2"));
 
     // Typed in by hand: SQLite keeps what it is given.
-    server.sqlite3("UPDATE users SET created_at = 'yesterday'");
+    server.sqlite3("DROP TRIGGER user_made_unreadable; UPDATE users SET created_at = 'yesterday'");
     refused(&["--to", &to.url], 5, "table users: not every created_at is int8");
     assert_eq!(psql(&to.url, "SELECT count(*) FROM users"), "0");
     server.sqlite3("UPDATE users SET created_at = 5");
 
     // A server that was started too early has left the mark of another ring.
-    psql(&to.url, "INSERT INTO ring VALUES (1, 99, '\\x00')");
+    psql(&to.url, "INSERT INTO ring VALUES (1, 99, decode(repeat('00', 32), 'hex'))");
     refused(&["--to", &to.url], 1, "newer key ring, or another one");
     psql(&to.url, "DELETE FROM ring");
     psql(&to.url, "INSERT INTO users (name, created_at) VALUES ('bob', 0)");

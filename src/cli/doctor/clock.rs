@@ -34,7 +34,15 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
         let found = |here, now, newest: Option<i64>| {
             let newest = newest.map(at);
-            let facts = Facts { unwritable: None, triggers: vec![], ring_mark: None, now: at(now), newest };
+            let facts = Facts {
+                unwritable: None,
+                triggers: vec![],
+                bad: vec![],
+                clock: None,
+                ring_mark: None,
+                now: at(now),
+                newest,
+            };
             judge(at(here), &facts)
         };
         assert_eq!(found(1000, 1000, None), None);

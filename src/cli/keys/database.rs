@@ -7,9 +7,15 @@ use std::{
 
 use crate::{
     cli::Context,
-    store::{AuditEvent, NodeRow, Store},
+    clock::{Timestamp, since_boot},
+    store::{
+        AuditEvent, NodeRow, Store,
+        leap::{Look, look},
+    },
 };
 
+/// Rings are rolled over more often.
+const FAR_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
 /// How often the nodes are looked at while they are waited for.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -34,6 +40,20 @@ impl Database {
         mark.unwrap_or_else(|e| {
             ctx.say(&format!("warning: {e}; whether the ring is an old copy can't be told"));
             None
+        })
+    }
+
+    /// Why the clock can't be trusted to say which keys are old, if it can't: a server has seen it leap, or it is far ahead of
+    /// all that was ever written down. A database that no server has used for long says nothing.
+    pub(super) async fn doubts_clock(&self, ring_changed: Timestamp, now: Timestamp) -> Option<String> {
+        if let Some(store) = &self.0
+            && let Ok((Some(mark), now)) = store.clock_mark().await
+            && let Some(leap) = look(Some(mark), None, Look { now, boot: since_boot() }).leap
+        {
+            return Some(leap.to_string());
+        }
+        (now.since(ring_changed) > FAR_AHEAD).then(|| {
+            format!("the key ring was last changed at {ring_changed}, more than a year before {now}: is the clock right? If it is, run this again")
         })
     }
 

@@ -4,7 +4,7 @@ use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
 use super::{
-    audit, callers,
+    audit, bad, callers,
     failure::Failure,
     pool::{Pool, Values},
 };
@@ -20,16 +20,28 @@ use crate::{
 
 const COLUMNS: &str =
     "c.id, c.name, c.secret_hash, c.former_hash, c.former_until, c.jwks, c.scopes, c.audiences,
-    c.redirect_uris, c.disabled, c.created_at";
+    c.redirect_uris, c.disabled, c.created_at, c.public";
 
-fn unreadable(column: &str) -> StoreError {
-    StoreError::Unavailable(format!("column {column} of table clients can't be read"))
+fn unreadable(column: &str) -> Failure {
+    Failure::Unreadable("clients", column.to_owned())
+}
+
+pub(super) fn all_rows() -> String {
+    format!("SELECT {COLUMNS} FROM clients AS c")
+}
+
+pub(super) fn check(row: &Row) -> Result<(), Failure> {
+    from_row(row).map(drop)
+}
+
+pub(super) fn key(row: &Row) -> String {
+    format!("id = {}", bad::literal(row.try_get("id").unwrap_or_default()))
 }
 
 fn from_row(row: &Row) -> Result<ClientRow, Failure> {
     let hash = |column: &str| -> Result<Option<[u8; 32]>, Failure> {
         let bytes: Option<&[u8]> = row.try_get(column)?;
-        Ok(bytes.map(|bytes| bytes.try_into().map_err(|_| unreadable(column))).transpose()?)
+        bytes.map(|bytes| bytes.try_into().map_err(|_| unreadable(column))).transpose()
     };
     let columns = Columns {
         secret_hash: hash("secret_hash")?,
@@ -45,6 +57,7 @@ fn from_row(row: &Row) -> Result<ClientRow, Failure> {
         secret_hash: columns.secret_hash.map(Digest),
         former: columns.former(),
         jwks: row.try_get("jwks")?,
+        public: row.try_get::<_, i32>("public")? != 0,
         scopes: columns.scope().ok_or_else(|| unreadable("scopes"))?,
         audiences: columns.audiences().ok_or_else(|| unreadable("audiences"))?,
         redirect_uris: columns.redirect_uris().ok_or_else(|| unreadable("redirect_uris"))?,
@@ -62,7 +75,8 @@ pub(super) async fn one(pool: &Pool, id: &ClientId) -> Result<(Option<ClientRow>
     let row = rows.first().ok_or_else(|| unreadable("id"))?;
     let read = || -> Result<_, Failure> {
         let there: Option<&str> = row.try_get("id")?;
-        Ok((there.map(|_| from_row(row)).transpose()?, Timestamp::from_millis(row.try_get("now")?)))
+        let client = there.map(|_| bad::one(from_row(row), || key(row))).transpose()?.flatten();
+        Ok((client, Timestamp::from_millis(row.try_get("now")?)))
     };
     Ok(read()?)
 }
@@ -75,8 +89,14 @@ pub(super) async fn page(
     let sql = format!(
         "SELECT {COLUMNS} FROM clients AS c WHERE c.id COLLATE \"C\" > $1 ORDER BY c.id COLLATE \"C\" LIMIT $2"
     );
-    let rows = pool.rows(&sql, &[&after.map_or("", ClientId::as_str), &i64::from(limit)]).await?;
-    Ok(rows.iter().map(from_row).collect::<Result<_, _>>()?)
+    let mut after = after.map_or_else(String::new, ClientId::to_string);
+    loop {
+        let rows = pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
+        let page = bad::some(&rows, from_row, key)?;
+        // A page of rows that can't be read alone would look like the end.
+        let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
+        after = last.try_get("id").map_err(Failure::from)?;
+    }
 }
 
 /// The row, held until the commit, and the time: whoever changes it comes before, and is seen, or after, and sees.
@@ -89,7 +109,8 @@ pub(super) async fn held(
     let Some(row) = t.query_opt(&t.prepare_cached(&sql).await?, &[&id.as_str()]).await? else {
         return Ok(None);
     };
-    Ok(Some((from_row(&row)?, now(t).await?)))
+    let Some(client) = bad::one(from_row(&row), || key(&row))? else { return Ok(None) };
+    Ok(Some((client, now(t).await?)))
 }
 
 async fn now(t: &Transaction<'_>) -> Result<Timestamp, Failure> {
@@ -113,7 +134,7 @@ pub(super) async fn add(
     let row = new.row(now(t).await?);
     let sql =
         "INSERT INTO clients (id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences,
-        redirect_uris, disabled, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+        redirect_uris, disabled, created_at, public) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     write(t, &row, sql).await?;
     audit::write(t, &event.about(&row.id)).await?;
     Ok(row)
@@ -135,6 +156,7 @@ async fn write(t: &Transaction<'_>, row: &ClientRow, sql: &str) -> Result<(), Fa
         &columns.redirect_uris,
         &i32::from(row.disabled),
         &row.created_at.millis(),
+        &i32::from(row.public),
     ];
     t.execute(&t.prepare_cached(sql).await?, values).await?;
     Ok(())
@@ -150,7 +172,7 @@ pub(super) async fn change(
     let Some((before, now)) = held(t, &id, "FOR UPDATE").await? else { return Ok(None) };
     let after = change.apply(&before, now)?;
     let sql = "UPDATE clients SET name = $2, secret_hash = $3, former_hash = $4, former_until = $5, jwks = $6, scopes = $7,
-        audiences = $8, redirect_uris = $9, disabled = $10, created_at = $11 WHERE id = $1";
+        audiences = $8, redirect_uris = $9, disabled = $10, created_at = $11, public = $12 WHERE id = $1";
     write(t, &after, sql).await?;
     audit::write(t, &event.about(&id)).await?;
     Ok(Some(after))

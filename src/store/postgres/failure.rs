@@ -13,6 +13,8 @@ pub(super) enum Failure {
     Database(tokio_postgres::Error),
     /// A rule.
     Store(StoreError),
+    /// A row holds what can't be read: table and column.
+    Unreadable(&'static str, String),
     /// What was read has changed meanwhile: nothing is written, try again.
     Moved,
 }
@@ -33,7 +35,7 @@ impl Failure {
     fn state(&self) -> Option<&SqlState> {
         match self {
             Self::Database(error) => error.code(),
-            Self::Store(_) | Self::Moved => None,
+            Self::Store(_) | Self::Unreadable(..) | Self::Moved => None,
         }
     }
 
@@ -52,7 +54,7 @@ impl Failure {
     /// any more.
     pub(super) fn spoils_the_connection(&self) -> bool {
         match (self, self.state()) {
-            (Self::Store(_) | Self::Moved, _) => false,
+            (Self::Store(_) | Self::Unreadable(..) | Self::Moved, _) => false,
             (_, Some(state)) => {
                 *state == SqlState::READ_ONLY_SQL_TRANSACTION
                     || ["08", "57P", "0A000", "26000"].iter().any(|class| state.code().starts_with(class))
@@ -68,6 +70,9 @@ impl From<Failure> for StoreError {
             Failure::Store(error) => error,
             failure if failure.is_a_duplicate() => Self::Conflict("a row with this name exists".into()),
             Failure::Database(error) => Self::Unavailable(Said(&error).to_string()),
+            Failure::Unreadable(table, column) => Self::Unavailable(format!(
+                "column {column} of table {table} can't be read; `bulla doctor` names the row and what mends it"
+            )),
             Failure::Moved => Self::Unavailable("the row kept changing".into()),
         }
     }

@@ -34,14 +34,18 @@ const RECONNECT: Duration = Duration::from_millis(100);
 
 /// First row: the snapshot, the newest `seq`, the time. Then the revocations in force, or those new since `$1`.
 const HEAD: &str = "SELECT pg_current_snapshot()::text AS snapshot, last_value AS seq, bulla_now() AS now,
-      NULL AS target, NULL::bigint AS revoked_at, NULL::bigint AS expires_at FROM revocations_seq_seq";
-const ALL: &str =
-    "SELECT NULL, seq, NULL, target, revoked_at, expires_at FROM revocations WHERE expires_at > bulla_now()";
-const NEW: &str = "SELECT NULL, seq, NULL, target, revoked_at, expires_at FROM revocations
-      WHERE txid >= pg_snapshot_xmax($1::pg_snapshot)
+      NULL AS target, NULL::bigint AS revoked_at, NULL::bigint AS expires_at, $DUE AS due FROM revocations_seq_seq";
+const ALL: &str = "SELECT NULL, seq, NULL, target, revoked_at, expires_at, NULL FROM revocations
+      WHERE expires_at > bulla_now() AND at_end = 0";
+const NEW: &str = "SELECT NULL, seq, NULL, target, revoked_at, expires_at, NULL FROM revocations
+      WHERE txid >= pg_snapshot_xmax($1::pg_snapshot) AND at_end = 0
     UNION ALL
-    SELECT NULL, seq, NULL, target, revoked_at, expires_at FROM revocations
-      WHERE txid IN (SELECT pg_snapshot_xip($1::pg_snapshot))";
+    SELECT NULL, seq, NULL, target, revoked_at, expires_at, NULL FROM revocations
+      WHERE txid IN (SELECT pg_snapshot_xip($1::pg_snapshot)) AND at_end = 0";
+
+fn head() -> String {
+    HEAD.replace("$DUE", revocations::DUE)
+}
 
 /// Everybody who follows the table in this process.
 #[derive(Debug, Default)]
@@ -102,6 +106,8 @@ struct Seen {
     snapshot: String,
     seq: i64,
     now: Timestamp,
+    /// Whether a revocation set for a session's end takes effect now.
+    due: bool,
     revocations: Vec<Revocation>,
 }
 
@@ -147,7 +153,7 @@ impl Follower {
             tracing::info!("the revocation feed has caught up");
         }
         loaded.take().into_iter().for_each(|loaded| drop(loaded.send(Ok(()))));
-        let new = format!("{HEAD} UNION ALL {NEW}");
+        let new = format!("{} UNION ALL {NEW}", head());
         let new = in_time(PATIENCE, client.prepare_typed(&new, &[Type::TEXT])).await?;
         loop {
             // A notification that comes meanwhile is kept until then.
@@ -161,6 +167,11 @@ impl Follower {
                 self.feed.add(std::mem::take(&mut next.revocations), next.now);
             }
             self.feed.fresh();
+            if next.due {
+                // What that makes is new to the next look, which comes at once.
+                in_time(PATIENCE, client.execute(revocations::TAKE_EFFECT, &[])).await?;
+                heard.notify_one();
+            }
             seen = next;
         }
     }
@@ -170,7 +181,7 @@ impl Follower {
         *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
         let longer = format!("SET statement_timeout = {}", LONG_PATIENCE.as_millis());
         in_time(PATIENCE, client.batch_execute(&longer)).await?;
-        let rows = in_time(LONG_PATIENCE, client.query(&format!("{HEAD} UNION ALL {ALL}"), &[])).await?;
+        let rows = in_time(LONG_PATIENCE, client.query(&format!("{} UNION ALL {ALL}", head()), &[])).await?;
         in_time(PATIENCE, client.batch_execute("SET statement_timeout = 850")).await?;
         // A million of them take a second, in which this thread has all other connections to serve.
         let follower = Arc::clone(self);
@@ -193,6 +204,7 @@ fn read(rows: &[tokio_postgres::Row]) -> Result<Seen, Failure> {
         snapshot: String::new(),
         seq: 0,
         now: Timestamp::EPOCH,
+        due: false,
         revocations: Vec::with_capacity(rows.len()),
     };
     for row in rows {
@@ -201,6 +213,7 @@ fn read(rows: &[tokio_postgres::Row]) -> Result<Seen, Failure> {
                 seen.snapshot = snapshot;
                 seen.seq = row.try_get("seq")?;
                 seen.now = Timestamp::from_millis(row.try_get("now")?);
+                seen.due = row.try_get("due")?;
             }
             None => seen.revocations.extend(revocations::from_row(row)?),
         }

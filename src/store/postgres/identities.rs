@@ -4,7 +4,7 @@ use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
 use super::{
-    audit, callers,
+    audit, bad, callers,
     failure::Failure,
     pool::{Pool, Values},
     sessions,
@@ -37,6 +37,20 @@ fn all(rows: &[Row]) -> Result<Vec<LinkedIdentity>, Failure> {
         })
     };
     rows.iter().map(read).collect()
+}
+
+pub(super) fn all_rows() -> String {
+    "SELECT issuer, subject, user_id FROM identities".into()
+}
+
+pub(super) fn check(row: &Row) -> Result<(), Failure> {
+    let user: String = row.try_get(2)?;
+    UserId::new(user).map(drop).map_err(|_| Failure::Unreadable("identities", "user_id".into()))
+}
+
+pub(super) fn key(row: &Row) -> String {
+    let value = |at| bad::literal(row.try_get(at).unwrap_or_default());
+    format!("issuer = {} AND subject = {}", value(0), value(1))
 }
 
 /// Postgres keeps no NUL in a text, so nobody has such an identity.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{connect::Connector, failure::Failure, feeds::Feeds, mend, migrate, nodes, pool::Pool, sessions};
+use super::{
+    bad, clock_mark, connect::Connector, failure::Failure, feeds::Feeds, guards, mend, migrate, nodes,
+    pool::Pool, sessions,
+};
 use crate::{
     clock::Timestamp,
     store::{
@@ -53,7 +56,9 @@ pub(super) async fn look(connector: Connector) -> Result<Found, StoreError> {
     let only = only.first().is_some_and(|row| row.try_get(0).unwrap_or(true));
     Ok(Found::Present(Box::new(Facts {
         unwritable: only.then(|| "the database takes no writes: it is a replica, or set to read only".into()),
-        triggers: migrate::missing_triggers(&pool).await?,
+        triggers: guards::missing(&pool).await?,
+        bad: bad::rows(&pool).await?,
+        clock: clock_mark::read(&pool).await?.0,
         ring_mark: nodes::ring_mark(&pool).await?,
         now: sessions::now(&pool).await?,
         newest: newest.map(Timestamp::from_millis),

@@ -11,7 +11,7 @@ use super::{
     mend,
     pool::Pool,
 };
-use crate::store::{StoreError, rules::triggers_made};
+use crate::store::StoreError;
 
 mod embedded {
     refinery::embed_migrations!("src/store/migrations/postgres");
@@ -23,8 +23,6 @@ const LOCK: i64 = 0x0062_756c_6c61_0001;
 const MIGRATION: Duration = Duration::from_secs(120);
 /// A name of our own: other programs may share the database.
 const HISTORY: &str = "bulla_schema_history";
-/// The trigger that wakes the nodes.
-const NOTIFIES: &str = "revoked";
 /// TID range scans, numeric `extract`.
 const LEAST_POSTGRES: i32 = 140_000;
 
@@ -43,7 +41,7 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
         let patient = format!("SET statement_timeout = {patience}; SET lock_timeout = {patience}");
         client.batch_execute(&patient).await?;
         client.query_one("SELECT pg_advisory_lock($1)::text", &[&LOCK]).await?;
-        let (runner, known) = (embedded::migrations::runner(), known());
+        let known = known();
         let found = newest(&client).await?;
         if found > known {
             return Err(Failure::Store(StoreError::Schema(format!(
@@ -51,7 +49,7 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
             ))));
         }
         if found < known {
-            let mut runner = runner.set_abort_divergent(true);
+            let mut runner = embedded::migrations::runner().set_abort_divergent(true);
             runner.set_migration_table_name(HISTORY);
             runner.run_async(&mut client).await.map_err(|error| stuck(&error))?;
         }
@@ -127,16 +125,15 @@ pub(super) async fn newest(client: &Client) -> Result<i32, Failure> {
     Ok(client.query_one(&sql, &[]).await?.try_get(0)?)
 }
 
-/// Triggers that the migrations make and the database lacks, or that somebody has disabled; all of them, where this role
-/// poses as a replica. Without the one that notifies nodes look all the same.
-pub(super) async fn missing_triggers(pool: &Pool) -> Result<Vec<String>, StoreError> {
+/// The migrations this program knows, in order.
+pub(super) fn migrations() -> Vec<String> {
     let runner = embedded::migrations::runner();
-    let mut names = triggers_made(runner.get_migrations().iter().filter_map(|migration| migration.sql()));
-    names.retain(|name| name != NOTIFIES);
-    let sql = "SELECT name FROM unnest($1::text[]) WITH ORDINALITY AS made (name, place) WHERE NOT EXISTS (
-        SELECT FROM pg_trigger WHERE tgname = name AND pg_table_is_visible(tgrelid)
-          AND (tgenabled = 'A' OR tgenabled = 'O' AND current_setting('session_replication_role') <> 'replica'))
-      ORDER BY place";
-    let rows = pool.rows(sql, &[&names]).await?;
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(Failure::from)?)
+    runner.get_migrations().iter().filter_map(|migration| migration.sql().map(str::to_owned)).collect()
+}
+
+/// Whether a newer program has brought the schema up to date while this one runs.
+pub(super) async fn is_newer(pool: &Pool) -> Result<bool, StoreError> {
+    let rows = pool.rows(&format!("SELECT coalesce(max(version), 0) FROM {HISTORY}"), &[]).await?;
+    let version = rows.first().map(|row| row.try_get::<_, i32>(0)).transpose().map_err(Failure::from)?;
+    Ok(version.unwrap_or_default() > known())
 }

@@ -5,11 +5,14 @@
 //! what a stricter one refuses is tried again. All time is the database's: its function `bulla_now()`.
 
 mod audit;
+mod bad;
 mod callers;
 mod clients;
+mod clock_mark;
 mod connect;
 mod failure;
 mod feeds;
+mod guards;
 mod home;
 mod identities;
 mod import;
@@ -42,8 +45,8 @@ use self::{
     rotations::Rotations,
 };
 use super::{
-    AuditEvent, AuditRow, ClientChange, ClientRow, Device, Feed, FollowHandle, Found, Identity,
-    LinkedIdentity, NewClient, NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd,
+    AuditEvent, AuditRow, BadRow, ClientChange, ClientRow, ClockMark, Device, Feed, FollowHandle, Found,
+    Identity, LinkedIdentity, NewClient, NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd,
     SessionRow, Store, StoreError, UserChange, UserRow, Written, names,
 };
 use crate::{
@@ -356,7 +359,27 @@ impl Store for PostgresStore {
     }
 
     async fn missing_triggers(&self) -> Result<Vec<String>, StoreError> {
-        migrate::missing_triggers(&self.pool).await
+        guards::missing(&self.pool).await
+    }
+
+    async fn restore_triggers(&self) -> Result<Vec<String>, StoreError> {
+        let wrong = guards::missing(&self.pool).await?;
+        if !wrong.is_empty() {
+            guards::restore(&self.connector).await?;
+        }
+        Ok(wrong)
+    }
+
+    async fn clock_mark(&self) -> Result<(Option<ClockMark>, Timestamp), StoreError> {
+        clock_mark::read(&self.pool).await
+    }
+
+    async fn note_clock(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError> {
+        clock_mark::write(&self.pool, was, mark).await
+    }
+
+    async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError> {
+        bad::rows(&self.pool).await
     }
 
     /// Not a write: a database whose disk is full still serves what needs none.

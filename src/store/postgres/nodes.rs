@@ -1,9 +1,13 @@
 //! The rows of `nodes`, and of `ring`.
 
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
 use super::{failure::Failure, pool::Pool};
 use crate::{
     clock::Timestamp,
-    store::{NODE_LIVES, NodeRow, StoreError},
+    store::{NODE_LIVES, NodeRow, StoreError, rules::NODE_AHEAD},
 };
 
 pub(super) async fn report(
@@ -19,9 +23,12 @@ pub(super) async fn report(
 }
 
 pub(super) async fn live(pool: &Pool) -> Result<Vec<NodeRow>, StoreError> {
-    let sql = "SELECT name, ring_generation, version, seen_at FROM nodes WHERE seen_at > bulla_now() - $1::bigint ORDER BY name";
-    let lives = i64::try_from(NODE_LIVES.as_millis()).unwrap_or(i64::MAX);
-    let rows = pool.rows(sql, &[&lives]).await?;
+    let sql =
+        "SELECT name, ring_generation, version, seen_at FROM nodes WHERE seen_at > bulla_now() - $1::bigint
+        AND seen_at < bulla_now() + $2::bigint ORDER BY name";
+    // A time that lies ahead is of a clock that has been set back since.
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let rows = pool.rows(sql, &[&millis(NODE_LIVES), &millis(NODE_AHEAD)]).await?;
     let read = rows.iter().map(|row| {
         Ok(NodeRow {
             name: row.try_get(0)?,
@@ -33,12 +40,27 @@ pub(super) async fn live(pool: &Pool) -> Result<Vec<NodeRow>, StoreError> {
     Ok(read.collect::<Result<_, Failure>>()?)
 }
 
+pub(super) fn all_rings() -> String {
+    "SELECT one, fingerprint FROM ring".into()
+}
+
+pub(super) fn check_ring(row: &Row) -> Result<(), Failure> {
+    match row.try_get::<_, &[u8]>(1)?.len() {
+        32 => Ok(()),
+        _ => Err(Failure::Unreadable("ring", "fingerprint".into())),
+    }
+}
+
+pub(super) fn key_ring(_: &Row) -> String {
+    "one = 1".into()
+}
+
 pub(super) async fn ring_mark(pool: &Pool) -> Result<Option<(u64, [u8; 32])>, StoreError> {
     let rows = pool.rows("SELECT generation, fingerprint FROM ring", &[]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let read = || -> Result<_, Failure> { Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, &[u8]>(1)?)) };
     let (generation, fingerprint) = read()?;
-    let unreadable = |_| StoreError::Unavailable("the fingerprint in table ring is not 32 bytes".into());
+    let unreadable = |_| Failure::Unreadable("ring", "fingerprint".into());
     Ok(Some((generation.unsigned_abs(), fingerprint.try_into().map_err(unreadable)?)))
 }
 

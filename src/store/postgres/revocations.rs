@@ -31,7 +31,7 @@ pub(super) async fn of_this_transaction(
     transaction: &Transaction<'_>,
 ) -> Result<(Vec<Revocation>, Timestamp), Failure> {
     let sql = "SELECT seq, target, revoked_at, expires_at, bulla_now() AS now FROM revocations
-        WHERE txid = pg_current_xact_id_if_assigned()";
+        WHERE txid = pg_current_xact_id_if_assigned() AND at_end = 0";
     let rows = transaction.query(&transaction.prepare_cached(sql).await?, &[]).await?;
     let now = rows.first().map(|row| row.try_get("now")).transpose()?;
     Ok((all(&rows)?, now.map(Timestamp::from_millis).unwrap_or_default()))
@@ -39,6 +39,21 @@ pub(super) async fn of_this_transaction(
 
 /// Those in force, in order.
 pub(super) async fn in_force(pool: &Pool) -> Result<Vec<Revocation>, StoreError> {
-    let sql = "SELECT seq, target, revoked_at, expires_at FROM revocations WHERE expires_at > bulla_now() ORDER BY seq";
+    let sql = "SELECT seq, target, revoked_at, expires_at FROM revocations WHERE expires_at > bulla_now() AND at_end = 0 ORDER BY seq";
     Ok(all(&pool.rows(sql, &[]).await?)?)
 }
+
+/// Whether a revocation that takes effect at a session's end, set by hand, is due. Those long past are left alone: no token
+/// lives that long, or the clock leaps.
+pub(super) const DUE: &str = "EXISTS (SELECT FROM revocations WHERE at_end = 1 AND revoked_at <= bulla_now() AND expires_at > bulla_now())";
+
+/// Makes them count from now on. Of a session that has been renewed or extended meanwhile the time is put off; one that is
+/// gone was revoked as it went. Of several nodes at once one finds each row.
+pub(super) const TAKE_EFFECT: &str = "
+    WITH clock AS (SELECT bulla_now() AS now), due AS (
+      DELETE FROM revocations USING clock WHERE at_end = 1 AND revoked_at <= now AND expires_at > now RETURNING target
+    ), ends AS (
+      SELECT target, least(idle_expires_at, expires_at) AS at, now FROM due JOIN sessions ON sid = target, clock
+    )
+    INSERT INTO revocations (target, revoked_at, expires_at, at_end)
+    SELECT target, greatest(at, now), greatest(at, now) + 1020000, CASE WHEN at > now THEN 1 ELSE 0 END FROM ends";

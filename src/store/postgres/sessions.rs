@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use super::{
     audit::{self, Columns},
-    callers, clients,
+    bad, callers, clients,
     failure::Failure,
     identities,
     nodes::number,
@@ -53,11 +53,33 @@ fn from_row(row: &Row) -> Result<SessionRow, Failure> {
 }
 
 fn parsed<T: std::str::FromStr>(row: &Row, column: &str) -> Result<T, Failure> {
-    row.try_get::<_, &str>(column)?.parse().map_err(|_| unreadable(column).into())
+    row.try_get::<_, &str>(column)?.parse().map_err(|_| unreadable(column))
 }
 
-fn unreadable(column: &str) -> StoreError {
-    StoreError::Unavailable(format!("column {column} of table sessions can't be read"))
+fn unreadable(column: &str) -> Failure {
+    Failure::Unreadable("sessions", column.to_owned())
+}
+
+pub(super) fn all_rows() -> String {
+    format!("SELECT {COLUMNS} FROM sessions AS s")
+}
+
+pub(super) fn check(row: &Row) -> Result<(), Failure> {
+    from_row(row).map(drop)
+}
+
+pub(super) fn key(row: &Row) -> String {
+    format!("sid = {}", bad::literal(row.try_get("sid").unwrap_or_default()))
+}
+
+/// A row of that name. One that can't be read has ended: nobody is let in by it, and it can be deleted.
+fn read(row: &Row, sid: Sid) -> Result<SessionRow, Failure> {
+    let good = bad::one(from_row(row), || key(row))?;
+    let unreadable = || {
+        let hash = row.try_get::<_, &[u8]>("secret_hash").ok().and_then(|hash| hash.try_into().ok());
+        SessionRow::unreadable(sid, parsed(row, "user_id").ok(), hash.map(Digest))
+    };
+    Ok(good.unwrap_or_else(unreadable))
 }
 
 /// The row and the time, of one moment.
@@ -65,8 +87,10 @@ pub(super) async fn one(pool: &Pool, sid: Sid) -> Result<(Option<SessionRow>, Ti
     let sql = format!(
         "SELECT bulla_now() AS now, {COLUMNS} FROM (SELECT) AS always LEFT JOIN sessions AS s ON s.sid = $1"
     );
-    let (mut rows, now) = with_time(&pool.rows(&sql, &[&sid.to_string()]).await?)?;
-    Ok((rows.pop(), now))
+    let rows = pool.rows(&sql, &[&sid.to_string()]).await?;
+    let (row, now) = time(&rows)?;
+    let there = row.try_get::<_, Option<&str>>("sid").map_err(Failure::from)?.is_some();
+    Ok((there.then(|| read(row, sid)).transpose()?, now))
 }
 
 /// The row, its user and the time, of one moment. An id of an embedding program is no number, and nobody's here.
@@ -81,15 +105,15 @@ pub(super) async fn with_user(
     );
     let rows = pool.rows(&sql, &[&sid.to_string()]).await?;
     let row = rows.first().ok_or_else(|| unreadable("now"))?;
-    Ok((row_and_user(row)?, Timestamp::from_millis(row.try_get("now").map_err(Failure::from)?)))
+    Ok((row_and_user(row, sid)?, Timestamp::from_millis(row.try_get("now").map_err(Failure::from)?)))
 }
 
-fn row_and_user(row: &Row) -> Result<Option<(SessionRow, Option<UserRow>)>, Failure> {
+fn row_and_user(row: &Row, sid: Sid) -> Result<Option<(SessionRow, Option<UserRow>)>, Failure> {
     if row.try_get::<_, Option<&str>>("sid")?.is_none() {
         return Ok(None);
     }
-    let user = row.try_get::<_, Option<i64>>(0)?.map(|_| users::from_row(row, 0)).transpose()?;
-    Ok(Some((from_row(row)?, user)))
+    let user = row.try_get::<_, Option<i64>>(0)?.map(|_| users::of_row(row));
+    Ok(Some((read(row, sid)?, user.transpose()?)))
 }
 
 /// Live sessions, newest first, and the time, of one moment.
@@ -111,15 +135,17 @@ fn live_where(whose: &str) -> String {
     )
 }
 
+fn time(rows: &[Row]) -> Result<(&Row, Timestamp), Failure> {
+    let row = rows.first().ok_or_else(|| unreadable("now"))?;
+    Ok((row, Timestamp::from_millis(row.try_get("now")?)))
+}
+
 fn with_time(rows: &[Row]) -> Result<(Vec<SessionRow>, Timestamp), Failure> {
-    let now = rows.first().ok_or_else(|| unreadable("now"))?.try_get("now")?;
-    let mut found = Vec::new();
-    for row in rows {
-        if row.try_get::<_, Option<&str>>("sid")?.is_some() {
-            found.push(from_row(row)?);
-        }
+    let (first, now) = time(rows)?;
+    if first.try_get::<_, Option<&str>>("sid")?.is_none() {
+        return Ok((Vec::new(), now));
     }
-    Ok((found, Timestamp::from_millis(now)))
+    Ok((bad::some(rows, from_row, key)?, now))
 }
 
 pub(super) async fn now(pool: &Pool) -> Result<Timestamp, StoreError> {

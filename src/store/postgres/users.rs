@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use super::{
     audit::{self, Columns},
-    callers,
+    bad, callers,
     failure::Failure,
     identities,
     pool::{Pool, Values},
@@ -18,7 +18,7 @@ use crate::{
         AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, names,
         rules::{
             begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
-            number, password_changed, takes_an_admin,
+            number, password_changed, readable, takes_an_admin,
         },
     },
 };
@@ -30,7 +30,7 @@ pub(super) const OWN_COLUMNS: &str =
 
 /// The columns of a user, from that one on.
 pub(super) fn from_row(row: &Row, first: usize) -> Result<UserRow, Failure> {
-    let unreadable = |what| StoreError::Unavailable(format!("column {what} of table users can't be read"));
+    let unreadable = |column: &str| Failure::Unreadable("users", column.to_owned());
     Ok(UserRow {
         id: UserId::new(row.try_get::<_, i64>(first)?.to_string()).map_err(|_| unreadable("id"))?,
         name: row.try_get(first + 1)?,
@@ -43,12 +43,36 @@ pub(super) fn from_row(row: &Row, first: usize) -> Result<UserRow, Failure> {
 }
 
 fn all(rows: &[Row]) -> Result<Vec<UserRow>, Failure> {
-    rows.iter().map(|row| from_row(row, 0)).collect()
+    bad::some(rows, |row| from_row(row, 0), key)
+}
+
+fn single(rows: &[Row]) -> Result<Option<UserRow>, Failure> {
+    rows.first().map(of_row).transpose()
+}
+
+/// A user who is there. One whose row can't be read may do nothing.
+pub(super) fn of_row(row: &Row) -> Result<UserRow, Failure> {
+    let read = bad::one(from_row(row, 0), || key(row))?;
+    let id = UserId::new(row.try_get::<_, i64>(0)?.to_string());
+    let id = id.map_err(|_| Failure::Unreadable("users", "id".into()))?;
+    Ok(read.unwrap_or_else(|| UserRow::unreadable(&id)))
+}
+
+pub(super) fn all_rows() -> String {
+    format!("SELECT {COLUMNS} FROM users")
+}
+
+pub(super) fn check(row: &Row) -> Result<(), Failure> {
+    from_row(row, 0).map(drop)
+}
+
+pub(super) fn key(row: &Row) -> String {
+    format!("id = {}", row.try_get::<_, i64>(0).unwrap_or_default())
 }
 
 pub(super) async fn one(pool: &Pool, id: &UserId) -> Result<Option<UserRow>, StoreError> {
     let rows = pool.rows(&format!("SELECT {COLUMNS} FROM users WHERE id = $1"), &[&number(id)]).await?;
-    Ok(all(&rows)?.pop())
+    Ok(single(&rows)?)
 }
 
 /// No name holds a NUL.
@@ -67,8 +91,14 @@ pub(super) async fn page(
     limit: u32,
 ) -> Result<Vec<UserRow>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM users WHERE id > $1 ORDER BY id LIMIT $2");
-    let after = after.and_then(number).unwrap_or(0);
-    Ok(all(&pool.rows(&sql, &[&after, &i64::from(limit)]).await?)?)
+    let mut after = after.and_then(number).unwrap_or(0);
+    loop {
+        let rows = pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
+        let page = all(&rows)?;
+        // A page of rows that can't be read alone would look like the end.
+        let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
+        after = last.try_get(0).map_err(Failure::from)?;
+    }
 }
 
 /// Two names that look alike, added at the same moment, meet at the unique key.
@@ -135,7 +165,7 @@ async fn held(
 
 pub(super) async fn one_of(t: &Transaction<'_>, id: &UserId, lock: &str) -> Result<Option<UserRow>, Failure> {
     let sql = format!("SELECT {COLUMNS} FROM users WHERE id = $1 {lock}");
-    Ok(all(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)?.pop())
+    single(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)
 }
 
 /// Those who may be administrators; the rule looks closer.
@@ -154,6 +184,7 @@ pub(super) async fn change(
 ) -> Result<Option<UserRow>, Failure> {
     callers::check(t, &event).await?;
     let Some(before) = held(t, &id, |row| Some(change.apply(row))).await? else { return Ok(None) };
+    readable(&before)?;
     let after = change.apply(&before);
     let (roles, claims) = after.as_json();
     let sql = "UPDATE users SET roles = $2, claims = $3, disabled = $4 WHERE id = $1";
@@ -193,7 +224,7 @@ pub(super) async fn change_password(
 /// The row as a login finds it. It is updated without a change, which locks it until the commit.
 pub(super) async fn held_for_login(t: &Transaction<'_>, id: &UserId) -> Result<Option<UserRow>, Failure> {
     let sql = format!("UPDATE users SET disabled = disabled WHERE id = $1 RETURNING {COLUMNS}");
-    Ok(all(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)?.pop())
+    single(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)
 }
 
 pub(super) async fn rehash(pool: &Pool, id: &UserId, was: &str, now: &str) -> Result<bool, StoreError> {

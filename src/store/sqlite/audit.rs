@@ -1,11 +1,26 @@
 //! The rows of `audit`.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
+use super::bad::Table;
 use crate::{
     clock::Timestamp,
     store::{AuditEvent, AuditRow, StoreError, rules},
 };
+
+pub(super) const TABLE: Table =
+    Table { name: "audit", columns: "seq, at, event, actor, subject, detail", key: 1 };
+
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+    Ok(AuditRow {
+        seq: row.get(0)?,
+        at: Timestamp::from_millis(row.get(1)?),
+        event: row.get(2)?,
+        actor: row.get(3)?,
+        subject: row.get(4)?,
+        detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
+    })
+}
 
 pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), StoreError> {
     connection
@@ -19,27 +34,17 @@ pub(super) fn read(
     after: Option<i64>,
     limit: u32,
 ) -> Result<Vec<AuditRow>, StoreError> {
-    let sql = match after {
-        Some(_) => {
-            "SELECT seq, at, event, actor, subject, detail FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2"
-        }
-        None => {
-            "SELECT * FROM (SELECT seq, at, event, actor, subject, detail FROM audit WHERE ?1 IS NULL
-                 ORDER BY seq DESC LIMIT ?2) ORDER BY seq"
-        }
-    };
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![after, limit], |row| {
-        Ok(AuditRow {
-            seq: row.get(0)?,
-            at: Timestamp::from_millis(row.get(1)?),
-            event: row.get(2)?,
-            actor: row.get(3)?,
-            subject: row.get(4)?,
-            detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let columns = TABLE.columns;
+    if let Some(after) = after {
+        let sql = format!("SELECT {columns} FROM audit WHERE seq > ? ORDER BY seq");
+        let mut statement = connection.prepare_cached(&sql)?;
+        return TABLE.some(&mut statement, [after], limit, from_row);
+    }
+    let sql = format!("SELECT {columns} FROM audit ORDER BY seq DESC");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut newest = TABLE.some(&mut statement, [], limit, from_row)?;
+    newest.reverse();
+    Ok(newest)
 }
 
 pub(super) fn login_addresses(

@@ -1,8 +1,8 @@
 //! The rows of `clients`, and what is spent.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use rusqlite::{Connection, Row, named_params, params};
 
-use super::audit;
+use super::{audit, bad::Table};
 use crate::{
     clock::Timestamp,
     ids::ClientId,
@@ -15,9 +15,10 @@ use crate::{
 
 const COLUMNS: &str =
     "id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences, redirect_uris, disabled,
-    created_at";
+    created_at, public";
+pub(super) const TABLE: Table = Table { name: "clients", columns: COLUMNS, key: 1 };
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<ClientRow> {
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<ClientRow> {
     let unreadable =
         |column| rusqlite::Error::InvalidColumnType(column, "clients".into(), rusqlite::types::Type::Text);
     let columns = Columns {
@@ -34,6 +35,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ClientRow> {
         secret_hash: columns.secret_hash.map(Digest),
         former: columns.former(),
         jwks: row.get(5)?,
+        public: row.get(11)?,
         scopes: columns.scope().ok_or_else(|| unreadable(6))?,
         audiences: columns.audiences().ok_or_else(|| unreadable(7))?,
         redirect_uris: columns.redirect_uris().ok_or_else(|| unreadable(8))?,
@@ -44,7 +46,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ClientRow> {
 
 pub(super) fn one(connection: &Connection, id: &ClientId) -> Result<Option<ClientRow>, StoreError> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id = ?"))?;
-    Ok(statement.query_row([id.as_str()], from_row).optional()?)
+    let mut rows = statement.query([id.as_str()])?;
+    Ok(rows.next()?.and_then(|row| TABLE.one(row, from_row)))
 }
 
 pub(super) fn page(
@@ -52,10 +55,9 @@ pub(super) fn page(
     after: Option<&ClientId>,
     limit: u32,
 ) -> Result<Vec<ClientRow>, StoreError> {
-    let mut statement = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id > ? ORDER BY id LIMIT ?"))?;
-    let rows = statement.query_map(params![after.map_or("", ClientId::as_str), limit], from_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id > ? ORDER BY id"))?;
+    TABLE.some(&mut statement, [after.map_or("", ClientId::as_str)], limit, from_row)
 }
 
 pub(super) fn add(
@@ -75,8 +77,8 @@ pub(super) fn add(
         connection,
         &row,
         "INSERT INTO clients (id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences, redirect_uris,
-           disabled, created_at)
-         VALUES (:id, :name, :hash, :former, :until, :jwks, :scopes, :audiences, :uris, :disabled, :created)",
+           disabled, created_at, public)
+         VALUES (:id, :name, :hash, :former, :until, :jwks, :scopes, :audiences, :uris, :disabled, :created, :public)",
     )?;
     audit::write(connection, &event.about(&row.id), now)?;
     Ok(row)
@@ -88,7 +90,7 @@ fn write(connection: &Connection, row: &ClientRow, sql: &str) -> Result<(), Stor
         ":id": row.id.as_str(), ":name": row.name, ":hash": columns.secret_hash, ":former": columns.former_hash,
         ":until": columns.former_until, ":jwks": row.jwks, ":scopes": columns.scopes,
         ":audiences": columns.audiences, ":uris": columns.redirect_uris, ":disabled": row.disabled,
-        ":created": row.created_at.millis(),
+        ":created": row.created_at.millis(), ":public": row.public,
     })?;
     Ok(())
 }
@@ -107,7 +109,7 @@ pub(super) fn change(
         &after,
         "UPDATE clients SET name = :name, secret_hash = :hash, former_hash = :former, former_until = :until,
            jwks = :jwks, scopes = :scopes, audiences = :audiences, redirect_uris = :uris, disabled = :disabled,
-           created_at = :created WHERE id = :id",
+           created_at = :created, public = :public WHERE id = :id",
     )?;
     audit::write(connection, &event.about(id), now)?;
     Ok(Some(after))

@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row, params};
 
-use super::{open, state::State};
+use super::{bad::Table, open, state::State};
 use crate::{
     clock::{Clock, Timestamp},
     store::{Feed, FollowHandle, Revocation, StoreError},
@@ -18,6 +18,9 @@ use crate::{
 
 /// How often the follower looks whether another connection has committed.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// No token of a session or a client lives longer.
+const TOKEN_LIVES: Duration = Duration::from_secs(3720);
 
 /// Everybody who follows the table in this process.
 #[derive(Default)]
@@ -69,10 +72,10 @@ impl Feeds {
         let went_back = newest < published.seq;
         let feeds: Vec<_> = published.feeds.iter().filter_map(Weak::upgrade).collect();
         if went_back || look == Look::All {
-            let all = since(connection, 0)?;
+            let all = since(connection, 0, now)?;
             feeds.iter().for_each(|feed| feed.0.replace(all.clone()));
         } else if newest > published.seq {
-            let new = since(connection, published.seq)?;
+            let new = since(connection, published.seq, now)?;
             feeds.iter().for_each(|feed| feed.0.add(new.clone(), now));
         }
         published.seq = newest;
@@ -96,6 +99,7 @@ impl Feeds {
         let mut version = data_version(&connection)?;
         let following = Arc::new(Following(feed));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).feeds.push(Arc::downgrade(&following));
+        take_effect(&connection, clock.now())?;
         self.look(&connection, Look::All, clock.now())?;
         following.0.fresh();
 
@@ -105,10 +109,11 @@ impl Feeds {
             let mut behind = false;
             while stopped.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let looked = state.look().and_then(|()| {
-                    let now = data_version(&connection)?;
-                    if now != version {
-                        feeds.look(&connection, Look::New, clock.now())?;
-                        version = now;
+                    let (now, is) = (clock.now(), data_version(&connection)?);
+                    // Its own commits don't change the version.
+                    if take_effect(&connection, now)? || is != version {
+                        feeds.look(&connection, Look::New, now)?;
+                        version = is;
                     }
                     Ok(())
                 });
@@ -136,25 +141,71 @@ fn data_version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
 }
 
-/// The revocations with a higher number, in order. A target that can't be read names no token: it is passed over.
-pub(super) fn since(connection: &Connection, seq: i64) -> Result<Vec<Revocation>, StoreError> {
+pub(super) const TABLE: Table =
+    Table { name: "revocations", columns: "seq, target, revoked_at, expires_at", key: 1 };
+
+/// What a row revokes; none where its target names no token.
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Option<Revocation>> {
+    let target: String = row.get(1)?;
+    let Ok(target) = target.parse() else { return Ok(None) };
+    let time = |at| row.get(at).map(Timestamp::from_millis);
+    Ok(Some(Revocation { seq: row.get(0)?, target, revoked_at: time(2)?, expires_at: time(3)? }))
+}
+
+/// One whose times can't be read revokes from now on, for as long as any token can live.
+fn read(row: &Row<'_>, now: Timestamp) -> Option<Revocation> {
+    TABLE.one(row, from_row).unwrap_or_else(|| {
+        let (seq, target) = (row.get(0).ok()?, row.get::<_, String>(1).ok()?.parse().ok()?);
+        Some(Revocation { seq, target, revoked_at: now, expires_at: now.plus(TOKEN_LIVES) })
+    })
+}
+
+/// The revocations in force with a higher number, in order. A target that can't be read names no token: it is passed over.
+pub(super) fn since(
+    connection: &Connection,
+    seq: i64,
+    now: Timestamp,
+) -> Result<Vec<Revocation>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT seq, target, revoked_at, expires_at FROM revocations WHERE seq > ? ORDER BY seq",
+        "SELECT seq, target, revoked_at, expires_at FROM revocations WHERE seq > ? AND at_end = 0 ORDER BY seq",
     )?;
-    let rows = statement.query_map([seq], |row| {
-        let target: String = row.get(1)?;
-        Ok(target.parse().ok().map(|target| (row.get(0), target, row.get(2), row.get(3))))
-    })?;
+    let mut rows = statement.query([seq])?;
     let mut found = Vec::new();
-    for row in rows {
-        if let Some((seq, target, revoked_at, expires_at)) = row? {
-            found.push(Revocation {
-                seq: seq?,
-                target,
-                revoked_at: Timestamp::from_millis(revoked_at?),
-                expires_at: Timestamp::from_millis(expires_at?),
-            });
-        }
+    while let Some(row) = rows.next()? {
+        found.extend(read(row, now));
     }
     Ok(found)
 }
+
+/// Revocations that take effect at a session's end, set by hand, whose time has come. Of a session that has been renewed or
+/// extended meanwhile the time is put off. Those long past are left alone: no token lives that long, or the clock leaps.
+/// Returns whether there were any.
+fn take_effect(connection: &Connection, now: Timestamp) -> Result<bool, StoreError> {
+    let due = "SELECT 1 FROM revocations WHERE at_end = 1 AND revoked_at <= ?1 AND expires_at > ?1";
+    if !connection.prepare_cached(due)?.exists([now.millis()])? {
+        return Ok(false);
+    }
+    let run = |sql: &str| connection.prepare_cached(sql)?.execute(params![now.millis()]);
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let done = PUT_OFF_AND_REVOKE.iter().try_for_each(|sql| run(sql).map(drop));
+    match done {
+        Ok(()) => connection.execute_batch("COMMIT")?,
+        Err(error) => {
+            connection.execute_batch("ROLLBACK")?;
+            return Err(error.into());
+        }
+    }
+    Ok(true)
+}
+
+/// A session that is gone was revoked as it went.
+const PUT_OFF_AND_REVOKE: [&str; 3] = [
+    "UPDATE revocations SET (revoked_at, expires_at) =
+       (SELECT min(idle_expires_at, expires_at), min(idle_expires_at, expires_at) + 1020000 FROM sessions WHERE sid = target)
+     WHERE at_end = 1 AND revoked_at <= ?1 AND expires_at > ?1
+       AND target IN (SELECT sid FROM sessions WHERE sid = target AND min(idle_expires_at, expires_at) > ?1)",
+    "INSERT INTO revocations (target, revoked_at, expires_at)
+     SELECT target, ?1, ?1 + 1020000 FROM revocations
+     WHERE at_end = 1 AND revoked_at <= ?1 AND expires_at > ?1 AND EXISTS (SELECT 1 FROM sessions WHERE sid = target)",
+    "DELETE FROM revocations WHERE at_end = 1 AND revoked_at <= ?1 AND expires_at > ?1",
+];

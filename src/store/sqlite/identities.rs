@@ -1,8 +1,8 @@
 //! The rows of `identities`, and nonces that are spent.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{audit, users};
+use super::{audit, bad::Table, users};
 use crate::{
     clock::Timestamp,
     ids::UserId,
@@ -12,25 +12,32 @@ use crate::{
     },
 };
 
+pub(super) const TABLE: Table =
+    Table { name: "identities", columns: "issuer, subject, user_id, linked_at", key: 2 };
+pub(super) const USED: Table = Table { name: "used", columns: "hash, expires_at", key: 1 };
+
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<LinkedIdentity> {
+    let identity = Identity { issuer: row.get(0)?, subject: row.get(1)? };
+    let no_user = |_| rusqlite::Error::InvalidColumnType(2, "identities".into(), rusqlite::types::Type::Text);
+    UserId::new(row.get::<_, String>(2)?).map_err(no_user)?;
+    let linked_at = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis);
+    Ok(LinkedIdentity { identity, linked_at })
+}
+
 pub(super) fn owner(connection: &Connection, identity: &Identity) -> Result<Option<UserId>, StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT user_id FROM identities WHERE issuer = ? AND subject = ?")?;
-    let id = statement.query_row([&identity.issuer, &identity.subject], |row| row.get::<_, String>(0));
+    let id =
+        statement.query_row([&identity.issuer, &identity.subject], |row| Ok(row.get::<_, String>(0).ok()));
     // An id that is none can only have been typed in by hand: it names nobody.
-    Ok(id.optional()?.and_then(|id| UserId::new(id).ok()))
+    Ok(id.optional()?.flatten().and_then(|id| UserId::new(id).ok()))
 }
 
 pub(super) fn of_user(connection: &Connection, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT issuer, subject, linked_at FROM identities WHERE user_id = ? ORDER BY issuer, subject",
+        "SELECT issuer, subject, user_id, linked_at FROM identities WHERE user_id = ? ORDER BY issuer, subject",
     )?;
-    let rows = statement.query_map([user.as_str()], |row| {
-        Ok(LinkedIdentity {
-            identity: Identity { issuer: row.get(0)?, subject: row.get(1)? },
-            linked_at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_millis),
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    TABLE.some(&mut statement, [user.as_str()], u32::MAX, from_row)
 }
 
 pub(super) fn link(

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use rustix::fs::Access;
 
-use super::{fingerprint_row, open};
+use super::{bad, clock_mark, fingerprint_row, guards, open};
 use crate::{
     clock::{Clock, Timestamp},
     ids::typed,
@@ -85,12 +85,15 @@ pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> 
         if let Some(other) = judge_schema(open::schema(&connection)?, open::known_schema()) {
             return Ok(other);
         }
-        let newest = "SELECT at FROM audit ORDER BY seq DESC LIMIT 1";
+        let newest = "SELECT at FROM audit WHERE typeof(at) = 'integer' ORDER BY seq DESC LIMIT 1";
         let newest: Option<i64> = connection.query_row(newest, [], |row| row.get(0)).optional()?;
         Ok(Found::Present(Box::new(Facts {
             unwritable: open::unwritable(path),
-            triggers: open::missing_triggers(&connection)?,
-            ring_mark: fingerprint_row(&connection)?,
+            triggers: guards::missing(&connection)?,
+            bad: bad::rows(&connection)?,
+            clock: clock_mark::read(&connection)?,
+            // One that can't be read is among the bad rows.
+            ring_mark: fingerprint_row(&connection).unwrap_or_default(),
             now: clock.now(),
             newest: newest.map(Timestamp::from_millis),
         })))

@@ -1,11 +1,14 @@
 //! SQLite, inside the program: one writer thread that commits what has queued up, several readers (DESIGN 4, 9).
 
 mod audit;
+mod bad;
 mod callers;
 mod checkpoint;
 mod clients;
+mod clock_mark;
 mod export;
 mod feeds;
+mod guards;
 mod identities;
 mod look;
 mod nodes;
@@ -37,9 +40,9 @@ use self::{
     },
 };
 use super::{
-    AuditEvent, AuditRow, ClientChange, ClientRow, Device, Feed, FollowHandle, Identity, LinkedIdentity,
-    NewClient, NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd, SessionRow, Store,
-    StoreError, Target, UserChange, UserRow, Written, look::Found, names,
+    AuditEvent, AuditRow, BadRow, ClientChange, ClientRow, ClockMark, Device, Feed, FollowHandle, Identity,
+    LinkedIdentity, NewClient, NewSession, NewUser, NodeRow, Revocation, SessionChange, SessionEnd,
+    SessionRow, Store, StoreError, Target, UserChange, UserRow, Written, look::Found, names,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -403,7 +406,7 @@ impl Store for SqliteStore {
 
     async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
         let now = self.clock.now();
-        let all = self.readers.read(|c| feeds::since(c, 0)).await?;
+        let all = self.readers.read(move |c| feeds::since(c, 0, now)).await?;
         Ok(all.into_iter().filter(|revocation| revocation.expires_at > now).collect())
     }
 
@@ -450,7 +453,24 @@ impl Store for SqliteStore {
     }
 
     async fn missing_triggers(&self) -> Result<Vec<String>, StoreError> {
-        self.readers.read(open::missing_triggers).await
+        self.readers.read(guards::missing).await
+    }
+
+    async fn restore_triggers(&self) -> Result<Vec<String>, StoreError> {
+        self.writer.write(Several, |c, _| guards::restore(c)).await
+    }
+
+    async fn clock_mark(&self) -> Result<(Option<ClockMark>, Timestamp), StoreError> {
+        let clock = Arc::clone(&self.clock);
+        self.readers.read(move |c| Ok((clock_mark::read(c)?, clock.now()))).await
+    }
+
+    async fn note_clock(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError> {
+        self.writer.write(One, move |c, _| clock_mark::write(c, was, mark)).await
+    }
+
+    async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError> {
+        self.readers.read(bad::rows).await
     }
 
     async fn healthy(&self) -> Result<(), StoreError> {

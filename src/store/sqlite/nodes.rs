@@ -1,11 +1,25 @@
 //! The rows of `nodes`.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
+use super::bad::Table;
 use crate::{
     clock::Timestamp,
-    store::{NODE_LIVES, NodeRow, StoreError},
+    store::{NODE_LIVES, NodeRow, StoreError, rules::NODE_AHEAD},
 };
+
+pub(super) const TABLE: Table =
+    Table { name: "nodes", columns: "name, ring_generation, version, seen_at", key: 1 };
+pub(super) const RING: Table = Table { name: "ring", columns: "one, generation, fingerprint", key: 1 };
+
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
+    Ok(NodeRow {
+        name: row.get(0)?,
+        ring_generation: row.get(1)?,
+        version: row.get(2)?,
+        seen_at: Timestamp::from_millis(row.get(3)?),
+    })
+}
 
 pub(super) fn report(
     connection: &Connection,
@@ -23,16 +37,10 @@ pub(super) fn report(
 }
 
 pub(super) fn live(connection: &Connection, now: Timestamp) -> Result<Vec<NodeRow>, StoreError> {
+    // A time that lies ahead is of a clock that has been set back since.
     let mut statement = connection.prepare_cached(
-        "SELECT name, ring_generation, version, seen_at FROM nodes WHERE seen_at > ? ORDER BY name",
+        "SELECT name, ring_generation, version, seen_at FROM nodes WHERE seen_at > ? AND seen_at < ? ORDER BY name",
     )?;
-    let rows = statement.query_map([now.minus(NODE_LIVES).millis()], |row| {
-        Ok(NodeRow {
-            name: row.get(0)?,
-            ring_generation: row.get(1)?,
-            version: row.get(2)?,
-            seen_at: Timestamp::from_millis(row.get(3)?),
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let values = [now.minus(NODE_LIVES).millis(), now.plus(NODE_AHEAD).millis()];
+    TABLE.some(&mut statement, values, u32::MAX, from_row)
 }

@@ -9,10 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::Access;
 
 use super::look;
-use crate::{
-    ids::typed,
-    store::{StoreError, rules::triggers_made},
-};
+use crate::{ids::typed, store::StoreError};
 
 mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
@@ -77,7 +74,7 @@ pub(super) fn open_and_migrate(path: &Path) -> Result<Connection, StoreError> {
         error => error,
     };
     let mut connection = connect(path).map_err(named)?;
-    refuse_newer(&mut connection, path).map_err(named)?;
+    refuse_newer(&connection, path).map_err(named)?;
     // Somebody who starts at the same moment may be faster: then there is nothing left to do.
     migrate(&mut connection).or_else(|_| migrate(&mut connection)).map_err(|error| {
         let error = error.to_string();
@@ -88,7 +85,7 @@ pub(super) fn open_and_migrate(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// In one transaction, the note that it was done included: cut off half-way, nothing has happened.
-fn migrate(connection: &mut Connection) -> Result<(), refinery::Error> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), refinery::Error> {
     let runner = embedded::migrations::runner().set_abort_divergent(true).set_grouped(true);
     runner.run(connection).map(drop)
 }
@@ -145,7 +142,7 @@ pub(super) fn known_schema() -> i64 {
     runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
 }
 
-fn refuse_newer(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let exists: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'refinery_schema_history')",
         [],
@@ -162,19 +159,4 @@ fn refuse_newer(connection: &mut Connection, path: &Path) -> Result<(), StoreErr
         )));
     }
     Ok(())
-}
-
-/// Triggers that the migrations make and the database lacks.
-pub(super) fn missing_triggers(connection: &Connection) -> Result<Vec<String>, StoreError> {
-    let runner = embedded::migrations::runner();
-    let names = triggers_made(runner.get_migrations().iter().filter_map(|migration| migration.sql()));
-    let mut there =
-        connection.prepare_cached("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = ?")?;
-    let mut missing = Vec::new();
-    for name in names {
-        if !there.exists([&name])? {
-            missing.push(name);
-        }
-    }
-    Ok(missing)
 }

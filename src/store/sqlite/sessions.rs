@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use rusqlite::{Connection, Row, named_params, params};
 
-use super::{audit, clients, identities, users};
+use super::{audit, bad::Table, clients, identities, users};
 use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
@@ -19,8 +19,9 @@ use crate::{
 const COLUMNS: &str =
     "sid, user_id, secret_hash, generation, rotated_at, pardoned_gen, pardoned_at, created_at,
     idle_expires_at, expires_at, transport, user_agent, ip, client_id, scope, auth_time";
+pub(super) const TABLE: Table = Table { name: "sessions", columns: COLUMNS, key: 1 };
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     let time = |i| row.get(i).map(Timestamp::from_millis);
     Ok(SessionRow {
         sid: parsed(row, 0)?,
@@ -51,7 +52,16 @@ fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Resul
 pub(super) fn one(connection: &Connection, sid: Sid) -> Result<Option<SessionRow>, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE sid = ?"))?;
-    Ok(statement.query_row([sid.to_string()], from_row).optional()?)
+    let mut rows = statement.query([sid.to_string()])?;
+    Ok(rows.next()?.map(|row| read(row, sid)))
+}
+
+/// A row of that name. One that can't be read has ended: nobody is let in by it, and it can be deleted.
+fn read(row: &Row<'_>, sid: Sid) -> SessionRow {
+    TABLE.one(row, from_row).unwrap_or_else(|| {
+        let (user, hash) = (parsed(row, 1).ok(), row.get(2).ok().map(Digest));
+        SessionRow::unreadable(sid, user, hash)
+    })
 }
 
 /// A row and its user. The first statement stays open meanwhile, so both are of one moment and one lock.
@@ -63,7 +73,7 @@ pub(super) fn with_user(
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE sid = ?"))?;
     let mut rows = statement.query([sid.to_string()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let row = from_row(row)?;
+    let row = read(row, sid);
     let user = users::one(connection, &row.user_id)?;
     Ok(Some((row, user)))
 }
@@ -78,12 +88,11 @@ pub(super) fn live(
     let whose = if user.is_some() { "user_id = :user" } else { ":user IS NULL" };
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM sessions WHERE {whose} AND idle_expires_at > :now AND expires_at > :now
-         ORDER BY created_at DESC, n DESC LIMIT :limit"
+         ORDER BY created_at DESC, n DESC"
     ))?;
     let user = user.map(UserId::as_str);
-    let rows = statement
-        .query_map(named_params! {":user": user, ":now": now.millis(), ":limit": limit}, from_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let values = named_params! {":user": user, ":now": now.millis()};
+    TABLE.some(&mut statement, values, limit, from_row)
 }
 
 pub(super) fn begin(
@@ -197,11 +206,12 @@ pub(super) fn end(
         SessionEnd::AllOf(user) => ("user_id = ?1", vec![user.to_string()]),
         SessionEnd::Everyones => ("1", vec![]),
     };
-    let mut statement =
-        connection.prepare_cached(&format!("DELETE FROM sessions WHERE {condition} RETURNING sid"))?;
-    let sids = statement.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(0))?;
+    let mut statement = connection
+        .prepare_cached(&format!("DELETE FROM sessions WHERE {condition} RETURNING CAST(sid AS BLOB)"))?;
+    let sids = statement.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, Vec<u8>>(0))?;
     let sids = sids.collect::<Result<Vec<_>, _>>()?;
-    let ended: Vec<Sid> = sids.iter().filter_map(|sid| sid.parse().ok()).collect();
+    let sids = sids.iter().filter_map(|sid| std::str::from_utf8(sid).ok());
+    let ended: Vec<Sid> = sids.filter_map(|sid| sid.parse().ok()).collect();
     for sid in &ended {
         audit::write(connection, &event.about(sid), now)?;
     }

@@ -1,8 +1,8 @@
 //! The rows of `users`.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 
-use super::{audit, identities, sessions};
+use super::{audit, bad::Table, identities, sessions};
 use crate::{
     clock::Timestamp,
     ids::UserId,
@@ -10,13 +10,15 @@ use crate::{
         AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, names,
         rules::{
             begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
-            number, password_changed, takes_an_admin,
+            number, password_changed, readable, takes_an_admin,
         },
     },
 };
 
 const COLUMNS: &str = "id, name, password_hash, roles, claims, disabled, created_at";
-fn from_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
+pub(super) const TABLE: Table = Table { name: "users", columns: COLUMNS, key: 1 };
+
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
     let unreadable =
         |column| rusqlite::Error::InvalidColumnType(column, "users".into(), rusqlite::types::Type::Text);
     let json = |column: usize| row.get::<_, String>(column);
@@ -32,16 +34,18 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
 }
 
 pub(super) fn one(connection: &Connection, id: &UserId) -> Result<Option<UserRow>, StoreError> {
-    let Some(id) = number(id) else { return Ok(None) };
+    let Some(n) = number(id) else { return Ok(None) };
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?"))?;
-    Ok(statement.query_row([id], from_row).optional()?)
+    let mut rows = statement.query([n])?;
+    let row = rows.next()?.map(|row| TABLE.one(row, from_row));
+    Ok(row.map(|row| row.unwrap_or_else(|| UserRow::unreadable(id))))
 }
 
 /// The users that one of these spellings of a name may mean.
 pub(super) fn spelled(connection: &Connection, spellings: [String; 3]) -> Result<Vec<UserRow>, StoreError> {
-    let mut statement = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE folded IN (?, ?, ?) LIMIT 3"))?;
-    Ok(statement.query_map(spellings, from_row)?.collect::<Result<_, _>>()?)
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE folded IN (?, ?, ?)"))?;
+    TABLE.some(&mut statement, spellings, 3, from_row)
 }
 
 pub(super) fn page(
@@ -49,10 +53,9 @@ pub(super) fn page(
     after: Option<&UserId>,
     limit: u32,
 ) -> Result<Vec<UserRow>, StoreError> {
-    let mut statement = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id > ? ORDER BY id LIMIT ?"))?;
-    let rows = statement.query_map(params![after.and_then(number).unwrap_or(0), limit], from_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id > ? ORDER BY id"))?;
+    TABLE.some(&mut statement, [after.and_then(number).unwrap_or(0)], limit, from_row)
 }
 
 pub(super) fn add(
@@ -89,7 +92,7 @@ fn admins(connection: &Connection) -> Result<Vec<UserRow>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM users WHERE disabled = 0 AND roles LIKE '%\"admin\"%'"
     ))?;
-    Ok(statement.query_map([], from_row)?.collect::<Result<_, _>>()?)
+    TABLE.some(&mut statement, [], u32::MAX, from_row)
 }
 
 pub(super) fn change(
@@ -100,6 +103,7 @@ pub(super) fn change(
     now: Timestamp,
 ) -> Result<Option<UserRow>, StoreError> {
     let Some(before) = one(connection, id)? else { return Ok(None) };
+    readable(&before)?;
     let after = change.apply(&before);
     if takes_an_admin(&before, Some(&after)) {
         keep_an_admin(id, &admins(connection)?)?;

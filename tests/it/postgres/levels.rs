@@ -45,12 +45,12 @@ async fn the_late_revocations_of_a_transaction_are_moved_to_its_end_all_at_once(
     let shell = Shell::connect(&database.url).unwrap();
     let begin = "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
           expires_at, transport)
-        SELECT lpad(i::text, 22, '0'), 'crew', 'x', 0, 1, 1, bulla_now() + 9000000, bulla_now() + 9000000, 'cookie'
+        SELECT lpad(i || 'A', 22, '0'), 'crew', decode(repeat('07', 32), 'hex'), 0, 1, 1, bulla_now() + 9000000, bulla_now() + 9000000, 'cookie'
         FROM generate_series(1, 2000) AS i";
     shell.run(begin).unwrap();
     let times = "SELECT count(*), count(DISTINCT revoked_at), count(DISTINCT expires_at - revoked_at),
         min(revoked_at) - min(committing.at) FROM revocations, committing";
-    shell.run("CREATE TABLE committing (at bigint); BEGIN; DELETE FROM sessions WHERE sid < lpad('1500', 22, '0')").unwrap();
+    shell.run("CREATE TABLE committing (at bigint); BEGIN; DELETE FROM sessions WHERE sid < lpad('1500A', 22, '0')").unwrap();
     shell
         .run(
             "SELECT pg_sleep(1.2); DELETE FROM sessions; INSERT INTO committing VALUES (bulla_now()); COMMIT",

@@ -229,6 +229,7 @@ fn new_client(scopes: &[&str]) -> NewClient {
         name: scopes.join(" "),
         secret_hash: None,
         jwks: None,
+        public: false,
         scopes: Scope::new(scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>()).unwrap(),
         audiences: vec![],
         redirect_uris: vec![],

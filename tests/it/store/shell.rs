@@ -3,14 +3,14 @@
 use bulla::store::SessionRow;
 
 use super::*;
-use crate::ground::every_store;
+use crate::ground::{Kind, every_store, kind};
 
 every_store![
     serializable;
     a_deleted_row_is_a_revocation_for_seventeen_minutes,
     a_row_long_expired_goes_without_a_revocation,
     a_row_that_has_just_expired_is_still_revoked,
-    an_insert_over_a_live_session_revokes_it,
+    an_insert_over_a_live_session_fails_and_changes_nothing,
     an_upsert_over_a_live_session_revokes_it,
     another_sid_or_user_revokes,
     a_shortened_life_revokes_and_a_longer_one_does_not,
@@ -22,7 +22,10 @@ every_store![
     a_user_with_another_number_loses_every_session,
     a_user_inserted_over_another_is_somebody_else,
     a_clients_tokens_are_revoked_with_its_secret_scopes_or_end,
-    a_client_inserted_over_is_revoked,
+    a_client_upserted_is_revoked,
+    doing_nothing_on_a_conflict_does_nothing,
+    what_could_not_be_read_is_refused,
+    a_client_typed_in_is_not_public,
     what_is_rolled_back_revokes_nothing,
     many_rows_deleted_at_once_are_as_many_revocations,
     a_disabled_user_is_zero_or_one,
@@ -68,18 +71,28 @@ async fn a_row_that_has_just_expired_is_still_revoked() {
 fn insert(row: &SessionRow, user: &str) -> String {
     format!(
         "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at, expires_at,
-           transport) VALUES ('{}', '{user}', 'x', 0, 1, 1, {end}, {end}, 'cookie')",
+           transport) VALUES ('{}', '{user}', {hash}, 0, 1, 1, {end}, {end}, 'cookie')",
         row.sid,
+        hash = hash(7),
         end = row.expires_at.millis()
     )
 }
 
-async fn an_insert_over_a_live_session_revokes_it() {
+/// 32 bytes, as a statement writes them.
+fn hash(byte: u8) -> String {
+    let hex = format!("{byte:02x}").repeat(32);
+    match kind() {
+        Kind::Sqlite => format!("x'{hex}'"),
+        _ => format!("'\\x{hex}'"),
+    }
+}
+
+async fn an_insert_over_a_live_session_fails_and_changes_nothing() {
     let house = House::new().await;
     let row = one(&house).await;
-    // Whether it replaces the row or fails: a session that is still there is the one that was.
     let inserted = house.town.shell().try_run(&insert(&row, "666"));
-    assert!(inserted.is_ok() && house.revoked() == [row.sid.to_string()], "{inserted:?}");
+    assert!(inserted.is_err() && house.revoked().is_empty(), "{inserted:?}");
+    assert_eq!(house.row(row.sid).await, Some(row));
 }
 
 async fn an_upsert_over_a_live_session_revokes_it() {
@@ -116,9 +129,11 @@ async fn a_shortened_life_revokes_and_a_longer_one_does_not() {
 async fn a_rotation_by_hand_revokes_nothing() {
     let house = House::new().await;
     one(&house).await;
-    house.town.shell().run(
-        "UPDATE sessions SET generation = 9, rotated_at = 1, idle_expires_at = idle_expires_at - 1000, secret_hash = 'x', user_agent = 'x'",
-    );
+    house.town.shell().run(&format!(
+        "UPDATE sessions SET generation = 9, rotated_at = 1, idle_expires_at = idle_expires_at - 1000,
+               secret_hash = {}, user_agent = 'x'",
+        hash(9)
+    ));
     assert!(house.revoked().is_empty());
 }
 
@@ -192,7 +207,7 @@ async fn a_clients_tokens_are_revoked_with_its_secret_scopes_or_end() {
     shell.run("UPDATE clients SET name = 'renamed', created_at = 2, disabled = 0");
     assert!(house.revoked().is_empty());
     for (count, change) in [
-        "UPDATE clients SET secret_hash = 'x' WHERE id = 'cron'",
+        &*format!("UPDATE clients SET secret_hash = {} WHERE id = 'cron'", hash(9)),
         "UPDATE clients SET secret_hash = NULL WHERE id = 'cron'",
         "UPDATE clients SET scopes = '[\"a\"]' WHERE id = 'cron'",
         "UPDATE clients SET audiences = '[\"a\"]' WHERE id = 'cron'",
@@ -213,15 +228,177 @@ async fn a_clients_tokens_are_revoked_with_its_secret_scopes_or_end() {
     assert!(crate::server::eventually("the feed hears of it", heard).await < secs(1));
 }
 
-async fn a_client_inserted_over_is_revoked() {
+async fn a_client_upserted_is_revoked() {
     let house = House::new().await;
     let shell = house.town.shell();
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
-    shell.run(
+    shell.run(&format!(
         "INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)
-         ON CONFLICT (id) DO UPDATE SET secret_hash = 'x'",
-    );
+         ON CONFLICT (id) DO UPDATE SET secret_hash = {}",
+        hash(9)
+    ));
     assert_eq!(house.revoked(), ["client:cron"]);
+}
+
+async fn doing_nothing_on_a_conflict_does_nothing() {
+    let house = House::new().await;
+    let (row, shell) = (one(&house).await, house.town.shell());
+    shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
+    shell.run("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
+    let before = || {
+        ["users", "sessions", "clients", "identities"]
+            .map(|table| shell.run(&format!("SELECT * FROM {table}")))
+    };
+    let kept = before();
+    let mut statements: Vec<String> = [
+        &*insert(&row, "666"),
+        "INSERT INTO users (name, created_at) VALUES ('ada', 9)",
+        "INSERT INTO users (name, created_at) VALUES ('ADA', 9)",
+        "INSERT INTO users (id, name, created_at) VALUES (1, 'eve', 9)",
+        "INSERT INTO users (name, folded, created_at) VALUES ('Ada', 'ada', 9)",
+        "INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Other', 9)",
+        "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '2')",
+    ]
+    .map(|sql| format!("{sql} ON CONFLICT DO NOTHING"))
+    .into();
+    if kind() == Kind::Sqlite {
+        let ignored = statements
+            .iter()
+            .map(|sql| sql.replace("INSERT", "INSERT OR IGNORE").replace(" ON CONFLICT DO NOTHING", ""));
+        statements.extend(ignored.collect::<Vec<_>>());
+    }
+    for sql in statements {
+        shell.run(&sql);
+        assert_eq!(before(), kept, "{sql}");
+        assert!(house.revoked().is_empty(), "{sql}");
+    }
+    // Nor does what was noted meanwhile tell later.
+    shell.run("INSERT INTO users (name, created_at) VALUES ('bob', 1)");
+    shell.run("INSERT INTO clients (id, name, created_at) VALUES ('new', 'New', 1)");
+    let other = house.begin(&row.user_id).await;
+    assert!(house.revoked().is_empty() && house.live(&row.user_id).await == [other.sid, row.sid]);
+}
+
+async fn what_could_not_be_read_is_refused() {
+    let house = House::new().await;
+    let (row, shell) = (one(&house).await, house.town.shell());
+    shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
+    shell.run("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
+    house.store.report_node("one", 1, "1").await.unwrap();
+    house.store.note_ring(1, [1; 32]).await.unwrap();
+    let long = format!("sessions.scope = '{}'", "a".repeat(65));
+    let mut bad = vec![
+        "sessions.transport = 'xyz'",
+        "sessions.transport = 'Cookie'",
+        "sessions.transport = ''",
+        "sessions.sid = 'typed in'",
+        "sessions.sid = 'AAAAAAAAAAAAAAAAAAAAAB'",
+        "sessions.secret_hash = 'x'",
+        "sessions.user_id = ''",
+        "sessions.generation = -1",
+        "sessions.generation = 9007199254740993",
+        "sessions.pardoned_gen = -1",
+        "sessions.expires_at = 9223372036854775807",
+        "sessions.rotated_at = -9223372036854775807",
+        "sessions.client_id = ''",
+        "sessions.client_id = '-x'",
+        "sessions.scope = 'a  b'",
+        "sessions.scope = ' a'",
+        &long,
+        "users.roles = '[1]'",
+        "users.roles = '[\"a\", null]'",
+        "users.roles = '{}'",
+        "users.claims = '[]'",
+        "users.name = ''",
+        "users.id = 0",
+        "users.id = -1",
+        "users.created_at = 9223372036854775807",
+        "clients.id = ''",
+        "clients.id = 'a:b'",
+        "clients.name = ''",
+        "clients.scopes = 'read'",
+        "clients.scopes = '[1]'",
+        "clients.scopes = '\"read\"'",
+        "clients.scopes = '[\"a b\"]'",
+        "clients.scopes = '[\"\"]'",
+        "clients.audiences = '[\"A\"]'",
+        "clients.audiences = 'billing'",
+        "clients.redirect_uris = '{}'",
+        "clients.redirect_uris = '[7]'",
+        "clients.jwks = '[]'",
+        "clients.jwks = 'none'",
+        "clients.secret_hash = 'x'",
+        "clients.former_hash = 'x'",
+        "clients.public = 2",
+        "identities.user_id = ''",
+        "revocations.expires_at = 9223372036854775807",
+        "nodes.ring_generation = -1",
+        "ring.generation = -1",
+        "ring.fingerprint = 'x'",
+    ];
+    if kind() == Kind::Sqlite {
+        // What a column of PostgreSQL can't hold by its type.
+        bad.extend([
+            "sessions.expires_at = datetime('now')",
+            "sessions.idle_expires_at = datetime('now')",
+            "sessions.expires_at = 1.5",
+            "sessions.created_at = 'yesterday'",
+            "sessions.pardoned_at = 'x'",
+            "sessions.user_agent = x'ff'",
+            "sessions.ip = x'00'",
+            "sessions.sid = x'41'",
+            "sessions.generation = 'x'",
+            "users.name = x'ff'",
+            "users.created_at = date('now')",
+            "users.password_hash = x'00'",
+            "users.folded = x'00'",
+            "users.folded = NULL",
+            "clients.created_at = ''",
+            "clients.former_until = 'tomorrow'",
+            "clients.name = x'ff'",
+            "identities.subject = x'00'",
+            "identities.issuer = x'00'",
+            "revocations.revoked_at = 'now'",
+            "revocations.target = x'00'",
+            "used.expires_at = 'x'",
+            "audit.at = 'x'",
+            "audit.detail = x'00'",
+            "audit.event = x'00'",
+            "nodes.seen_at = 'x'",
+            "nodes.version = x'00'",
+        ]);
+    }
+    shell.run("INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:x', 1, 9)");
+    house.store.spend([1; 32], row.expires_at).await.unwrap();
+    for change in bad {
+        let (column, _) = change.split_once(" = ").unwrap();
+        let (table, column) = column.split_once('.').unwrap();
+        let (_, value) = change.split_once('.').unwrap();
+        let before = shell.run(&format!("SELECT * FROM {table}"));
+        let refused = shell.try_run(&format!("UPDATE {table} SET {value}")).expect_err(change);
+        assert!(refused.contains(column) || refused.contains("times"), "{change}: {refused}");
+        assert_eq!(shell.run(&format!("SELECT * FROM {table}")), before, "{change}");
+    }
+    assert_eq!(house.store.bad_rows().await.unwrap(), []);
+    // And what the message says is taken.
+    let hour =
+        if kind() == Kind::Sqlite { "unixepoch('now', '+1 hour') * 1000" } else { "bulla_now() + 3600000" };
+    shell.run(&format!("UPDATE sessions SET expires_at = {hour}, transport = 'body', scope = 'read write'"));
+    shell.run("UPDATE clients SET scopes = '[\"read\",\"write\"]', audiences = '[\"billing\"]'");
+}
+
+async fn a_client_typed_in_is_not_public() {
+    let house = House::new().await;
+    let shell = house.town.shell();
+    shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
+    let client = async || house.store.client(&"cron".parse().unwrap()).await.unwrap().0.unwrap();
+    assert!(!client().await.is_public());
+    shell.run("UPDATE clients SET public = 1");
+    assert!(client().await.is_public());
+    let refused = shell.try_run(&format!("UPDATE clients SET secret_hash = {}", hash(1))).unwrap_err();
+    assert!(refused.contains("a public client has no secret"), "{refused}");
+    shell.run(&format!("UPDATE clients SET secret_hash = {}, public = 0", hash(1)));
+    assert!(!client().await.is_public());
 }
 
 async fn what_is_rolled_back_revokes_nothing() {

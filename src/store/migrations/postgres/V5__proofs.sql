@@ -7,4 +7,5 @@ ALTER TABLE identities ADD COLUMN linked_at bigint;
 
 -- By the audit: the last link of that user is never earlier than the link of each of their identities.
 UPDATE identities SET linked_at =
-  (SELECT max(at) FROM audit WHERE event = 'identity.linked' AND subject = identities.user_id);
+  (SELECT max(at) FROM audit WHERE event = 'identity.linked' AND subject = identities.user_id)
+  WHERE user_id <> '';

@@ -1,0 +1,163 @@
+//! Whether the clock leaps. What has expired is deleted for good, so nothing is deleted by a clock that can't be right.
+//!
+//! A leap is a wall clock that has gone further than the boot clock, which cannot be set, or, for a program that has just
+//! started, further than any outage since a server last looked. It is over when the wall clock is back, or when the new time
+//! has lasted for [`HOLD`]. Pure: the callers read both clocks and keep the [`ClockMark`] in the store.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// How far the wall clock may move without the boot clock: as far as the clocks of nodes may differ.
+const TOLERANCE: Duration = Duration::from_secs(60);
+/// How long all servers may have been away without any doubt about the clock.
+const OUTAGE: Duration = Duration::from_secs(24 * 3600);
+/// How long a new time must last before it is believed.
+const HOLD: Duration = Duration::from_secs(24 * 3600);
+
+/// What a store remembers of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockMark {
+    /// When a server last looked, by the store's time.
+    pub seen: Timestamp,
+    /// The leap that isn't over.
+    pub leap: Option<Leap>,
+}
+
+/// The clock went from one time to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leap {
+    /// The last time that was trusted.
+    pub before: Timestamp,
+    /// The first of the new time.
+    pub since: Timestamp,
+}
+
+impl Leap {
+    /// When the new time is believed, and what has expired by it is deleted.
+    pub fn believed_at(&self) -> Timestamp {
+        self.since.plus(HOLD)
+    }
+}
+
+impl std::fmt::Display for Leap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { before, since } = self;
+        write!(
+            f,
+            "the clock went from {before} to {since} at once, or no server ran in between: what has expired is not deleted \
+             before {}. If the time is wrong, set the clock; if it is right, wait, or run `DELETE FROM clock` in a shell of \
+             the database",
+            self.believed_at()
+        )
+    }
+}
+
+/// A look at both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// The store's time.
+    pub now: Timestamp,
+    /// The boot clock.
+    pub boot: Duration,
+}
+
+/// The mark after a look. `last`: this process's look before; none if it has just started.
+pub fn look(mark: Option<ClockMark>, last: Option<Look>, new: Look) -> ClockMark {
+    let now = new.now;
+    let Some(mark) = mark else { return ClockMark { seen: now, leap: None } };
+    let (from, may) = match last {
+        Some(last) => (last.now, new.boot.saturating_sub(last.boot) + TOLERANCE),
+        None => (mark.seen, OUTAGE),
+    };
+    let leapt = now.since(from) > may;
+    let leap = match mark.leap {
+        None if leapt => Some(Leap { before: from, since: now }),
+        None => None,
+        // It is back behind the leap: over, unless that is another wrong time.
+        Some(Leap { before, since }) if now.plus(TOLERANCE) < since => {
+            (now.since(before) > HOLD + OUTAGE).then_some(Leap { before, since: now })
+        }
+        Some(Leap { before, .. }) if leapt => Some(Leap { before, since: now }),
+        Some(leap) => (now < leap.believed_at()).then_some(leap),
+    };
+    ClockMark { seen: now, leap }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_millis(1_790_000_000_000).plus(Duration::from_secs(secs))
+    }
+
+    fn seen(now: Timestamp, boot: u64) -> Look {
+        Look { now, boot: Duration::from_secs(boot) }
+    }
+
+    fn mark(seen: Timestamp, leap: Option<Leap>) -> Option<ClockMark> {
+        Some(ClockMark { seen, leap })
+    }
+
+    #[test]
+    fn a_clock_that_goes_with_the_boot_clock_does_not_leap_however_long_nobody_looked() {
+        let week = 7 * 86_400;
+        for (later, boot) in [(5, 5), (64, 5), (week, week), (0, 5)] {
+            let looked = look(mark(at(0), None), Some(seen(at(0), 100)), seen(at(later), 100 + boot));
+            assert_eq!(looked, ClockMark { seen: at(later), leap: None }, "{later} s");
+        }
+        assert_eq!(look(None, None, seen(at(0), 5)).leap, None, "a new database");
+        assert_eq!(look(mark(at(0), None), None, seen(at(80_000), 5)).leap, None, "a night without a server");
+    }
+
+    #[test]
+    fn a_clock_that_outruns_the_boot_clock_leaps_until_it_is_back() {
+        for ahead in [Duration::from_secs(120), Duration::from_secs(86_400), YEARS] {
+            let there = at(5).plus(ahead);
+            let leap = Some(Leap { before: at(0), since: there });
+            let looked = look(mark(at(0), None), Some(seen(at(0), 100)), seen(there, 105));
+            assert_eq!(looked.leap, leap, "{ahead:?}");
+            let later = there.plus(Duration::from_secs(60));
+            let still = look(Some(looked), Some(seen(there, 105)), seen(later, 165));
+            assert_eq!(still.leap, leap, "{ahead:?}");
+            if ahead > TOLERANCE * 3 {
+                assert_eq!(
+                    look(Some(still), Some(seen(later, 165)), seen(at(70), 170)).leap,
+                    None,
+                    "{ahead:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_leap_is_remembered_across_a_restart_and_seen_by_one() {
+        let there = at(0).plus(YEARS);
+        assert_eq!(
+            look(mark(at(0), None), None, seen(there, 5)).leap,
+            Some(Leap { before: at(0), since: there })
+        );
+        let leap = Some(Leap { before: at(0), since: there });
+        let later = there.plus(Duration::from_secs(600));
+        assert_eq!(look(mark(there, leap), None, seen(later, 5)).leap, leap);
+        assert_eq!(look(mark(there, leap), None, seen(at(900), 5)).leap, None, "and over when it is back");
+    }
+
+    #[test]
+    fn a_new_time_is_believed_when_it_has_lasted_a_day_and_every_further_leap_begins_that_day_anew() {
+        let there = at(0).plus(YEARS);
+        let leap = Leap { before: at(0), since: there };
+        let day = there.plus(HOLD);
+        let minute = Duration::from_secs(60);
+        let judged = |now: Timestamp| {
+            look(mark(now.minus(minute), Some(leap)), Some(seen(now.minus(minute), 0)), seen(now, 60))
+        };
+        assert_eq!(judged(day.minus(Duration::from_millis(1))).leap, Some(leap));
+        assert_eq!(judged(day).leap, None);
+        let again = look(mark(there, Some(leap)), Some(seen(there, 0)), seen(day, 60));
+        assert_eq!(again.leap, Some(Leap { before: at(0), since: day }));
+    }
+}

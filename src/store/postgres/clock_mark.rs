@@ -1,0 +1,33 @@
+//! The row of `clock`.
+
+use super::{failure::Failure, pool::Pool};
+use crate::{
+    clock::Timestamp,
+    store::{ClockMark, Leap, StoreError, Written},
+};
+
+pub(super) async fn read(pool: &Pool) -> Result<(Option<ClockMark>, Timestamp), StoreError> {
+    let sql = "SELECT bulla_now(), seen, before, since FROM (SELECT) AS always LEFT JOIN clock ON one = 1";
+    let rows = pool.rows(sql, &[]).await?;
+    let row = rows.first().ok_or_else(|| StoreError::Unavailable("the database told no time".into()))?;
+    let time = |at| row.try_get::<_, Option<i64>>(at).map(|time| time.map(Timestamp::from_millis));
+    let read = || -> Result<_, Failure> {
+        let leap = time(2)?.zip(time(3)?).map(|(before, since)| Leap { before, since });
+        let mark = time(1)?.map(|seen| ClockMark { seen, leap });
+        Ok((mark, time(0)?.unwrap_or_default()))
+    };
+    Ok(read()?)
+}
+
+pub(super) async fn write(
+    pool: &Pool,
+    was: Option<ClockMark>,
+    mark: ClockMark,
+) -> Result<Written, StoreError> {
+    let sql = "INSERT INTO clock (one, seen, before, since) VALUES (1, $1, $2, $3)
+        ON CONFLICT (one) DO UPDATE SET seen = $1, before = $2, since = $3 WHERE clock.seen IS NOT DISTINCT FROM $4";
+    let (before, since) =
+        (mark.leap.map(|leap| leap.before.millis()), mark.leap.map(|leap| leap.since.millis()));
+    let was = was.map(|was| was.seen.millis());
+    pool.count(sql, &[&mark.seen.millis(), &before, &since, &was]).await.map(Written::rows)
+}

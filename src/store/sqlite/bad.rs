@@ -1,0 +1,120 @@
+//! Reading rows of which some can't be read.
+
+use rusqlite::{Connection, Error, Params, Row, Statement, types::ValueRef};
+
+use super::{audit, clients, feeds, identities, nodes, sessions, users};
+use crate::store::{BadRow, StoreError, bad::passed_over};
+
+/// A table as it is read: its columns, of which the first `key` name a row.
+#[derive(Clone, Copy)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) columns: &'static str,
+    pub(super) key: usize,
+}
+
+impl Table {
+    /// What is wrong with a row that `error` came of.
+    fn bad(self, row: &Row<'_>, error: &Error) -> BadRow {
+        let names: Vec<&str> = self.columns.split(',').map(str::trim).collect();
+        let at = match error {
+            Error::InvalidColumnType(at, ..)
+            | Error::FromSqlConversionFailure(at, ..)
+            | Error::IntegralValueOutOfRange(at, _)
+            | Error::Utf8Error(at, _) => *at,
+            _ => 0,
+        };
+        let value = |at| row.get_ref(at).map_or_else(|_| "NULL".to_owned(), literal);
+        let key = names.iter().take(self.key).enumerate().map(|(at, name)| format!("{name} = {}", value(at)));
+        let column = names.get(at).copied().unwrap_or_default();
+        BadRow { table: self.name, key: key.collect::<Vec<_>>().join(" AND "), column: column.to_owned() }
+    }
+
+    /// Reads one row; one that can't be read is `None`, said in the log.
+    pub(super) fn one<T>(
+        self,
+        row: &Row<'_>,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Option<T> {
+        match read(row) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                passed_over(&[self.bad(row, &error)]);
+                None
+            }
+        }
+    }
+
+    /// Reads the rows of a statement, up to so many good ones; those that can't be read are passed over, said in the log.
+    /// The statement itself has no limit: a page of bad rows alone would look like the end.
+    pub(super) fn some<T>(
+        self,
+        statement: &mut Statement<'_>,
+        values: impl Params,
+        limit: u32,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut rows = statement.query(values)?;
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        while good.len() < limit as usize
+            && let Some(row) = rows.next()?
+        {
+            match read(row) {
+                Ok(read) => good.push(read),
+                Err(error) => bad.push(self.bad(row, &error)),
+            }
+        }
+        passed_over(&bad);
+        Ok(good)
+    }
+
+    fn look<T>(
+        self,
+        connection: &Connection,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+        found: &mut Vec<BadRow>,
+    ) -> Result<(), StoreError> {
+        let mut statement = connection.prepare(&format!("SELECT {} FROM {}", self.columns, self.name))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Err(error) = read(row) {
+                found.push(self.bad(row, &error));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value as a statement writes it.
+fn literal(value: ValueRef<'_>) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    match value {
+        ValueRef::Null => "NULL".into(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Blob(bytes) => format!("x'{}'", hex(bytes)),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) if !text.contains(char::is_control) => format!("'{}'", text.replace('\'', "''")),
+            _ => format!("CAST(x'{}' AS TEXT)", hex(text)),
+        },
+    }
+}
+
+/// Every row that can't be read.
+pub(super) fn rows(connection: &Connection) -> Result<Vec<BadRow>, StoreError> {
+    let mut found = Vec::new();
+    users::TABLE.look(connection, users::from_row, &mut found)?;
+    identities::TABLE.look(connection, identities::from_row, &mut found)?;
+    sessions::TABLE.look(connection, sessions::from_row, &mut found)?;
+    clients::TABLE.look(connection, clients::from_row, &mut found)?;
+    feeds::TABLE.look(connection, feeds::from_row, &mut found)?;
+    identities::USED.look(connection, |row| row.get::<_, i64>(1), &mut found)?;
+    audit::TABLE.look(connection, audit::from_row, &mut found)?;
+    nodes::TABLE.look(connection, nodes::from_row, &mut found)?;
+    nodes::RING.look(
+        connection,
+        |row| Ok((row.get::<_, u64>(1)?, row.get::<_, [u8; 32]>(2)?)),
+        &mut found,
+    )?;
+    Ok(found)
+}
