@@ -29,16 +29,22 @@ pub(super) async fn confirm(bulla: &Bulla, principal: &Principal) -> Result<(Ses
     }
 }
 
-/// `GET /auth/session`: who am I. The token says it all but the name; that is null while the store can't tell.
+/// `GET /auth/session`: who am I. The token says it all but the name; that is null while the store can't tell. An app's token
+/// has no roles, and says whose it is and what it may do.
 pub(super) async fn who(bulla: web::Data<Bulla>, principal: Principal) -> HttpResponse {
     let user = bulla.sessions().parts().users.find(&principal.user_id()).await;
-    HttpResponse::Ok().json(serde_json::json!({
+    let mut answer = serde_json::json!({
         "id": principal.id(),
         "name": user.map(|user| user.map(|user| user.name).unwrap_or_default()).ok(),
         "sid": principal.sid().to_string(),
         "roles": principal.roles(),
         "claims": principal.claims(),
-    }))
+    });
+    if let Some(grant) = principal.grant() {
+        answer["client_id"] = grant.client.as_str().into();
+        answer["scope"] = grant.scope.to_string().into();
+    }
+    HttpResponse::Ok().json(answer)
 }
 
 /// Where a changed password leads, so that a reload doesn't send it again.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Role of people, and scope of clients.
-const ADMIN: &str = "admin";
+pub(super) const ADMIN: &str = "admin";
 
 /// Somebody who may administer.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use actix_web::{
 };
 
 use super::{
-    Bulla, account, admin, authorize, body, clients, health, identities, incoming, login, misdirected, oauth,
-    openapi, pages, presented, provider,
+    Bulla, account, admin, administrator, authorize, body, clients, health, identities, incoming, login,
+    misdirected, oauth, openapi, pages, presented, provider,
     refusal::Asker,
     renewal,
     secure::{secure, told},
@@ -35,6 +35,8 @@ impl Bulla {
 /// The table of `/auth`. What stands behind the guard knows who asks; the others go by the refresh token or by nothing.
 fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
     let guarded = || scope("").wrap(bulla.guard());
+    // The one route under `/auth` that is not for persons only.
+    let for_apps_too = bulla.guard().and_every_app();
     let hardening = bulla.clone();
     app.service(
         scope("/auth")
@@ -57,9 +59,9 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
             .service(methods("/authorize", "GET, HEAD").route(get().to(authorize::finish)))
             .service(methods("/assets/forget.svg", "GET, HEAD").route(get().to(pages::forget)))
             .service(methods("/assets/{name}", "GET, HEAD").route(get().to(pages::asset)))
+            .service(methods("/session", "GET, HEAD").wrap(for_apps_too).route(get().to(account::who)))
             .service(
                 guarded()
-                    .service(methods("/session", "GET, HEAD").route(get().to(account::who)))
                     .service(methods("/account", "GET, HEAD").route(get().to(account::page)))
                     .service(methods("/sessions", "GET, HEAD").route(get().to(account::sessions)))
                     .service(methods("/sessions/{sid}", "DELETE").route(delete().to(account::end)))
@@ -109,7 +111,7 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
         .service(methods("/openapi.json", "GET, HEAD").route(get().to(openapi::document)))
         .service(
             scope("/admin")
-                .wrap(bulla.guard().and_machines())
+                .wrap(bulla.guard().and_apps(administrator::ADMIN).and_machines(administrator::ADMIN))
                 .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
                 .service(
                     methods("/users", "GET, HEAD, POST")

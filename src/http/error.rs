@@ -64,6 +64,11 @@ impl Problem {
     pub fn foreign_origin() -> Self {
         Self::new(StatusCode::FORBIDDEN, "foreign_origin", "This request did not come from our own pages.")
     }
+    /// 403: a token of an app or a machine that may not be used here, whatever its person may do.
+    pub fn program_not_admitted() -> Self {
+        let detail = "This token was granted to an app or a machine. Its scope does not admit it here.";
+        Self::new(StatusCode::FORBIDDEN, "program_not_admitted", detail)
+    }
     /// 403: recognised, but not allowed.
     pub fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this.")
@@ -218,6 +223,10 @@ impl Problem {
         }
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
+        }
+        if self.code == "program_not_admitted" {
+            // RFC 6750, section 3.1.
+            response.insert_header((header::WWW_AUTHENTICATE, r#"Bearer error="insufficient_scope""#));
         }
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         response

@@ -4,6 +4,7 @@ use std::{
     future::{Future, Ready, ready},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready as wait},
 };
 
@@ -29,27 +30,88 @@ pub struct Guard {
     admits: Admits,
 }
 
-/// Who gets past a guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Admits {
-    People,
-    MachinesToo,
+/// Who gets past a guard beside people: programs with one of these scopes.
+#[derive(Clone, Debug, Default)]
+struct Admits {
+    apps: Apps,
+    machines: Arc<[String]>,
+}
+
+#[derive(Clone, Debug)]
+enum Apps {
+    With(Arc<[String]>),
+    Every,
+}
+
+impl Default for Apps {
+    fn default() -> Self {
+        Self::With(Arc::default())
+    }
 }
 
 impl Bulla {
-    /// Middleware that climbs the ladder for every request and answers 401 (403, 503, …) itself where nothing holds.
+    /// Middleware that climbs the ladder for every request and answers 401 (403, 503, …) itself where nothing holds. It admits
+    /// people: a token that was granted to an OAuth client is refused with 403, whatever its person may do, unless
+    /// [`Guard::and_apps`] admits its scope; a service token is no person's, unless [`Guard::and_machines`] admits it.
     /// Handlers behind it take a [`Principal`]. An access token costs no I/O; cookies of a renewal go out with the answer.
     pub fn guard(&self) -> Guard {
-        Guard { bulla: self.clone(), admits: Admits::People }
+        Guard { bulla: self.clone(), admits: Admits::default() }
     }
 }
 
 impl Guard {
-    /// Lets service tokens pass as well (`Authorization: Bearer`): handlers then take a [`Machine`] where there is no
-    /// [`Principal`], and look at its scope.
+    /// Admits tokens that were granted to an OAuth client with this scope as well; called several times, with any of the
+    /// scopes. The [`Principal`] of such a token has a [`grant`](Principal::grant) and no roles.
     #[must_use]
-    pub fn and_machines(self) -> Self {
-        Self { admits: Admits::MachinesToo, ..self }
+    pub fn and_apps(mut self, scope: &str) -> Self {
+        if let Apps::With(scopes) = &mut self.admits.apps {
+            add(scopes, scope);
+        }
+        self
+    }
+
+    /// Admits service tokens with this scope as well (`Authorization: Bearer`); called several times, with any of the scopes.
+    /// Handlers then take a [`Machine`] where there is no [`Principal`].
+    #[must_use]
+    pub fn and_machines(mut self, scope: &str) -> Self {
+        add(&mut self.admits.machines, scope);
+        self
+    }
+
+    /// Admits every app, for a route that tells an app what its token is.
+    pub(super) fn and_every_app(mut self) -> Self {
+        self.admits.apps = Apps::Every;
+        self
+    }
+}
+
+fn add(scopes: &mut Arc<[String]>, scope: &str) {
+    *scopes = scopes.iter().cloned().chain([scope.to_owned()]).collect();
+}
+
+impl Admits {
+    /// Refuses a token of an app that is not admitted.
+    fn check(&self, principal: &Principal) -> Result<(), Problem> {
+        let Some(grant) = principal.grant() else { return Ok(()) };
+        let admitted = match &self.apps {
+            Apps::Every => true,
+            Apps::With(scopes) => scopes.iter().any(|scope| grant.scope.contains(scope)),
+        };
+        if admitted { Ok(()) } else { Err(Problem::program_not_admitted()) }
+    }
+
+    /// The machine that a request is from, if one is; refused without one of the scopes.
+    fn machine(&self, bulla: &Bulla, request: &HttpRequest) -> Result<Option<Machine>, Problem> {
+        if self.machines.is_empty() {
+            return Ok(None);
+        }
+        match bulla.0.machine(request) {
+            Some(machine) if self.machines.iter().any(|scope| machine.scope().contains(scope)) => {
+                Ok(Some(machine))
+            }
+            Some(_) => Err(Problem::program_not_admitted()),
+            None => Ok(None),
+        }
     }
 }
 
@@ -89,28 +151,33 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let inner = &self.guard.bulla.0;
-        if self.guard.admits == Admits::MachinesToo
-            && let Some(machine) = inner.machine(request.request())
-        {
-            request.extensions_mut().insert(machine);
-            return Answer::Passed { future: self.service.call(request) };
+        match self.guard.admits.machine(&self.guard.bulla, request.request()) {
+            Ok(Some(machine)) => {
+                request.extensions_mut().insert(machine);
+                return Answer::Passed { future: self.service.call(request) };
+            }
+            Ok(None) => {}
+            Err(problem) => return Answer::refused(&self.guard.bulla, request, &problem),
         }
         // An access token that holds needs no future of its own.
         match inner.first_step(request.request()) {
-            Ok(principal) => {
-                request.extensions_mut().insert(principal);
-                Answer::Passed { future: self.service.call(request) }
-            }
+            Ok(principal) => match self.guard.admits.check(&principal) {
+                Ok(()) => {
+                    request.extensions_mut().insert(principal);
+                    Answer::Passed { future: self.service.call(request) }
+                }
+                Err(problem) => Answer::refused(&self.guard.bulla, request, &problem),
+            },
             Err(tried) => {
-                let (service, bulla) = (Rc::clone(&self.service), self.guard.bulla.clone());
-                Answer::Climbing { future: Box::pin(climb(bulla, service, request, tried)) }
+                let (service, guard) = (Rc::clone(&self.service), self.guard.clone());
+                Answer::Climbing { future: Box::pin(climb(guard, service, request, tried)) }
             }
         }
     }
 }
 
 async fn climb<S, B>(
-    bulla: Bulla,
+    Guard { bulla, admits }: Guard,
     service: Rc<S>,
     request: ServiceRequest,
     tried: Option<Denied>,
@@ -118,7 +185,9 @@ async fn climb<S, B>(
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    match patiently(bulla.0.climb(request.request(), tried)).await {
+    let climbed = patiently(bulla.0.climb(request.request(), tried)).await;
+    let climbed = climbed.and_then(|climbed| admits.check(&climbed.principal).map(|()| climbed));
+    match climbed {
         Ok(climbed) => {
             request.extensions_mut().insert(climbed.principal);
             let mut response = match service.call(request).await {
@@ -130,12 +199,14 @@ where
             add_cookies(response.headers_mut(), climbed.cookies);
             Ok(response)
         }
-        Err(problem) => {
-            let mut answer = Asker::of(request.request(), &bulla.0.site).refuse(&problem, &bulla.0.ways);
-            bulla.0.harden(answer.headers_mut());
-            Ok(request.into_response(answer).map_into_right_body())
-        }
+        Err(problem) => Ok(refuse(&bulla, request, &problem)),
     }
+}
+
+fn refuse<B>(bulla: &Bulla, request: ServiceRequest, problem: &Problem) -> ServiceResponse<EitherBody<B>> {
+    let mut answer = Asker::of(request.request(), &bulla.0.site).refuse(problem, &bulla.0.ways);
+    bulla.0.harden(answer.headers_mut());
+    request.into_response(answer).map_into_right_body()
 }
 
 /// An error of a handler, with the cookies that must go out all the same.
@@ -188,6 +259,12 @@ pin_project_lite::pin_project! {
     pub enum Answer<F, B> {
         Passed { #[pin] future: F },
         Climbing { future: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, Error>> },
+    }
+}
+
+impl<F, B: 'static> Answer<F, B> {
+    fn refused(bulla: &Bulla, request: ServiceRequest, problem: &Problem) -> Self {
+        Self::Climbing { future: Box::pin(ready(Ok(refuse(bulla, request, problem)))) }
     }
 }
 

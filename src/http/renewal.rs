@@ -158,9 +158,9 @@ pub(super) async fn logout(
     let everywhere = input.everywhere.unwrap_or(Choice::Said(false)).is_yes(kind)?;
     let who = inner.whose(&request).await?;
     if let Some(SessionRow { user_id: user, sid, grant, .. }) = who {
-        // What an app got signs the app out, and nobody else.
-        if everywhere && grant.is_some() {
-            return Err(Problem::forbidden());
+        // An app gives its tokens back at `/oauth/revoke`.
+        if grant.is_some() {
+            return Err(Problem::program_not_admitted());
         }
         let event = |name| AuditEvent::new(name, user.to_string(), sid.to_string());
         match everywhere {

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::{
     ids::{Audience, ClientId, Purpose, Scope, Sid, UserId},
-    oauth::{Client, Form, Granted, Issuer, Refusal, redirect},
+    oauth::{Client, Form, Granted, Issuer, Refusal, redirect, target},
     session::{Denied, SKEW},
     store::{AuditEvent, ClientRow, Device, Grant, SessionRow, StoreError, User},
     token::{OpenBuffer, SealError},
@@ -27,6 +27,8 @@ pub struct Authorization {
     back: Back,
     scope: Scope,
     challenge: String,
+    /// The audience that the app's tokens are to be for, if the request says so.
+    audience: Option<Audience>,
     /// The address as the request gave it; none if there is but one anyway.
     given: Option<String>,
 }
@@ -68,6 +70,8 @@ struct Code {
     challenge: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uri: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<String>,
 }
 
 impl Issuer<'_> {
@@ -88,8 +92,13 @@ impl Issuer<'_> {
             _ => return Err(Objection::Here("The address to return to is not one of the app's.")),
         };
         let back = Back { uri, state: form.text("state").map(str::to_owned) };
-        match check(&form, &client.scopes) {
-            Ok((scope, challenge)) => Ok(Authorization { client, back, scope, challenge, given }),
+        let audience = target::asked(&client, &form, self.url).map_err(|refusal| refusal.code());
+        let checked =
+            check(&form, &client.scopes).and_then(|(scope, challenge)| Ok((scope, challenge, audience?)));
+        match checked {
+            Ok((scope, challenge, audience)) => {
+                Ok(Authorization { client, back, scope, challenge, audience, given })
+            }
             Err(error) => Err(Objection::Back(self.send_back(&back, &[("error", error)]))),
         }
     }
@@ -110,6 +119,7 @@ impl Issuer<'_> {
             scope: authorization.scope.to_string(),
             challenge: authorization.challenge.clone(),
             uri: authorization.given.as_deref().map(digest),
+            aud: authorization.audience.as_ref().map(|audience| audience.as_str().to_owned()),
         };
         let payload = serde_json::to_string(&code).expect("texts have a JSON form");
         let parts = self.sessions.parts();
@@ -142,6 +152,9 @@ impl Issuer<'_> {
         let login: Sid = code.by.parse().map_err(|_| Refusal::Grant)?;
         let id = UserId::new(code.id).map_err(|_| Refusal::Grant)?;
         let scope = code.scope.parse::<Scope>().map_err(|_| Refusal::Scope)?.and(&client.row.scopes);
+        let granted = code.aud.map(Audience::new).transpose().map_err(|_| Refusal::Grant)?;
+        let asked = target::asked(&client.row, form, self.url)?;
+        let audience = target::chosen(granted.clone(), asked, &client.row)?;
 
         if self.spend(&given(text)).await? {
             return Err(Refusal::Grant);
@@ -154,12 +167,13 @@ impl Issuer<'_> {
         }
         let user = self.sessions.parts().users.find(&id).await?.ok_or(Refusal::Grant)?;
         let grant = Grant { client: client.row.id.clone(), scope: scope.clone() };
-        let issued = self.sessions.begin_for(&user, grant, sid, login, device).await?;
+        let issued = self.sessions.begin_for(&user, grant, sid, login, device, granted.as_ref()).await?;
         if !self.spend(&again).await? {
             return Err(self.end_of_code(sid).await?);
         }
         let expires_in = self.access_life();
-        Ok(Granted { access: issued.access, expires_in, scope, refresh: Some(issued.refresh), kind: None })
+        let access = self.sealed_for(&audience, &issued.principal, issued.access)?;
+        Ok(Granted { access, expires_in, scope, refresh: Some(issued.refresh), kind: None })
     }
 
     fn open(&self, code: &str) -> Option<Code> {

@@ -2,7 +2,7 @@
 
 use crate::{
     ids::{Audience, Purpose, Scope},
-    oauth::{Client, Form, Granted, Issuer, Refusal},
+    oauth::{Client, Form, Granted, Issuer, Refusal, target},
     session::{Bearer, Machine, Principal, SERVICE_MAX_AGE},
     store::Grant,
 };
@@ -21,16 +21,15 @@ impl Issuer<'_> {
         if form.text("actor_token").is_some() {
             return Err(Refusal::Request("actor tokens are not supported"));
         }
-        if form.text("resource").is_some() {
+        let audience = target::asked(&client.row, form, self.url)?;
+        let audience = audience.ok_or(Refusal::Request("audience or resource is missing"))?;
+        if audience == Audience::own() {
             return Err(Refusal::Target);
         }
-        let audience = form.required("audience", "audience is missing")?;
-        let audience = client.row.audiences.iter().find(|known| known.as_str() == audience);
-        let audience = audience.filter(|known| **known != Audience::own()).ok_or(Refusal::Target)?;
         // What was sealed for another audience doesn't open here: nothing is exchanged twice.
         match self.sessions.authenticate_bearer(token)? {
-            Bearer::Person(principal) => self.exchange_persons(client, form, audience, &principal).await,
-            Bearer::Machine(service) => self.exchange_services(client, form, audience, service).await,
+            Bearer::Person(principal) => self.exchange_persons(client, form, &audience, &principal).await,
+            Bearer::Machine(service) => self.exchange_services(client, form, &audience, service).await,
         }
     }
 

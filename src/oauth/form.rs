@@ -32,26 +32,38 @@ const KNOWN: [&str; 23] = [
 ];
 
 /// Parameters by name; one without a value is none (RFC 6749, section 3.1). `Debug` prints no values.
-pub struct Form(BTreeMap<String, SecretText>);
+pub struct Form {
+    once: BTreeMap<String, SecretText>,
+    /// `audience` and `resource` may be given several times (RFC 8693, section 2.1; RFC 8707, section 2).
+    pub(super) audiences: Vec<SecretText>,
+    pub(super) resources: Vec<SecretText>,
+}
 
 impl Form {
     /// Reads `application/x-www-form-urlencoded`; a parameter given twice could be read in two ways, and is refused.
     pub fn parse(text: &[u8]) -> Result<Self, Refusal> {
-        let mut form = BTreeMap::new();
+        let mut form = Self { once: BTreeMap::new(), audiences: vec![], resources: vec![] };
         let understood = |name: &str| KNOWN.contains(&name);
         for (name, value) in
             form_urlencoded::parse(text).filter(|(name, value)| understood(name) && !value.is_empty())
         {
-            if form.insert(name.into_owned(), SecretText::new(value.into_owned())).is_some() {
-                return Err(Refusal::Request("a parameter is given more than once"));
+            let value = SecretText::new(value.into_owned());
+            let name = name.into_owned();
+            match name.as_str() {
+                "audience" => form.audiences.push(value),
+                "resource" => form.resources.push(value),
+                _ if form.once.insert(name.clone(), value).is_some() => {
+                    return Err(Refusal::Request("a parameter is given more than once"));
+                }
+                _ => {}
             }
         }
-        Ok(Self(form))
+        Ok(form)
     }
 
     /// A parameter.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(SecretText::expose)
+        self.once.get(name).map(SecretText::expose)
     }
 
     /// A parameter that must be there; `missing` says so.
@@ -61,7 +73,7 @@ impl Form {
 
     /// A secret, taken out.
     pub(super) fn secret(&self, name: &str) -> Option<SecretText> {
-        self.0.get(name).cloned()
+        self.once.get(name).cloned()
     }
 
     /// The scope that is asked for; none if nothing is said.
@@ -72,7 +84,7 @@ impl Form {
 
 impl fmt::Debug for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+        f.debug_list().entries(self.once.keys()).finish()
     }
 }
 

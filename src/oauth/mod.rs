@@ -13,6 +13,7 @@ mod redirect;
 mod refusal;
 pub mod registration;
 mod revoke;
+mod target;
 mod token;
 
 pub use authorize::{Authorization, CODE_MAX_AGE, Objection, Returned};

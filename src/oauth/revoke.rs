@@ -1,6 +1,7 @@
 //! A client gives a token back (RFC 7009).
 
 use crate::{
+    ids::Audience,
     oauth::{Client, Issuer, Refusal},
     session::{Bearer, Denied},
     store::{AuditEvent, Target},
@@ -25,10 +26,21 @@ impl Issuer<'_> {
             Ok(Bearer::Person(principal)) if principal.grant().map(|grant| &grant.client) == own => {
                 principal.sid()
             }
-            Err(Denied::Token(_)) => match self.sessions.identify_to_end(token).await? {
-                // Of a row that can't be read it is unknown who holds it; it has ended whoever that is.
-                Some(row) if row.holder() == own || row.is_unreadable() => row.sid,
-                _ => return Ok(()),
+            Err(Denied::Token(_)) => match self.find_for_an_audience(client, token) {
+                Some(Bearer::Machine(service)) if service.client() == &client.row.id => {
+                    return self.sessions.revoke_service(&service, &actor).await;
+                }
+                Some(Bearer::Machine(_)) => return Ok(()),
+                // Not what was exchanged: that ends with what it was made from.
+                Some(Bearer::Person(principal)) => match self.sessions.row(&principal).await? {
+                    Some(row) if row.holder() == own => row.sid,
+                    _ => return Ok(()),
+                },
+                None => match self.sessions.identify_to_end(token).await? {
+                    // Of a row that can't be read it is unknown who holds it; it has ended whoever that is.
+                    Some(row) if row.holder() == own || row.is_unreadable() => row.sid,
+                    _ => return Ok(()),
+                },
             },
             Ok(_) => return Ok(()),
             Err(denied) => return Err(denied),
@@ -36,5 +48,11 @@ impl Issuer<'_> {
         let event = AuditEvent::new("session.revoked", actor, sid.to_string());
         self.sessions.end(sid, event).await?;
         Ok(())
+    }
+
+    /// A token of one of the client's audiences.
+    fn find_for_an_audience(&self, client: &Client, token: &str) -> Option<Bearer> {
+        let audiences = client.row.audiences.iter().filter(|audience| **audience != Audience::own());
+        audiences.filter_map(|audience| self.sessions.authenticate_for(audience, token).ok()).next()
     }
 }

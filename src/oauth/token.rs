@@ -1,11 +1,11 @@
 //! The token endpoint (RFC 6749, section 3.2): which grant, and what comes of it.
 
 use crate::{
-    ids::Scope,
-    oauth::{Client, Form, Issuer, Refusal},
-    session::SERVICE_MAX_AGE,
+    ids::{Audience, Purpose, Scope},
+    oauth::{Client, Form, Issuer, Refusal, target},
+    session::{Principal, SERVICE_MAX_AGE},
     store::{Device, Grant},
-    token::SealedToken,
+    token::{SealError, SealedToken},
 };
 
 /// What a client gets (RFC 6749, section 5.1).
@@ -44,7 +44,8 @@ impl Issuer<'_> {
         if !scope.is_within(&client.row.scopes) {
             return Err(Refusal::Scope);
         }
-        let issued = self.sessions.issue_service(&client.row, scope.clone()).await;
+        let audience = target::chosen(None, target::asked(&client.row, form, self.url)?, &client.row)?;
+        let issued = self.sessions.issue_service(&client.row, scope.clone(), &audience).await;
         // Changed between the two looks at it: it is for the client to ask again.
         let (_, access) = issued.map_err(|denied| match denied.into() {
             Refusal::Grant => Refusal::Client,
@@ -63,10 +64,26 @@ impl Issuer<'_> {
         if !scope.is_within(&most) {
             return Err(Refusal::Scope);
         }
+        let granted = self.sessions.granted_audience(token)?;
+        let audience = target::chosen(granted, target::asked(&client.row, form, self.url)?, &client.row)?;
         let grant = Grant { client: grant.client, scope: scope.clone() };
         let renewed = self.sessions.renew_for(&grant, token, &device).await?;
-        let access = renewed.access;
+        let access = self.sealed_for(&audience, &renewed.principal, renewed.access)?;
         Ok(Granted { access, expires_in: self.access_life(), scope, refresh: renewed.refresh, kind: None })
+    }
+
+    /// The access token of an app's session for an audience; `own` is the one for this server.
+    pub(super) fn sealed_for(
+        &self,
+        audience: &Audience,
+        principal: &Principal,
+        own: SealedToken,
+    ) -> Result<SealedToken, SealError> {
+        if *audience == Audience::own() {
+            return Ok(own);
+        }
+        let keys = self.sessions.parts().tokens.derive(&Purpose::access(), audience);
+        keys.seal(principal.payload(), principal.issued_at())
     }
 
     /// Seconds a fresh access token has.

@@ -1,7 +1,7 @@
 //! Begin: a session for a user who has just proven who they are.
 
 use crate::{
-    ids::Sid,
+    ids::{Audience, Sid},
     secret::{Secret, SecretText},
     session::{Denied, Principal, Sessions},
     store::{AuditEvent, Device, Grant, NewSession, Proof, ProvenAt, SessionRow, Transport, User},
@@ -58,11 +58,12 @@ impl Sessions {
             None => None,
         };
         let (key, new) = self.draw(user, transport, device, None)?;
-        self.start_session(user, key, NewSession { replaces, proof, ..new }).await
+        self.start_session(user, key, NewSession { replaces, proof, ..new }, None).await
     }
 
     /// Begins a session that a client holds, under a name that was drawn before; audit `login`. `Denied::Session` if the user or
-    /// the client was disabled meanwhile, or `login`, the session it goes back to, has ended.
+    /// the client was disabled meanwhile, or `login`, the session it goes back to, has ended. `audience`: the one that the session is for alone; its refresh
+    /// tokens say so.
     pub async fn begin_for(
         &self,
         user: &User,
@@ -70,12 +71,20 @@ impl Sessions {
         sid: Sid,
         login: Sid,
         device: Device,
+        audience: Option<&Audience>,
     ) -> Result<Issued, Denied> {
         let (key, new) = self.draw(user, Transport::Body, device, Some(grant))?;
-        self.start_session(user, key, NewSession { sid, login: Some(login), ..new }).await
+        let new = NewSession { sid, login: Some(login), ..new };
+        self.start_session(user, key, new, audience).await
     }
 
-    async fn start_session(&self, user: &User, key: Secret<32>, new: NewSession) -> Result<Issued, Denied> {
+    async fn start_session(
+        &self,
+        user: &User,
+        key: Secret<32>,
+        new: NewSession,
+        audience: Option<&Audience>,
+    ) -> Result<Issued, Denied> {
         let mut detail = serde_json::json!({
             "name": user.name, "transport": new.transport.as_str(), "ip": new.device.ip, "user_agent": new.device.user_agent,
         });
@@ -94,7 +103,7 @@ impl Sessions {
             return Err(Denied::Session);
         }
         self.counters.add("session.begun");
-        self.issue(user, row, &key).await
+        self.issue(user, row, &key, audience).await
     }
 
     /// Changes the password of `user`, who asks in the session `caller` and has shown the one whose hash is `verified`: ends
@@ -117,7 +126,7 @@ impl Sessions {
         let event = AuditEvent::new("password.changed", user.id.to_string(), "").by(caller.as_caller());
         let next = Some(NewSession { proof, ..new });
         let row = self.parts.store.change_password(&user.id, password_hash, next, event).await?;
-        self.issue(user, row.ok_or(Denied::Session)?, &key).await
+        self.issue(user, row.ok_or(Denied::Session)?, &key, None).await
     }
 
     /// Draws a name and a key, before anything is written.
@@ -148,9 +157,15 @@ impl Sessions {
         Ok((key, new))
     }
 
-    async fn issue(&self, user: &User, row: SessionRow, key: &Secret<32>) -> Result<Issued, Denied> {
+    async fn issue(
+        &self,
+        user: &User,
+        row: SessionRow,
+        key: &Secret<32>,
+        audience: Option<&Audience>,
+    ) -> Result<Issued, Denied> {
         let (principal, access) = self.seal_access(user, row.sid, row.grant.clone())?;
-        let refresh = self.seal_refresh(&user.id, row.sid, row.generation, key)?;
+        let refresh = self.seal_refresh(&user.id, row.sid, row.generation, key, audience)?;
         self.still_held(row.grant.as_ref()).await?;
         let (live, _) = self.parts.store.sessions(Some(&user.id), 100).await?;
         let others = live.iter().filter(|other| other.sid != row.sid).count();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
-    ids::{ClientId, Scope, Sid},
+    ids::{Audience, ClientId, Purpose, Scope, Sid},
     session::{Denied, Sessions, policy::SKEW},
     store::{AuditEvent, ClientRow, Target},
     token::{OpenBuffer, Refused, SealError, SealedToken},
@@ -83,20 +83,25 @@ impl Machine {
 }
 
 impl Sessions {
-    /// A token for a client that has just been recognised as `judged`; audit `service.issued` with the token's `sid`.
+    /// A token for a client that has just been recognised as `judged`, for `audience` (the empty one is this server); audit `service.issued` with the token's `sid`.
     /// `Denied::Session` if the client was changed meanwhile: a change that revokes its tokens revokes this one.
     pub async fn issue_service(
         &self,
         judged: &ClientRow,
         scope: Scope,
+        audience: &Audience,
     ) -> Result<(Machine, SealedToken), Denied> {
         let sid = Sid::generate().map_err(SealError::from)?;
         let mut service = Machine { client: judged.id.clone(), sid, scope, issued_at: Timestamp::EPOCH };
         let event = AuditEvent::new("service.issued", service.id(), sid.to_string())
-            .with(serde_json::json!({"scope": service.scope.to_string()}));
+            .with(serde_json::json!({"scope": service.scope.to_string(), "audience": audience.as_str()}));
         let issued = self.parts.store.issue_to_client(judged, event).await?;
         service.issued_at = issued.ok_or(Denied::Session)?;
-        let token = self.parts.tokens.service(|keys| keys.seal(&service.payload(), service.issued_at))?;
+        let (tokens, payload) = (&self.parts.tokens, service.payload());
+        let token = match *audience == Audience::own() {
+            true => tokens.service(|keys| keys.seal(&payload, service.issued_at))?,
+            false => tokens.derive(&Purpose::service(), audience).seal(&payload, service.issued_at)?,
+        };
         Ok((service, token))
     }
 

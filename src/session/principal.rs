@@ -140,7 +140,7 @@ impl Principal {
 
     /// The user with those roles and claims only that the token says too: none that has come or changed since.
     pub fn left_of(&self, mut user: User) -> User {
-        let (roles, claims) = (self.roles(), self.claims());
+        let (roles, claims) = (self.said_roles(), self.claims());
         user.roles.retain(|role| roles.contains(role));
         user.claims.retain(|name, value| claims.get(name) == Some(value));
         user
@@ -166,12 +166,18 @@ impl Principal {
         self.grant.as_deref()
     }
 
-    /// The roles when the token was sealed.
+    /// The roles when the token was sealed. None for a token that was granted to a client: an app does what its scope says,
+    /// not what its person may.
     pub fn roles(&self) -> Vec<String> {
+        if self.grant.is_some() { Vec::new() } else { self.said_roles() }
+    }
+
+    /// The roles that the payload has.
+    fn said_roles(&self) -> Vec<String> {
         serde_json::from_str(self.payload()).map_or_else(|_| Vec::new(), |Roles { roles }| roles)
     }
 
-    /// Whether `role` was among them.
+    /// Whether `role` is among [`Self::roles`].
     pub fn has_role(&self, role: &str) -> bool {
         self.roles().iter().any(|has| has == role)
     }

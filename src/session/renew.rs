@@ -240,7 +240,10 @@ impl Sessions {
         decided: &Decided,
         now: Timestamp,
     ) -> Result<Renewed, Denied> {
-        let seal = |generation| self.seal_refresh(&row.user_id, row.sid, generation, &presented.key);
+        let seal = |generation| {
+            let audience = presented.audience.as_ref();
+            self.seal_refresh(&row.user_id, row.sid, generation, &presented.key, audience)
+        };
         let refresh = decided.carries.map(seal).transpose()?;
         Ok(Renewed {
             principal,

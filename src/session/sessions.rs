@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{Clock, Timestamp},
-    ids::{ClientId, Sid, UserId},
+    ids::{Audience, ClientId, Sid, UserId},
     secret::Secret,
     session::{
         ClockWatch, Counters, Denylist, OnStale, Policy, Principal, Tokens,
@@ -89,6 +89,9 @@ pub(super) struct RefreshPayload {
     #[serde(rename = "gen")]
     pub(super) generation: u64,
     pub(super) key: zeroize::Zeroizing<String>,
+    /// The audience that an app's session was granted for; none: the server itself, or what the client asks for.
+    #[serde(rename = "aud", default, skip_serializing_if = "Option::is_none")]
+    pub(super) audience: Option<String>,
 }
 
 /// A refresh token, opened and checked for shape.
@@ -97,6 +100,7 @@ pub(super) struct Presented {
     pub(super) sid: Sid,
     pub(super) generation: u64,
     pub(super) key: Secret<32>,
+    pub(super) audience: Option<Audience>,
 }
 
 impl Sessions {
@@ -175,6 +179,7 @@ impl Sessions {
             sid: payload.sid.parse().map_err(|_| Refused::Payload)?,
             generation: Some(payload.generation).filter(|g| *g < MOST_ROTATIONS).ok_or(Refused::Payload)?,
             key: Secret::from_base64url(&payload.key).ok_or(Refused::Payload)?,
+            audience: payload.audience.map(Audience::new).transpose().map_err(|_| Refused::Payload)?,
         })
     }
 
@@ -185,7 +190,11 @@ impl Sessions {
         grant: Option<Grant>,
     ) -> Result<(Principal, SealedToken), SealError> {
         let now = self.parts.clock.now();
-        let principal = Principal::of(user, sid, grant, now);
+        let principal = match grant {
+            // What an app holds is not its person: the scope says what it may do.
+            Some(grant) => Principal::of(&User { roles: Vec::new(), ..user.clone() }, sid, Some(grant), now),
+            None => Principal::of(user, sid, None, now),
+        };
         let token = self.parts.tokens.access(|keys| keys.seal(principal.payload(), now))?;
         if token.as_str().len() > COOKIE_CHARS {
             tracing::error!(user = %user.id, "roles and claims make the access token too long for a cookie");
@@ -200,16 +209,23 @@ impl Sessions {
         sid: Sid,
         generation: u64,
         key: &Secret<32>,
+        audience: Option<&Audience>,
     ) -> Result<SealedToken, SealError> {
         let payload = RefreshPayload {
             id: user.to_string(),
             sid: sid.to_string(),
             generation,
             key: key.to_base64url(),
+            audience: audience.map(|audience| audience.as_str().to_owned()),
         };
         let json = serde_json::to_string(&payload).expect("texts and a number have a JSON form");
         let json = zeroize::Zeroizing::new(json);
         self.parts.tokens.refresh(|keys| keys.seal(&json, self.parts.clock.now()))
+    }
+
+    /// The audience that the session of a refresh token was granted for, if it was for one.
+    pub fn granted_audience(&self, refresh: &str) -> Result<Option<Audience>, Denied> {
+        Ok(self.open_refresh(refresh)?.audience)
     }
 
     /// The live session a refresh token belongs to, if its key matches the row (any generation).

@@ -13,7 +13,7 @@ use crate::{
 };
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const BACK: &str = "https://app.example/back";
+pub const BACK: &str = "https://app.example/back";
 
 /// A public app for people, with the scopes `read` and `write`.
 fn phone(server: &Server) -> App {
@@ -21,7 +21,7 @@ fn phone(server: &Server) -> App {
 }
 
 /// A query with the names of a sound request, some of them changed; an empty value leaves one out.
-fn query(app: &App, changed: &[(&str, &str)]) -> String {
+pub fn query(app: &App, changed: &[(&str, &str)]) -> String {
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
     let mut all = vec![
         ("response_type", "code"),
@@ -43,26 +43,26 @@ fn query(app: &App, changed: &[(&str, &str)]) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-fn location(answer: &Response) -> String {
+pub fn location(answer: &Response) -> String {
     assert_eq!(answer.status(), 303);
     answer.headers()["location"].to_str().unwrap().to_owned()
 }
 
 /// A parameter of an address, unwrapped.
-fn parameter(address: &str, name: &str) -> Option<String> {
+pub fn parameter(address: &str, name: &str) -> Option<String> {
     let query = address.split_once('?')?.1;
     let value = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
     Some(value.replace('+', " ").replace("%3A", ":").replace("%2F", "/").replace("%26", "&"))
 }
 
 /// The way of a browser from the app to where it is sent back to.
-async fn through(browser: &Browser, query: &str) -> String {
+pub async fn through(browser: &Browser, query: &str) -> String {
     let onward = location(&browser.get(&format!("/oauth/authorize?{query}")).await);
     assert_eq!(onward, format!("/auth/authorize?{query}"));
     location(&browser.get(&onward).await)
 }
 
-async fn code(server: &Server, app: &App, browser: &Browser) -> String {
+pub async fn code(server: &Server, app: &App, browser: &Browser) -> String {
     let back = through(browser, &query(app, &[])).await;
     assert_eq!(parameter(&back, "state").as_deref(), Some("s t&1"));
     assert_eq!(parameter(&back, "iss").as_deref(), Some(server.origin.as_str()));
@@ -70,7 +70,7 @@ async fn code(server: &Server, app: &App, browser: &Browser) -> String {
 }
 
 /// What the app gets for a code; `changed` as in [`query`].
-async fn redeem(app: &App, code: &str, changed: &[(&str, &str)]) -> Response {
+pub async fn redeem(app: &App, code: &str, changed: &[(&str, &str)]) -> Response {
     let mut form = vec![
         ("grant_type", "authorization_code"),
         ("client_id", &app.id),
@@ -87,7 +87,7 @@ async fn redeem(app: &App, code: &str, changed: &[(&str, &str)]) -> Response {
     app.post("/oauth/token").form(&form).send().await.unwrap()
 }
 
-async fn refresh(app: &App, token: &str, more: &[(&str, &str)]) -> Response {
+pub async fn refresh(app: &App, token: &str, more: &[(&str, &str)]) -> Response {
     let mut form = vec![("grant_type", "refresh_token"), ("client_id", &app.id), ("refresh_token", token)];
     form.extend(more);
     app.post("/oauth/token").form(&form).send().await.unwrap()
@@ -420,7 +420,10 @@ async fn what_an_app_got_does_no_more_than_it_was_got_for() {
     );
     assert_eq!(ask(&tokens[1], Method::GET, "/admin/users").await, 200);
     for token in &tokens {
-        assert_eq!(ask(token, Method::GET, "/auth/sessions").await, 200);
+        for path in ["/auth/sessions", "/auth/identities", "/auth/account"] {
+            assert_eq!(ask(token, Method::GET, path).await, 403, "{path} is for persons");
+        }
+        assert_eq!(post(token, "/auth/logout", json!({})).await, 403);
         assert_eq!(ask(token, Method::POST, "/auth/password").await, 403);
         assert_eq!(ask(token, Method::DELETE, &format!("/auth/sessions/{sid}")).await, 403);
         assert_eq!(post(token, "/auth/logout", json!({"everywhere": true})).await, 403);

@@ -26,6 +26,7 @@ mod town;
 mod vectors;
 
 mod abuse;
+mod apps;
 mod browser;
 mod chromium;
 mod cli;
