@@ -33,7 +33,7 @@ fn a_sound_installation_has_no_faults() {
     assert_eq!(code, 0, "{found:?}");
     assert_eq!(
         found.keys().map(String::as_str).collect::<Vec<_>>(),
-        ["database", "key ring", "ring and database", "settings", "triggers"]
+        ["database", "key ring", "ring and database", "rows", "settings", "triggers"]
     );
     let told = String::from_utf8(server.cli(&["doctor"]).stdout).unwrap();
     assert!(told.contains("ok  key ring") && !told.contains("FAULT"), "{told}");
