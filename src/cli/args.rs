@@ -42,6 +42,9 @@ pub(super) struct Cli {
     /// The settings file [default: bulla.toml, if it is there]
     #[arg(long, global = true, env = "BULLA_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Accept keys that their group can read, as Kubernetes mounts secrets, and such a database file
+    #[arg(long, global = true)]
+    allow_group_read: bool,
     /// Print data as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -60,8 +63,7 @@ enum Command {
     )]
     Serve(serve::ServeArgs),
     /// Show the keys, roll them over, revoke them, hand derived ones out
-    #[command(subcommand)]
-    Keys(keys::KeysCommand),
+    Keys(keys::KeysArgs),
     /// Add, show and change users
     #[command(subcommand)]
     User(users::UserCommand),
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    super::keep_memory_private();
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let suggest = Suggest::of(&cli, &arguments);
@@ -150,6 +153,10 @@ async fn run(cli: Cli, suggest: Suggest) -> Result<(), CliError> {
         settings => settings?,
     };
     let ctx = Context { settings, clock: Arc::new(SystemClock), json: cli.json, suggest };
+    // The server's go into its log.
+    if !matches!(cli.command, Command::Serve(_)) {
+        ctx.settings.warnings.iter().for_each(|warning| ctx.say(&format!("warning: {warning}")));
+    }
     let shown = match (&cli.database, &ctx.settings.database, &cli.command) {
         (_, _, Command::Migrate(args)) if args.shows_password() => true,
         (Some(_), Database::Postgres(url), _) => url.holds_password(),
@@ -174,7 +181,7 @@ async fn command(
     match command {
         Command::Init(args) => init::run(&args, flags, file, ctx).await,
         Command::Serve(args) => serve::run(&args, ctx).await,
-        Command::Keys(command) => keys::run(command, ctx).await,
+        Command::Keys(args) => keys::run(args, ctx).await,
         Command::User(command) => users::run(command, ctx).await,
         Command::Session(command) => sessions::run(command, ctx).await,
         Command::Client(command) => clients::run(command, ctx).await,
@@ -191,6 +198,7 @@ fn flags(cli: &Cli) -> Vec<(&'static str, String)> {
     let mut flags = Vec::new();
     flags.extend(cli.keys.as_ref().map(|path| ("keys", path.display().to_string())));
     flags.extend(cli.database.clone().map(|database| ("database", database)));
+    flags.extend(cli.allow_group_read.then(|| ("allow_group_read", "true".to_owned())));
     if let Command::Serve(args) = &cli.command {
         flags.extend(args.settings());
     }
@@ -199,7 +207,7 @@ fn flags(cli: &Cli) -> Vec<(&'static str, String)> {
 
 fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<Settings, CliError> {
     let bad = |error: crate::config::BadSetting| CliError::Usage(error.to_string());
-    let mut layers = vec![Layer::flags(flags.to_vec()), Layer::environment(variables()?).map_err(bad)?];
+    let mut layers = vec![Layer::flags(flags.to_vec()), Layer::environment(variables()).map_err(bad)?];
     // A file that is named must be there, unless it is about to be made.
     let may_be_missing = cli.config.is_none() || matches!(cli.command, Command::Init(_));
     match std::fs::read_to_string(file) {
@@ -212,15 +220,10 @@ fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<
     Settings::resolve(&layers).map_err(bad)
 }
 
-/// What is called `BULLA_…`. A value that is no text is an error: left out, a setting would quietly have its default.
-fn variables() -> Result<Vec<(String, String)>, CliError> {
+/// What is called `BULLA_…`.
+fn variables() -> Vec<(String, std::ffi::OsString)> {
     let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    let ours = named.filter(|(name, _)| name.starts_with("BULLA_"));
-    ours.map(|(name, value)| match value.into_string() {
-        Ok(value) => Ok((name, value)),
-        Err(_) => Err(CliError::Usage(format!("{name} in the environment: must be UTF-8"))),
-    })
-    .collect()
+    named.filter(|(name, _)| name.starts_with("BULLA_")).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{
     keys::{lost, suite_note},
 };
 use crate::{
-    config,
+    config::{self, Settings},
     ids::typed,
     keyring::{KeyDirectory, Suite},
     store::{Database, Store},
@@ -41,7 +41,7 @@ pub(super) async fn run(
     if let Database::Sqlite(path) = &settings.database {
         make_folder(path)?;
     }
-    let store = settings.database.open(Arc::clone(&ctx.clock)).await?;
+    let store = settings.database.open_for(Arc::clone(&ctx.clock), settings.allow_group_read).await?;
     if keys.exists() {
         ctx.say(&format!("{}: a key ring is there already", settings.keys.display()));
     } else {
@@ -56,7 +56,8 @@ pub(super) async fn run(
     }
     restore_triggers(&*store, ctx).await?;
     ctx.say(&format!("{}: ready", settings.database));
-    write_sample(file, &to_be_found(given, ctx), ctx)?;
+    let given = beside_file(file, to_be_found(given, ctx), settings);
+    write_sample(file, &given, ctx)?;
     ctx.say("next: bulla user add NAME --role admin, then bulla serve");
     Ok(())
 }
@@ -97,6 +98,32 @@ fn to_be_found(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static
     }
     let others = given.iter().filter(|(name, _)| *name != "database").cloned();
     others.chain([("database", url.without_password())]).collect()
+}
+
+/// Paths as the file is to name them, which starts from its own folder; where that isn't the working directory, those that go
+/// by default there as well.
+fn beside_file(
+    file: &Path,
+    mut given: Vec<(&'static str, String)>,
+    settings: &Settings,
+) -> Vec<(&'static str, String)> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = absolute(file).parent().map(Path::to_owned).unwrap_or_default();
+    if folder == absolute(Path::new(".")) {
+        return given;
+    }
+    let named = |path: &Path| {
+        let path = absolute(path);
+        path.strip_prefix(&folder).unwrap_or(&path).display().to_string()
+    };
+    given.retain(|(name, _)| {
+        *name != "keys" && (*name != "database" || matches!(settings.database, Database::Postgres(_)))
+    });
+    given.push(("keys", named(&settings.keys)));
+    if let Database::Sqlite(path) = &settings.database {
+        given.push(("database", format!("sqlite:{}", named(path))));
+    }
+    given
 }
 
 fn write_sample(path: &Path, given: &[(&'static str, String)], ctx: &Context) -> Result<(), CliError> {

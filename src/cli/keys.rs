@@ -27,6 +27,16 @@ const SKEW: Duration = Duration::from_secs(60);
 /// How long a retired key is kept if nothing is said.
 const KEEP: Duration = Duration::from_secs(2 * 3600);
 
+/// `bulla keys` and what it is to do.
+#[derive(Args, Debug)]
+pub struct KeysArgs {
+    /// There is no database, or none is to be asked: no audit, no look at which servers have the ring
+    #[arg(long, global = true)]
+    no_database: bool,
+    #[command(subcommand)]
+    command: KeysCommand,
+}
+
 /// Show the keys, roll them over, revoke them, hand derived ones out.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -154,20 +164,28 @@ pub const fn suite_note(suite: Suite) -> Option<&'static str> {
 }
 
 /// Runs one of them.
-pub async fn run(command: KeysCommand, ctx: &Context) -> Result<(), CliError> {
+pub async fn run(args: KeysArgs, ctx: &Context) -> Result<(), CliError> {
     let keys = KeyDirectory::new(&ctx.settings.keys).allow_group_read(ctx.settings.allow_group_read);
+    let database = match &args.command {
+        _ if args.no_database => Database::none(),
+        KeysCommand::Rotate(_) => {
+            keys.load()?;
+            Database::expected(ctx).await?
+        }
+        _ => Database::open(ctx).await,
+    };
     let now = ctx.clock.now();
-    match command {
+    match args.command {
         KeysCommand::List => {
             let ring = keys.load()?;
-            report::list(ctx, &ring, &Database::open(ctx).await.nodes(ctx).await, now)
+            report::list(ctx, &ring, &database.nodes(ctx).await, now)
         }
-        KeysCommand::Rotate(args) => rotate(ctx, &keys, &args, now).await,
-        KeysCommand::Revoke(args) => revoke(ctx, &keys, &args, now).await,
-        KeysCommand::NotBefore { when } => not_before(ctx, &keys, when, now).await,
-        KeysCommand::Export(args) => export::export(ctx, &keys, &args).await,
+        KeysCommand::Rotate(args) => rotate(ctx, &keys, &database, &args, now).await,
+        KeysCommand::Revoke(args) => revoke(ctx, &keys, &database, &args, now).await,
+        KeysCommand::NotBefore { when } => not_before(ctx, &keys, &database, when, now).await,
+        KeysCommand::Export(args) => export::export(ctx, &keys, &database, &args).await,
         KeysCommand::Check { min_staged } => {
-            let mark = Database::open(ctx).await.mark(ctx).await;
+            let mark = database.mark(ctx).await;
             report::check(ctx, &keys, mark, min_staged, now)
         }
     }
@@ -176,6 +194,7 @@ pub async fn run(command: KeysCommand, ctx: &Context) -> Result<(), CliError> {
 async fn rotate(
     ctx: &Context,
     keys: &KeyDirectory,
+    database: &Database,
     args: &RotateArgs,
     now: Timestamp,
 ) -> Result<(), CliError> {
@@ -189,7 +208,6 @@ async fn rotate(
             least.as_secs()
         )));
     }
-    let database = Database::open(ctx).await;
     let old = keys.load()?;
     old.check_mark(database.mark(ctx).await)?;
     // Who hasn't got this ring hasn't got its staged key, and would refuse what is sealed under it.
@@ -228,10 +246,10 @@ async fn rotate(
 async fn revoke(
     ctx: &Context,
     keys: &KeyDirectory,
+    database: &Database,
     args: &RevokeArgs,
     now: Timestamp,
 ) -> Result<(), CliError> {
-    let database = Database::open(ctx).await;
     let mark = database.mark(ctx).await;
     let mut old = keys.listing().ok();
     let ring = match args.kid {
@@ -261,8 +279,13 @@ async fn revoke(
     report::changed(ctx, &ring, now)
 }
 
-async fn not_before(ctx: &Context, keys: &KeyDirectory, when: When, now: Timestamp) -> Result<(), CliError> {
-    let database = Database::open(ctx).await;
+async fn not_before(
+    ctx: &Context,
+    keys: &KeyDirectory,
+    database: &Database,
+    when: When,
+    now: Timestamp,
+) -> Result<(), CliError> {
     let old = keys.load()?;
     old.check_mark(database.mark(ctx).await)?;
     let not_before = match when {

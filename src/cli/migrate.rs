@@ -49,7 +49,7 @@ pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliErro
     let old = Database::from(from.as_path());
     expect_database(&old).await?;
     let left = |error: StoreError| named(&old, error);
-    let store = old.open(Arc::clone(&ctx.clock)).await.map_err(left)?;
+    let store = old.open_for(Arc::clone(&ctx.clock), ctx.settings.allow_group_read).await.map_err(left)?;
     if !args.rehearse {
         unused(&*store, &old, ctx).await?;
     }

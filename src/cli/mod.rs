@@ -104,6 +104,21 @@ impl From<StoreError> for CliError {
     }
 }
 
+/// Keeps root keys out of core dumps and out of the hands of other processes of this user: no core is written, and none may
+/// be taken with a debugger.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let kept =
+        setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = kept {
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: a core dump of this program can't be prevented ({error}); it would hold the keys"
+        );
+    }
+}
+
 /// Prints data to stdout, with a newline. A reader that has seen enough ends the program, as pipes do.
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
@@ -117,7 +132,7 @@ fn print(text: &str) -> Result<(), CliError> {
 /// The database of the settings, beside a running server or without one. It is made by `init` alone.
 async fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, CliError> {
     expect_database(&settings.database).await?;
-    Ok(settings.database.open(clock).await?)
+    Ok(settings.database.open_for(clock, settings.allow_group_read).await?)
 }
 
 /// An error that says what makes it, where there is no database.

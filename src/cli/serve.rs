@@ -34,6 +34,12 @@ pub(super) struct ServeArgs {
     /// Address and port [default: 127.0.0.1:8080]; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Where browsers see the server, as https://login.example.org
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Address and port of a listener for probes and metrics alone; they leave the other one then
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin_listen: Option<String>,
     /// Certificate chain, PEM
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
@@ -45,7 +51,13 @@ pub(super) struct ServeArgs {
 impl ServeArgs {
     /// The flags that are settings.
     pub(super) fn settings(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let named = [("listen", &self.listen), ("tls_cert", &self.tls_cert), ("tls_key", &self.tls_key)];
+        let named = [
+            ("listen", &self.listen),
+            ("public_url", &self.public_url),
+            ("admin_listen", &self.admin_listen),
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
+        ];
         named.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)))
     }
 }
@@ -54,6 +66,7 @@ impl ServeArgs {
 pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError> {
     let settings = &ctx.settings;
     log(settings);
+    settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if !args.init {
         // One letter wrong in a path is not to become a new, empty installation that knows nobody.
         super::expect_database(&settings.database).await?;
@@ -65,6 +78,17 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
         ))
     };
     let listener = TcpListener::bind(settings.listen).map_err(listen)?;
+    let admin = settings.admin_listen.map(|address| {
+        TcpListener::bind(address).map_err(|error| {
+            CliError::Failed(format!(
+                "{address} can't be listened on: {error}; choose another with --admin-listen"
+            ))
+        })
+    });
+    let admin = admin.transpose()?;
+    if let Some(address) = admin.as_ref().and_then(|admin| admin.local_addr().ok()) {
+        tracing::info!(%address, "probes and metrics are answered here only");
+    }
     let address = listener.local_addr().map_err(listen)?;
     let port = address.port();
     take_descriptors();
@@ -91,7 +115,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     // Before anybody is told that it serves: a signal that comes then is obeyed, not fatal.
     let signals =
         Signals::take().map_err(|error| CliError::Failed(format!("signals can't be received: {error}")))?;
-    let how = Serve { workers: settings.workers, shutdown_timeout: settings.shutdown_timeout, tls };
+    let how = Serve { workers: settings.workers, shutdown_timeout: settings.shutdown_timeout, tls, admin };
     let server = serve(&bulla, listener, how).map_err(listen)?;
     ctx.say(&format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C ends it."));
     tracing::info!(listen = %settings.listen, port, "serving");

@@ -1,6 +1,7 @@
 //! Settings: flags, then `BULLA_*`, then `bulla.toml`; resolved into [`Settings`], with nothing left to interpret.
 
 mod duration;
+mod place;
 mod providers;
 mod resolve;
 
@@ -15,8 +16,12 @@ use crate::{identity::openid::ProviderSettings, session::Policy, store::Database
 /// Everything a server needs to know, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What is odd but stops nothing, for a line on stderr or in the log.
+    pub warnings: Vec<String>,
     /// Where it listens (default 127.0.0.1:8080).
     pub listen: SocketAddr,
+    /// A listener for probes and metrics alone, plain HTTP; without it they are routes of `listen`.
+    pub admin_listen: Option<SocketAddr>,
     /// Certificate chain and key, PEM; TLS if given.
     pub tls: Option<Tls>,
     /// The keys directory (default `keys`).

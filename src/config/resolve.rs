@@ -1,9 +1,12 @@
 //! Layers of text become [`Settings`]: a flag wins over the environment, the environment over the file, the file over the default.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration,
+};
 
 use super::{
     ForwardedHeader, Settings, Tls, parse_duration,
+    place::{self, Places},
     providers::{self, Fields},
 };
 use crate::{
@@ -12,8 +15,13 @@ use crate::{
 };
 
 /// Every setting: its name in `bulla.toml` (in the environment: `BULLA_` and upper case), its default, what it is.
-pub const KNOBS: [(&str, &str, &str); 26] = [
+pub const KNOBS: [(&str, &str, &str); 27] = [
     ("listen", "127.0.0.1:8080", "address and port to serve on"),
+    (
+        "admin_listen",
+        "",
+        "address and port of a listener for probes and metrics alone, plain HTTP; they leave `listen` then",
+    ),
     ("tls_cert", "", "certificate chain, PEM file; with tls_key the server speaks TLS itself"),
     ("tls_key", "", "its key, PEM file"),
     ("keys", "keys", "the keys directory"),
@@ -57,59 +65,83 @@ pub struct BadSetting(pub String);
 /// One layer: texts by name, and where they come from.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    origin: String,
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Said>,
     pub(super) providers: BTreeMap<String, Fields>,
+    warnings: Vec<String>,
+}
+
+/// The text of a setting, and where it stands.
+#[derive(Clone, Debug)]
+struct Said {
+    text: String,
+    place: String,
 }
 
 impl Layer {
     /// From flags that were given.
     pub fn flags(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { origin: "on the command line".into(), values, providers: BTreeMap::new() }
+        let said = |text| Said { text, place: "on the command line".into() };
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), said(value))).collect();
+        Self { values, providers: BTreeMap::new(), warnings: Vec::new() }
     }
 
-    /// From `BULLA_*`. A name that is no setting is an error, unless it is one of the tools' own.
-    pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, BadSetting> {
+    /// From `BULLA_*`. A name that is no setting is a warning: Kubernetes sets `BULLA_PORT`, `BULLA_SERVICE_HOST` and
+    /// more for a Service that is called bulla.
+    pub fn environment(variables: impl IntoIterator<Item = (String, OsString)>) -> Result<Self, BadSetting> {
         const OTHERS: [&str; 5] =
             ["BULLA_CONFIG", "BULLA_BIN", "BULLA_ROTATE_HOOK", "BULLA_GENERATION", KeyExport::VARIABLE];
-        let (mut values, mut providers) = (BTreeMap::new(), BTreeMap::new());
+        let (mut values, mut providers, mut unknown) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (name, value) in variables {
             let Some(setting) = name.strip_prefix("BULLA_").map(str::to_ascii_lowercase) else { continue };
             if OTHERS.contains(&name.as_str()) || setting.starts_with("test_") {
                 continue;
             }
-            if let Some(rest) = setting.strip_prefix("provider_") {
-                providers::from_environment(rest, value, &mut providers)?;
+            let of_provider = setting.strip_prefix("provider_");
+            let hint = match of_provider {
+                Some(rest) => providers::known_variable(rest),
+                None => suggest(KNOBS.iter().map(|(knob, ..)| *knob), &setting),
+            };
+            if let Err(near) = hint {
+                let prefix = near.and_then(|_| of_provider?.split_once('_'));
+                let prefix = prefix.map(|(name, _)| format!("PROVIDER_{}_", name.to_uppercase()));
+                let near = near.map(|knob| knob.to_uppercase());
+                let near =
+                    near.map(|knob| format!(" (did you mean BULLA_{}{knob}?)", prefix.unwrap_or_default()));
+                unknown.push(format!("{name}{}", near.unwrap_or_default()));
                 continue;
             }
-            known(&setting, "in the environment")?;
-            values.insert(setting, value);
+            let text = value
+                .into_string()
+                .map_err(|_| BadSetting(format!("{name} in the environment: must be UTF-8")))?;
+            match of_provider {
+                Some(rest) => providers::from_environment(rest, text, &mut providers)?,
+                None => drop(values.insert(setting, Said { text, place: "in the environment".into() })),
+            }
         }
-        Ok(Self { origin: "in the environment".into(), values, providers })
+        let warning = |names: &str| {
+            format!("the environment sets {names}: no setting of Bulla has this name, so it is ignored")
+        };
+        let warnings = if unknown.is_empty() { Vec::new() } else { vec![warning(&unknown.join(", "))] };
+        Ok(Self { values, providers, warnings })
     }
 
     /// From the text of `bulla.toml`.
     pub fn file(path: &Path, text: &str) -> Result<Self, BadSetting> {
-        let origin = format!("in {}", path.display());
+        let places = Places::of(path, text);
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            BadSetting(format!(
-                "{}, line {}: {}",
-                path.display(),
-                before.matches('\n').count() + 1,
-                error.message()
-            ))
+            let line = error.span().map_or(1, |span| place::line(text, span.start));
+            BadSetting(format!("{}, line {line}: {}", path.display(), error.message()))
         })?;
         let (mut values, mut providers) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in table {
             if name == "provider" {
-                providers = providers::from_file(value, &origin)?;
+                providers = providers::from_file(value, &places)?;
                 continue;
             }
-            known(&name, &origin)?;
+            let place = places.of_key(&[&name]);
+            known(&name, &place)?;
             let text = match value {
-                toml::Value::String(text) => text,
+                toml::Value::String(text) => places.beside_file(&name, text),
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(flag) => flag.to_string(),
                 toml::Value::Array(list) if list.iter().all(toml::Value::is_str) => {
@@ -117,30 +149,37 @@ impl Layer {
                 }
                 _ => {
                     return Err(BadSetting(format!(
-                        "{name} {origin}: must be a text, a number, true, false or a list of texts"
+                        "{name} {place}: must be a text, a number, true, false or a list of texts"
                     )));
                 }
             };
-            values.insert(name, text);
+            values.insert(name, Said { text, place });
         }
-        Ok(Self { origin, values, providers })
+        Ok(Self { values, providers, warnings: Vec::new() })
     }
 }
 
 fn known(name: &str, origin: &str) -> Result<(), BadSetting> {
     suggest(KNOBS.iter().map(|(knob, ..)| *knob), name)
-        .map_err(|hint| BadSetting(format!("{name} {origin}: there is no such setting{hint}")))
+        .map_err(|near| BadSetting(format!("{name} {origin}: there is no such setting{}", hint(near))))
 }
 
-/// Whether a name is one of these; the error is a hint at the nearest, if one is near.
-pub(super) fn suggest<'a>(knobs: impl Iterator<Item = &'a str> + Clone, name: &str) -> Result<(), String> {
+/// Whether a name is one of these; the error is the nearest of them, if one is near.
+pub(super) fn suggest<'a>(
+    knobs: impl Iterator<Item = &'a str> + Clone,
+    name: &str,
+) -> Result<(), Option<&'a str>> {
     if knobs.clone().any(|knob| knob == name) {
         return Ok(());
     }
     // A few letters may be wrong, but not most of them.
     let close = |knob: &&str| distance(knob, name) <= 3.min(name.len() / 2);
-    let near = knobs.min_by_key(|knob| distance(knob, name)).filter(close);
-    Err(near.map(|knob| format!("; did you mean {knob}?")).unwrap_or_default())
+    Err(knobs.min_by_key(|knob| distance(knob, name)).filter(close))
+}
+
+/// A suggestion as the end of an error.
+pub(super) fn hint(near: Option<&str>) -> String {
+    near.map(|knob| format!("; did you mean {knob}?")).unwrap_or_default()
 }
 
 /// Levenshtein's distance, for a suggestion.
@@ -162,8 +201,11 @@ struct Layers<'a>(&'a [Layer]);
 
 impl Layers<'_> {
     fn text(&self, name: &str) -> (String, &str) {
-        let set =
-            self.0.iter().find_map(|layer| Some((layer.values.get(name)?.clone(), layer.origin.as_str())));
+        let set = self
+            .0
+            .iter()
+            .find_map(|layer| layer.values.get(name))
+            .map(|said| (said.text.clone(), &*said.place));
         let default = || KNOBS.iter().find(|(knob, ..)| *knob == name).map_or("", |(_, default, _)| default);
         set.unwrap_or_else(|| (default().to_owned(), "by default"))
     }
@@ -204,10 +246,18 @@ impl Settings {
     /// Resolves layers, strongest first, and refuses what contradicts itself.
     pub fn resolve(layers: &[Layer]) -> Result<Self, BadSetting> {
         let providers = providers::resolve(layers)?;
+        let warnings = layers.iter().flat_map(|layer| layer.warnings.iter().cloned()).collect();
         let layers = Layers(layers);
         let settings = Self {
             providers,
+            warnings,
             listen: layers.parsed("listen", "an address and a port, as 127.0.0.1:8080")?,
+            admin_listen: layers.read("admin_listen", |text| match text {
+                "" => Ok(None),
+                text => {
+                    text.parse().map(Some).map_err(|_| "must be an address and a port, as 127.0.0.1:9090")
+                }
+            })?,
             tls: match (layers.some("tls_cert"), layers.some("tls_key")) {
                 (Some(cert), Some(key)) => Some(Tls { cert: cert.into(), key: key.into() }),
                 (None, None) => None,
@@ -251,6 +301,12 @@ impl Settings {
     /// Passwords and tokens don't travel in the clear: TLS, a trusted proxy in front, or loopback for trying it out.
     fn check_listener(&self) -> Result<(), BadSetting> {
         let loopback = self.listen.ip().is_loopback();
+        if self.admin_listen.is_some_and(|admin| admin == self.listen && admin.port() != 0) {
+            return Err(BadSetting(format!(
+                "admin_listen = {}: is the address of listen; give it another port",
+                self.listen
+            )));
+        }
         if !loopback && self.tls.is_none() && self.trusted_proxies.is_empty() {
             return Err(BadSetting(format!(
                 "listen = {}: plain HTTP beyond loopback is refused; give tls_cert and tls_key, or name the proxy in front in trusted_proxies",
@@ -416,7 +472,7 @@ mod tests {
             .map(|line| format!("{}\n", &line[2..]))
             .collect();
         assert_eq!(format!("{:?}", file(&uncommented).unwrap()), format!("{settings:?}"));
-        assert!(KNOBS.len() <= 27);
+        assert!(KNOBS.len() <= 30);
     }
 
     #[test]
@@ -456,10 +512,13 @@ mod tests {
         for (text, says) in [
             (
                 "acess_max_age = '2m'",
-                "acess_max_age in bulla.toml: there is no such setting; did you mean access_max_age?",
+                "acess_max_age in bulla.toml, line 1: there is no such setting; did you mean access_max_age?",
             ),
             ("access_max_age = '16m'", "access_max_age = 16m: must be at most 15m"),
-            ("session_cap = 0", "session_cap = \"0\" in bulla.toml: must be a number from 1 to 10000"),
+            (
+                "session_cap = 0",
+                "session_cap = \"0\" in bulla.toml, line 1: must be a number from 1 to 10000",
+            ),
             ("on_stale = 'panic'", "must be serve or refuse"),
             ("listen = '0.0.0.0:80'", "plain HTTP beyond loopback is refused"),
             ("listen = '0.0.0.0:80'\ntrusted_proxies = ['10.0.0.1']", "public_url is missing"),
@@ -469,7 +528,7 @@ mod tests {
             ("public_url = 'https://login.example.org:66000'", "must be an origin"),
             ("public_url = 'https://[::g]'", "must be an origin"),
             ("public_url = 'ftp://login.example.org'", "must be an origin"),
-            ("acess = 1", "acess in bulla.toml: there is no such setting"),
+            ("acess = 1", "acess in bulla.toml, line 1: there is no such setting"),
             ("tls_cert = 'a'", "one without the other"),
             (
                 "public_url = 'https://login.example.org'\ncookie_domain = 'example.com'",
@@ -486,5 +545,58 @@ mod tests {
             let error = file(&format!("database = '{database}'")).unwrap_err();
             assert!(error.contains("postgres://") && !error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn variables_that_kubernetes_sets_for_a_service_named_bulla_are_a_warning() {
+        let variables = [
+            ("BULLA_PORT", "tcp://10.0.0.7:8080"),
+            ("BULLA_SERVICE_HOST", "10.0.0.7"),
+            ("BULLA_SERVICE_PORT_HTTP", "8080"),
+            ("BULLA_PORT_8080_TCP_ADDR", "10.0.0.7"),
+            ("BULLA_PROVIDER_PORT", "tcp://10.0.0.8:80"),
+            ("BULLA_PROVIDER_SERVICE_HOST", "10.0.0.8"),
+            ("BULLA_PROVIDER_GOOGLE_CLIENT_SECERT", "hunter2"),
+            ("BULLA_VERSION", "1"),
+            ("BULLA_ACESS_MAX_AGE", "1m"),
+        ];
+        let layer = Layer::environment(variables.map(|(name, value)| (name.into(), value.into()))).unwrap();
+        let settings = Settings::resolve(&[layer]).unwrap();
+        let [warning] = &settings.warnings[..] else { panic!("{:?}", settings.warnings) };
+        assert!(variables.iter().all(|(name, _)| warning.contains(name)), "{warning}");
+        assert!(warning.contains("BULLA_ACESS_MAX_AGE (did you mean BULLA_ACCESS_MAX_AGE?)"), "{warning}");
+        assert!(warning.contains("(did you mean BULLA_PROVIDER_GOOGLE_CLIENT_SECRET?)"), "{warning}");
+        assert!(!warning.contains("hunter2") && settings.providers.is_empty(), "{warning}");
+        assert_eq!(settings.policy, Policy::default());
+    }
+
+    #[test]
+    fn relative_paths_in_the_file_start_from_its_folder_and_flags_from_the_working_directory() {
+        let text = "keys = 'k'\ntls_cert = 'c.pem'\ntls_key = '/abs/key.pem'\ndatabase = 'sqlite:b.db'\n\
+                    [provider.google]\nclient_id = 'us'\nclient_secret_file = 's'";
+        let file = Layer::file(Path::new("/etc/bulla/bulla.toml"), text).unwrap();
+        let settings = Settings::resolve(std::slice::from_ref(&file)).unwrap();
+        let tls = settings.tls.unwrap();
+        assert_eq!(settings.keys, Path::new("/etc/bulla/k"));
+        assert_eq!((tls.cert.to_str(), tls.key.to_str()), (Some("/etc/bulla/c.pem"), Some("/abs/key.pem")));
+        assert_eq!(settings.database.to_string(), "/etc/bulla/b.db");
+        let secret = format!("{:?}", settings.providers[0].secret);
+        assert!(secret.contains("/etc/bulla/s"), "{secret}");
+        let flags = Layer::flags([("keys", "k".into()), ("database", "b.db".into())]);
+        let settings = Settings::resolve(&[flags, file]).unwrap();
+        assert_eq!((settings.keys.to_str(), &*settings.database.to_string()), (Some("k"), "b.db"));
+        let url = "database = 'postgres://ada@h/d?sslmode=verify-full&sslrootcert=roots.pem'";
+        let file = Layer::file(Path::new("/etc/bulla/bulla.toml"), url).unwrap();
+        assert!(file.values["database"].text.contains("sslrootcert=/etc/bulla/roots.pem"));
+    }
+
+    #[test]
+    fn an_unknown_name_in_a_file_is_named_with_its_line() {
+        let line = |text: &str| Layer::file(Path::new("b.toml"), text).unwrap_err().0;
+        assert!(line("# a\n\nsesion_cap = 3").starts_with("sesion_cap in b.toml, line 3: "));
+        let provider = line("log = 'json'\n[provider.google]\nclient_id = 'x'\nclient_idd = 'x'");
+        assert!(provider.starts_with("provider.google.client_idd in b.toml, line 4: "), "{provider}");
+        let nested = line("[listen]\nx = 1");
+        assert!(nested.starts_with("listen in b.toml, line 1: must be"), "{nested}");
     }
 }

@@ -1,6 +1,11 @@
 //! Every route in one table, and the server around them.
 
-use std::{io, net::TcpListener, sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
 use actix_web::{
     App, Error, HttpResponse, HttpServer, Route,
@@ -96,6 +101,24 @@ fn programs(bulla: &Bulla, app: &mut ServiceConfig) {
     );
 }
 
+/// What probes and monitors ask.
+fn probes(app: &mut ServiceConfig) {
+    app.service(methods("/health/live", "GET, HEAD").route(get().to(health::live)))
+        .service(methods("/health/ready", "GET, HEAD").route(get().to(health::ready)))
+        .service(methods("/metrics", "GET, HEAD").route(get().to(health::metrics)));
+}
+
+/// The address of the listener for probes and metrics, if they have one of their own.
+#[derive(Clone, Copy, Debug)]
+struct Apart(Option<SocketAddr>);
+
+impl Apart {
+    /// Whether what was asked is answered on the listener where it was asked.
+    fn admits(self, asked_at: SocketAddr, probe: bool) -> bool {
+        self.0.is_none_or(|apart| (asked_at == apart) == probe)
+    }
+}
+
 /// The server's own table.
 fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
@@ -103,11 +126,9 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
         .app_data(web::JsonConfig::default().limit(body::MAX))
         .app_data(query())
         .configure(bulla.routes())
+        .configure(probes)
         .configure(|app| programs(bulla, app))
         .service(methods("/", "GET, HEAD").route(get().to(home)))
-        .service(methods("/health/live", "GET, HEAD").route(get().to(health::live)))
-        .service(methods("/health/ready", "GET, HEAD").route(get().to(health::ready)))
-        .service(methods("/metrics", "GET, HEAD").route(get().to(health::metrics)))
         .service(methods("/openapi.json", "GET, HEAD").route(get().to(openapi::document)))
         .service(
             scope("/admin")
@@ -189,8 +210,12 @@ async fn watch(
     let probe = path.starts_with("/health/") || path == "/metrics";
     let (method, path) = (request.method().clone(), path.to_owned());
     let weight: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let asked_at = request.app_config().local_addr();
+    let here = request.app_data::<Apart>().is_none_or(|apart| apart.admits(asked_at, probe));
     let refused = if weight > MAX_HEADERS {
         Some(Problem::headers_too_large())
+    } else if !here {
+        Some(Problem::not_found())
     } else {
         let expected = || Problem::misdirected(bulla.0.site.origin());
         (!probe && !bulla.0.site.serves(request.request())).then(expected)
@@ -217,7 +242,7 @@ async fn watch(
 }
 
 /// How a server listens.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Serve {
     /// Threads that serve requests.
     pub workers: usize,
@@ -225,14 +250,17 @@ pub struct Serve {
     pub shutdown_timeout: Duration,
     /// TLS; plain HTTP without.
     pub tls: Option<rustls::ServerConfig>,
+    /// Where probes and metrics are answered, plain HTTP, instead of beside everything else.
+    pub admin: Option<TcpListener>,
 }
 
 /// Serves everything on a listener, until the server's handle stops it.
 pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Server> {
     let bulla = bulla.clone();
+    let apart = Apart(how.admin.as_ref().map(TcpListener::local_addr).transpose()?);
     let server = HttpServer::new(move || {
         let table = bulla.clone();
-        App::new().wrap(from_fn(watch)).configure(move |app| everything(&table, app))
+        App::new().app_data(apart).wrap(from_fn(watch)).configure(move |app| everything(&table, app))
     })
     .workers(how.workers)
     .worker_max_blocking_threads(16)
@@ -240,6 +268,10 @@ pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Ser
     .client_request_timeout(Duration::from_secs(10))
     .keep_alive(Duration::from_secs(75))
     .disable_signals();
+    let server = match how.admin {
+        Some(admin) => server.listen(admin)?,
+        None => server,
+    };
     let server = match how.tls {
         Some(tls) => server.listen_rustls_0_23(listener, tls)?,
         None => server.listen(listener)?,

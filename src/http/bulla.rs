@@ -14,7 +14,7 @@ use std::{
 use actix_web::http::header::HeaderValue;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::{attempts::Sampler, cookies::CookieJar, origin::Site, pages::Way, secure};
+use super::{attempts::Sampler, cookies::CookieJar, health, origin::Site, pages::Way, secure};
 use crate::{
     clock::{Clock, SystemClock},
     identity::{
@@ -124,7 +124,7 @@ impl Builder {
         self
     }
 
-    /// Accepts group-readable keys, as Kubernetes mounts secrets.
+    /// Accepts group-readable keys, as Kubernetes mounts secrets, and a group-readable SQLite file.
     #[must_use]
     pub fn allow_group_read(mut self, allow: bool) -> Self {
         self.directory = self.directory.allow_group_read(allow);
@@ -148,7 +148,8 @@ impl Builder {
     /// Opens ring and database, loads the revocations, starts what keeps them current. Needs a tokio runtime.
     pub async fn start(self) -> Result<Bulla, StartError> {
         self.policy.check()?;
-        let store = self.database.open(Arc::clone(&self.clock)).await?;
+        let readers = self.directory.allows_group_read();
+        let store = self.database.open_for(Arc::clone(&self.clock), readers).await?;
         let mark = store.ring_mark().await?;
         if self.init && mark.is_none() && !self.directory.exists() {
             match self.directory.init(Suite::Xaes256Gcm, self.clock.now()) {
@@ -193,6 +194,7 @@ impl Builder {
             wrong_triggers: Mutex::default(),
             reloading: Mutex::new(()),
             answers: Default::default(),
+            store_health: health::StoreHealth::default(),
         }));
         tokio::spawn(follow_ring(Arc::downgrade(&bulla.0)));
         tokio::spawn(sweep(Arc::downgrade(&bulla.0), self.audit_keep));
@@ -219,6 +221,8 @@ pub(super) struct Inner {
     pub(super) cookies: CookieJar,
     pub(super) site: Site,
     pub(super) content_policy: HeaderValue,
+    /// What the last look at the store found, for probes.
+    pub(super) store_health: health::StoreHealth,
     directory: KeyDirectory,
     ring_good: AtomicBool,
     /// Triggers of the database that are missing, disabled or changed, as last seen.

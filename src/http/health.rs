@@ -1,6 +1,9 @@
 //! Is it well: liveness, readiness, metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use actix_web::{HttpResponse, web};
 use prometheus_client::{
@@ -10,7 +13,37 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep_until},
+};
+
 use super::Bulla;
+use crate::store::Store;
+
+/// How long one look at the store answers all who ask: it writes durably, and anybody may ask.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whether the store is well. At most one look is under way, and at most one is made in a second: the others get its answer.
+#[derive(Debug, Default)]
+pub(super) struct StoreHealth(Mutex<Option<(Instant, bool)>>);
+
+impl StoreHealth {
+    async fn look(&self, store: &dyn Store) -> bool {
+        let asked = Instant::now();
+        let mut last = self.0.lock().await;
+        match *last {
+            // Whoever waited for a look gets its answer.
+            Some((at, well)) if at >= asked || (well && at.elapsed() < LOOK) => return well,
+            // A fault may be over: the next look waits for its time.
+            Some((at, _)) => sleep_until(at + LOOK).await,
+            None => {}
+        }
+        let well = store.healthy().await.is_ok();
+        *last = Some((Instant::now(), well));
+        well
+    }
+}
 
 /// `GET /health/live`: the process answers.
 pub(super) async fn live() -> HttpResponse {
@@ -22,7 +55,7 @@ pub(super) async fn live() -> HttpResponse {
 pub(super) async fn ready(bulla: web::Data<Bulla>) -> HttpResponse {
     let sessions = bulla.sessions();
     let checks = [
-        ("store", sessions.parts().store.healthy().await.is_ok()),
+        ("store", bulla.0.store_health.look(&*sessions.parts().store).await),
         ("revocations", sessions.denylist().age() <= sessions.parts().policy.max_staleness),
         ("key_ring", bulla.ring_is_good()),
         ("triggers", bulla.triggers_are_good()),

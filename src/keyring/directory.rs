@@ -58,6 +58,11 @@ impl KeyDirectory {
         self
     }
 
+    /// Whether group-readable keys are accepted.
+    pub const fn allows_group_read(&self) -> bool {
+        self.allow_group_read
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Found, Store, StoreError,
     postgres::{PostgresStore, PostgresUrl},
-    sqlite::SqliteStore,
+    sqlite::{Options, SqliteStore},
 };
 use crate::clock::Clock;
 
@@ -23,6 +23,8 @@ pub enum Database {
     Postgres(PostgresUrl),
 }
 
+const MUST: &str = "must be the path of a SQLite file, or postgres://user@host/name";
+
 /// A text that names no database. Doesn't repeat it: a password may stand in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -31,10 +33,35 @@ pub struct BadDatabase(pub String);
 impl Database {
     /// Opens it; makes what is missing (the file, the tables) and brings the schema up to date.
     pub async fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
+        self.open_for(clock, false).await
+    }
+
+    /// The same; a SQLite file that its group can read is accepted where that is allowed.
+    pub async fn open_for(
+        &self,
+        clock: Arc<dyn Clock>,
+        allow_group_read: bool,
+    ) -> Result<Arc<dyn Store>, StoreError> {
         Ok(match self {
-            Self::Sqlite(path) => Arc::new(SqliteStore::open(path, clock)?),
+            Self::Sqlite(path) => {
+                let named = |error: BadDatabase| StoreError::Unavailable(format!("database: {error}"));
+                check_path(path).map_err(named)?;
+                let options = Options { allow_group_read, ..Options::default() };
+                Arc::new(SqliteStore::open_with(path, clock, options)?)
+            }
             Self::Postgres(url) => Arc::new(PostgresStore::open(url).await?),
         })
+    }
+
+    /// The text of the same database with relative paths beginning at a folder; none if there are none.
+    pub(crate) fn beside(&self, folder: PathBuf) -> Option<String> {
+        match self {
+            Self::Sqlite(path) if path.is_relative() => {
+                Some(format!("sqlite:{}", folder.join(path).display()))
+            }
+            Self::Sqlite(_) => None,
+            Self::Postgres(url) => url.beside(&folder),
+        }
     }
 
     /// Whether there is an installation's database already.
@@ -70,17 +97,32 @@ impl FromStr for Database {
         let database = Self::from(text);
         match &database {
             Self::Postgres(url) => drop(url.parse()?),
-            Self::Sqlite(path) if path.as_os_str().is_empty() => {
-                return Err(BadDatabase("must be a path, or postgres://user@host/name".into()));
-            }
             Self::Sqlite(_) if text.contains("://") => {
-                return Err(BadDatabase(
-                    "must be the path of a SQLite file, or postgres://user@host/name".into(),
-                ));
+                return Err(BadDatabase(format!("{MUST}, not the URL of something else")));
             }
-            Self::Sqlite(_) => {}
+            Self::Sqlite(path) => check_path(path)?,
         }
         Ok(database)
+    }
+}
+
+/// Refuses what looks like the address of a database rather than the path of a file: a file of that name would be made, with
+/// the password in it. A path that looks so is written with `./` before it.
+fn check_path(path: &Path) -> Result<(), BadDatabase> {
+    let bad = |what: &str| Err(BadDatabase(format!("{MUST}{what}")));
+    let text = path.to_string_lossy();
+    let first = text.split('/').next().unwrap_or_default();
+    let scheme = first.split_once(':').is_some_and(|(scheme, _)| scheme.len() > 1 || scheme.is_empty());
+    let written = "; write ./ before a path that looks like this";
+    match () {
+        () if text.is_empty() => bad(""),
+        () if text.chars().any(char::is_control) => bad(", without control characters"),
+        () if text.contains('?') => bad(", without parameters"),
+        () if scheme && first != "." => bad(&format!(", not a name before a colon{written}")),
+        () if first.contains(['=', ';', '@']) => {
+            bad(&format!(", not the parameters of a connection (key=value){written}"))
+        }
+        () => Ok(()),
     }
 }
 
@@ -89,7 +131,13 @@ impl From<&str> for Database {
     fn from(text: &str) -> Self {
         match text.starts_with("postgres://") || text.starts_with("postgresql://") {
             true => Self::Postgres(PostgresUrl::new(text)),
-            false => Self::Sqlite(text.strip_prefix("sqlite:").unwrap_or(text).into()),
+            false => Self::Sqlite(match text.strip_prefix("sqlite:") {
+                // It says that it is a path, so a colon or an equals sign in it means nothing.
+                Some(path) if path.contains([':', '=', ';', '@']) && !path.starts_with([':', '/', '.']) => {
+                    Path::new(".").join(path)
+                }
+                path => path.unwrap_or(text).into(),
+            }),
         }
     }
 }
@@ -120,6 +168,9 @@ mod tests {
     fn a_database_is_a_path_or_a_url_and_shows_no_password() {
         for (text, shows) in [
             ("bulla.db", "bulla.db"),
+            ("./a=b.db", "./a=b.db"),
+            ("/srv/a=b/c:d.db", "/srv/a=b/c:d.db"),
+            ("sqlite:a=b.db", "./a=b.db"),
             ("sqlite:/var/lib/bulla.db", "/var/lib/bulla.db"),
             ("postgres://ada:hunter2@db.example:5433/bulla", "postgres://ada@db.example:5433/bulla"),
             ("postgresql://ada@db.example/bulla?password=hunter2", "postgres://ada@db.example/bulla"),
@@ -131,6 +182,23 @@ mod tests {
             assert!(!format!("{database:?}").contains("hunter2"));
         }
         for bad in [
+            "host=h user=u password=hunter2 dbname=d",
+            "host=/run/pg password=hunter2",
+            "password = hunter2 host = h",
+            "mysql:hunter2",
+            "jdbc:postgresql:hunter2",
+            "postgres:hunter2",
+            "file:bulla.db?mode=rwc",
+            "bulla.db?mode=rwc",
+            "sqlite:bulla.db?mode=rwc",
+            "sqlserver:server=h;password=hunter2",
+            "Server=h;Database=d;User Id=u;Password=hunter2;",
+            "Driver={SQL Server};Pwd=hunter2",
+            "ada:hunter2@h/d",
+            "(DESCRIPTION=(ADDRESS=(HOST=hunter2)))",
+            ":memory:",
+            "sqlite::memory:",
+            "a\nb",
             "",
             "sqlite:",
             "sqlite://bulla.db",

@@ -230,7 +230,7 @@ fn a_setting_that_cant_be_used_is_refused_and_never_left_out() {
     check(&with("BULLA_KEYS", b""), 2, "", "must be a path");
     check(&with("BULLA_LOG_LEVEL", b"loud"), 2, "", "must be error or warn or info or debug or trace");
     check(&with("BULLA_AUDIT_KEEP", b"0s"), 2, "", "must be at least 1h");
-    check(&with("BULLA_ACCES_MAX_AGE", b"1m"), 2, "", "did you mean access_max_age?");
+    check(&with("BULLA_ACCES_MAX_AGE", b"1m"), 0, "ada", "did you mean BULLA_ACCESS_MAX_AGE?");
     for database in
         ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h:port/d", "postgres://u:hunter2@h/d?sslmode=x"]
     {

@@ -64,12 +64,18 @@ impl Home {
     }
 
     fn keys(&self, arguments: &[&str]) -> Said {
-        self.run(env!("CARGO_BIN_EXE_bulla"), &[&["keys"], arguments].concat(), &[])
+        let arguments = [&["keys"], arguments, self.without()].concat();
+        self.run(env!("CARGO_BIN_EXE_bulla"), &arguments, &[])
     }
 
     fn script(&self, arguments: &[&str], env: &[(&str, &str)]) -> Said {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/rotate-keys");
-        self.run(script, arguments, env)
+        self.run(script, &[arguments, self.without()].concat(), env)
+    }
+
+    /// What says that no database is meant, where there is none.
+    fn without(&self) -> &'static [&'static str] {
+        if self.path().join("bulla.db").exists() { &[] } else { &["--no-database"] }
     }
 }
 
@@ -334,6 +340,7 @@ fn the_scripts_hook_distributes_the_directory_and_its_failure_is_told_apart() {
 #[test]
 fn the_line_for_cron_works_with_crons_path_and_finds_the_program_beside_the_script() {
     let home = Home::ripe();
+    drop(home.database());
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = fs::read_to_string(root.join("scripts/rotate-keys")).unwrap();
     let line = script.lines().find_map(|line| line.strip_prefix("# cron:")).unwrap();

@@ -57,6 +57,7 @@ mod raw;
 mod readme;
 mod revocation;
 mod server;
+mod settings;
 mod size;
 mod steps;
 mod tabs;

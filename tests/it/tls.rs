@@ -68,15 +68,13 @@ async fn a_login_over_tls_says_that_it_is_to_stay_there() {
     assert!(server.origin.starts_with("https://localhost:"), "{}", server.origin);
     let form = format!("username=ada&password={PASSWORD}").replace(' ', "%20");
     for version in ["--http1.1", "--http2"] {
+        let http2 = cfg!(feature = "http2") && version == "--http2";
         // A second login of the same jar would be one that another site could have sent.
         let _ = std::fs::remove_file(server.path("jar"));
         let answer =
             curl(&server, &[version, "--include", "--data", &form, &format!("{}/auth/login", server.origin)]);
         let answer = answer.to_lowercase();
-        assert!(
-            answer.starts_with(if version == "--http2" { "http/2 303" } else { "http/1.1 303" }),
-            "{answer}"
-        );
+        assert!(answer.starts_with(if http2 { "http/2 303" } else { "http/1.1 303" }), "{answer}");
         assert!(answer.contains("strict-transport-security: max-age="), "{answer}");
         for name in [ACCESS, REFRESH] {
             let name = name.to_lowercase();
@@ -101,4 +99,24 @@ async fn a_handshake_that_never_comes_is_cut_off() {
     println!("a silent connection: closed after {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(30));
     assert!(curl(&server, &[&format!("{}/health/ready", server.origin)]).contains("\"ready\""));
+}
+
+#[test]
+fn http2_is_neither_compiled_in_nor_offered_by_default() {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("actix-http v"), "{tree}");
+    assert!(!tree.lines().any(|line| line.starts_with("h2 v0.3")), "{tree}");
+    if cfg!(feature = "http2") {
+        return;
+    }
+    let server = speaking_tls();
+    let arguments = ["--http2", "--silent", "--output", "none", "--write-out", "%{http_version}"];
+    let said = curl(&server, &[&arguments[..], &[&format!("{}/auth/login", server.origin)]].concat());
+    assert_eq!(said, "1.1");
 }

@@ -6,10 +6,10 @@ use std::{
 };
 
 use crate::{
-    cli::Context,
+    cli::{CliError, Context},
     clock::{Timestamp, since_boot},
     store::{
-        AuditEvent, NodeRow, Store,
+        AuditEvent, NodeRow, Store, StoreError,
         leap::{Look, look},
     },
 };
@@ -19,19 +19,47 @@ const FAR_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
 /// How often the nodes are looked at while they are waited for.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The installation's database, if there is one: it remembers ring generations, keeps the audit and knows the nodes. Keys
-/// can be rolled over and revoked without it, for that must not depend on it; then a warning says what is missing.
+/// The installation's database, if there is one: it remembers ring generations, keeps the audit and knows the nodes. Without
+/// it a rollover can't tell which servers lag behind, so that needs it; to all else it is a warning, for keys must be
+/// revocable meanwhile.
 pub(super) struct Database(Option<Arc<dyn Store>>);
 
 impl Database {
+    /// What `--no-database` says.
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Opens it if it can be opened; else a warning says what is missing.
     pub(super) async fn open(ctx: &Context) -> Self {
+        match Self::try_open(ctx).await {
+            Ok(found) => found,
+            Err(error) => {
+                ctx.say(&format!(
+                    "warning: {error}; no audit is written, and which servers have the ring can't be told"
+                ));
+                Self(None)
+            }
+        }
+    }
+
+    /// Opens it where a command must not go on without it.
+    pub(super) async fn expected(ctx: &Context) -> Result<Self, CliError> {
+        Self::try_open(ctx).await.map_err(|error| {
+            CliError::Unavailable(format!(
+                "not rolled over: {error}; without the database it can't be told which servers lack the staged key; name it with --database or BULLA_DATABASE, or say --no-database to do without"
+            ))
+        })
+    }
+
+    async fn try_open(ctx: &Context) -> Result<Self, String> {
         let database = &ctx.settings.database;
-        let opened = match database.exists().await {
-            Ok(false) => return Self(None),
-            Ok(true) => database.open(Arc::clone(&ctx.clock)).await,
-            Err(error) => Err(error),
-        };
-        Self(opened.map_err(|e| ctx.say(&format!("warning: {database}: {e}; no audit is written, and which servers have the ring can't be told"))).ok())
+        let named = |error: StoreError| format!("{database}: {error}");
+        if !database.exists().await.map_err(named)? {
+            return Err(format!("{database}: there is no database of Bulla"));
+        }
+        let opened = database.open_for(Arc::clone(&ctx.clock), ctx.settings.allow_group_read).await;
+        opened.map(|store| Self(Some(store))).map_err(named)
     }
 
     /// The highest ring generation known, and that ring's fingerprint.

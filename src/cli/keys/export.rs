@@ -20,10 +20,14 @@ use crate::{
     token::KeyExport,
 };
 
-pub(super) async fn export(ctx: &Context, keys: &KeyDirectory, args: &ExportArgs) -> Result<(), CliError> {
+pub(super) async fn export(
+    ctx: &Context,
+    keys: &KeyDirectory,
+    database: &Database,
+    args: &ExportArgs,
+) -> Result<(), CliError> {
     let audience = args.audience.clone().unwrap_or_else(Audience::own);
     let max_age = permitted(args, &audience, &ctx.settings.policy).map_err(CliError::Usage)?;
-    let database = Database::open(ctx).await;
     let ring = keys.load()?;
     ring.check_mark(database.mark(ctx).await)?;
     let export = KeyExport::new(&ring, &args.purpose, &audience, max_age);

@@ -5,7 +5,10 @@ mod table;
 use std::collections::BTreeMap;
 
 use self::table::Table;
-use super::resolve::{BadSetting, Layer, suggest};
+use super::{
+    place::Places,
+    resolve::{BadSetting, Layer, hint, suggest},
+};
 use crate::identity::openid::ProviderSettings;
 
 /// What a table may say: the name, and what it is.
@@ -60,35 +63,45 @@ impl std::fmt::Debug for Field {
 pub(super) type Fields = BTreeMap<String, Field>;
 
 /// Reads the tables under `provider` of a file.
-pub(super) fn from_file(value: toml::Value, origin: &str) -> Result<BTreeMap<String, Fields>, BadSetting> {
-    let bad = |what: String| BadSetting(format!("{what} {origin}"));
+pub(super) fn from_file(
+    value: toml::Value,
+    places: &Places<'_>,
+) -> Result<BTreeMap<String, Fields>, BadSetting> {
+    let bad = |what: String, names: &[&str]| BadSetting(format!("{what} {}", places.of_key(names)));
     let toml::Value::Table(tables) = value else {
-        return Err(bad("provider: must be tables, as [provider.google],".into()));
+        return Err(bad("provider: must be tables, as [provider.google],".into(), &["provider"]));
     };
     let mut providers = BTreeMap::new();
     for (name, table) in tables {
-        check_name(&name, origin)?;
+        check_name(&name, &places.of_key(&["provider", &name]))?;
         let toml::Value::Table(table) = table else {
-            return Err(bad(format!("provider.{name}: must be a table, [provider.{name}],")));
+            let what = format!("provider.{name}: must be a table, [provider.{name}],");
+            return Err(bad(what, &["provider", &name]));
         };
         let mut fields = Fields::new();
         for (field, value) in table {
-            let place = format!("provider.{name}.{field}");
-            known(&field, &place, origin)?;
+            let place = ["provider", &name, &field];
+            let named = place.join(".");
+            known(&field, &named, &places.of_key(&place))?;
             if field == "client_secret" {
                 let variable = format!("BULLA_PROVIDER_{}_CLIENT_SECRET", name.to_uppercase());
-                return Err(bad(format!(
-                    "{place}: secrets don't stand among settings; put it into a file and name that in client_secret_file, or set {variable};"
-                )));
+                return Err(bad(
+                    format!(
+                        "{named}: secrets don't stand among settings; put it into a file and name that in client_secret_file, or set {variable};"
+                    ),
+                    &place,
+                ));
             }
             let read = match (value, field.as_str()) {
                 (toml::Value::Table(map), "roles") => map_of(map).map(Field::Map),
                 (toml::Value::Array(list), _) => list_of(&list).map(Field::Text),
+                (toml::Value::String(text), "client_secret_file") => Some(Field::Text(places.path(&text))),
                 (toml::Value::String(text), name) if name != "roles" => Some(Field::Text(text)),
                 _ => None,
             };
             let shape = if field == "roles" { "a table of texts" } else { "a text, or a list of texts" };
-            fields.insert(field, read.ok_or_else(|| bad(format!("{place}: must be {shape},")))?);
+            let read = read.ok_or_else(|| bad(format!("{named}: must be {shape},"), &place))?;
+            fields.insert(field, read);
         }
         providers.insert(name, fields);
     }
@@ -104,18 +117,26 @@ fn list_of(list: &[toml::Value]) -> Option<String> {
     texts.map(|texts| texts.join(","))
 }
 
-/// Reads `provider_NAME_FIELD`, in lower case as all names of the environment are here.
+/// Whether `provider_NAME_FIELD`, without `provider_`, names a field; the error is the nearest one, if one is near.
+pub(super) fn known_variable(rest: &str) -> Result<(), Option<&'static str>> {
+    let (name, field) = rest.split_once('_').unwrap_or((rest, ""));
+    if check_name(name, "").is_err() {
+        return Err(None);
+    }
+    suggest(PROVIDER_KNOBS.iter().map(|(knob, _)| *knob), field)
+}
+
+/// Reads a [known](known_variable) `provider_NAME_FIELD`, in lower case as all names of the environment are here.
 pub(super) fn from_environment(
     rest: &str,
     value: String,
     into: &mut BTreeMap<String, Fields>,
 ) -> Result<(), BadSetting> {
-    let origin = "in the environment";
     let (name, field) = rest.split_once('_').unwrap_or((rest, ""));
-    check_name(name, origin)?;
-    known(field, &format!("provider_{rest}"), origin)?;
     if field == "roles" {
-        return Err(BadSetting(format!("provider_{rest} {origin}: a table stands in bulla.toml only")));
+        return Err(BadSetting(format!(
+            "provider_{rest} in the environment: a table stands in bulla.toml only"
+        )));
     }
     into.entry(name.to_owned()).or_default().insert(field.to_owned(), Field::Text(value));
     Ok(())
@@ -134,8 +155,9 @@ fn check_name(name: &str, origin: &str) -> Result<(), BadSetting> {
 }
 
 fn known(field: &str, place: &str, origin: &str) -> Result<(), BadSetting> {
-    suggest(PROVIDER_KNOBS.iter().map(|(knob, _)| *knob), field)
-        .map_err(|hint| BadSetting(format!("{place} {origin}: there is no such setting of a provider{hint}")))
+    suggest(PROVIDER_KNOBS.iter().map(|(knob, _)| *knob), field).map_err(|near| {
+        BadSetting(format!("{place} {origin}: there is no such setting of a provider{}", hint(near)))
+    })
 }
 
 /// Merges the layers, strongest first, and resolves every provider, in order of their names.
@@ -225,7 +247,7 @@ mod tests {
         for (text, says) in [
             (
                 "[provider.google]\nclient_idd = 'x'",
-                "provider.google.client_idd in bulla.toml: there is no such setting of a provider; did you mean client_id?",
+                "provider.google.client_idd in bulla.toml, line 2: there is no such setting of a provider; did you mean client_id?",
             ),
             ("[provider.google]\nclient_secret = 'hunter2'", "set BULLA_PROVIDER_GOOGLE_CLIENT_SECRET"),
             ("[provider.google]\nclient_id = 'x'", "provider.google.client_secret_file: is missing"),
@@ -266,8 +288,5 @@ mod tests {
             let error = file(text).unwrap_err();
             assert!(error.contains(says) && !error.contains("hunter2"), "{text}: {error}");
         }
-        let error = Layer::environment([("BULLA_PROVIDER_GOOGLE_CLIENT_SECERT".into(), "hunter2".into())]);
-        let error = error.unwrap_err().0;
-        assert!(error.contains("did you mean client_secret?") && !error.contains("hunter2"), "{error}");
     }
 }

@@ -27,6 +27,7 @@ const DENIED: &str = "SELECT c.relname::text, pg_get_userbyid(c.relowner)::text,
 /// Looks at a database: what it is, and how it is.
 pub(super) async fn look(connector: Connector) -> Result<Found, StoreError> {
     let (client, driving) = migrate::connect(&connector).await?;
+    migrate::check_fitness(&connector, &client).await?;
     let reads = client.batch_execute("SET default_transaction_read_only = on").await;
     reads.map_err(Failure::from)?;
     if !migrate::has_history(&client).await? {

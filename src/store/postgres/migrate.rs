@@ -8,7 +8,7 @@ use tokio_postgres::{Client, error::SqlState};
 use super::{
     connect::Connector,
     failure::{Failure, Said},
-    mend,
+    fitness, mend,
     pool::Pool,
 };
 use crate::store::StoreError;
@@ -29,12 +29,14 @@ const LEAST_POSTGRES: i32 = 140_000;
 /// Whether Bulla's tables are there.
 pub(super) async fn exists(connector: &Connector) -> Result<bool, StoreError> {
     let (client, _driving) = connect(connector).await?;
+    check_fitness(connector, &client).await?;
     Ok(has_history(&client).await?)
 }
 
 /// Connects, looks what server it is, and brings the schema up to date. Refuses a newer one.
 pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreError> {
     let (mut client, _driving) = connect(connector).await?;
+    check_fitness(connector, &client).await?;
     let work = async {
         check_server(&client).await?;
         let patience = MIGRATION.as_millis();
@@ -95,6 +97,17 @@ pub(super) async fn connect(
 pub(super) fn known() -> i32 {
     let runner = embedded::migrations::runner();
     runner.get_migrations().iter().map(|m| m.version()).max().unwrap_or_default()
+}
+
+/// Refuses what no migration mends.
+pub(super) async fn check_fitness(connector: &Connector, client: &Client) -> Result<(), StoreError> {
+    let look = async {
+        fitness::check_encoding(client).await?;
+        let (other, _driving) = connect(connector).await?;
+        Ok::<_, StoreError>(fitness::check_sessions(client, &other).await?)
+    };
+    let late = |_| StoreError::Unavailable("the database didn't answer in time".into());
+    timeout(Duration::from_secs(10), look).await.map_err(late)?
 }
 
 async fn check_server(client: &Client) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ mod clock_mark;
 mod connect;
 mod failure;
 mod feeds;
+mod fitness;
 mod guards;
 mod home;
 mod identities;
@@ -20,6 +21,7 @@ mod look;
 mod mend;
 mod migrate;
 mod nodes;
+mod parameters;
 mod passfile;
 mod pool;
 mod revocations;
@@ -386,6 +388,9 @@ impl Store for PostgresStore {
     async fn healthy(&self) -> Result<(), StoreError> {
         let rows = self.pool.rows("SELECT current_setting('transaction_read_only')", &[]).await?;
         let writable = rows.first().is_some_and(|row| row.try_get(0).is_ok_and(|only: &str| only == "off"));
-        if writable { Ok(()) } else { Err(StoreError::Unavailable("the database takes no writes".into())) }
+        if !writable {
+            return Err(StoreError::Unavailable("the database takes no writes".into()));
+        }
+        self.pool.check_sessions().await
     }
 }

@@ -7,7 +7,7 @@ use futures_util::{TryStreamExt as _, future::BoxFuture};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::{IsolationLevel, Row, types::ToSql};
 
-use super::{connect::Connector, failure::Failure, feeds::Feeds, revocations};
+use super::{connect::Connector, failure::Failure, feeds::Feeds, fitness, revocations};
 use crate::{
     secret,
     store::{StoreError, patience::Question},
@@ -101,6 +101,25 @@ impl Pool {
                 return Ok(done);
             }
             stand_back(tries).await;
+        }
+    }
+
+    /// Whether connections keep their sessions; a pooler may have come in between since the start. Not looked at while all
+    /// connections are in use.
+    pub(super) async fn check_sessions(&self) -> Result<(), StoreError> {
+        let question = Question::ask();
+        let deadline = question.deadline();
+        if self.connections.status().max_size < 2 {
+            return Ok(());
+        }
+        let one = self.client(deadline).await?;
+        let Ok(other) = self.client(deadline).await else { return Ok(()) };
+        match timeout_at(deadline, fitness::check_sessions(&one, &other)).await {
+            Ok(checked) => Ok(checked?),
+            Err(_) => {
+                drop((Object::take(one), Object::take(other)));
+                Err(StoreError::Unavailable("the database didn't answer in time".into()))
+            }
         }
     }
 

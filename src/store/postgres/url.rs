@@ -14,7 +14,7 @@ use tokio_postgres::{
 };
 
 use super::{
-    passfile,
+    parameters, passfile,
     tls::{self, Protection},
 };
 use crate::{
@@ -65,10 +65,22 @@ impl PostgresUrl {
         format!("{scheme}://{user}{place}{mark}{}", query.join("&"))
     }
 
+    /// The text with the file of `sslrootcert` beginning at a folder; none if that names none, or no relative one.
+    pub(in crate::store) fn beside(&self, folder: &Path) -> Option<String> {
+        let roots =
+            self.parse().ok()?.roots.filter(|roots| roots != "system" && Path::new(roots).is_relative())?;
+        let url = self.0.expose();
+        let (before, query) = parameters::split(url);
+        let rooted = folder.join(roots).display().to_string();
+        let rooted = percent_encoding::utf8_percent_encode(&rooted, parameters::PATH);
+        let query: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("sslrootcert=")).collect();
+        Some(format!("{before}?{}", [&query[..], &[&format!("sslrootcert={rooted}")]].concat().join("&")))
+    }
+
     /// Checks the text; opens no file and no connection.
     pub(in crate::store) fn parse(&self) -> Result<Parsed, BadDatabase> {
         let url = self.0.expose();
-        let (before, query) = url.split_once('?').unwrap_or((url, ""));
+        let (before, query) = parameters::split(url);
         let mut parsed = Parsed { config: Config::new(), mode: None, roots: None };
         let mut rest = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -77,7 +89,10 @@ impl PostgresUrl {
             match name {
                 "sslmode" => parsed.mode = Some(value()),
                 "sslrootcert" => parsed.roots = Some(value()),
-                _ => rest.push(pair),
+                name => rest.extend(
+                    parameters::judge(name, &value())?
+                        .map(|name| pair.replacen(pair.split('=').next().unwrap_or_default(), name, 1)),
+                ),
             }
         }
         let plain = SecretText::new(format!("{before}?{}", rest.join("&")));

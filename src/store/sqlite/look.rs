@@ -68,6 +68,7 @@ enum Reading {
 
 /// Looks at a file: what it is, and how it is.
 pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> {
+    super::open::refuse_writable(path)?;
     let facts = || -> Result<Found, StoreError> {
         let connection = match connect(path)? {
             Reading::Nothing => return Ok(Found::Missing),

@@ -58,11 +58,13 @@ const SWEEP_STEP: u32 = 500;
 pub struct Options {
     /// How many changes one transaction commits at the most; 1 is a transaction each.
     pub group_commit_max: usize,
+    /// Whether the group may read the database.
+    pub allow_group_read: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { group_commit_max: 1024 }
+        Self { group_commit_max: 1024, allow_group_read: false }
     }
 }
 
@@ -86,7 +88,7 @@ impl SqliteStore {
 
     /// The same with options.
     pub fn open_with(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, StoreError> {
-        let connection = open::open_and_migrate(path)?;
+        let connection = open::open_and_migrate(path, options.allow_group_read)?;
         let state = Arc::new(State::of(path)?);
         let feeds = Arc::new(Feeds::default());
         let (turn, group) = (Arc::default(), options.group_commit_max);

@@ -1,7 +1,7 @@
 //! Opening a database: settings of a connection, the version of SQLite, the schema.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -56,7 +56,7 @@ fn turn_to_wal(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Opens the database, makes it if it is missing (readable by its owner only), and brings its schema up to date.
-pub(super) fn open_and_migrate(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_and_migrate(path: &Path, allow_group_read: bool) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < LEAST_SQLITE {
         return Err(StoreError::Schema(format!(
             "SQLite {} is too old; 3.51.3 is the least",
@@ -65,6 +65,7 @@ pub(super) fn open_and_migrate(path: &Path) -> Result<Connection, StoreError> {
     }
     refuse_foreign(path)?;
     create_private(path)?;
+    keep_private(path, allow_group_read)?;
     if let Some(why) = unwritable(path) {
         return Err(StoreError::Unavailable(why));
     }
@@ -140,6 +141,55 @@ pub(super) fn schema(connection: &Connection) -> Result<i64, StoreError> {
 pub(super) fn known_schema() -> i64 {
     let runner = embedded::migrations::runner();
     runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
+}
+
+/// Keeps a database from others, with what SQLite puts beside it: it holds hashes of passwords, and who can write it is an
+/// administrator. One that others may write is refused, for they may have done so. One that they may read, as a backup
+/// that was put back is by most umasks, is closed to them.
+fn keep_private(path: &Path, allow_group_read: bool) -> Result<(), StoreError> {
+    refuse_writable(path)?;
+    let wrong = if allow_group_read { 0o037 } else { 0o077 };
+    for (file, mode) in modes(path).into_iter().filter(|(_, mode)| mode & wrong != 0) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let right = mode & !wrong;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(right)).map_err(|error| {
+            let typed = typed::word(&file.display().to_string());
+            StoreError::Schema(format!(
+                "{}: has mode {mode:04o}, others may read it, and that can't be changed: {error}; `chmod {right:o} {typed}`",
+                file.display()
+            ))
+        })?;
+        tracing::warn!(file = %file.display(), "others could read the database; its mode was {mode:04o} and is {right:04o} now");
+    }
+    Ok(())
+}
+
+/// Refuses a database that others may write.
+pub(super) fn refuse_writable(path: &Path) -> Result<(), StoreError> {
+    let open: Vec<_> = modes(path).into_iter().filter(|(_, mode)| mode & 0o022 != 0).collect();
+    let Some((first, mode)) = open.first() else { return Ok(()) };
+    let files: Vec<_> = open.iter().map(|(file, _)| typed::word(&file.display().to_string())).collect();
+    Err(StoreError::Schema(format!(
+        "{}: has mode {mode:04o}, open to others, who can write to it; `chmod 600 {}`",
+        first.display(),
+        files.join(" ")
+    )))
+}
+
+/// The modes of a database and of what lies beside it, as far as it is there.
+fn modes(path: &Path) -> Vec<(PathBuf, u32)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let beside = |tail: &str| {
+        let mut name = file.clone().into_os_string();
+        name.push(tail);
+        PathBuf::from(name)
+    };
+    let mode = |file: PathBuf| {
+        let about = std::fs::metadata(&file).ok().filter(std::fs::Metadata::is_file)?;
+        Some((file, about.permissions().mode() & 0o7777))
+    };
+    ["", "-wal", "-shm"].into_iter().filter_map(|tail| mode(beside(tail))).collect()
 }
 
 fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StoreError> {

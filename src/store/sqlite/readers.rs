@@ -158,7 +158,7 @@ mod tests {
     async fn callers_who_hang_up_take_no_connection_along() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("bulla.db");
-        let _open = open::open_and_migrate(&path).unwrap();
+        let _open = open::open_and_migrate(&path, false).unwrap();
         let readers = Arc::new(Readers::open(&path, Arc::new(State::of(&path).unwrap())).unwrap());
         for _ in 0..CONNECTIONS {
             let (readers, (started, starts)) = (Arc::clone(&readers), tokio::sync::oneshot::channel());
@@ -179,7 +179,7 @@ mod tests {
     async fn a_read_whose_turn_does_not_come_is_given_up_and_one_that_has_begun_is_not() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("bulla.db");
-        let _open = open::open_and_migrate(&path).unwrap();
+        let _open = open::open_and_migrate(&path, false).unwrap();
         let readers = Arc::new(Readers::open(&path, Arc::new(State::of(&path).unwrap())).unwrap());
         let mut slow = Vec::new();
         for n in 0..CONNECTIONS {

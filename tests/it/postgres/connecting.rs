@@ -177,7 +177,12 @@ async fn a_database_without_bullas_tables_is_no_installation() {
     for arguments in [&["user", "list"][..], &["serve", "--listen", "127.0.0.1:0"]] {
         let output = server.cli(&[&["--database", &database.url], arguments].concat());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(5) && said.contains("`bulla init` makes one"), "{said}");
+        assert!(
+            output.status.code() == Some(5)
+                && said.contains("`bulla init --database ")
+                && said.contains("` makes one"),
+            "{said}"
+        );
     }
     assert_eq!(psql(&database.url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
     let nowhere = server.cli(&["--database", "postgres://ada:hunter2@127.0.0.1:1/x", "user", "list"]);

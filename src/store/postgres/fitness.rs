@@ -1,0 +1,63 @@
+//! Whether a server is fit for Bulla, whatever its schema: the encoding of the database, and what lies between it and us.
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::failure::Failure;
+use crate::{ids::typed, secret, store::StoreError};
+
+/// How often two connections look whether they still have the sessions they began with.
+const ROUNDS: usize = 3;
+
+/// Refuses a database that can't hold every text.
+pub(super) async fn check_encoding(client: &Client) -> Result<(), Failure> {
+    let sql = "SELECT current_setting('server_encoding') || ' ' || current_user || ' ' || current_database()";
+    let said = text(client, sql).await?;
+    let mut words = said.splitn(3, ' ');
+    let (encoding, role) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    let name = words.next().unwrap_or_default();
+    Err(Failure::Store(StoreError::Schema(format!(
+        "the encoding of the database is {encoding}, which can't hold every name; make one with UTF8 and use that: `createdb --owner {} --encoding UTF8 --locale C --template template0 {}`",
+        typed::word(role),
+        typed::word(&format!("{name}_utf8"))
+    ))))
+}
+
+/// Refuses a pooler that gives a connection another session for each transaction (PgBouncer with `pool_mode = transaction` or
+/// `statement`): settings, prepared statements, LISTEN and advisory locks don't last there.
+///
+/// Each of two connections puts a mark of its own into its session. Where sessions are shared, one finds the other's mark,
+/// none, or another process: alone on the pooler they share one session, beside others they meet several.
+pub(super) async fn check_sessions(one: &Client, other: &Client) -> Result<(), Failure> {
+    let mut sessions = Vec::new();
+    for client in [one, other] {
+        let mut mark = [0; 16];
+        secret::random(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let mark: String = mark.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sql = format!("SELECT set_config('bulla.session', '{mark}', false) || ' ' || pg_backend_pid()");
+        sessions.push(text(client, &sql).await?);
+    }
+    let look = "SELECT coalesce(current_setting('bulla.session', true), '') || ' ' || pg_backend_pid()";
+    for _ in 0..ROUNDS {
+        for (client, session) in [one, other].into_iter().zip(&sessions) {
+            if text(client, look).await? != *session {
+                return Err(Failure::Store(StoreError::Schema(
+                    "the server is reached through a pooler in transaction mode, where sessions don't last; connect to PostgreSQL itself, or set `pool_mode = session` in pgbouncer.ini".into(),
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The one value of a statement. In the simple protocol: a prepared statement may be what doesn't last.
+async fn text(client: &Client, sql: &str) -> Result<String, Failure> {
+    let said = client.simple_query(sql).await?;
+    let row = said.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    Ok(row.unwrap_or_default().to_owned())
+}
