@@ -174,7 +174,7 @@ impl Bouncer {
             "[databases]\n* = host={host} port={port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {own}\n\
              auth_type = any\npool_mode = {mode}\nunix_socket_dir =\ndefault_pool_size = 40\n"
         );
-        let settings = settings.replace("* = host", &format!("* = user=postgres host"));
+        let settings = settings.replace("* = host", "* = user=postgres host");
         fs::write(folder.path().join("pgbouncer.ini"), settings).unwrap();
         let mut command = Command::new("setpriv");
         command.args(["--reuid=nobody", "--clear-groups", "/usr/sbin/pgbouncer"]);
