@@ -123,7 +123,7 @@ fn object(objection: Objection) -> Result<HttpResponse, Problem> {
     match objection {
         Objection::Back(to) => Ok(body::see_other(&to.0)),
         Objection::Here(why) => Err(Problem::bad_request(why)),
-        Objection::Unknown => Err(Problem::not_found()),
+        Objection::Unknown => Err(Problem::unknown_client()),
         Objection::CannotTell(error) => Err(error.into()),
     }
 }

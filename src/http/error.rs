@@ -111,6 +111,11 @@ impl Problem {
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
     }
+    /// 404: `client_id` names no app.
+    pub fn unknown_client() -> Self {
+        let detail = "The client_id of this request names no app that is registered here. Check it where the app is set up.";
+        Self::new(StatusCode::NOT_FOUND, "unknown_client", detail)
+    }
     /// 404: a session that isn't there, or is somebody else's.
     pub fn no_such_session() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "That device is no longer signed in.")

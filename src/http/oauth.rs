@@ -42,7 +42,7 @@ fn tokens(granted: &Granted) -> serde_json::Value {
         answer["scope"] = granted.scope.to_string().into();
     }
     if let Some(refresh) = &granted.refresh {
-        answer["refresh_token"] = refresh.as_str().into();
+        answer["refresh_token"] = refresh.expose().into();
     }
     if let Some(kind) = granted.kind {
         answer["issued_token_type"] = kind.into();
@@ -59,7 +59,8 @@ pub(super) async fn revoke(bulla: web::Data<Bulla>, request: HttpRequest, body: 
         Ok(inner.issuer().revoke(&client, token).await?)
     };
     match answer.await {
-        Ok(()) => HttpResponse::Ok().finish(),
+        // RFC 7009, 2.2, leaves the body open; many clients read JSON.
+        Ok(()) => HttpResponse::Ok().json(json!({})),
         Err(refused) => refusal(&request, &refused),
     }
 }

@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 use crate::{
     ids::{Audience, ClientId, Purpose, Scope, Sid, UserId},
     oauth::{Client, Form, Granted, Issuer, Refusal, redirect, target},
+    secret::SecretText,
     session::{Denied, SKEW},
     store::{AuditEvent, ClientRow, Device, Grant, SessionRow, StoreError, User},
     token::{OpenBuffer, SealError},
@@ -92,14 +93,19 @@ impl Issuer<'_> {
             _ => return Err(Objection::Here("The address to return to is not one of the app's.")),
         };
         let back = Back { uri, state: form.text("state").map(str::to_owned) };
-        let audience = target::asked(&client, &form, self.url).map_err(|refusal| refusal.code());
+        let audience = target::asked(&client, &form, self.url).map_err(|refusal| {
+            (refusal.code(), "the audience or resource is not one of this app's, or there are several")
+        });
         let checked =
             check(&form, &client.scopes).and_then(|(scope, challenge)| Ok((scope, challenge, audience?)));
         match checked {
             Ok((scope, challenge, audience)) => {
                 Ok(Authorization { client, back, scope, challenge, audience, given })
             }
-            Err(error) => Err(Objection::Back(self.send_back(&back, &[("error", error)]))),
+            Err((error, description)) => {
+                let said = [("error", error), ("error_description", description)];
+                Err(Objection::Back(self.send_back(&back, &said)))
+            }
         }
     }
 
@@ -173,7 +179,8 @@ impl Issuer<'_> {
         }
         let expires_in = self.access_life();
         let access = self.sealed_for(&audience, &issued.principal, issued.access)?;
-        Ok(Granted { access, expires_in, scope, refresh: Some(issued.refresh), kind: None })
+        let refresh = Some(SecretText::new(issued.refresh.into_string()));
+        Ok(Granted { access, expires_in, scope, refresh, kind: None })
     }
 
     fn open(&self, code: &str) -> Option<Code> {
@@ -198,21 +205,28 @@ impl Issuer<'_> {
 }
 
 /// What is wrong is told to the app, in the words of RFC 6749, section 4.1.2.1.
-fn check(form: &Form, most: &Scope) -> Result<(Scope, String), &'static str> {
+fn check(form: &Form, most: &Scope) -> Result<(Scope, String), (&'static str, &'static str)> {
+    let invalid = |description| ("invalid_request", description);
     match form.text("response_type") {
         Some("code") => {}
-        Some(_) => return Err("unsupported_response_type"),
-        None => return Err("invalid_request"),
+        Some(_) => return Err(("unsupported_response_type", "response_type must be code")),
+        None => return Err(invalid("response_type is missing; it must be code")),
     }
-    if form.text("response_mode").is_some_and(|mode| mode != "query")
-        || form.text("code_challenge_method") != Some("S256")
-    {
-        return Err("invalid_request");
+    if form.text("response_mode").is_some_and(|mode| mode != "query") {
+        return Err(invalid("response_mode must be query, or be left out"));
     }
+    if form.text("code_challenge_method") != Some("S256") {
+        return Err(invalid("code_challenge_method must be S256 (PKCE, RFC 7636)"));
+    }
+    let challenge = form.text("code_challenge").filter(|challenge| is_digest(challenge));
     let challenge =
-        form.text("code_challenge").filter(|challenge| is_digest(challenge)).ok_or("invalid_request")?;
-    let scope = form.scope().map_err(|_| "invalid_scope")?.unwrap_or_else(|| most.clone());
-    if scope.is_within(most) { Ok((scope, challenge.to_owned())) } else { Err("invalid_scope") }
+        challenge.ok_or(invalid("code_challenge must be a SHA-256 in 43 characters of base64url"))?;
+    let scope = form.scope().map_err(|_| ("invalid_scope", "the scope is malformed"))?;
+    let scope = scope.unwrap_or_else(|| most.clone());
+    match scope.is_within(most) {
+        true => Ok((scope, challenge.to_owned())),
+        false => Err(("invalid_scope", "the scope is more than this app may ask for")),
+    }
 }
 
 impl Code {

@@ -3,6 +3,7 @@
 use crate::{
     ids::{Audience, Purpose, Scope},
     oauth::{Client, Form, Issuer, Refusal, target},
+    secret::SecretText,
     session::{Principal, SERVICE_MAX_AGE},
     store::{Device, Grant},
     token::{SealError, SealedToken},
@@ -17,8 +18,8 @@ pub struct Granted {
     pub expires_in: u64,
     /// What it may be used for.
     pub scope: Scope,
-    /// The token to renew it with, if there is a (new) one.
-    pub refresh: Option<SealedToken>,
+    /// The token to renew it with, if there is one: a new one, or the one that was shown and stays in force.
+    pub refresh: Option<SecretText>,
     /// What kind of token it is, for an exchange (RFC 8693, section 2.2.1).
     pub kind: Option<&'static str>,
 }
@@ -69,7 +70,10 @@ impl Issuer<'_> {
         let grant = Grant { client: grant.client, scope: scope.clone() };
         let renewed = self.sessions.renew_for(&grant, token, &device).await?;
         let access = self.sealed_for(&audience, &renewed.principal, renewed.access)?;
-        Ok(Granted { access, expires_in: self.access_life(), scope, refresh: renewed.refresh, kind: None })
+        // Many clients keep the answer alone, so one without a refresh token would be their last.
+        let refresh = renewed.refresh.map_or_else(|| token.to_owned(), SealedToken::into_string);
+        let refresh = Some(SecretText::new(refresh));
+        Ok(Granted { access, expires_in: self.access_life(), scope, refresh, kind: None })
     }
 
     /// The access token of an app's session for an audience; `own` is the one for this server.

@@ -165,7 +165,7 @@ async fn somebody_is_signed_in_by_the_login_page_and_the_app_gets_tokens_of_its_
     // Renewed by the rule of every session: too soon there is no new refresh token, later there is.
     let first = text(&tokens, "refresh_token");
     let soon: Value = refresh(&app, first, &[]).await.json().await.unwrap();
-    assert!(soon["refresh_token"].is_null() && soon["access_token"].is_string());
+    assert!(soon["refresh_token"] == first && soon["access_token"].is_string(), "the same one is in force");
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // past R
     let later: Value = refresh(&app, first, &[]).await.json().await.unwrap();
     let second = text(&later, "refresh_token");
@@ -211,6 +211,7 @@ async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
     for unknown in ["nobody", "no/body"] {
         let answer = ada.get(&format!("/oauth/authorize?{}", query(&app, &[("client_id", unknown)]))).await;
         assert_eq!((answer.status().as_u16(), answer.headers().get("location")), (404, None));
+        assert!(answer.text().await.unwrap().contains("The client_id of this request names no app"));
     }
     for (changed, expected) in [
         (("response_type", "token"), "unsupported_response_type"),
@@ -225,7 +226,10 @@ async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
     ] {
         for path in ["/oauth/authorize", "/auth/authorize"] {
             let back = location(&ada.get(&format!("{path}?{}", query(&app, &[changed]))).await);
-            assert!(back.starts_with(&format!("{BACK}?error={expected}&state=")), "{changed:?}: {back}");
+            let start = format!("{BACK}?error={expected}&error_description=");
+            assert!(back.starts_with(&start) && back.contains("&state="), "{changed:?}: {back}");
+            let (name, description) = (changed.0, parameter(&back, "error_description").unwrap());
+            assert!(description.contains(name), "{name}: {description}");
             assert_eq!(parameter(&back, "iss").as_deref(), Some(server.origin.as_str()));
         }
     }

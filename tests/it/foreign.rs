@@ -155,6 +155,21 @@ async fn openid_client_works_unchanged() {
     assert_eq!(steps, [&["metadata"], &MACHINES[..], &["private_key_jwt"], &PEOPLE, &more].concat());
 }
 
+/// Clients that keep the last answer and nothing before it.
+#[tokio::test]
+async fn simple_oauth2_renews_again_and_again() {
+    let Some(command) = node("simple-oauth2.mjs") else { return };
+    let steps = Stage::new().await.play(command).await;
+    assert_eq!(steps, ["authorization_code with PKCE", "refresh_token", "revoke"]);
+}
+
+#[tokio::test]
+async fn arctic_renews_again_and_again() {
+    let Some(command) = node("arctic.mjs") else { return };
+    let steps = Stage::new().await.play(command).await;
+    assert_eq!(steps, ["authorization_code with PKCE", "refresh_token", "revoke"]);
+}
+
 /// The crate's requests by the client that all tests use.
 async fn http(request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, reqwest::Error> {
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
