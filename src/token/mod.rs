@@ -4,6 +4,7 @@ mod export;
 mod follow;
 mod gcm;
 mod object;
+mod openers;
 mod payload;
 mod seal;
 mod suite;
@@ -12,6 +13,7 @@ mod wire;
 pub use export::{BadExport, KeyExport};
 pub use follow::{KeyFile, KeyFileError};
 pub(crate) use object::Object;
+pub use openers::{OpenedBy, Openers};
 pub use payload::strict_json;
 pub use seal::{
     Inspection, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys, inspect,

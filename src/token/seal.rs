@@ -98,10 +98,12 @@ pub enum Refused {
     NotBefore,
     /// Not one strict JSON object, or not of the shape asked for.
     Payload,
+    /// Good, but for another purpose than the caller admits, such as a machine's token where people are admitted.
+    Purpose,
 }
 
 impl Refused {
-    /// A word for a metric's label: `length`, `encoding`, `magic`, `unknown_key`, `suite`, `tag`, `future`, `expired`, `not_before`, `payload`.
+    /// A word for a metric's label: `length`, `encoding`, `magic`, `unknown_key`, `suite`, `tag`, `future`, `expired`, `not_before`, `payload`, `purpose`.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Length => "length",
@@ -114,6 +116,7 @@ impl Refused {
             Self::Expired => "expired",
             Self::NotBefore => "not_before",
             Self::Payload => "payload",
+            Self::Purpose => "purpose",
         }
     }
 }

@@ -1,0 +1,143 @@
+//! Several exports behind one opener: tokens of people and of machines, or of several audiences.
+
+use crate::{
+    clock::Timestamp,
+    ids::{Audience, Purpose},
+    token::{KeyFile, OpenBuffer, Opened, Refused},
+};
+
+/// Opens a token with the first of several exports whose key verifies it.
+///
+/// A resource server that people and machines call has two exports, `access` and `service`. A route for people asks for
+/// [`open_for`](Self::open_for) the purpose `access`, and refuses a machine's token with the reason `purpose`.
+#[derive(Debug)]
+pub struct Openers(Vec<KeyFile>);
+
+/// What a token says, and which export opened it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedBy {
+    /// The token.
+    pub opened: Opened<String>,
+    /// The purpose of the export: `access` is a person's token, `service` a machine's.
+    pub purpose: Purpose,
+    /// The audience of the export.
+    pub audience: Audience,
+}
+
+impl Openers {
+    /// An opener with one export.
+    pub fn new(first: KeyFile) -> Self {
+        Self(vec![first])
+    }
+
+    /// The same with one more.
+    #[must_use]
+    pub fn and(mut self, other: KeyFile) -> Self {
+        self.0.push(other);
+        self
+    }
+
+    /// Opens a token, no older than its export says. Where no export verifies it, the reason is that of the export that came
+    /// furthest. Costs one decryption for each export that is tried.
+    pub fn open(&self, token: &str, now: Timestamp) -> Result<OpenedBy, Refused> {
+        let (mut buffer, mut furthest) = (OpenBuffer::new(), Refused::UnknownKey);
+        for export in &self.0 {
+            match export.open(token, now, &mut buffer) {
+                Ok(Opened { kid, issued_at, payload }) => {
+                    let opened = Opened { kid, issued_at, payload: payload.to_owned() };
+                    let (purpose, audience) = (export.purpose().clone(), export.audience().clone());
+                    return Ok(OpenedBy { opened, purpose, audience });
+                }
+                Err(refused) => match (undecided(refused), undecided(furthest)) {
+                    // Judged once the tag has been verified: no other export can open it.
+                    (None, _) => return Err(refused),
+                    (Some(came), best) if Some(came) > best => furthest = refused,
+                    _ => {}
+                },
+            }
+        }
+        Err(furthest)
+    }
+
+    /// The same for tokens of one purpose: another's that opens is [`Refused::Purpose`].
+    pub fn open_for(&self, purpose: &Purpose, token: &str, now: Timestamp) -> Result<OpenedBy, Refused> {
+        let opened = self.open(token, now)?;
+        if opened.purpose == *purpose { Ok(opened) } else { Err(Refused::Purpose) }
+    }
+}
+
+/// How far an opener has come that refuses for a reason which another export may not share.
+fn undecided(refused: Refused) -> Option<u8> {
+    match refused {
+        Refused::UnknownKey => Some(0),
+        Refused::Suite => Some(1),
+        Refused::Length => Some(2),
+        Refused::Tag => Some(3),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        keyring::{KeyState, Ring, RingKey, RootKey, Suite},
+        token::{KeyExport, SealCounts, TokenKeys},
+    };
+
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+    fn ring(root: &RootKey) -> Ring {
+        let key = RingKey {
+            kid: root.kid(),
+            state: KeyState::Active,
+            suite: root.suite(),
+            since: Timestamp::EPOCH,
+            root: Some(root.clone()),
+        };
+        Ring { generation: 1, not_before: Timestamp::EPOCH, fingerprint: [0; 32], keys: vec![key] }
+    }
+
+    #[test]
+    fn a_machines_token_is_refused_where_people_are_admitted_and_the_reason_says_so() {
+        let home = tempfile::tempdir().unwrap();
+        let root = RootKey::generate(Suite::Xaes256Gcm).unwrap();
+        let (people, machines, audience) =
+            (Purpose::access(), Purpose::service(), Audience::new("billing").unwrap());
+        let export = |purpose: &Purpose| {
+            let path = home.path().join(purpose.as_str());
+            let export = KeyExport::new(&ring(&root), purpose, &audience, Duration::from_secs(120));
+            std::fs::write(&path, export.to_json().as_bytes()).unwrap();
+            KeyFile::new(path).unwrap()
+        };
+        let seal = |root: &RootKey, purpose: &Purpose| {
+            let keys = TokenKeys::derive(&ring(root), purpose, &audience, &SealCounts::default());
+            keys.seal(r#"{"id":"1"}"#, NOW).unwrap().into_string()
+        };
+        let both = Openers::new(export(&people)).and(export(&machines));
+        for purpose in [&people, &machines] {
+            let opened = both.open(&seal(&root, purpose), NOW).unwrap();
+            assert_eq!((&opened.purpose, &opened.audience), (purpose, &audience));
+            assert_eq!(opened.opened.payload, r#"{"id":"1"}"#);
+        }
+        let machine = seal(&root, &machines);
+        assert_eq!(both.open_for(&people, &machine, NOW), Err(Refused::Purpose));
+        assert!(both.open_for(&machines, &machine, NOW).is_ok());
+        assert!(both.open_for(&people, &seal(&root, &people), NOW).is_ok());
+        // Which reason is told when none of them opens it.
+        let other = RootKey::generate(Suite::Xaes256Gcm).unwrap();
+        let late = NOW.plus(Duration::from_secs(120));
+        assert_eq!(both.open(&machine, late), Err(Refused::Expired));
+        assert_eq!(both.open("", NOW), Err(Refused::Length));
+        assert_eq!(both.open(&seal(&other, &people), NOW), Err(Refused::UnknownKey));
+        assert_eq!(both.open(&seal(&root, &Purpose::new("invite").unwrap()), NOW), Err(Refused::Tag));
+        let alone = Openers::new(export(&people));
+        assert_eq!(
+            alone.open(&machine, NOW),
+            Err(Refused::Tag),
+            "one export can't tell it from a forged one"
+        );
+    }
+}
