@@ -27,6 +27,8 @@ const MOST_DELAY: Duration = Duration::from_secs(60);
 const FORGIVES: Duration = Duration::from_secs(60);
 /// How long an attempt waits for others in flight to be decided.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests of OAuth clients that may wait.
+const CLIENTS: usize = 1024;
 /// Counts kept, and pairs of account and address kept.
 const ROOM: usize = 50_000;
 /// Characters of an account's name that count. No user has a longer name, and folding costs time for each.
@@ -41,6 +43,16 @@ pub enum Account<'a> {
     Provider(&'a str),
     /// An OAuth client, by the id that was sent.
     Client(&'a str),
+}
+
+impl Account<'_> {
+    fn kind(self) -> usize {
+        match self {
+            Self::User(_) => 0,
+            Self::Provider(_) => 1,
+            Self::Client(_) => 2,
+        }
+    }
 }
 
 /// Come back later.
@@ -69,7 +81,7 @@ pub struct Throttle {
     state: Mutex<State>,
     /// An attempt was decided.
     decided: Notify,
-    /// Attempts that may wait.
+    /// Attempts of people that may wait.
     room: usize,
     /// Keys are hashes under a random state: names aren't kept, and nobody can aim at a bucket.
     hashing: RandomState,
@@ -81,7 +93,8 @@ struct State {
     known: Known,
     /// Pairs about which the past has been asked.
     asked: Known,
-    waiting: usize,
+    /// By kind of account, so that a crowd of programs keeps no person waiting.
+    waiting: [usize; 3],
 }
 
 /// Pairs of account and address, the oldest of which go first. Those that have logged in are spared the user's count.
@@ -236,7 +249,7 @@ impl Throttle {
             }
             let busy = Throttled { retry_after: Duration::from_secs(2), reason: Reason::Busy };
             if waiting.is_none() {
-                waiting = Some(Waiting::begin(self).ok_or(busy)?);
+                waiting = Some(Waiting::begin(self, account.kind()).ok_or(busy)?);
             }
             timeout_at(deadline, decided).await.map_err(|_| busy)?;
         }
@@ -328,7 +341,7 @@ impl Throttle {
     }
 
     fn keys(&self, account: Account<'_>, address: Option<IpAddr>) -> Keys {
-        let kind = std::mem::discriminant(&account);
+        let kind = account.kind();
         let name = match account {
             Account::User(name) => folded(name),
             Account::Provider(name) | Account::Client(name) => name.chars().take(NAME_MAX).collect(),
@@ -375,21 +388,27 @@ impl Drop for Charge<'_> {
 }
 
 /// A place among those who wait.
-struct Waiting<'t>(&'t Throttle);
+struct Waiting<'t> {
+    throttle: &'t Throttle,
+    kind: usize,
+}
 
 impl<'t> Waiting<'t> {
-    fn begin(throttle: &'t Throttle) -> Option<Self> {
-        let mut state = throttle.lock();
-        (state.waiting < throttle.room).then(|| {
-            state.waiting += 1;
-            Self(throttle)
+    fn begin(throttle: &'t Throttle, kind: usize) -> Option<Self> {
+        // A client's secret costs no hashing: more may wait for it.
+        let room =
+            if kind == Account::Client("").kind() { throttle.room.max(CLIENTS) } else { throttle.room };
+        let waiting = &mut throttle.lock().waiting[kind];
+        (*waiting < room).then(|| {
+            *waiting += 1;
+            Self { throttle, kind }
         })
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
+        self.throttle.lock().waiting[self.kind] -= 1;
     }
 }
 
