@@ -455,7 +455,7 @@ async fn a_refusal_that_a_person_meets_is_a_page_and_a_programs_is_not() {
         (404, Method::GET, "/nothing", [("x-a", ""), ("x-b", "")], String::new()),
         (405, Method::GET, "/auth/logout", [("x-a", ""), ("x-b", "")], String::new()),
         (405, Method::POST, "/", [("sec-fetch-site", "same-origin"), form], String::new()),
-        (413, Method::POST, "/auth/login", [("sec-fetch-site", "same-origin"), form], "x=".repeat(20_000)),
+        (413, Method::POST, "/auth/login", [("sec-fetch-site", "same-origin"), form], "x=".repeat(50_000)),
         (
             415,
             Method::POST,
