@@ -217,7 +217,7 @@ async fn a_body_of_ten_megabytes_is_refused_unread_and_unhashed() {
     ] {
         let mut login = Raw::connect(&server);
         login.head("POST /auth/login", &format!("Content-Type: {kind}\r\n{framing}"));
-        let chunk = [&b"8000\r\n"[..], &[b'x'; 0x8000], b"\r\n"].concat();
+        let chunk = [&b"18000\r\n"[..], &[b'x'; 0x18000], b"\r\n"].concat();
         // As much as the other side takes; by its length it needs nothing to refuse it.
         let _ = if framing.contains("chunked") { login.try_send(&chunk) } else { Ok(()) };
         let answer = login.read_to_end();
