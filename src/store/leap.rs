@@ -2,7 +2,7 @@
 //!
 //! A leap is a wall clock that has gone further than the boot clock, which cannot be set, or, for a program that has just
 //! started, further than any outage since a server last looked. It is over when the wall clock is back, or when the new time
-//! has lasted for [`HOLD`]. Pure: the callers read both clocks and keep the [`ClockMark`] in the store.
+//! has lasted for `HOLD`. Pure: the callers read both clocks and keep the [`ClockMark`] in the store.
 
 use std::time::Duration;
 

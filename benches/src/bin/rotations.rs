@@ -16,7 +16,8 @@ use bulla::{
     ids::{Sid, UserId},
     secret::Digest,
     store::{
-        AuditEvent, Device, NewSession, Proof, SessionChange, SessionRow, Store, StoreError, Transport, Written,
+        AuditEvent, Device, NewSession, Proof, SessionChange, SessionRow, Store, StoreError, Transport,
+        Written,
         postgres::{Options, PostgresStore, PostgresUrl},
     },
 };

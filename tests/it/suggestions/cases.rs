@@ -163,9 +163,12 @@ fn a_ring_of_a_folder_that_no_database_knows_is_never_made_by_a_revocation() {
     assert!(!place.path("elsewhere").exists());
 }
 
+/// What is damaged, and how.
+type Damage = (&'static str, fn(&Place));
+
 #[test]
 fn a_damaged_ring_is_mended_by_what_its_message_suggests() {
-    let damages: [(&str, fn(&Place)); 6] = [
+    let damages: [Damage; 6] = [
         ("two active keys", |place| {
             place.edit_ring(|ring| {
                 for key in ring["keys"].as_array_mut().unwrap() {
