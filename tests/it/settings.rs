@@ -141,7 +141,7 @@ fn a_database_that_cannot_hold_every_text_is_refused_with_the_command_that_makes
     let name = format!("bulla_latin_{}", std::process::id());
     let shell = cluster::Shell::connect(&cluster.database("postgres")).unwrap();
     shell.run(&format!("CREATE DATABASE {name} ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, mut suggested) = (tempfile::tempdir().unwrap(), String::new());
     for command in ["init", "serve", "doctor"] {
         let said = Command::new(env!("CARGO_BIN_EXE_bulla"))
             .arg(command)
@@ -152,8 +152,25 @@ fn a_database_that_cannot_hold_every_text_is_refused_with_the_command_that_makes
         let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), err(&said));
         assert!(!said.status.success(), "{command}: {text}");
         assert!(text.contains("LATIN1") && text.contains("`createdb "), "{command}: {text}");
+        suggested = text.split('`').find(|part| part.starts_with("createdb ")).unwrap().to_owned();
     }
-    shell.run(&format!("DROP DATABASE {name} WITH (FORCE)")).unwrap();
+    // The suggested command makes a database that will do.
+    let url = cluster.database(&name);
+    let (user, place) = url.strip_prefix("postgres://").unwrap().split_once('@').unwrap();
+    let (host, port) = place.split('/').next().unwrap().rsplit_once(':').unwrap();
+    let at = [("PGUSER", user), ("PGHOST", host), ("PGPORT", port)];
+    let made = Command::new("sh").args(["-c", &suggested]).envs(at).output().unwrap();
+    assert!(made.status.success(), "{suggested}: {}", err(&made));
+    let said = Command::new(env!("CARGO_BIN_EXE_bulla"))
+        .arg("init")
+        .env("BULLA_DATABASE", cluster.database(&format!("{name}_utf8")))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{}", err(&said));
+    for name in [name.clone(), format!("{name}_utf8")] {
+        shell.run(&format!("DROP DATABASE {name} WITH (FORCE)")).unwrap();
+    }
 }
 
 /// A PgBouncer before the tests' server, in a mode.

@@ -111,7 +111,7 @@ impl House {
         );
         let folder = tempfile::tempdir_in(parent).expect("a folder for the database");
         let clock: Arc<dyn Clock> = Arc::new(Leaping(AtomicI64::new(SystemClock.now().millis())));
-        let options = Options { group_commit_max };
+        let options = Options { group_commit_max, ..Options::default() };
         let store = SqliteStore::open_with(&folder.path().join("bulla.db"), Arc::clone(&clock), options);
         let store = Arc::new(store.expect("a database"));
         let hasher = Arc::new(Hasher::new(1, 64));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// How a suggested command begins, and the test that runs it.
-const RUN: [(&str, &str); 31] = [
+const RUN: [(&str, &str); 33] = [
     ("bulla audit --limit 1", "cases::a_log_that_no_program_has_read_is_read_by_what_the_message_suggests"),
     ("bulla client list", "cases::what_a_message_says_shows_more_shows_it"),
     ("bulla client rotate-secret", "oauth"),
@@ -23,6 +23,10 @@ const RUN: [(&str, &str); 31] = [
     ("bulla user list", "cases::what_a_message_says_shows_more_shows_it"),
     ("bulla user passwd {", "cases::a_stored_hash_that_is_none_is_replaced_by_what_the_log_suggests"),
     ("bulla user show {", "cases::what_a_message_says_shows_more_shows_it"),
+    (
+        "chmod {right:o} {typed}",
+        "settings::a_database_that_others_may_write_is_refused_until_the_suggested_command_is_run",
+    ),
     ("chmod 600 ", "cases::a_mode_that_lets_others_in_is_mended_by_what_its_message_suggests"),
     ("chmod 640 ", "ring"),
     ("chmod 700 {", "cases::a_mode_that_lets_others_in_is_mended_by_what_its_message_suggests"),
@@ -31,6 +35,10 @@ const RUN: [(&str, &str); 31] = [
         "cases::a_tls_key_that_everybody_may_read_or_that_is_encrypted_is_mended_by_what_doctor_suggests",
     ),
     ("chmod u+{", "cases::a_database_that_its_owner_made_unwritable_is_mended_by_what_its_message_suggests"),
+    (
+        "createdb --owner {",
+        "settings::a_database_that_cannot_hold_every_text_is_refused_with_the_command_that_makes_one",
+    ),
     ("createdb {", "postgres::a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests"),
     ("createuser {", "postgres::a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests"),
     (
