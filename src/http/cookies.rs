@@ -17,8 +17,10 @@ pub(super) struct CookieJar {
     domain: Option<String>,
 }
 
-/// A login under way elsewhere. This host's alone, whatever `cookie_domain` says.
-const LOGIN: &str = "__Host-Http-bulla-login";
+/// A login at a provider; the login's id follows. For this host only, whatever `cookie_domain` says.
+const LOGIN: &str = "__Host-Http-bulla-login-";
+/// Logins of one request that are read, more than this server ever lets a browser keep.
+const LOGINS: usize = 32;
 
 /// A name that stands more than once with different values: which one is meant can't be told.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,14 +31,14 @@ pub(super) struct Ambiguous;
 pub(super) struct Carried<'a> {
     pub(super) access: Option<&'a str>,
     pub(super) refresh: Option<&'a str>,
-    /// The state of a login under way elsewhere, or a nonce's.
-    pub(super) login: Option<&'a str>,
+    /// The logins at providers, and the nonces: the id at the end of each cookie's name, and its token.
+    pub(super) logins: Vec<(&'a str, &'a str)>,
 }
 
 impl Carried<'_> {
     /// Whether a browser of ours sent any of them.
     pub(super) fn any(&self) -> bool {
-        self.access.is_some() || self.refresh.is_some() || self.login.is_some()
+        self.access.is_some() || self.refresh.is_some() || !self.logins.is_empty()
     }
 }
 
@@ -65,9 +67,10 @@ impl CookieJar {
                     (&mut carried.access, value)
                 } else if let Some(value) = value_of(pair, self.refresh) {
                     (&mut carried.refresh, value)
-                } else if let Some(value) = value_of(pair, LOGIN) {
-                    (&mut carried.login, value)
                 } else {
+                    if let Some((id, token)) = login_of(pair) {
+                        add_login(&mut carried.logins, id, token)?;
+                    }
                     continue;
                 };
                 let value = std::str::from_utf8(value).map_err(|_| Ambiguous)?;
@@ -89,14 +92,19 @@ impl CookieJar {
         self.set(headers, self.refresh, token, shortened(max_age));
     }
 
-    /// Sets the cookie of a login under way.
-    pub(super) fn set_login(headers: &mut HeaderMap, token: &str, max_age: Duration) {
-        put(headers, LOGIN, token, max_age.as_secs(), "");
+    /// Sets the cookie of a login at a provider.
+    pub(super) fn set_login(headers: &mut HeaderMap, id: &str, token: &str, max_age: Duration) {
+        put(headers, &format!("{LOGIN}{id}"), token, max_age.as_secs(), "");
     }
 
-    /// Clears it: the login has come to its end.
-    pub(super) fn clear_login(headers: &mut HeaderMap) {
-        put(headers, LOGIN, "", 0, "");
+    /// Clears it: the login has come to its end, or there are too many.
+    pub(super) fn clear_login(headers: &mut HeaderMap, id: &str) {
+        put(headers, &format!("{LOGIN}{id}"), "", 0, "");
+    }
+
+    /// The bytes that such a cookie takes in a request, with `=`, `;` and the blank.
+    pub(super) fn login_size(id: &str, token: &str) -> usize {
+        LOGIN.len() + id.len() + token.len() + 3
     }
 
     /// Clears both: for an explicit logout by cookie only.
@@ -124,6 +132,26 @@ fn put(headers: &mut HeaderMap, name: &str, value: &str, max_age: u64, domain: &
 fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let value = pair.strip_prefix(name.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
     Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+}
+
+/// The id and the token in the cookie of a login. A pair of another form is none.
+fn login_of(pair: &[u8]) -> Option<(&str, &str)> {
+    let pair = std::str::from_utf8(pair).ok()?;
+    let (id, _) = pair.strip_prefix(LOGIN)?.split_once('=')?;
+    let id = id.trim_end();
+    let is_id = (8..=16).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let token = value_of(&pair.as_bytes()[LOGIN.len()..], id).filter(|_| is_id)?;
+    Some((id, std::str::from_utf8(token).ok()?))
+}
+
+/// One login more, up to [`LOGINS`]. The same id with another token is ambiguous.
+fn add_login<'a>(logins: &mut Vec<(&'a str, &'a str)>, id: &'a str, token: &'a str) -> Result<(), Ambiguous> {
+    match logins.iter().find(|(known, _)| *known == id) {
+        Some((_, known)) if *known != token => return Err(Ambiguous),
+        None if logins.len() < LOGINS => logins.push((id, token)),
+        Some(_) | None => {}
+    }
+    Ok(())
 }
 
 /// Up to 5 % less, at random, so that what began together doesn't come back together. In seconds, and never 0: that
@@ -168,6 +196,25 @@ mod tests {
     fn two_values_of_one_name_are_refused() {
         assert_eq!(read(&[&format!("{A}=a1; {A}=a2")]), Err(Ambiguous));
         assert_eq!(read(&[&format!("{R}=r1"), &format!("{R}=r2")]), Err(Ambiguous));
+    }
+
+    #[test]
+    fn each_login_has_a_cookie_of_its_own_and_their_number_is_bounded() {
+        let logins = |line: &str| {
+            let request = TestRequest::default().append_header(("Cookie", line)).to_http_request();
+            let carried = CookieJar::new(None).read(&request)?;
+            Ok(carried.logins.iter().map(|(id, token)| format!("{id}={token}")).collect::<Vec<_>>())
+        };
+        let two = format!("{LOGIN}0123456789abcdef=t1; {LOGIN}0123456789abcdee=\"t2\"; {A}=a");
+        assert_eq!(logins(&two), Ok(vec!["0123456789abcdef=t1".into(), "0123456789abcdee=t2".into()]));
+        for none in ["x=1", "=1", "short=1", "0123456789abcdef0=1", "0123456789-abcde=1", "0123456789abcdef"]
+        {
+            assert_eq!(logins(&format!("{LOGIN}{none}")), Ok(vec![]), "{none}");
+        }
+        assert_eq!(logins("__Host-Http-bulla-login=t"), Ok(vec![]));
+        assert_eq!(logins(&format!("{LOGIN}01234567=t1; {LOGIN}01234567=t2")), Err(Ambiguous));
+        let many: Vec<_> = (0..100).map(|n| format!("{LOGIN}{n:016}=t")).collect();
+        assert_eq!(logins(&many.join("; ")).unwrap().len(), LOGINS);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
     cookies::{Ambiguous, Carried, CookieJar},
     credentials::{self, Authorization},
     forgery, login,
+    login_cookies::login_id,
     presented::is_jws,
 };
 use crate::{
@@ -53,10 +54,10 @@ impl Inner {
     ) -> Result<Climbed, Problem> {
         match Authorization::of(request)? {
             Authorization::Bearer(token) if is_jws(token) => {
-                let issued = self.with_bearer(request, token).await?;
+                let (issued, nonce) = self.with_bearer(request, token).await?;
                 let mut cookies = HeaderMap::new();
                 self.hand_out(&mut cookies, &issued);
-                CookieJar::clear_login(&mut cookies);
+                CookieJar::clear_login(&mut cookies, &login_id(&nonce));
                 Ok(Climbed { principal: issued.principal, cookies })
             }
             Authorization::Bearer(token) => Ok(recognised(self.open(token, tried)?)),

@@ -9,6 +9,7 @@ use super::{
     bulla::Inner,
     cookies::CookieJar,
     guard::add_cookies,
+    login_cookies::login_id,
     pages,
     presented::Presented,
     signed_in::COOKIES_LOST,
@@ -96,7 +97,7 @@ pub(super) async fn login(
         let mut response = inner.with_cookies(inner.tokens(&issued), &issued);
         if transport != Transport::Body {
             let mut cookies = HeaderMap::new();
-            CookieJar::clear_login(&mut cookies);
+            CookieJar::clear_login(&mut cookies, &login_id(&input.presented.nonce));
             add_cookies(response.headers_mut(), cookies);
         }
         return Ok(response);

@@ -27,6 +27,7 @@ mod identities;
 mod incoming;
 mod ladder;
 mod login;
+mod login_cookies;
 mod misdirected;
 mod oauth;
 mod openapi;

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Bulla, body,
     bulla::Inner,
-    cookies::CookieJar,
+    cookies::Carried,
     guard::add_cookies,
     proof::proven_at,
     under_way::{LIFE, UnderWay, same},
@@ -16,7 +16,7 @@ use crate::{
     http::Problem,
     identity::{
         Account,
-        openid::{OpenIdError, Provider},
+        openid::{OpenIdError, Provider, claimed_nonce},
     },
     secret::{Secret, SecretText},
     session::{Issued, SKEW},
@@ -45,9 +45,8 @@ pub(super) async fn nonce(
         answer["ticket"] = inner.seal_under_way(UnderWay::Body { nonce })?.as_str().into();
         return Ok(HttpResponse::Ok().json(answer));
     }
-    let token = inner.seal_under_way(UnderWay::Cookie { nonce })?;
     let mut cookies = HeaderMap::new();
-    CookieJar::set_login(&mut cookies, token.as_str(), LIFE);
+    inner.keep(&request, &mut cookies, &nonce.clone(), UnderWay::Cookie { nonce })?;
     let mut response = HttpResponse::Ok().json(answer);
     add_cookies(response.headers_mut(), cookies);
     Ok(response)
@@ -61,7 +60,7 @@ pub(super) struct Presented {
     id_token: Option<SecretText>,
     /// Facebook's alone.
     access_token: Option<SecretText>,
-    nonce: String,
+    pub(super) nonce: String,
     ticket: Option<SecretText>,
 }
 
@@ -93,24 +92,33 @@ impl Inner {
                 Some(UnderWay::Body { nonce }) => Some(nonce),
                 _ => None,
             },
-            _ => self.nonce_of(carried.login),
+            _ => self.nonce_of(&carried, &presented.nonce),
         };
         let nonce = nonce.filter(|nonce| same(nonce, &presented.nonce));
         self.with_proof(request, provider, proof, nonce, transport, carried.refresh).await
     }
 
-    /// Step 3 on any request: an ID token as `Authorization: Bearer`. Of the cookies only the nonce's is read.
-    pub(super) async fn with_bearer(&self, request: &HttpRequest, id_token: &str) -> Result<Issued, Problem> {
+    /// Step 3 on any request: an ID token as `Authorization: Bearer`. Of the cookies only the nonce's is read. Returns the
+    /// nonce, too, whose cookie has come to its end.
+    pub(super) async fn with_bearer(
+        &self,
+        request: &HttpRequest,
+        id_token: &str,
+    ) -> Result<(Issued, String), Problem> {
         let provider = self.providers.of_token(id_token).ok_or_else(Problem::unauthorized)?;
         let carried = self.cookies.read(request).unwrap_or_default();
-        let nonce = self.nonce_of(carried.login);
-        self.with_proof(request, provider, Proof::IdToken(id_token), nonce, Transport::Cookie, None).await
+        let claimed = claimed_nonce(id_token).unwrap_or_default();
+        let nonce = self.nonce_of(&carried, &claimed);
+        let proof = Proof::IdToken(id_token);
+        let issued = self.with_proof(request, provider, proof, nonce, Transport::Cookie, None).await?;
+        Ok((issued, claimed))
     }
 
-    fn nonce_of(&self, login: Option<&str>) -> Option<String> {
-        match self.open_under_way(login?)? {
+    /// The nonce, if this browser has its cookie.
+    fn nonce_of(&self, carried: &Carried<'_>, nonce: &str) -> Option<String> {
+        match self.open_under_way(carried.login(nonce)?)? {
             UnderWay::Cookie { nonce } => Some(nonce),
-            UnderWay::Provider(_) | UnderWay::Body { .. } => None,
+            UnderWay::Provider(_) | UnderWay::Body { .. } | UnderWay::Finished { .. } => None,
         }
     }
 

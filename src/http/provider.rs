@@ -8,13 +8,14 @@ use super::{
     again::{Again, Errand},
     body,
     bulla::Inner,
-    cookies::CookieJar,
+    cookies::{Carried, CookieJar},
     guard::add_cookies,
     login::Return,
+    login_cookies::login_id,
     pages,
     proof::proven_at,
     renewal::known,
-    under_way::{Flow, LIFE, UnderWay, same},
+    under_way::{Flow, UnderWay, same},
 };
 use crate::{
     http::Problem,
@@ -61,6 +62,12 @@ pub(super) struct Returned {
     error: Option<String>,
 }
 
+impl Returned {
+    fn is_cancelled(&self) -> bool {
+        self.error.as_deref() == Some("access_denied")
+    }
+}
+
 /// `GET /auth/provider/{name}/callback`: the browser is back. A cross-site navigation, and yet it gets cookies.
 pub(super) async fn back(
     bulla: web::Data<Bulla>,
@@ -72,8 +79,13 @@ pub(super) async fn back(
     let provider = inner.providers.named(&name).ok_or_else(Problem::not_found)?;
     let carried = inner.cookies.read(&request).unwrap_or_default();
     // Only the browser that was sent there comes back with this state: not one that was given somebody else's link.
-    let flow = match carried.login.and_then(|token| inner.open_under_way(token)) {
+    let flow = match carried.login(&query.state).and_then(|token| inner.open_under_way(token)) {
         Some(UnderWay::Provider(flow)) if flow.provider == *name && same(&flow.state, &query.state) => flow,
+        Some(UnderWay::Finished { provider, state, rd })
+            if provider == *name && same(&state, &query.state) && inner.is_signed_in(&carried).await? =>
+        {
+            return Ok(body::see_other(&rd));
+        }
         _ => return Ok(inner.sorry(provider, &Problem::unauthorized(), "")),
     };
     let done = async {
@@ -85,11 +97,11 @@ pub(super) async fn back(
     };
     match done.await {
         Ok(mut response) => {
-            let mut cookies = HeaderMap::new();
-            CookieJar::clear_login(&mut cookies);
-            add_cookies(response.headers_mut(), cookies);
+            add_cookies(response.headers_mut(), inner.ended(&request, &flow));
             Ok(response)
         }
+        // The person pressed "Cancel" at the provider: nothing is wrong, and nothing is linked.
+        Err(_) if flow.link.is_some() && query.is_cancelled() => Ok(body::see_other(flow.leads_to())),
         Err(problem) if flow.link.is_some() && !problem.asks_for_a_login() => {
             Ok(pages::answer(&mut problem.head(), pages::error(&problem)))
         }
@@ -118,7 +130,7 @@ impl Inner {
         };
         let invitation = provider.invite(&self.way_back(request, provider), freshness).await;
         let invitation = invitation.map_err(|error| refused(provider, error))?;
-        let token = self.seal_under_way(UnderWay::Provider(Flow {
+        let flow = UnderWay::Provider(Flow {
             provider: provider.settings().name.clone(),
             state: invitation.state.to_string(),
             nonce: invitation.nonce.to_string(),
@@ -126,10 +138,27 @@ impl Inner {
             rd: rd.to_owned(),
             link,
             again,
-        }))?;
+        });
         let mut cookies = HeaderMap::new();
-        CookieJar::set_login(&mut cookies, token.as_str(), LIFE);
+        self.keep(request, &mut cookies, &invitation.state, flow)?;
         Ok((invitation.url, cookies))
+    }
+
+    /// The cookies at a login's end: in place of its own, one that knows that this browser has finished it.
+    fn ended(&self, request: &HttpRequest, flow: &Flow) -> HeaderMap {
+        let mut cookies = HeaderMap::new();
+        if self.keep(request, &mut cookies, &flow.state, flow.finished()).is_err() {
+            CookieJar::clear_login(&mut cookies, &login_id(&flow.state));
+        }
+        cookies
+    }
+
+    /// Whether the refresh cookie names a session that lives. Nothing is renewed.
+    async fn is_signed_in(&self, carried: &Carried<'_>) -> Result<bool, Problem> {
+        match carried.refresh {
+            Some(refresh) => Ok(known(self.sessions.identify(refresh).await)?.flatten().is_some()),
+            None => Ok(false),
+        }
     }
 
     fn way_back(&self, request: &HttpRequest, provider: &Provider) -> String {
@@ -146,7 +175,13 @@ impl Inner {
     ) -> Result<Proven, Problem> {
         // RFC 9207: who says that he is another provider was mixed up with this one.
         let issuer = returned.iss.as_ref().is_none_or(|iss| provider.settings().issuers.contains(iss));
-        if returned.error.is_some() || returned.code.is_empty() || !issuer {
+        if !issuer {
+            return Err(Problem::unauthorized());
+        }
+        if let Some(error) = &returned.error {
+            return Err(refused(provider, told(error)));
+        }
+        if returned.code.is_empty() {
             return Err(Problem::unauthorized());
         }
         let now = self.sessions.parts().clock.now();
@@ -206,8 +241,7 @@ impl Inner {
         let proof = Proof { at, password_hash: None, identity: Some(proven.identity.clone()) };
         let device = self.site.device(request);
         let issued = self.sessions.begin_by(&user, proof, Transport::Cookie, device, presented).await?;
-        let rd = if flow.rd.is_empty() { "/auth/account" } else { &flow.rd };
-        Ok(self.with_cookies(body::see_other(rd), &issued))
+        Ok(self.with_cookies(body::see_other(flow.leads_to()), &issued))
     }
 
     /// The user whose session the request brings; none if it brings none.
@@ -253,6 +287,17 @@ impl Inner {
 /// Where a provider's people come back to: what is registered there, letter for letter.
 pub(crate) fn way_back(origin: &str, provider: &str) -> String {
     format!("{origin}/auth/provider/{provider}/callback")
+}
+
+/// What an error in the provider's answer means (RFC 6749, 4.1.2.1). None is a failed attempt at guessing: nothing counts it.
+fn told(error: &str) -> OpenIdError {
+    match error {
+        "server_error" | "temporarily_unavailable" => {
+            OpenIdError::Away(format!("its answer to the login is the error {error}"))
+        }
+        "access_denied" => OpenIdError::Refused("cancelled at the provider"),
+        _ => OpenIdError::Refused("an error of the provider"),
+    }
 }
 
 /// Outward one refusal; the reason is for an operator's log.

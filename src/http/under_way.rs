@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{again::Again, bulla::Inner};
 use crate::{
+    clock::Timestamp,
     http::Problem,
     session::SKEW,
     token::{OpenBuffer, SealedToken},
@@ -29,6 +30,9 @@ pub(super) enum UnderWay {
     Cookie { nonce: String },
     /// The same for a program that keeps no cookies.
     Body { nonce: String },
+    /// A login by way of a provider's pages that this browser has finished. The Back button or a reload leads to the
+    /// provider's answer once more.
+    Finished { provider: String, state: String, rd: String },
 }
 
 /// What comes back must fit this.
@@ -45,6 +49,22 @@ pub(super) struct Flow {
     /// Somebody who is signed in signs in once more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) again: Option<Again>,
+}
+
+impl Flow {
+    /// Where the login leads when it is finished.
+    pub(super) fn leads_to(&self) -> &str {
+        if self.rd.is_empty() { "/auth/account" } else { &self.rd }
+    }
+
+    /// What is remembered of it afterwards.
+    pub(super) fn finished(&self) -> UnderWay {
+        UnderWay::Finished {
+            provider: self.provider.clone(),
+            state: self.state.clone(),
+            rd: self.leads_to().to_owned(),
+        }
+    }
 }
 
 impl Inner {
@@ -65,11 +85,16 @@ impl Inner {
 
     /// Nothing if it doesn't open, for whatever reason.
     pub(super) fn open_under_way(&self, token: &str) -> Option<UnderWay> {
+        self.open_with_time(token).map(|(under_way, _)| under_way)
+    }
+
+    /// The same, and when it was sealed.
+    pub(super) fn open_with_time(&self, token: &str) -> Option<(UnderWay, Timestamp)> {
         let parts = self.sessions.parts();
         let mut buffer = OpenBuffer::new();
         let opened =
             parts.tokens.login(|keys| keys.open(token, parts.clock.now(), LIFE, &mut buffer)?.parse());
-        opened.ok().map(|opened| opened.payload)
+        opened.ok().map(|opened| (opened.payload, opened.issued_at))
     }
 
     /// Spends a nonce; once spent it is refused for as long as anything sealed with it opens.

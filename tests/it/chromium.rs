@@ -203,6 +203,12 @@ impl Chromium {
         cookies.into_iter().find(|cookie| cookie.name() == name)
     }
 
+    /// How many cookies have a name that begins so.
+    pub async fn counts_cookies(&self, prefix: &str) -> usize {
+        let cookies = self.client.get_all_cookies().await.unwrap();
+        cookies.iter().filter(|cookie| cookie.name().starts_with(prefix)).count()
+    }
+
     pub async fn loses_cookie(&self, name: &str) {
         assert!(self.cookie(name).await.is_some(), "there is a {name} to lose");
         self.client.delete_cookie(name).await.unwrap();

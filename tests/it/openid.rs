@@ -20,5 +20,6 @@ mod people;
 mod presented;
 mod real;
 pub mod signer;
+mod tabs;
 mod vendor;
 mod world;

@@ -17,6 +17,8 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 pub const ACCESS: &str = "__Host-Http-bulla-access";
 /// The refresh cookie's name.
 pub const REFRESH: &str = "__Host-Http-bulla-refresh";
+/// How the cookie of a login at a provider begins.
+pub const LOGIN: &str = "__Host-Http-bulla-login-";
 /// The password of every user a test makes.
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -234,6 +236,13 @@ pub struct Jar(Arc<Mutex<BTreeMap<String, String>>>);
 impl Jar {
     pub fn get(&self, name: &str) -> Option<String> {
         self.0.lock().unwrap().get(name).cloned()
+    }
+
+    /// The cookies of logins at providers, by name.
+    pub fn logins(&self) -> Vec<(String, String)> {
+        let all = self.0.lock().unwrap();
+        let logins = all.iter().filter(|(name, _)| name.starts_with(LOGIN));
+        logins.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     pub fn set(&self, name: &str, value: &str) {

@@ -28,6 +28,11 @@ pub use preset::{Known, Preset};
 pub use provider::{Freshness, Invitation, Provider};
 pub use settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint};
 
+/// The nonce that an ID token claims. Nothing it says is believed before it is checked.
+pub(crate) fn claimed_nonce(id_token: &str) -> Option<String> {
+    Some(Signed::read(id_token).ok()?.claims.get("nonce")?.as_str()?.to_owned())
+}
+
 /// Why nobody was recognised.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

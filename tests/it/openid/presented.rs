@@ -7,9 +7,7 @@ use super::{
     oidc::keycloak,
     vendor::{Person, Vendor},
 };
-use crate::server::{ACCESS, REFRESH, set_cookies};
-
-const LOGIN: &str = "__Host-Http-bulla-login";
+use crate::server::{ACCESS, LOGIN, REFRESH, set_cookies};
 
 fn token(person: &Person<'_>, nonce: &str) -> String {
     person.vendor.token(nonce).text()
@@ -25,7 +23,7 @@ async fn a_nonce_is_the_browsers_that_asked_for_it_and_good_once() {
     let vendor = Vendor::open(keycloak());
     let (ada, eve) = (vendor.somebody(), vendor.somebody());
     let nonce = ada.nonce().await;
-    let cookie = ada.browser.jar.get(LOGIN).unwrap();
+    let (name, cookie) = ada.browser.jar.logins().remove(0);
     let stolen = token(&ada, &nonce);
 
     // Somebody who sees the token has no use for it: neither without a cookie, nor with his own, nor with a nonce he invents.
@@ -38,10 +36,10 @@ async fn a_nonce_is_the_browsers_that_asked_for_it_and_good_once() {
 
     assert_eq!(login(&ada, &stolen, &nonce).await, 200);
     assert!(
-        ada.browser.jar.get(ACCESS).is_some() && ada.browser.jar.get(LOGIN).is_none(),
+        ada.browser.jar.get(ACCESS).is_some() && ada.browser.jar.logins().is_empty(),
         "its cookie is gone"
     );
-    ada.browser.jar.set(LOGIN, &cookie);
+    ada.browser.jar.set(&name, &cookie);
     assert_eq!(login(&ada, &stolen, &nonce).await, 401, "spent");
     assert_eq!(login(&ada, &token(&ada, &nonce), &nonce).await, 401, "for any token");
     assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM used"), "1");
@@ -70,7 +68,7 @@ async fn a_program_without_cookies_has_a_ticket_instead() {
 
     // The browser's cookie is no ticket, and no ticket is the browser's cookie.
     let nonce = phone.nonce().await;
-    let cookie = phone.browser.jar.get(LOGIN).unwrap();
+    let (_, cookie) = phone.browser.jar.logins().remove(0);
     let mut crossed = body(json!(cookie));
     (crossed["nonce"], crossed["id_token"]) = (json!(nonce), json!(token(&phone, &nonce)));
     assert_eq!(phone.post("/auth/login", crossed).await.status(), 401);

@@ -1,0 +1,184 @@
+//! Several logins in one browser: tabs side by side, the Back button, and errors that the provider sends with the browser.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Method, Response, Url};
+use serde_json::json;
+
+use super::{
+    oidc::keycloak,
+    vendor::{Person, Vendor},
+};
+use crate::server::{ACCESS, set_cookies};
+
+fn query(url: &Url) -> BTreeMap<String, String> {
+    url.query_pairs().into_owned().collect()
+}
+
+/// Opens a tab, which starts a login that leads to `rd`.
+async fn opens_a_tab(person: &Person<'_>, rd: &str) -> Url {
+    let from = Url::parse_with_params("x:/", [("rd", rd)]).unwrap();
+    let path = format!("/auth/provider/keycloak?{}", from.query().unwrap());
+    let sent = person.browser.send(person.request(Method::GET, &path)).await;
+    assert_eq!(sent.status(), 303);
+    Url::parse(sent.headers()["location"].to_str().unwrap()).unwrap()
+}
+
+/// The tab comes back with a code.
+async fn finishes(person: &Person<'_>, url: &Url) -> Response {
+    let asked = query(url);
+    let code = person.vendor.grant(url, &person.vendor.token(&asked["nonce"]));
+    person.comes_back(url, &[("code", &code), ("state", &asked["state"])]).await
+}
+
+/// The status and where it leads.
+fn ends(response: &Response) -> (u16, &str) {
+    let location = response.headers().get("location").map_or("", |value| value.to_str().unwrap());
+    (response.status().as_u16(), location)
+}
+
+#[tokio::test]
+async fn tabs_that_start_logins_side_by_side_all_finish_in_any_order() {
+    let vendor = Vendor::open(keycloak());
+    for order in [vec![0, 1], vec![1, 0], vec![3, 0, 4, 2, 1]] {
+        let person = vendor.somebody();
+        let mut tabs = Vec::new();
+        for number in 0..order.len() {
+            tabs.push(opens_a_tab(&person, &format!("/tab/{number}")).await);
+        }
+        assert_eq!(person.browser.jar.logins().len(), order.len());
+        for number in order {
+            let back = finishes(&person, &tabs[number]).await;
+            assert_eq!(ends(&back), (303, format!("/tab/{number}").as_str()));
+        }
+        assert_eq!(person.browser.status().await, 200);
+    }
+    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
+}
+
+#[tokio::test]
+async fn a_sixth_login_drops_the_oldest_and_the_cookies_keep_within_8_kib() {
+    let vendor = Vendor::open(keycloak());
+    let person = vendor.somebody();
+    let mut tabs = Vec::new();
+    for _ in 0..6 {
+        tabs.push(person.leaves().await);
+    }
+    assert_eq!(person.browser.jar.logins().len(), 5);
+    assert_eq!(finishes(&person, &tabs[0]).await.status(), 401);
+    for tab in &tabs[1..] {
+        assert_eq!(finishes(&person, tab).await.status(), 303);
+    }
+
+    let person = vendor.somebody();
+    let mut last = None;
+    for number in 0..8 {
+        last = Some(opens_a_tab(&person, &format!("/{number}{}", "x".repeat(2000))).await);
+        let logins = person.browser.jar.logins();
+        let bytes: usize = logins.iter().map(|(name, value)| name.len() + value.len() + 3).sum();
+        assert!(!logins.is_empty() && bytes <= 8192, "{bytes}");
+    }
+    assert_eq!(finishes(&person, &last.unwrap()).await.status(), 303, "the newest is kept");
+}
+
+#[tokio::test]
+async fn nonces_for_presented_tokens_stand_beside_each_other_and_beside_logins() {
+    let vendor = Vendor::open(keycloak());
+    let person = vendor.somebody();
+    let tab = person.leaves().await;
+    let mut nonces = Vec::new();
+    for _ in 0..6 {
+        nonces.push(person.nonce().await);
+    }
+    assert_eq!(person.browser.jar.logins().len(), 6, "five nonces and a login");
+    for (number, nonce) in nonces.iter().enumerate() {
+        let token = vendor.token(nonce).text();
+        let body = json!({"provider": "keycloak", "id_token": token, "nonce": nonce});
+        let expected = if number == 0 { 401 } else { 200 };
+        assert_eq!(person.post("/auth/login", body).await.status(), expected, "{number}");
+    }
+    assert_eq!(person.browser.jar.logins().len(), 1, "each nonce's cookie is cleared at its own end");
+    let (one, other) = (person.nonce().await, person.nonce().await);
+    for nonce in [one, other] {
+        let bearer = vendor.token(&nonce).text();
+        let request = person.request(Method::GET, "/auth/session").bearer_auth(bearer);
+        assert_eq!(person.browser.send(request).await.status(), 200);
+    }
+    assert_eq!(finishes(&person, &tab).await.status(), 303);
+}
+
+#[tokio::test]
+async fn back_or_reload_onto_the_callback_goes_on_to_where_the_login_led() {
+    let vendor = Vendor::open(keycloak());
+    for (rd, to) in [("/auth/sessions?x=1", "/auth/sessions?x=1"), ("", "/auth/account")] {
+        let person = vendor.somebody();
+        let url = opens_a_tab(&person, rd).await;
+        let asked = query(&url);
+        let code = vendor.grant(&url, &vendor.token(&asked["nonce"]));
+        let answer = [("code", code.as_str()), ("state", asked["state"].as_str())];
+        assert_eq!(ends(&person.comes_back(&url, &answer).await), (303, to));
+        let count = "SELECT (SELECT count(*) FROM audit), (SELECT group_concat(sid) FROM sessions)";
+        let before = vendor.server.sqlite3(count);
+        // More often than wrong attempts would be let through.
+        for _ in 0..15 {
+            let again = person.comes_back(&url, &answer).await;
+            assert_eq!((ends(&again), set_cookies(&again).len()), ((303, to), 0));
+        }
+        assert_eq!(vendor.server.sqlite3(count), before, "no audit row and no new session");
+
+        // Other callbacks than this browser's own are refused, signed in or not.
+        let others = [answer[0], ("state", "another")];
+        assert_eq!(person.comes_back(&url, &others).await.status(), 401);
+        let stranger = vendor.somebody();
+        assert_eq!(stranger.comes_back(&url, &answer).await.status(), 401);
+        stranger.browser.log_in("ada").await;
+        assert_eq!(stranger.comes_back(&url, &answer).await.status(), 401);
+        assert_eq!(person.post("/auth/logout", json!({})).await.status(), 204);
+        let gone = person.comes_back(&url, &answer).await;
+        assert_eq!((gone.status().as_u16(), set_cookies(&gone).len()), (401, 0), "signed out");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_provider_is_no_verdict_and_a_cancelled_login_is_no_strike() {
+    let vendor = Vendor::open(keycloak());
+    let person = vendor.somebody();
+    for (error, status, says) in [
+        ("server_error", 503, "can&#39;t be asked"),
+        ("temporarily_unavailable", 503, "can&#39;t be asked"),
+        ("access_denied", 401, "Please try again"),
+        ("invalid_request", 401, "Please try again"),
+    ] {
+        // More often than wrong attempts would be let through.
+        for _ in 0..12 {
+            let url = person.leaves().await;
+            let state = query(&url)["state"].clone();
+            let back = person.comes_back(&url, &[("error", error), ("state", &state)]).await;
+            assert_eq!(back.status(), status, "{error}");
+            assert_eq!(back.headers().contains_key("retry-after"), status == 503, "{error}");
+            let page = back.text().await.unwrap().replace("&#x27;", "&#39;");
+            assert!(page.contains(says) && page.contains("Sign in with Keycloak"), "{error}: {page}");
+        }
+    }
+    let failed = vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
+    assert_eq!(failed, "0");
+    let done = person.signs_in(|_| {}).await;
+    assert_eq!(done.status(), 303);
+    assert!(set_cookies(&done)[0].starts_with(ACCESS));
+}
+
+#[tokio::test]
+async fn a_link_that_is_cancelled_at_the_provider_leads_back_to_the_account() {
+    let vendor = Vendor::open(keycloak());
+    let person = vendor.somebody();
+    person.browser.log_in("ada").await;
+    for (error, end) in [("access_denied", (303, "/auth/account")), ("server_error", (503, ""))] {
+        let asked = person.post("/auth/provider/keycloak/link", json!({})).await;
+        let said: serde_json::Value = asked.json().await.unwrap();
+        let url = Url::parse(said["location"].as_str().unwrap()).unwrap();
+        let state = query(&url)["state"].clone();
+        let back = person.comes_back(&url, &[("error", error), ("state", &state)]).await;
+        assert_eq!(ends(&back), end, "{error}");
+    }
+    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities"), "0");
+}
