@@ -80,8 +80,9 @@ impl Issuer<'_> {
     pub async fn authorization(&self, query: &str) -> Result<Authorization, Objection> {
         let form = Form::parse(query.as_bytes())
             .map_err(|_| Objection::Here("A parameter is given more than once."))?;
-        let id =
-            form.text("client_id").ok_or(Objection::Here("The request doesn't say which app it is from."))?;
+        let id = form
+            .text("client_id")
+            .ok_or(Objection::Here("The app's request has no client_id. The app must send one."))?;
         let id = ClientId::new(id).map_err(|_| Objection::Unknown)?;
         let (client, _) = self.sessions.parts().store.client(&id).await.map_err(Objection::CannotTell)?;
         let client = client.filter(|client| !client.disabled);
@@ -90,7 +91,16 @@ impl Issuer<'_> {
         let uri = match (&given, client.redirect_uris.as_slice()) {
             (Some(uri), known) if known.iter().any(|known| redirect::matches(known, uri)) => uri.clone(),
             (None, [only]) => only.clone(),
-            _ => return Err(Objection::Here("The address to return to is not one of the app's.")),
+            (Some(_), _) => {
+                return Err(Objection::Here(
+                    "The redirect_uri of this request is not registered for this app.",
+                ));
+            }
+            (None, _) => {
+                return Err(Objection::Here(
+                    "The app's request has no redirect_uri, and the app has not exactly one.",
+                ));
+            }
         };
         let back = Back { uri, state: form.text("state").map(str::to_owned) };
         let audience = target::asked(&client, &form, self.url).map_err(|refusal| {

@@ -9,7 +9,9 @@ pub enum Refusal {
     #[error("{0}")]
     Request(&'static str),
     /// Unknown, disabled, or the wrong secret: one answer for all.
-    #[error("the client could not be recognised")]
+    #[error(
+        "the client is not recognised: client_id is missing or names no client here, or its secret or signature is wrong"
+    )]
     Client,
     /// The code, refresh token or subject token isn't good (any more), or is another client's. One answer for all.
     #[error("the grant is not valid")]

@@ -13,7 +13,7 @@ mod wire;
 pub use export::{BadExport, KeyExport};
 pub use follow::{KeyFile, KeyFileError};
 pub(crate) use object::Object;
-pub use openers::{OpenedBy, Openers};
+pub use openers::{OpenedBy, Opener, Openers};
 pub use payload::strict_json;
 pub use seal::{
     Inspection, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys, inspect,

@@ -1,17 +1,71 @@
 //! Several exports behind one opener: tokens of people and of machines, or of several audiences.
 
+use std::sync::Arc;
+
 use crate::{
     clock::Timestamp,
     ids::{Audience, Purpose},
-    token::{KeyFile, OpenBuffer, Opened, Refused},
+    token::{KeyExport, KeyFile, OpenBuffer, Opened, Refused, TokenKeys},
 };
+
+/// One of the exports of [`Openers`]: a [`KeyFile`], which is followed, or a [`KeyExport`], as from a variable.
+#[derive(Debug)]
+pub struct Opener(Source);
+
+#[derive(Debug)]
+enum Source {
+    File(Arc<KeyFile>),
+    Export { keys: TokenKeys, export: KeyExport },
+}
+
+impl From<KeyFile> for Opener {
+    fn from(file: KeyFile) -> Self {
+        Arc::new(file).into()
+    }
+}
+
+/// Shared, so that the program can still watch [`KeyFile::fault`].
+impl From<Arc<KeyFile>> for Opener {
+    fn from(file: Arc<KeyFile>) -> Self {
+        Self(Source::File(file))
+    }
+}
+
+impl From<KeyExport> for Opener {
+    fn from(export: KeyExport) -> Self {
+        Self(Source::Export { keys: export.keys(), export })
+    }
+}
+
+impl Opener {
+    fn open<'b>(
+        &self,
+        token: &str,
+        now: Timestamp,
+        buffer: &'b mut OpenBuffer,
+    ) -> Result<Opened<&'b str>, Refused> {
+        match &self.0 {
+            Source::File(file) => file.open(token, now, buffer),
+            Source::Export { keys, export } => keys.open(token, now, export.max_age(), buffer),
+        }
+    }
+
+    /// What its tokens are for, and for whom.
+    fn names(&self) -> (Purpose, Audience) {
+        let (purpose, audience) = match &self.0 {
+            Source::File(file) => (file.purpose(), file.audience()),
+            Source::Export { export, .. } => (export.purpose(), export.audience()),
+        };
+        (purpose.clone(), audience.clone())
+    }
+}
 
 /// Opens a token with the first of several exports whose key verifies it.
 ///
 /// A resource server that people and machines call has two exports, `access` and `service`. A route for people asks for
 /// [`open_for`](Self::open_for) the purpose `access`, and refuses a machine's token with the reason `purpose`.
 #[derive(Debug)]
-pub struct Openers(Vec<KeyFile>);
+pub struct Openers(Vec<Opener>);
 
 /// What a token says, and which export opened it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +80,14 @@ pub struct OpenedBy {
 
 impl Openers {
     /// An opener with one export.
-    pub fn new(first: KeyFile) -> Self {
-        Self(vec![first])
+    pub fn new(first: impl Into<Opener>) -> Self {
+        Self(vec![first.into()])
     }
 
     /// The same with one more.
     #[must_use]
-    pub fn and(mut self, other: KeyFile) -> Self {
-        self.0.push(other);
+    pub fn and(mut self, other: impl Into<Opener>) -> Self {
+        self.0.push(other.into());
         self
     }
 
@@ -45,7 +99,7 @@ impl Openers {
             match export.open(token, now, &mut buffer) {
                 Ok(Opened { kid, issued_at, payload }) => {
                     let opened = Opened { kid, issued_at, payload: payload.to_owned() };
-                    let (purpose, audience) = (export.purpose().clone(), export.audience().clone());
+                    let (purpose, audience) = export.names();
                     return Ok(OpenedBy { opened, purpose, audience });
                 }
                 Err(refused) => match (undecided(refused), undecided(furthest)) {
@@ -139,5 +193,40 @@ mod tests {
             Err(Refused::Tag),
             "one export can't tell it from a forged one"
         );
+    }
+
+    #[test]
+    fn a_file_among_them_is_followed_and_an_export_of_a_variable_keeps_its_own_age() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("machines.keys.json");
+        let [first, second] = [(); 2].map(|()| RootKey::generate(Suite::Xaes256Gcm).unwrap());
+        let export = |root: &RootKey, purpose: &Purpose, max_age| {
+            let audience = Audience::new("billing").unwrap();
+            KeyExport::new(&ring(root), purpose, &audience, Duration::from_secs(max_age))
+        };
+        let put = |export: &KeyExport| {
+            let next = path.with_extension("next");
+            std::fs::write(&next, export.to_json().as_bytes()).unwrap();
+            std::fs::rename(next, &path).unwrap();
+        };
+        let (people, machines) = (Purpose::access(), Purpose::service());
+        put(&export(&first, &machines, 600));
+        let file = Arc::new(KeyFile::new(&path).unwrap());
+        let variable = export(&first, &people, 120).to_env();
+        let (_, value) = variable.split_once('=').unwrap();
+        let both = Openers::new(KeyExport::from_env(value).unwrap()).and(Arc::clone(&file));
+        let seal = |root: &RootKey, purpose: &Purpose| {
+            export(root, purpose, 1).keys().seal("{}", NOW).unwrap().into_string()
+        };
+        let [person, machine] = [&people, &machines].map(|purpose| seal(&first, purpose));
+        let late = NOW.plus(Duration::from_secs(300));
+        assert_eq!(both.open(&person, NOW).unwrap().purpose, people);
+        assert_eq!(both.open(&person, late), Err(Refused::Expired));
+        assert_eq!(both.open(&machine, late).unwrap().purpose, machines);
+        let newer = seal(&second, &machines);
+        assert_eq!(both.open(&newer, NOW), Err(Refused::UnknownKey));
+        put(&export(&second, &machines, 600));
+        assert_eq!(both.open(&newer, NOW).unwrap().purpose, machines);
+        assert_eq!(file.fault(), None);
     }
 }

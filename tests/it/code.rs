@@ -191,21 +191,24 @@ async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
     let (app, ada) = (phone(&server), server.ada().await);
     let two = server
         .client("two", &["--public", "--redirect-uri", BACK, "--redirect-uri", "https://app.example/other"]);
-    for nowhere in [
-        query(&app, &[("client_id", "")]),
-        query(&app, &[("redirect_uri", "https://app.example/back/")]),
-        query(&app, &[("redirect_uri", "https://app.example/back?x")]),
-        query(&app, &[("redirect_uri", "https://app.example.evil/back")]),
-        query(&app, &[("redirect_uri", "https://app.example@evil/back")]),
-        query(&app, &[("redirect_uri", "javascript:alert(1)")]),
-        query(&two, &[("redirect_uri", "")]),
-        format!("{}&client_id={}", query(&app, &[]), app.id),
-        format!("{}&redirect_uri=https://evil.example/", query(&app, &[])),
+    let sent_back_to = |to| query(&app, &[("redirect_uri", to)]);
+    for (nowhere, told) in [
+        (query(&app, &[("client_id", "")]), "has no client_id"),
+        (sent_back_to("https://app.example/back/"), "redirect_uri of this request is not registered"),
+        (sent_back_to("https://app.example/back?x"), "redirect_uri of this request is not registered"),
+        (sent_back_to("https://app.example.evil/back"), "redirect_uri of this request is not registered"),
+        (sent_back_to("https://app.example@evil/back"), "redirect_uri of this request is not registered"),
+        (sent_back_to("javascript:alert(1)"), "redirect_uri of this request is not registered"),
+        (query(&two, &[("redirect_uri", "")]), "has no redirect_uri"),
+        (format!("{}&client_id={}", query(&app, &[]), app.id), "more than once"),
+        (format!("{}&redirect_uri=https://evil.example/", query(&app, &[])), "more than once"),
     ] {
         for path in ["/oauth/authorize", "/auth/authorize"] {
             let answer = ada.get(&format!("{path}?{nowhere}")).await;
             assert_eq!(answer.status(), 400, "{path}?{nowhere}");
             assert!(answer.headers().get("location").is_none());
+            let page = answer.text().await.unwrap();
+            assert!(page.contains(told) && !page.contains("evil"), "{path}?{nowhere}: {page}");
         }
     }
     for unknown in ["nobody", "no/body"] {

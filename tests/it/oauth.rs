@@ -232,6 +232,7 @@ async fn a_client_says_who_it_is_in_one_way_and_strangers_get_one_answer() {
         bodies.push(answer.text().await.unwrap());
     }
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{bodies:?}");
+    assert!(bodies[0].contains("client_id") && !bodies[0].contains("nobody"), "{}", bodies[0]);
     let in_body = ask(None, &[grant, ("client_id", id), ("client_secret", &other)]).await;
     assert!(in_body.headers().get("www-authenticate").is_none());
     assert_eq!(in_body.text().await.unwrap(), bodies[0]);
