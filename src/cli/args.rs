@@ -9,7 +9,7 @@ use std::{
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    CliError, Context, audit, clients, doctor, init, keys, migrate, serve, sessions, suggest::Suggest,
+    CliError, Context, audit, clients, doctor, init, keys, log, migrate, serve, sessions, suggest::Suggest,
     tokens, users,
 };
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
     ids::typed,
     store::Database,
 };
+
+/// The settings file, unless another one is named.
+pub(super) const SETTINGS_FILE: &str = "bulla.toml";
 
 /// Sessions without JWT: opaque sealed tokens, two cookies, revocation by deletion, keys that roll over.
 #[derive(Debug, Parser)]
@@ -105,31 +108,50 @@ enum Command {
 
 /// Runs the program: parses, runs, says what went wrong, returns the exit code.
 pub fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // A pipe that is closed is nobody's failure.
-            let _ = error.print();
+            if error.use_stderr() && log::of_arguments(&arguments).is_json() {
+                log::fail(error.to_string().trim_end());
+            } else {
+                // A pipe that is closed is nobody's failure.
+                let _ = error.print();
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    super::keep_memory_private();
-    let arguments: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let warning = super::keep_memory_private();
     let suggest = Suggest::of(&cli, &arguments);
-    let done = actix_web::rt::System::new().block_on(run(cli, suggest.clone()));
+    let log = match cli.command {
+        Command::Serve(_) => log::of_server(&cli.settings_file()),
+        _ => log::Format::Text,
+    };
+    let done = actix_web::rt::System::new().block_on(run(cli, suggest.clone(), warning));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            use std::io::Write as _;
             let error_text = suggest.typed(&error.to_string());
-            let _ = writeln!(std::io::stderr(), "bulla: {error_text}");
+            match log.is_json() {
+                true => log::fail(&error_text),
+                false => {
+                    use std::io::Write as _;
+                    let _ = writeln!(std::io::stderr(), "bulla: {error_text}");
+                }
+            }
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-async fn run(cli: Cli, suggest: Suggest) -> Result<(), CliError> {
+impl Cli {
+    fn settings_file(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| SETTINGS_FILE.into())
+    }
+}
+
+async fn run(cli: Cli, suggest: Suggest, warning: Option<String>) -> Result<(), CliError> {
     match &cli.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -144,26 +166,31 @@ async fn run(cli: Cli, suggest: Suggest) -> Result<(), CliError> {
         }
         _ => {}
     }
-    let file = cli.config.clone().unwrap_or_else(|| "bulla.toml".into());
+    let file = cli.settings_file();
     let flags = flags(&cli);
-    let settings = match settings(&cli, &flags, &file) {
+    let mut settings = match settings(&cli, &flags, &file) {
         Err(error) if matches!(cli.command, Command::Doctor) => {
             return doctor::bad_settings(&error, cli.json, &suggest);
         }
         settings => settings?,
     };
-    let ctx = Context { settings, clock: Arc::new(SystemClock), json: cli.json, suggest };
-    // The server's go into its log.
-    if !matches!(cli.command, Command::Serve(_)) {
-        ctx.settings.warnings.iter().for_each(|warning| ctx.say(&format!("warning: {warning}")));
-    }
-    let shown = match (&cli.database, &ctx.settings.database, &cli.command) {
+    settings.warnings.extend(warning);
+    let shown = match (&cli.database, &settings.database, &cli.command) {
         (_, _, Command::Migrate(args)) if args.shows_password() => true,
         (Some(_), Database::Postgres(url), _) => url.holds_password(),
         _ => false,
     };
     if shown {
-        ctx.say("warning: a password on the command line can be seen by everybody on this machine; BULLA_DATABASE or PGPASSFILE hide it");
+        settings.warnings.push(
+            "a password on the command line can be seen by everybody on this machine; BULLA_DATABASE or PGPASSFILE \
+             hide it"
+                .into(),
+        );
+    }
+    let ctx = Context { settings, clock: Arc::new(SystemClock), json: cli.json, suggest };
+    // The server's go into its log.
+    if !matches!(cli.command, Command::Serve(_)) {
+        ctx.settings.warnings.iter().for_each(|warning| ctx.say(&format!("warning: {warning}")));
     }
     let done = command(cli.command, &flags, &file, &ctx).await;
     match done {

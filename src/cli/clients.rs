@@ -5,13 +5,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{CliError, Context, open_store, say_unread, table};
+use super::{CliError, Context, actor, open_store, say_unread, table};
 use crate::{
     config::{format_duration, parse_duration},
     ids::{Audience, ClientId},
     oauth::registration::{self, BadClient, Registration, describe},
     secret::SecretText,
-    store::{AuditEvent, ClientChange, ClientRow, NewSecret, Store},
+    store::{ClientChange, ClientRow, NewSecret, Store},
 };
 
 /// What to do with clients.
@@ -144,7 +144,7 @@ pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), Cli
         ClientCommand::Enable { client } => switch(&*store, ctx, &client, Switch::On).await,
         ClientCommand::Delete { client } => {
             let row = find(&*store, &client).await?;
-            store.delete_client(&row.id, AuditEvent::new("client.deleted", "cli", "")).await?;
+            store.delete_client(&row.id, actor::event("client.deleted", "")).await?;
             ctx.say(&format!("{}: deleted, its tokens revoked", row.name));
             Ok(())
         }
@@ -183,7 +183,7 @@ async fn add(
     let jwks = what.keys()?;
     let What { scopes, audiences, redirect_uris, .. } = what;
     let (new, secret) = Registration { name, scopes, audiences, redirect_uris, jwks, public }.client()?;
-    let row = store.add_client(new, AuditEvent::new("client.added", "cli", "")).await?;
+    let row = store.add_client(new, actor::event("client.added", "")).await?;
     hand_out(ctx, &row, secret.as_ref())
 }
 
@@ -211,7 +211,7 @@ async fn change(
     event: &'static str,
 ) -> Result<ClientRow, CliError> {
     let row = find(store, client).await?;
-    let changed = store.change_client(&row.id, change, AuditEvent::new(event, "cli", "")).await?;
+    let changed = store.change_client(&row.id, change, actor::event(event, "")).await?;
     changed.ok_or_else(|| CliError::NotFound(format!("{} is gone", row.name)))
 }
 

@@ -7,18 +7,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CliError, Context};
+use super::{CliError, Context, actor};
 use crate::{
     http::Bulla,
     secret::{Secret, SecretText},
-    store::{AuditEvent, Database, NewUser, StoreError},
+    store::{Database, NewUser, StoreError},
 };
 
 /// The file that holds the password where standard error is not a terminal.
 const FILE: &str = "admin-password";
 
 /// Adds the user `admin` to an installation without users. Its password is printed to standard error only if that is a
-/// terminal: a service manager, a container and a redirection keep what is printed. Else the password is written to
+/// terminal and not a log (`log = "json"`; a container may have a terminal): a service manager, a container and a
+/// redirection keep what is printed. Else the password is written to
 /// a file that its owner alone can read, and a log line names the file.
 pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliError> {
     let store = &bulla.sessions().parts().store;
@@ -38,7 +39,7 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
     let hash =
         bulla.hasher().hash(&SecretText::new(password.to_string())).await.map_err(|error| failed(&error))?;
     // Written before the user exists: a folder that takes no files must not leave a user whose password is lost.
-    let noted = match io::stderr().is_terminal() {
+    let noted = match io::stderr().is_terminal() && !ctx.settings.log_json {
         true => None,
         false => {
             let folder = folder(ctx);
@@ -52,7 +53,7 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
         roles: vec!["admin".into()],
         ..NewUser::default()
     };
-    match store.add_user(user, AuditEvent::new("user.added", "cli", "")).await {
+    match store.add_user(user, actor::event("user.added", "")).await {
         // Another node that starts at the same moment has added it; its password is the one that counts.
         Err(StoreError::Conflict(_)) => return Ok(()),
         added => added?,

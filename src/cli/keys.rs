@@ -11,13 +11,13 @@ use serde_json::json;
 
 use self::database::{Database, names};
 use crate::{
-    cli::{CliError, Context},
+    cli::{CliError, Context, actor},
     clock::Timestamp,
     config::{format_duration, parse_duration},
     ids::{Audience, Kid, Purpose},
     keyring::{KeyDirectory, KeyState, Ring, RingError, Suite},
     session::{Policy, SERVICE_MAX_AGE},
-    store::{AuditEvent, Found},
+    store::Found,
 };
 
 /// How long servers are waited for if nothing is said: one that has died is known to be gone by then.
@@ -231,7 +231,7 @@ async fn rotate(
     let active = ring.active().map(|key| key.kid.to_string()).unwrap_or_default();
     let staged = ring.staged().map(|key| key.kid.to_string());
     let detail = json!({ "generation": ring.generation, "staged": staged });
-    database.record(ctx, AuditEvent::new("key.rotated", "cli", active).with(detail)).await;
+    database.record(ctx, actor::event("key.rotated", active).with(detail)).await;
     note_suite(ctx, &ring);
     let behind = match args.wait.is_zero() {
         true => Vec::new(),
@@ -269,11 +269,11 @@ async fn revoke(
     let kids = old.iter().flat_map(|old| &old.keys);
     if old.is_none() {
         let detail = json!({ "generation": ring.generation, "all": true });
-        database.record(ctx, AuditEvent::new("key.revoked", "cli", "").with(detail)).await;
+        database.record(ctx, actor::event("key.revoked", "").with(detail)).await;
     }
     for key in kids.filter(|key| key.state != KeyState::Revoked && revoked(key.kid)) {
         let detail = json!({ "generation": ring.generation, "all": args.all });
-        database.record(ctx, AuditEvent::new("key.revoked", "cli", key.kid.to_string()).with(detail)).await;
+        database.record(ctx, actor::event("key.revoked", key.kid.to_string()).with(detail)).await;
     }
     note_suite(ctx, &ring);
     report::changed(ctx, &ring, now)
@@ -302,7 +302,7 @@ async fn not_before(
     }
     let ring = keys.not_before(not_before, now)?;
     let detail = json!({ "generation": ring.generation, "not_before": not_before });
-    database.record(ctx, AuditEvent::new("key.not_before", "cli", "").with(detail)).await;
+    database.record(ctx, actor::event("key.not_before", "").with(detail)).await;
     report::changed(ctx, &ring, now)
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, Context, expect_database};
+use super::{CliError, Context, actor, expect_database};
 use crate::store::{Database, Moved, NODE_LIVES, NodeRow, PostgresUrl, Store, StoreError, transfer};
 
 /// From where to where.
@@ -54,7 +54,7 @@ pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliErro
         unused(&*store, &old, ctx).await?;
     }
     drop(store);
-    let moved = match transfer(&from, &to, ctx.clock.now()).await {
+    let moved = match transfer(&from, &to, ctx.clock.now(), &actor::actor()).await {
         Ok(moved) => moved,
         Err(StoreError::Conflict(why)) => return Err(CliError::Failed(why)),
         Err(error) => {

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod actor;
 mod args;
 mod audit;
 mod clients;
@@ -7,6 +8,7 @@ mod doctor;
 mod first_admin;
 mod init;
 pub mod keys;
+mod log;
 mod migrate;
 mod serve;
 mod sessions;
@@ -105,18 +107,14 @@ impl From<StoreError> for CliError {
 }
 
 /// Keeps root keys out of core dumps and out of the hands of other processes of this user: no core is written, and none may
-/// be taken with a debugger.
-fn keep_memory_private() {
+/// be taken with a debugger. Returns a warning where the system refuses that.
+fn keep_memory_private() -> Option<String> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let kept =
         setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
-    if let Err(error) = kept {
-        let _ = writeln!(
-            std::io::stderr(),
-            "warning: a core dump of this program can't be prevented ({error}); it would hold the keys"
-        );
-    }
+    let error = kept.err()?;
+    Some(format!("a core dump of this program can't be prevented ({error}); it would hold the keys"))
 }
 
 /// Prints data to stdout, with a newline. A reader that has seen enough ends the program, as pipes do.

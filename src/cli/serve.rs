@@ -13,7 +13,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{CliError, Context, first_admin::first_admin};
+use super::{CliError, Context, first_admin::first_admin, log};
 use crate::{
     config::Settings,
     http::{Bulla, Serve, Site, StartError, drain, serve, tls},
@@ -65,8 +65,8 @@ impl ServeArgs {
 /// Serves until a signal ends it; requests under way are answered first.
 pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError> {
     let settings = &ctx.settings;
-    log(settings);
-    settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    log::start(log::Format::of(settings), settings.log_level);
+    settings.warnings.iter().for_each(|warning| tracing::warn!("{}", ctx.suggest.typed(warning)));
     if !args.init {
         // One letter wrong in a path is not to become a new, empty installation that knows nobody.
         super::expect_database(&settings.database).await?;
@@ -117,7 +117,11 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
         Signals::take().map_err(|error| CliError::Failed(format!("signals can't be received: {error}")))?;
     let how = Serve { workers: settings.workers, shutdown_timeout: settings.shutdown_timeout, tls, admin };
     let server = serve(&bulla, listener, how).map_err(listen)?;
-    ctx.say(&format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C ends it."));
+    let serves = format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C ends it.");
+    match settings.log_json {
+        true => tracing::info!("{serves}"),
+        false => ctx.say(&serves),
+    }
     tracing::info!(listen = %settings.listen, port, "serving");
 
     let handle = server.handle();
@@ -218,22 +222,4 @@ async fn watch(
             drop(server.stop(true));
         });
     }
-}
-
-/// Logs to stderr, at the level of the settings. Libraries don't go below `warn`: what they would say of a request may
-/// be a header's value.
-fn log(settings: &Settings) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::new(format!("warn,bulla={}", settings.log_level));
-    let logs =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    // A reader of the logs that has gone is no reason to panic, which the complaint about it would be.
-    let logs = logs.log_internal_errors(false);
-    // Somebody who embeds the command line may have set up logs already.
-    let _ = if settings.log_json { logs.json().try_init() } else { logs.try_init() };
-    // Where, never what: a message may hold what a request brought.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a panic: this is a bug, please report it");
-    }));
 }

@@ -5,11 +5,8 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Context, ago, open_store, say_unread, table, users};
-use crate::{
-    ids::Sid,
-    store::{AuditEvent, SessionEnd},
-};
+use super::{CliError, Context, actor, ago, open_store, say_unread, table, users};
+use crate::{ids::Sid, store::SessionEnd};
 
 /// How many sessions a list shows.
 const MOST: u32 = 10_000;
@@ -91,7 +88,7 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
                 (None, None) => SessionEnd::Everyones,
             };
             let one = matches!(which, SessionEnd::One(_));
-            let ended = store.end_sessions(which, AuditEvent::new("session.revoked", "cli", "")).await?;
+            let ended = store.end_sessions(which, actor::event("session.revoked", "")).await?;
             if one && ended.is_empty() {
                 return Err(CliError::NotFound("no such session; `bulla session list` shows them".into()));
             }

@@ -5,12 +5,12 @@ use std::{io::Read as _, sync::Arc};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Context, open_store, say_unread, table};
+use super::{CliError, Context, actor, open_store, say_unread, table};
 use crate::{
     identity::{Hasher, PasswordRule},
     ids::typed,
     secret::SecretText,
-    store::{AuditEvent, Identity, NAME_RULE, NewUser, Store, UserChange, UserRow, is_good_name},
+    store::{Identity, NAME_RULE, NewUser, Store, UserChange, UserRow, is_good_name},
 };
 
 /// What to do with users.
@@ -108,7 +108,7 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
         }
         UserCommand::Delete { name } => {
             let user = find(&*store, &name).await?;
-            store.delete_user(&user.id, AuditEvent::new("user.deleted", "cli", "")).await?;
+            store.delete_user(&user.id, actor::event("user.deleted", "")).await?;
             ctx.say(&format!("{name}: deleted, all sessions ended"));
             Ok(())
         }
@@ -139,7 +139,7 @@ async fn add(
     }
     let hash = new_password(ctx, from_stdin).await?;
     let user = NewUser { name, password_hash: Some(hash), roles, ..NewUser::default() };
-    let row = store.add_user(user, AuditEvent::new("user.added", "cli", "")).await?;
+    let row = store.add_user(user, actor::event("user.added", "")).await?;
     if ctx.json {
         return show(ctx, &row);
     }
@@ -150,7 +150,7 @@ async fn add(
 async fn passwd(store: &dyn Store, ctx: &Context, name: &str, from_stdin: bool) -> Result<(), CliError> {
     let user = find(store, name).await?;
     let hash = new_password(ctx, from_stdin).await?;
-    store.change_password(&user.id, hash, None, AuditEvent::new("password.changed", "cli", "")).await?;
+    store.change_password(&user.id, hash, None, actor::event("password.changed", "")).await?;
     ctx.say(&format!("{name}: password set, all sessions ended"));
     for linked in store.newly_linked(&user.id).await? {
         let when = linked.linked_at.map_or_else(|| "at an unknown time".into(), |at| format!("on {at}"));
@@ -196,7 +196,7 @@ async fn change_user(
     change: UserChange,
     event: &'static str,
 ) -> Result<(), CliError> {
-    let changed = store.change_user(&user.id, change, AuditEvent::new(event, "cli", "")).await?;
+    let changed = store.change_user(&user.id, change, actor::event(event, "")).await?;
     let row = changed.ok_or_else(|| CliError::NotFound(format!("{} is gone", user.name)))?;
     if ctx.json {
         return show(ctx, &row);

@@ -9,7 +9,7 @@ use std::{
 
 use actix_web::{
     App, Error, HttpResponse, HttpServer, Route,
-    body::MessageBody,
+    body::{EitherBody, MessageBody},
     dev::{Server, ServiceRequest, ServiceResponse},
     guard,
     middleware::{Next, from_fn},
@@ -21,6 +21,7 @@ use super::{
     misdirected, oauth, openapi, pages, presented, provider,
     refusal::Asker,
     renewal,
+    request_log::{self, Line},
     secure::{secure, told},
     survive::survive,
 };
@@ -205,10 +206,29 @@ async fn watch(
         let response = survive(next.call(request)).await?;
         return Ok(incoming::answered(response.map_into_left_body().map_into_left_body(), rest));
     };
-    let started = std::time::Instant::now();
+    let line = Line::of(request.request(), &bulla.0.site);
+    let (response, who) = request_log::follow(line.as_ref(), admit(&bulla, request, next)).await;
+    let status = match &response {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    if let Some(count) = bulla.0.answers.get(usize::from(status.as_u16() / 100)) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    if let Some(line) = line {
+        line.write(status, who.as_deref());
+    }
+    Ok(incoming::answered(response?, rest))
+}
+
+/// Passes a request on that is small enough and for a host and a listener of ours.
+async fn admit<B: MessageBody + 'static>(
+    bulla: &Bulla,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<EitherBody<B>>>, Error> {
     let path = request.path();
     let probe = path.starts_with("/health/") || path == "/metrics";
-    let (method, path) = (request.method().clone(), path.to_owned());
     let weight: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let asked_at = request.app_config().local_addr();
     let here = request.app_data::<Apart>().is_none_or(|apart| apart.admits(asked_at, probe));
@@ -228,17 +248,7 @@ async fn watch(
         None => survive(next.call(request)).await.map(ServiceResponse::map_into_left_body),
         Some(problem) => Ok(request.error_response(problem).map_into_right_body()),
     };
-    let response = told(&bulla, asker, answer);
-    let status = match &response {
-        Ok(response) => response.status(),
-        Err(error) => error.as_response_error().status_code(),
-    };
-    if let Some(count) = bulla.0.answers.get(usize::from(status.as_u16() / 100)) {
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-    // The path alone: a query may hold what isn't for a log. `?` escapes what a stranger may have put into it.
-    tracing::debug!(%method, ?path, status = status.as_u16(), micros = started.elapsed().as_micros() as u64, "request");
-    Ok(incoming::answered(response?, rest))
+    told(bulla, asker, answer)
 }
 
 /// How a server listens.

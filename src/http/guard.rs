@@ -16,7 +16,7 @@ use actix_web::{
 };
 use futures_util::future::LocalBoxFuture;
 
-use super::{Bulla, refusal::Asker};
+use super::{Bulla, refusal::Asker, request_log};
 use crate::{
     http::Problem,
     session::{Denied, Machine, Principal},
@@ -153,6 +153,7 @@ where
         let inner = &self.guard.bulla.0;
         match self.guard.admits.machine(&self.guard.bulla, request.request()) {
             Ok(Some(machine)) => {
+                request_log::speaks_for(|| machine.id());
                 request.extensions_mut().insert(machine);
                 return Answer::Passed { future: self.service.call(request) };
             }
@@ -163,6 +164,7 @@ where
         match inner.first_step(request.request()) {
             Ok(principal) => match self.guard.admits.check(&principal) {
                 Ok(()) => {
+                    request_log::speaks_for(|| principal.id().to_string());
                     request.extensions_mut().insert(principal);
                     Answer::Passed { future: self.service.call(request) }
                 }
@@ -189,6 +191,7 @@ where
     let climbed = climbed.and_then(|climbed| admits.check(&climbed.principal).map(|()| climbed));
     match climbed {
         Ok(climbed) => {
+            request_log::speaks_for(|| climbed.principal.id().to_string());
             request.extensions_mut().insert(climbed.principal);
             let mut response = match service.call(request).await {
                 Ok(response) => response.map_into_left_body(),

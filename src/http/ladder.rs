@@ -9,6 +9,7 @@ use super::{
     forgery, login,
     login_cookies::login_id,
     presented::is_jws,
+    request_log,
 };
 use crate::{
     http::Problem,
@@ -122,6 +123,7 @@ impl Inner {
 
     /// The cookies of a session that has just begun. A hybrid's access token isn't for the cookie, a body's neither.
     pub(super) fn hand_out(&self, cookies: &mut HeaderMap, issued: &Issued) {
+        request_log::speaks_for(|| issued.principal.id().to_string());
         let policy = &self.sessions.parts().policy;
         if matches!(issued.row.transport, Transport::Cookie | Transport::Basic) {
             self.cookies.set_access(cookies, issued.access.as_str(), policy.access_max_age);
@@ -134,6 +136,7 @@ impl Inner {
 
     /// The cookies of a renewal that came by cookie, and so goes by cookie.
     pub(super) fn hand_on(&self, cookies: &mut HeaderMap, renewed: &Renewed) {
+        request_log::speaks_for(|| renewed.principal.id().to_string());
         let policy = &self.sessions.parts().policy;
         if renewed.transport != Transport::Hybrid {
             self.cookies.set_access(cookies, renewed.access.as_str(), policy.access_max_age);

@@ -38,6 +38,7 @@ mod proof;
 mod provider;
 mod refusal;
 mod renewal;
+mod request_log;
 mod secure;
 mod signed_in;
 mod survive;

@@ -13,11 +13,12 @@ use actix_web::{
 };
 use serde_json::json;
 
-use super::{Bulla, bulla::Inner, credentials};
+use super::{Bulla, bulla::Inner, credentials, request_log};
 use crate::{
     http::Problem,
     identity::Account,
     oauth::{Client, Credentials, Form, Granted, Issuer, Refusal, metadata},
+    store::Target,
 };
 
 /// `POST /oauth/token`
@@ -127,6 +128,7 @@ impl Inner {
         match self.issuer().recognise(&credentials).await {
             Ok(client) => {
                 charge.succeeded();
+                request_log::speaks_for(|| Target::Client(client.row.id.to_string()).to_string());
                 Ok((client, form))
             }
             Err(Refusal::Client) => {

@@ -14,6 +14,7 @@ use super::{
     credentials::Authorization,
     guard::add_cookies,
     login::SIGNED_OUT,
+    request_log,
 };
 use crate::{
     http::Problem,
@@ -57,6 +58,7 @@ enum Came {
 impl Inner {
     /// What came in a cookie never leaves in a body, a hybrid's access token aside.
     fn answer(&self, renewed: Renewed, came: Came) -> HttpResponse {
+        request_log::speaks_for(|| renewed.principal.id().to_string());
         let mut answer =
             serde_json::json!({"expires_in": self.sessions.parts().policy.access_max_age.as_secs()});
         let by_body = came == Came::InBody && renewed.transport == Transport::Body;
@@ -158,6 +160,7 @@ pub(super) async fn logout(
     let everywhere = input.everywhere.unwrap_or(Choice::Said(false)).is_yes(kind)?;
     let who = inner.whose(&request).await?;
     if let Some(SessionRow { user_id: user, sid, grant, .. }) = who {
+        request_log::speaks_for(|| user.to_string());
         // An app gives its tokens back at `/oauth/revoke`.
         if grant.is_some() {
             return Err(Problem::program_not_admitted());

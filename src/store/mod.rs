@@ -16,6 +16,7 @@ pub mod postgres;
 mod rows;
 mod rules;
 pub mod sqlite;
+mod trail;
 mod transfer;
 mod users;
 

@@ -332,7 +332,7 @@ pub struct NodeRow {
 pub struct AuditEvent {
     /// Words with dots: `login`, `refresh.reuse`, …
     pub event: &'static str,
-    /// Who did it: a user id, `cli`, `system`, or empty.
+    /// Who did it: a user id, `cli:` and a system user, `client:` and an id, `provider:` and a name, `system`, or empty.
     pub actor: String,
     /// To whom or what: a sid, a user id, a kid.
     pub subject: String,

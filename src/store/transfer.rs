@@ -168,13 +168,18 @@ pub enum Moved {
 /// Moves everything from a SQLite file to a PostgreSQL database that is empty. All or nothing: stopped at any moment,
 /// it can be run again; when all is there already, that is found out by a fingerprint of what was moved. Ids and
 /// numbers stay, none is given out twice, nobody's session ends. `now` is the old store's time: what has expired by then
-/// stays behind.
-pub async fn transfer(from: &Path, to: &PostgresUrl, now: Timestamp) -> Result<Moved, StoreError> {
+/// stays behind. `actor` is who moves it, for the audit.
+pub async fn transfer(
+    from: &Path,
+    to: &PostgresUrl,
+    now: Timestamp,
+    actor: &str,
+) -> Result<Moved, StoreError> {
     let import = Import::start(to).await?;
     let target = import.look().await?;
     let mut source = Source::open(from, now);
     match target {
-        Target::Empty => import.take(source, from).await.map(Moved::Now),
+        Target::Empty => import.take(source, from, actor).await.map(Moved::Now),
         Target::Moved { at, fingerprint } => {
             for table in &TABLES {
                 while let Next::Rows(_) = source.next(table).await? {}

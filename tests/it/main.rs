@@ -46,6 +46,7 @@ mod http;
 mod killed;
 mod leap;
 mod login;
+mod logs;
 mod mistaken;
 mod oauth;
 mod openapi;

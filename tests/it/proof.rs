@@ -333,7 +333,7 @@ async fn a_thief_with_the_old_password_undoes_no_operators_new_one() {
         let by = format!(
             "SELECT actor FROM audit WHERE event = 'password.changed' AND subject = '{who}' ORDER BY seq DESC LIMIT 1"
         );
-        assert_eq!(server.sqlite3(&by), "cli", "{user}: the operator's is the last");
+        assert!(server.sqlite3(&by).starts_with("cli:"), "{user}: the operator's is the last");
     }
 }
 

@@ -94,7 +94,7 @@ impl Server {
                 .unwrap_or_else(|| panic!("the server ended: {}", collected.lock().unwrap()))
                 .unwrap();
             collected.lock().unwrap().push_str(&format!("{line}\n"));
-            if let Some(rest) = line.strip_prefix("Bulla serves on ") {
+            if let Some((_, rest)) = line.split_once("Bulla serves on ") {
                 break rest.split(' ').next().unwrap().to_owned();
             }
         };

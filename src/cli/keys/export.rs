@@ -12,11 +12,10 @@ use serde_json::json;
 
 use super::{Database, ExportArgs, Format};
 use crate::{
-    cli::{CliError, Context},
+    cli::{CliError, Context, actor},
     ids::{Audience, Purpose},
     keyring::KeyDirectory,
     session::{Policy, SERVICE_MAX_AGE},
-    store::AuditEvent,
     token::KeyExport,
 };
 
@@ -48,7 +47,7 @@ pub(super) async fn export(
             .map_err(|e| CliError::Failed(format!("{}: can't be written: {e}", path.display())))?,
     }
     let detail = json!({ "purpose": args.purpose.as_str(), "audience": audience.as_str(), "generation": ring.generation });
-    database.record(ctx, AuditEvent::new("key.exported", "cli", "").with(detail)).await;
+    database.record(ctx, actor::event("key.exported", "").with(detail)).await;
     Ok(())
 }
 

@@ -155,8 +155,7 @@ impl Providers {
         if !self.may_create || roles == user.roles {
             return Ok(User { roles, ..user });
         }
-        let event = AuditEvent::new("user.changed", format!("provider:{}", settings.name), "")
-            .with(serde_json::json!({"roles": roles}));
+        let event = AuditEvent::new("user.changed", format!("provider:{}", settings.name), "");
         match self.store.change_user(&user.id, change, event).await {
             Ok(Some(row)) if !row.disabled => Ok(self::user(row)),
             // Deleted or disabled meanwhile.

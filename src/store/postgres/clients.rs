@@ -15,6 +15,7 @@ use crate::{
     store::{
         AuditEvent, ClientChange, ClientRow, NewClient, StoreError, Target,
         clients::{Columns, taken},
+        trail,
     },
 };
 
@@ -136,7 +137,7 @@ pub(super) async fn add(
         "INSERT INTO clients (id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences,
         redirect_uris, disabled, created_at, public) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     write(t, &row, sql).await?;
-    audit::write(t, &event.about(&row.id)).await?;
+    audit::write(t, &trail::client_named(&event, &row.name).about(&row.id)).await?;
     Ok(row)
 }
 
@@ -174,18 +175,18 @@ pub(super) async fn change(
     let sql = "UPDATE clients SET name = $2, secret_hash = $3, former_hash = $4, former_until = $5, jwks = $6, scopes = $7,
         audiences = $8, redirect_uris = $9, disabled = $10, created_at = $11, public = $12 WHERE id = $1";
     write(t, &after, sql).await?;
-    audit::write(t, &event.about(&id)).await?;
+    audit::write(t, &trail::client_changed(&event, &before, &after).about(&id)).await?;
     Ok(Some(after))
 }
 
 pub(super) async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent) -> Result<bool, Failure> {
     callers::check(t, &event).await?;
-    let sql = "DELETE FROM clients WHERE id = $1";
-    let deleted = t.execute(&t.prepare_cached(sql).await?, &[&id.as_str()]).await?;
-    if deleted > 0 {
-        audit::write(t, &event.about(&id)).await?;
-    }
-    Ok(deleted > 0)
+    let sql = "DELETE FROM clients WHERE id = $1 RETURNING name";
+    let Some(row) = t.query_opt(&t.prepare_cached(sql).await?, &[&id.as_str()]).await? else {
+        return Ok(false);
+    };
+    audit::write(t, &trail::client_named(&event, row.try_get(0)?).about(&id)).await?;
+    Ok(true)
 }
 
 pub(super) async fn issue(

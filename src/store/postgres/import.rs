@@ -91,6 +91,7 @@ impl Import {
         self,
         mut source: Source,
         from: &Path,
+        actor: &str,
     ) -> Result<Vec<(&'static str, u64)>, StoreError> {
         // Revocations were seen by everybody long ago: they count from then, not from this commit.
         self.run("ALTER TABLE revocations DISABLE TRIGGER revoked_late").await?;
@@ -103,7 +104,7 @@ impl Import {
         let counts: serde_json::Map<_, _> =
             rows.iter().map(|(name, n)| ((*name).into(), (*n).into())).collect();
         let detail = json!({"from": from.display().to_string(), "fingerprint": fingerprint, "rows": counts});
-        let event = AuditEvent::new(MOVED, "cli", "").with(detail);
+        let event = AuditEvent::new(MOVED, actor, "").with(detail);
         let Columns { event, actor, subject, detail } = (&event).into();
         let noted = self.client.execute(audit::INSERT, &[&event, &actor, &subject, &detail]).await;
         noted.map_err(Failure::from)?;

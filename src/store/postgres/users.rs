@@ -20,6 +20,7 @@ use crate::{
             begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
             number, password_changed, readable, takes_an_admin,
         },
+        trail,
     },
 };
 
@@ -114,7 +115,8 @@ pub(super) async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -
          ) SELECT {COLUMNS} FROM added"
     );
     let ((roles, claims), folded) = (user.as_json(), names::fold(&user.name));
-    let (spellings, noted) = (names::spellings(&user.name), Columns::from(&event));
+    let told = trail::user_added(&event, &user);
+    let (spellings, noted) = (names::spellings(&user.name), Columns::from(&told));
     let spellings = spellings.as_slice();
     let values: Values<'_> = &[
         &user.name,
@@ -190,7 +192,7 @@ pub(super) async fn change(
     let sql = "UPDATE users SET roles = $2, claims = $3, disabled = $4 WHERE id = $1";
     let disabled = i32::from(after.disabled);
     t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &roles, &claims, &disabled]).await?;
-    audit::write(t, &event.about(&id)).await?;
+    audit::write(t, &trail::user_changed(&event, &before, &after).about(&id)).await?;
     Ok(Some(after))
 }
 
@@ -234,10 +236,8 @@ pub(super) async fn rehash(pool: &Pool, id: &UserId, was: &str, now: &str) -> Re
 
 pub(super) async fn delete(t: &Transaction<'_>, id: UserId, event: AuditEvent) -> Result<bool, Failure> {
     callers::check(t, &event).await?;
-    if held(t, &id, |_| None).await?.is_none() {
-        return Ok(false);
-    }
+    let Some(before) = held(t, &id, |_| None).await? else { return Ok(false) };
     t.execute(&t.prepare_cached("DELETE FROM users WHERE id = $1").await?, &[&number(&id)]).await?;
-    audit::write(t, &event.about(&id)).await?;
+    audit::write(t, &trail::user_deleted(&event, &before).about(&id)).await?;
     Ok(true)
 }

@@ -1,6 +1,6 @@
 //! The rows of `clients`, and what is spent.
 
-use rusqlite::{Connection, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
 use super::{audit, bad::Table};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     store::{
         AuditEvent, ClientChange, ClientRow, NewClient, StoreError, Target,
         clients::{Columns, taken},
+        trail,
     },
 };
 
@@ -80,7 +81,7 @@ pub(super) fn add(
            disabled, created_at, public)
          VALUES (:id, :name, :hash, :former, :until, :jwks, :scopes, :audiences, :uris, :disabled, :created, :public)",
     )?;
-    audit::write(connection, &event.about(&row.id), now)?;
+    audit::write(connection, &trail::client_named(event, &row.name).about(&row.id), now)?;
     Ok(row)
 }
 
@@ -111,7 +112,7 @@ pub(super) fn change(
            jwks = :jwks, scopes = :scopes, audiences = :audiences, redirect_uris = :uris, disabled = :disabled,
            created_at = :created, public = :public WHERE id = :id",
     )?;
-    audit::write(connection, &event.about(id), now)?;
+    audit::write(connection, &trail::client_changed(event, &before, &after).about(id), now)?;
     Ok(Some(after))
 }
 
@@ -121,11 +122,14 @@ pub(super) fn delete(
     event: &AuditEvent,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let deleted = connection.prepare_cached("DELETE FROM clients WHERE id = ?")?.execute([id.as_str()])?;
-    if deleted > 0 {
-        audit::write(connection, &event.about(id), now)?;
-    }
-    Ok(deleted > 0)
+    let sql = "DELETE FROM clients WHERE id = ? RETURNING CAST(name AS TEXT)";
+    // A row written by hand may have any bytes for a name, and must go all the same.
+    let name = connection.prepare_cached(sql)?.query_row([id.as_str()], |row| {
+        Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned())
+    });
+    let Some(name) = name.optional()? else { return Ok(false) };
+    audit::write(connection, &trail::client_named(event, &name).about(id), now)?;
+    Ok(true)
 }
 
 pub(super) fn issue(

@@ -12,6 +12,7 @@ use crate::{
             begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
             number, password_changed, readable, takes_an_admin,
         },
+        trail,
     },
 };
 
@@ -79,7 +80,7 @@ pub(super) fn add(
         params![user.name, names::fold(&user.name), user.password_hash, roles, claims, now.millis()],
         from_row,
     )?;
-    audit::write(connection, &event.about(&added.id), now)?;
+    audit::write(connection, &trail::user_added(event, user).about(&added.id), now)?;
     if let Some(identity) = &user.identity {
         let linked = AuditEvent { event: "identity.linked", by: None, ..event.clone() };
         identities::link(connection, &added.id, identity, &linked, now)?;
@@ -112,7 +113,7 @@ pub(super) fn change(
     connection
         .prepare_cached("UPDATE users SET roles = ?, claims = ?, disabled = ? WHERE id = ?")?
         .execute(params![roles, claims, after.disabled, number(id)])?;
-    audit::write(connection, &event.about(id), now)?;
+    audit::write(connection, &trail::user_changed(event, &before, &after).about(id), now)?;
     Ok(Some(after))
 }
 
@@ -159,6 +160,6 @@ pub(super) fn delete(
         keep_an_admin(id, &admins(connection)?)?;
     }
     connection.prepare_cached("DELETE FROM users WHERE id = ?")?.execute([number(id)])?;
-    audit::write(connection, &event.about(id), now)?;
+    audit::write(connection, &trail::user_deleted(event, &before).about(id), now)?;
     Ok(true)
 }

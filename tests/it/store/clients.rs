@@ -12,6 +12,7 @@ every_store![
     serializable;
     a_client_reads_back_as_it_was_added_and_changed,
     a_name_belongs_to_one_client,
+    events_of_clients_say_their_names_and_what_was_changed,
     clients_come_in_pages,
     an_overlapping_secret_revokes_nothing_and_one_at_once_does,
     a_session_is_begun_for_an_enabled_client_only,
@@ -51,6 +52,27 @@ impl House {
         let secret = Some(NewSecret { hash: Digest([byte; 32]), overlap });
         self.alter(id, ClientChange { secret, ..ClientChange::default() }).await.unwrap()
     }
+}
+
+async fn events_of_clients_say_their_names_and_what_was_changed() {
+    let house = House::new().await;
+    let id = house.client("reports").await.id;
+    let change = ClientChange { scopes: Some(scope("read")), disabled: Some(true), ..Default::default() };
+    house.alter(&id, change).await.unwrap();
+    house.secret(&id, 9, std::time::Duration::ZERO).await;
+    assert!(house.store.delete_client(&id, event("client.deleted")).await.unwrap());
+    assert!(!house.store.delete_client(&id, event("client.deleted")).await.unwrap());
+
+    let detail =
+        async |name: &str| house.events(name).await.into_iter().map(|event| event.detail).collect::<Vec<_>>();
+    let named = [serde_json::json!({"name": "reports"})];
+    assert_eq!(detail("client.added").await, named);
+    let changed = serde_json::json!({
+        "scopes": {"from": "read write", "to": "read"}, "disabled": {"from": false, "to": true},
+    });
+    let secret = serde_json::json!({"changed": {"secret": "replaced"}});
+    assert_eq!(detail("client.changed").await, [serde_json::json!({ "changed": changed }), secret]);
+    assert_eq!(detail("client.deleted").await, named);
 }
 
 fn scope(text: &str) -> Scope {

@@ -14,6 +14,7 @@ every_store![
     an_id_typed_in_by_hand_is_not_given_out,
     users_come_in_pages_in_order_of_id,
     a_change_leaves_alone_what_it_doesnt_name,
+    events_of_users_say_who_was_added_what_was_changed_and_who_was_deleted,
     changes_at_once_lose_none,
     the_last_administrator_stays,
     of_two_administrators_who_remove_each_other_at_once_one_stays,
@@ -128,6 +129,39 @@ async fn a_change_leaves_alone_what_it_doesnt_name() {
     assert!(events.len() == 2 && events.iter().all(|event| event.subject == row.id.to_string()));
     assert_eq!(house.change(&UserId::new("4711").unwrap(), disabled(true)).await.unwrap(), None);
     assert_eq!(house.events("user.changed").await.len(), 2);
+}
+
+async fn events_of_users_say_who_was_added_what_was_changed_and_who_was_deleted() {
+    let house = House::new().await;
+    let new = NewUser {
+        name: "Zoë".into(),
+        password_hash: Some("$argon2id$hash".into()),
+        roles: vec!["reader".into()],
+        claims: serde_json::json!({"team": "secret-1", "seat": 1}).as_object().unwrap().clone(),
+        identity: None,
+    };
+    let row = house.store.add_user(new, event("user.added")).await.unwrap();
+    let claims = serde_json::json!({"team": "secret-2", "mail": "secret-3"}).as_object().cloned();
+    let change = UserChange { claims, disabled: Some(true), ..roles(&["reader", "ops"]) };
+    house.change(&row.id, change.clone()).await.unwrap().unwrap();
+    house.change(&row.id, change).await.unwrap().unwrap();
+    assert!(house.store.delete_user(&row.id, event("user.deleted")).await.unwrap());
+
+    let detail =
+        async |name: &str| house.events(name).await.into_iter().map(|event| event.detail).collect::<Vec<_>>();
+    assert_eq!(detail("user.added").await, [serde_json::json!({"name": "Zoë", "roles": ["reader"]})]);
+    let changed = serde_json::json!({
+        "roles": {"from": ["reader"], "to": ["reader", "ops"]},
+        "disabled": {"from": false, "to": true},
+        "claims": {"added": ["mail"], "removed": ["seat"], "changed": ["team"]},
+    });
+    let none = serde_json::json!({"changed": {}});
+    assert_eq!(detail("user.changed").await, [serde_json::json!({ "changed": changed }), none]);
+    assert_eq!(detail("user.deleted").await, [serde_json::json!({"name": "Zoë"})]);
+    for row in house.store.audit(None, 100).await.unwrap() {
+        let told = row.detail.to_string();
+        assert!(!told.contains("secret") && !told.contains("argon2"), "{told}");
+    }
 }
 
 async fn changes_at_once_lose_none() {

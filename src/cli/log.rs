@@ -1,0 +1,106 @@
+//! The server's log on standard error, as text or as JSON. In JSON every line is an object: errors at the start, which
+//! come before the settings are known or because they are wrong, and panics too.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::args::SETTINGS_FILE;
+use crate::config::Settings;
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+impl Format {
+    pub(super) fn of(settings: &Settings) -> Self {
+        if settings.log_json { Self::Json } else { Self::Text }
+    }
+
+    pub(super) fn is_json(self) -> bool {
+        self == Self::Json
+    }
+}
+
+/// Logs to stderr, at this level. Libraries don't go below `warn`: what they would say of a request may be a header's
+/// value.
+pub(super) fn start(format: Format, level: &str) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::new(format!("warn,bulla={level}"));
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A reader of the logs that has gone is no reason to panic, which the complaint about it would be.
+    let logs = logs.log_internal_errors(false);
+    // Somebody who embeds the command line may have set up logs already.
+    let _ = if format.is_json() { logs.json().try_init() } else { logs.try_init() };
+    // Where, never what: a message may hold what a request brought.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a panic: this is a bug, please report it");
+    }));
+}
+
+/// Logs as JSON why the server doesn't start, or has ended.
+pub(super) fn fail(why: &str) {
+    start(Format::Json, "info");
+    tracing::error!("{why}");
+}
+
+/// The format that a server's settings ask for, be they wrong otherwise: the environment wins over the file.
+pub(super) fn of_server(file: &Path) -> Format {
+    let asked = match std::env::var_os("BULLA_LOG") {
+        Some(asked) => asked.to_str().map(|asked| asked.trim().to_owned()),
+        None => fs::read_to_string(file).ok().and_then(|text| in_file(&text)),
+    };
+    if asked.as_deref() == Some("json") { Format::Json } else { Format::Text }
+}
+
+/// The same for arguments that can't be parsed. Text unless they are for `serve`.
+pub(super) fn of_arguments(arguments: &[String]) -> Format {
+    if !arguments.iter().any(|word| word == "serve") {
+        return Format::Text;
+    }
+    let named = arguments.iter().enumerate().find_map(|(n, word)| match word.strip_prefix("--config") {
+        Some("") => arguments.get(n + 1).cloned(),
+        Some(rest) => rest.strip_prefix('=').map(str::to_owned),
+        None => None,
+    });
+    let file = named.map(PathBuf::from).or_else(|| std::env::var_os("BULLA_CONFIG").map(PathBuf::from));
+    of_server(&file.unwrap_or_else(|| SETTINGS_FILE.into()))
+}
+
+/// What a settings file says of `log`. Of a file that can't be parsed as a whole the lines before its first table are
+/// read one by one.
+fn in_file(text: &str) -> Option<String> {
+    let log = |table: toml::Table| table.get("log").and_then(|log| log.as_str()).map(str::to_owned);
+    if let Ok(table) = text.parse() {
+        return log(table);
+    }
+    let lines = text.lines().take_while(|line| !line.trim_start().starts_with('['));
+    lines.filter_map(|line| line.parse().ok()).find_map(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_says_how_to_log_though_other_lines_of_it_are_wrong() {
+        for (text, log) in [
+            ("log = 'json'", Some("json")),
+            ("listen = \nlog = \"json\" # for the collector\n", Some("json")),
+            ("log = \"text\"\nlisten = ", Some("text")),
+            ("listen = \n[provider.log]\nlog = 'json'", None),
+            ("[provider.log]\nlog = 'json'", None),
+            ("log = json", None),
+            ("log = 1", None),
+            ("", None),
+        ] {
+            assert_eq!(in_file(text).as_deref(), log, "{text}");
+        }
+    }
+}

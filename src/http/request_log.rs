@@ -1,0 +1,131 @@
+//! A line in the log for each request, at level `debug`: who asked for what, from where, and how it was answered. The other
+//! lines that a request causes carry its id meanwhile, in a span.
+
+use std::{
+    cell::OnceCell,
+    fmt::{self, Write as _},
+    time::Instant,
+};
+
+use actix_web::{
+    HttpRequest,
+    http::{Method, StatusCode},
+};
+use tracing::{Instrument as _, Level, field};
+
+use super::{Site, address::Address};
+use crate::secret::random;
+
+tokio::task_local! {
+    /// Who the request speaks for, as soon as that is known.
+    static WHO: OnceCell<String>;
+}
+
+/// Names who a request speaks for: a user id, or a client as audit events name it. The first name counts, and it is
+/// asked for only where a line will be written.
+pub(super) fn speaks_for(who: impl FnOnce() -> String) {
+    // Outside of a request that is followed there is nothing to name.
+    let _ = WHO.try_with(|known| known.get_or_init(who).len());
+}
+
+/// What is known of a request before it is answered.
+#[derive(Debug)]
+pub(super) struct Line {
+    id: String,
+    method: Method,
+    path: String,
+    address: Address,
+    started: Instant,
+}
+
+impl Line {
+    /// None where no line would be written.
+    pub(super) fn of(request: &HttpRequest, site: &Site) -> Option<Self> {
+        tracing::enabled!(Level::DEBUG).then(|| Self {
+            id: id(),
+            method: request.method().clone(),
+            // The path alone: a query may hold what isn't for a log.
+            path: request.path().to_owned(),
+            address: site.address(request),
+            started: Instant::now(),
+        })
+    }
+
+    pub(super) fn write(&self, status: StatusCode, who: Option<&str>) {
+        tracing::debug!(
+            request_id = %self.id,
+            address = %self.address,
+            user = who.map(|who| field::display(Printable(who))),
+            method = %self.method,
+            path = %Printable(&self.path),
+            status = status.as_u16(),
+            micros = self.started.elapsed().as_micros() as u64,
+            "request"
+        );
+    }
+}
+
+/// The answer, and who the request turned out to speak for.
+pub(super) async fn follow<F: Future>(line: Option<&Line>, answer: F) -> (F::Output, Option<String>) {
+    let Some(line) = line else { return (answer.await, None) };
+    let span = tracing::debug_span!("request", id = %line.id);
+    let named = async { (answer.await, WHO.with(|who| who.get().cloned())) };
+    WHO.scope(OnceCell::new(), named).instrument(span).await
+}
+
+/// 16 hexadecimal digits. Without randomness all requests have the same id, and are answered all the same.
+fn id() -> String {
+    let mut bytes = [0; 8];
+    let _ = random(&mut bytes);
+    format!("{:016x}", u64::from_be_bytes(bytes))
+}
+
+/// A stranger's text in a line of the log: what isn't printable is escaped, so that it neither ends the line nor reaches a
+/// terminal. No quotes around it: JSON has its own.
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '"' | '\'' | '\\' => f.write_char(c),
+            c => c.escape_debug().try_for_each(|c| f.write_char(c)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_printed_without_quotes_and_what_is_not_printable_is_escaped() {
+        for (path, printed) in [
+            ("/auth/login", "/auth/login"),
+            ("/a\"b'c\\d", "/a\"b'c\\d"),
+            ("/\u{9b}31m\n\u{202e}", "/\\u{9b}31m\\n\\u{202e}"),
+            ("/ä", "/ä"),
+        ] {
+            assert_eq!(Printable(path).to_string(), printed);
+        }
+    }
+
+    #[actix_web::test]
+    async fn the_first_who_is_named_counts_and_where_no_line_is_written_nobody_is_asked() {
+        speaks_for(|| panic!("there is no request"));
+        let asks = async { speaks_for(|| panic!("no line is written")) };
+        assert_eq!(follow(None, asks).await, ((), None));
+        let line = Line {
+            id: id(),
+            method: Method::GET,
+            path: "/".into(),
+            address: Address::Unknown,
+            started: Instant::now(),
+        };
+        let names = async {
+            speaks_for(|| "1".into());
+            speaks_for(|| "2".into());
+        };
+        assert_eq!(follow(Some(&line), names).await.1.as_deref(), Some("1"));
+        assert_eq!(follow(Some(&line), async {}).await.1, None);
+    }
+}

@@ -1,0 +1,143 @@
+//! What events say of the rows they are about: their names, and what a change has changed. Of a claim only the name is
+//! said, of a secret or a key only that it is another one.
+
+use serde_json::{Map, Value, json};
+
+use super::{AuditEvent, ClientRow, FormerSecret, NewUser, UserRow};
+use crate::secret::Digest;
+
+/// The event of a user who is added.
+pub(super) fn user_added(event: &AuditEvent, user: &NewUser) -> AuditEvent {
+    event.saying("name", user.name.as_str().into()).saying("roles", json!(user.roles))
+}
+
+/// The event of a user who is changed: `changed` has an entry for each field that differs.
+pub(super) fn user_changed(event: &AuditEvent, before: &UserRow, after: &UserRow) -> AuditEvent {
+    let mut changed = Map::new();
+    differs(&mut changed, "roles", json!(before.roles), json!(after.roles));
+    differs(&mut changed, "disabled", before.disabled.into(), after.disabled.into());
+    let claims = claims(&before.claims, &after.claims);
+    if !claims.is_empty() {
+        changed.insert("claims".into(), claims.into());
+    }
+    event.saying("changed", changed.into())
+}
+
+/// The event of a user who is deleted. The name of a row that can't be read is not known.
+pub(super) fn user_deleted(event: &AuditEvent, before: &UserRow) -> AuditEvent {
+    match before.is_unreadable() {
+        true => event.clone(),
+        false => event.saying("name", before.name.as_str().into()),
+    }
+}
+
+/// The event of a client that is added or deleted.
+pub(super) fn client_named(event: &AuditEvent, name: &str) -> AuditEvent {
+    event.saying("name", name.into())
+}
+
+/// The event of a client that is changed.
+pub(super) fn client_changed(event: &AuditEvent, before: &ClientRow, after: &ClientRow) -> AuditEvent {
+    let mut changed = Map::new();
+    differs(&mut changed, "scopes", before.scopes.to_string().into(), after.scopes.to_string().into());
+    let audiences = |row: &ClientRow| row.audiences.iter().map(ToString::to_string).collect::<Vec<_>>();
+    differs(&mut changed, "audiences", json!(audiences(before)), json!(audiences(after)));
+    differs(&mut changed, "redirect_uris", json!(before.redirect_uris), json!(after.redirect_uris));
+    differs(&mut changed, "disabled", before.disabled.into(), after.disabled.into());
+    for (field, is_another) in
+        [("secret", secrets(before) != secrets(after)), ("jwks", before.jwks != after.jwks)]
+    {
+        if is_another {
+            changed.insert(field.into(), "replaced".into());
+        }
+    }
+    event.saying("changed", changed.into())
+}
+
+/// The secrets that are good, as far as they are not void by time.
+fn secrets(row: &ClientRow) -> (Option<Digest>, Option<FormerSecret>) {
+    (row.secret_hash, row.former)
+}
+
+fn differs(changed: &mut Map<String, Value>, field: &str, from: Value, to: Value) {
+    if from != to {
+        changed.insert(field.into(), json!({"from": from, "to": to}));
+    }
+}
+
+/// The names of the claims that were added, removed and changed.
+fn claims(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
+    let names = |all: &Map<String, Value>, is_listed: &dyn Fn(&str, &Value) -> bool| {
+        let listed = all.iter().filter(|(name, value)| is_listed(name, value));
+        listed.map(|(name, _)| Value::from(name.as_str())).collect::<Vec<_>>()
+    };
+    let lists = [
+        ("added", names(after, &|name, _| !before.contains_key(name))),
+        ("removed", names(before, &|name, _| !after.contains_key(name))),
+        ("changed", names(after, &|name, value| before.get(name).is_some_and(|was| was != value))),
+    ];
+    lists
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(list, names)| (list.to_owned(), names.into()))
+        .collect()
+}
+
+impl AuditEvent {
+    /// The same with one more piece of evidence. A detail that is no object is the caller's own and stays as it is.
+    fn saying(&self, key: &str, value: Value) -> Self {
+        let mut event = self.clone();
+        if let Some(detail) = event.detail.as_object_mut() {
+            detail.insert(key.into(), value);
+        }
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Timestamp, ids::UserId};
+
+    fn user(roles: &[&str], claims: Value) -> UserRow {
+        UserRow {
+            id: UserId::new("7").unwrap(),
+            name: "ada".into(),
+            password_hash: Some("$argon2id$secret".into()),
+            roles: roles.iter().map(|role| (*role).into()).collect(),
+            claims: claims.as_object().cloned().unwrap(),
+            disabled: false,
+            created_at: Timestamp::EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_changed_user_is_told_by_field_and_a_claim_by_its_name_alone() {
+        let before = user(&["a", "b"], json!({"team": "x", "plan": "y", "seat": 1}));
+        let mut after = user(&["b"], json!({"team": "z", "plan": "y", "mail": "ada@example.org"}));
+        after.disabled = true;
+        let event = AuditEvent::new("user.changed", "cli:root", "").with(json!({"why": "asked"}));
+        let told = user_changed(&event, &before, &after).detail;
+        let expected = json!({"why": "asked", "changed": {
+            "roles": {"from": ["a", "b"], "to": ["b"]},
+            "disabled": {"from": false, "to": true},
+            "claims": {"added": ["mail"], "removed": ["seat"], "changed": ["team"]},
+        }});
+        assert_eq!(told, expected);
+        assert_eq!(user_changed(&event, &before, &before).detail["changed"], json!({}));
+    }
+
+    #[test]
+    fn a_deleted_user_is_told_by_name_unless_the_row_can_not_be_read() {
+        let event = AuditEvent::new("user.deleted", "1", "");
+        assert_eq!(user_deleted(&event, &user(&[], json!({}))).detail, json!({"name": "ada"}));
+        let unreadable = UserRow::unreadable(&UserId::new("7").unwrap());
+        assert_eq!(user_deleted(&event, &unreadable).detail, json!({}));
+    }
+
+    #[test]
+    fn a_detail_that_is_no_object_stays_as_it_is() {
+        let event = AuditEvent::new("user.deleted", "1", "").with(json!(["mine"]));
+        assert_eq!(user_deleted(&event, &user(&[], json!({}))).detail, json!(["mine"]));
+    }
+}
