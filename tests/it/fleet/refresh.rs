@@ -49,7 +49,7 @@ async fn sixty_four_renewals_of_one_cookie_on_three_nodes_are_one_rotation() {
         }
     }
     assert_eq!(
-        fleet.value("SELECT count(*) FROM audit WHERE event LIKE 'refresh.%'"),
+        fleet.value("SELECT count(*) FROM audit WHERE event LIKE 'refresh.%' AND event <> 'refresh.moved'"),
         "0",
         "nobody needed a pardon"
     );
