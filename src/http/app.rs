@@ -1,16 +1,11 @@
-//! Every route in one table, and the server around them.
+//! Every route in one table, and what happens around each request.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::sync::atomic::Ordering;
 
 use actix_web::{
-    App, Error, HttpResponse, HttpServer, Route,
+    App, Error, HttpResponse, Route,
     body::{EitherBody, MessageBody},
-    dev::{Server, ServiceRequest, ServiceResponse},
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     guard,
     middleware::{Next, from_fn},
     web::{self, ServiceConfig, delete, post, resource, scope},
@@ -109,14 +104,24 @@ fn probes(app: &mut ServiceConfig) {
         .service(methods("/metrics", "GET, HEAD").route(get().to(health::metrics)));
 }
 
-/// The address of the listener for probes and metrics, if they have one of their own.
-#[derive(Clone, Copy, Debug)]
-struct Apart(Option<SocketAddr>);
+/// Which requests a listener answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listener {
+    /// Everything.
+    Whole,
+    /// Everything but probes and metrics, which have a listener of their own.
+    Public,
+    /// Probes and metrics only.
+    Admin,
+}
 
-impl Apart {
-    /// Whether what was asked is answered on the listener where it was asked.
-    fn admits(self, asked_at: SocketAddr, probe: bool) -> bool {
-        self.0.is_none_or(|apart| (asked_at == apart) == probe)
+impl Listener {
+    fn admits(self, probe: bool) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Public => !probe,
+            Self::Admin => probe,
+        }
     }
 }
 
@@ -201,10 +206,10 @@ async fn watch(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let rest = incoming::hurry(&mut request);
+    let arrived = incoming::begin(&mut request);
     let Some(bulla) = request.app_data::<web::Data<Bulla>>().cloned() else {
         let response = survive(next.call(request)).await?;
-        return Ok(incoming::answered(response.map_into_left_body().map_into_left_body(), rest));
+        return Ok(incoming::answered(response.map_into_left_body().map_into_left_body(), arrived));
     };
     let line = Line::of(request.request(), &bulla.0.site);
     let (response, who) = request_log::follow(line.as_ref(), admit(&bulla, request, next)).await;
@@ -218,7 +223,7 @@ async fn watch(
     if let Some(line) = line {
         line.write(status, who.as_deref());
     }
-    Ok(incoming::answered(response?, rest))
+    Ok(incoming::answered(response?, arrived))
 }
 
 /// Passes a request on that is small enough and for a host and a listener of ours.
@@ -230,8 +235,7 @@ async fn admit<B: MessageBody + 'static>(
     let path = request.path();
     let probe = path.starts_with("/health/") || path == "/metrics";
     let weight: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let asked_at = request.app_config().local_addr();
-    let here = request.app_data::<Apart>().is_none_or(|apart| apart.admits(asked_at, probe));
+    let here = request.app_data::<Listener>().is_none_or(|listener| listener.admits(probe));
     let refused = if weight > MAX_HEADERS {
         Some(Problem::headers_too_large())
     } else if !here {
@@ -251,40 +255,18 @@ async fn admit<B: MessageBody + 'static>(
     told(bulla, asker, answer)
 }
 
-/// How a server listens.
-#[derive(Debug)]
-pub struct Serve {
-    /// Threads that serve requests.
-    pub workers: usize,
-    /// How long a shutdown waits for requests under way.
-    pub shutdown_timeout: Duration,
-    /// TLS; plain HTTP without.
-    pub tls: Option<rustls::ServerConfig>,
-    /// Where probes and metrics are answered, plain HTTP, instead of beside everything else.
-    pub admin: Option<TcpListener>,
-}
-
-/// Serves everything on a listener, until the server's handle stops it.
-pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Server> {
-    let bulla = bulla.clone();
-    let apart = Apart(how.admin.as_ref().map(TcpListener::local_addr).transpose()?);
-    let server = HttpServer::new(move || {
-        let table = bulla.clone();
-        App::new().app_data(apart).wrap(from_fn(watch)).configure(move |app| everything(&table, app))
-    })
-    .workers(how.workers)
-    .worker_max_blocking_threads(16)
-    .shutdown_timeout(how.shutdown_timeout.as_secs())
-    .client_request_timeout(Duration::from_secs(10))
-    .keep_alive(Duration::from_secs(75))
-    .disable_signals();
-    let server = match how.admin {
-        Some(admin) => server.listen(admin)?,
-        None => server,
-    };
-    let server = match how.tls {
-        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
-        None => server.listen(listener)?,
-    };
-    Ok(server.run())
+/// The whole server's app, for one listener.
+pub(super) fn app(
+    bulla: Bulla,
+    listener: Listener,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody + 'static>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new().app_data(listener).wrap(from_fn(watch)).configure(move |app| everything(&bulla, app))
 }

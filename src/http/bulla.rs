@@ -14,7 +14,7 @@ use std::{
 use actix_web::http::header::HeaderValue;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::{attempts::Sampler, cookies::CookieJar, health, origin::Site, pages::Way, secure};
+use super::{attempts::Sampler, cookies::CookieJar, health, intake, origin::Site, pages::Way, secure};
 use crate::{
     clock::{Clock, SystemClock},
     identity::{
@@ -195,6 +195,7 @@ impl Builder {
             reloading: Mutex::new(()),
             answers: Default::default(),
             store_health: health::StoreHealth::default(),
+            intake: Arc::default(),
         }));
         tokio::spawn(follow_ring(Arc::downgrade(&bulla.0)));
         tokio::spawn(sweep(Arc::downgrade(&bulla.0), self.audit_keep));
@@ -223,6 +224,8 @@ pub(super) struct Inner {
     pub(super) content_policy: HeaderValue,
     /// What the last look at the store found, for probes.
     pub(super) store_health: health::StoreHealth,
+    /// What incomplete requests may hold of memory, where this crate's own server listens.
+    pub(super) intake: Arc<intake::Budget>,
     directory: KeyDirectory,
     ring_good: AtomicBool,
     /// Triggers of the database that are missing, disabled or changed, as last seen.

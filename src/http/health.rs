@@ -109,6 +109,13 @@ impl Collector for Snapshot {
             None,
             hashed.metric_type(),
         )?)?;
+        let refused = ConstCounter::new(inner.intake.refused());
+        refused.encode(encoder.encode_descriptor(
+            "connections_refused",
+            "Connections closed because incomplete requests hold all the memory that they may hold",
+            None,
+            refused.metric_type(),
+        )?)?;
         let ring = tokens.ring();
         for (name, help, value) in [
             ("revocations", "Live revocations held in memory", sessions.denylist().len() as f64),

@@ -85,7 +85,7 @@ async fn slow_headers_and_slow_bodies_are_cut_off_and_nobody_else_waits() {
 }
 
 /// As many descriptors as this process may have; returns how many that are.
-fn take_descriptors() -> u64 {
+pub fn take_descriptors() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();

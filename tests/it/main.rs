@@ -43,6 +43,7 @@ mod fleet;
 mod forgery;
 mod guessing;
 mod http;
+mod incomplete;
 mod killed;
 mod leap;
 mod login;

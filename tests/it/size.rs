@@ -15,7 +15,7 @@ const COUNTED: &str = if cfg!(debug_assertions) { "RssAnon:" } else { "VmRSS:" }
 const SMALL: u64 = if cfg!(debug_assertions) { 10_000_000 } else { 25_000_000 } / 1024;
 
 /// KiB of memory a process has at present.
-fn resident(pid: u32) -> u64 {
+pub fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(COUNTED)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -10,7 +10,7 @@ use std::{
 use crate::server::{ACCESS, PASSWORD, REFRESH, Server};
 
 /// A server with a certificate of its own making.
-fn speaking_tls() -> Server {
+pub fn speaking_tls() -> Server {
     let mut server = Server::new(&[("BULLA_TLS_CERT", "cert.pem"), ("BULLA_TLS_KEY", "key.pem")]);
     let made = Command::new("openssl")
         .args([
@@ -28,6 +28,8 @@ fn speaking_tls() -> Server {
             "-subj",
             "/CN=localhost",
             "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-addext",
             "subjectAltName=DNS:localhost",
             "-out",
             "cert.pem",
@@ -43,7 +45,7 @@ fn speaking_tls() -> Server {
 }
 
 /// What `curl`, which trusts the certificate, says.
-fn curl(server: &Server, arguments: &[&str]) -> String {
+pub fn curl(server: &Server, arguments: &[&str]) -> String {
     let mut curl = Command::new("curl");
     curl.args([
         "--silent",
