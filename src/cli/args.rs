@@ -187,7 +187,7 @@ async fn run(cli: Cli, suggest: Suggest, warning: Option<String>) -> Result<(), 
                 .into(),
         );
     }
-    let ctx = Context { settings, clock: Arc::new(SystemClock), json: cli.json, suggest };
+    let ctx = Context { settings, file: file.clone(), clock: Arc::new(SystemClock), json: cli.json, suggest };
     // The server's go into its log.
     if !matches!(cli.command, Command::Serve(_)) {
         ctx.settings.warnings.iter().for_each(|warning| ctx.say(&format!("warning: {warning}")));

@@ -28,7 +28,7 @@ pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError>
     // Where numbers commit out of order, one among these may be missing yet: the following begins before it.
     let shown: HashSet<i64> = rows.iter().map(|row| row.seq).collect();
     let mut last = match rows.first() {
-        Some(row) => row.seq - 1,
+        Some(row) => row.seq.saturating_sub(1),
         None => store.audit(None, 1).await?.last().map_or(0, |row| row.seq),
     };
     loop {

@@ -8,7 +8,7 @@ mod clock;
 mod site;
 mod tls;
 
-use super::{CliError, Context, keys::lost, print, suggest::Suggest, table};
+use super::{CliError, Context, keys::lost, modes, print, suggest::Suggest, table};
 use crate::{
     clock::since_boot,
     config::Settings,
@@ -39,6 +39,7 @@ impl Check {
 pub(super) async fn run(ctx: &Context) -> Result<(), CliError> {
     let mut checks = vec![Check::new("settings", Ok::<_, String>("they agree"))];
     installation(ctx, &mut checks).await;
+    secrets(ctx, &mut checks);
     checks.extend(site::examine(&ctx.settings, &Fetch::default()).await);
     if let Some(files) = &ctx.settings.tls {
         checks.push(tls::examine(files, ctx.settings.public_url.as_deref(), ctx.clock.now()));
@@ -134,6 +135,12 @@ fn rows(bad: &[BadRow], checks: &mut Vec<Check>) {
         let found = format!("{table} where {key}: {column} can't be read; mend: {}", row.mend());
         Check::new("rows", Err::<String, _>(found))
     }));
+}
+
+/// The files with secrets that others may read or write.
+fn secrets(ctx: &Context, checks: &mut Vec<Check>) {
+    let open = modes::open_to_others(ctx);
+    checks.extend(open.into_iter().map(|fault| Check::new("secrets", Err::<String, _>(fault))));
 }
 
 /// Each provider, as a login would meet it.

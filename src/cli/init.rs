@@ -1,6 +1,11 @@
 //! `bulla init`: a ring, a database, a bulla.toml.
 
-use std::{io::Write as _, path::Path, sync::Arc};
+use std::{
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+    sync::Arc,
+};
 
 use clap::Args;
 
@@ -130,8 +135,10 @@ fn write_sample(path: &Path, given: &[(&'static str, String)], ctx: &Context) ->
     let name = path.display();
     let failed =
         |error: std::io::Error| CliError::Failed(typed::why_not(path, &error, rustix::fs::Access::WRITE_OK));
-    match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
+    // The password of the database may be written into it later, whatever the umask is now.
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(mut file) => {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
             file.write_all(config::sample(given).as_bytes()).map_err(failed)?;
             ctx.say(&format!("{name}: made, every setting explained"));
         }

@@ -10,6 +10,7 @@ mod init;
 pub mod keys;
 mod log;
 mod migrate;
+mod modes;
 mod serve;
 mod sessions;
 mod suggest;
@@ -32,6 +33,8 @@ use crate::{
 pub struct Context {
     /// Flags, environment and file, resolved.
     pub settings: Settings,
+    /// The settings file, which may be missing.
+    pub file: PathBuf,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// `--json`: data as JSON on stdout.
@@ -168,18 +171,24 @@ async fn say_unread(store: &dyn Store, table: &str, ctx: &Context) -> Result<(),
     Ok(())
 }
 
+/// Characters up to which a cell widens its column.
+const WIDEST: usize = 256;
+
 /// Lines of cells, in columns. Control characters of a stranger's text don't reach the terminal.
 fn table(lines: &[Vec<String>]) -> String {
     let clean =
         |cell: &String| cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>();
     let lines: Vec<Vec<String>> = lines.iter().map(|line| line.iter().map(clean).collect()).collect();
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell: &String| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let count = |cell: &String| cell.chars().count();
+    let width = |column| lines.iter().filter_map(|line| line.get(column)).map(count).max().unwrap_or(0);
+    // One very long cell, as in a row typed in by hand, makes no other line longer.
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).min(WIDEST)).collect();
     let line = |cells: &Vec<String>| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| {
+            // `{cell:<width$}` panics where a width is beyond 65,535.
+            cell.clone() + &" ".repeat(width.saturating_sub(count(cell)))
+        });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     lines.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -13,10 +13,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{CliError, Context, first_admin::first_admin, log};
+use super::{CliError, Context, first_admin::first_admin, log, modes};
 use crate::{
     config::Settings,
-    http::{Bulla, Serve, Site, StartError, drain, serve, tls},
+    http::{Bulla, Serve, Site, StartError, certificate, drain, serve, tls},
     identity::PasswordRule,
     store::StoreError,
 };
@@ -67,6 +67,9 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     let settings = &ctx.settings;
     log::start(log::Format::of(settings), settings.log_level);
     settings.warnings.iter().for_each(|warning| tracing::warn!("{}", ctx.suggest.typed(warning)));
+    for open in modes::open_to_others(ctx) {
+        tracing::warn!("{}", ctx.suggest.typed(&open));
+    }
     if !args.init {
         // One letter wrong in a path is not to become a new, empty installation that knows nobody.
         super::expect_database(&settings.database).await?;
@@ -94,6 +97,9 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     take_descriptors();
     let tls = settings.tls.as_ref().map(|files| tls(&files.cert, &files.key)).transpose();
     let tls = tls.map_err(CliError::Failed)?;
+    if let Some(open) = settings.tls.as_ref().and_then(|files| certificate::open(&files.key)) {
+        tracing::warn!("{open}");
+    }
 
     let site = site(settings, port);
     let origin = site.origin().to_owned();

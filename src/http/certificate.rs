@@ -47,10 +47,11 @@ pub(crate) fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
     Ok(certified)
 }
 
-/// Whether a key can be read by everybody on this machine; group members may, as Debian's `ssl-cert` has it.
-pub(crate) fn is_open(key: &Path) -> bool {
+/// What is wrong with a key that everybody on this machine can read; group members may, as Debian's `ssl-cert` has it.
+pub(crate) fn open(key: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt as _;
-    key.metadata().is_ok_and(|about| about.permissions().mode() & 0o007 != 0)
+    let open = key.metadata().is_ok_and(|about| about.permissions().mode() & 0o007 != 0);
+    open.then(|| format!("{}: everybody may read the key; `chmod o= {}`", key.display(), typed::path(key)))
 }
 
 fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {

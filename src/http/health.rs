@@ -19,7 +19,6 @@ use tokio::{
 };
 
 use super::Bulla;
-use crate::store::Store;
 
 /// How long one look at the store answers all who ask: it writes durably, and anybody may ask.
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct StoreHealth(Mutex<Option<(Instant, bool)>>);
 
 impl StoreHealth {
-    async fn look(&self, store: &dyn Store) -> bool {
+    async fn look(&self, healthy: impl AsyncFnOnce() -> bool) -> bool {
         let asked = Instant::now();
         let mut last = self.0.lock().await;
         match *last {
@@ -39,7 +38,7 @@ impl StoreHealth {
             Some((at, _)) => sleep_until(at + LOOK).await,
             None => {}
         }
-        let well = store.healthy().await.is_ok();
+        let well = healthy().await;
         *last = Some((Instant::now(), well));
         well
     }
@@ -54,8 +53,9 @@ pub(super) async fn live() -> HttpResponse {
 /// What needs an eye and keeps no request from being served is a warning.
 pub(super) async fn ready(bulla: web::Data<Bulla>) -> HttpResponse {
     let sessions = bulla.sessions();
+    let store = &sessions.parts().store;
     let checks = [
-        ("store", bulla.0.store_health.look(&*sessions.parts().store).await),
+        ("store", bulla.0.store_health.look(async || store.healthy().await.is_ok()).await),
         ("revocations", sessions.denylist().age() <= sessions.parts().policy.max_staleness),
         ("key_ring", bulla.ring_is_good()),
         ("triggers", bulla.triggers_are_good()),
@@ -155,4 +155,48 @@ fn counters(
         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_ask_the_store_is_looked_at_once_a_second() {
+        let (health, looks, well) = (StoreHealth::default(), Cell::new(0), Cell::new(true));
+        let ask = || {
+            health.look(async || {
+                looks.set(looks.get() + 1);
+                // As long as a write that is synced.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                well.get()
+            })
+        };
+        let all = |answer: bool, answers: Vec<bool>| answers.iter().all(|said| *said == answer);
+        assert!(all(true, join_all((0..1000).map(|_| ask())).await));
+        assert_eq!(looks.get(), 1, "all of them wait for the same look");
+        for _ in 0..97 {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            assert!(ask().await);
+        }
+        assert_eq!(looks.get(), 1, "an answer is good for a second");
+        well.set(false);
+        tokio::time::advance(Duration::from_millis(50)).await;
+        assert!(all(false, join_all((0..1000).map(|_| ask())).await));
+        assert_eq!(looks.get(), 2);
+        let (failed, begun) = (looks.get(), Instant::now());
+        for _ in 0..5 {
+            assert!(all(false, join_all((0..100).map(|_| ask())).await));
+        }
+        // A fault makes those who ask wait for the next look, no oftener.
+        let seconds = begun.elapsed().as_secs();
+        assert!(looks.get() - failed <= seconds + 1, "{} looks in {seconds} s", looks.get() - failed);
+        well.set(true);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(ask().await, "it is seen that a fault is over");
+    }
 }

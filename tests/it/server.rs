@@ -177,6 +177,13 @@ impl Server {
         self.dir.path().join(name)
     }
 
+    /// A file that only its owner may read.
+    pub fn write_secret(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(self.path(name), text).unwrap();
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
     /// Types a statement into a real `sqlite3` shell.
     pub fn sqlite3(&self, statement: &str) -> String {
         sqlite3(&self.path("bulla.db"), statement)

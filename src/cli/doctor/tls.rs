@@ -6,7 +6,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use x509_cert::der::Decode as _;
 
 use super::Check;
-use crate::{clock::Timestamp, config::Tls, http::certificate, ids::typed};
+use crate::{clock::Timestamp, config::Tls, http::certificate};
 
 /// How long before its end a certificate is reported: Let's Encrypt's are renewed 30 days before.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
@@ -28,10 +28,7 @@ pub(super) fn examine(files: &Tls, public_url: Option<&str>, now: Timestamp) -> 
             }
         }
     }
-    if certificate::is_open(&files.key) {
-        let key = typed::path(&files.key);
-        faults.push(format!("{}: everybody may read the key; `chmod o= {key}`", files.key.display()));
-    }
+    faults.extend(certificate::open(&files.key));
     match faults.is_empty() {
         true => Check::new("TLS", Ok::<_, String>(format!("the certificate is valid until {until}"))),
         false => Check::new("TLS", Err::<String, _>(faults.join("; "))),

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Error, Params, Row, Statement, types::ValueRef};
 
-use super::{audit, clients, feeds, identities, nodes, sessions, users};
+use super::{audit, clients, clock_mark, feeds, identities, nodes, sessions, users};
 use crate::store::{BadRow, StoreError, bad::passed_over};
 
 /// A table as it is read: its columns, of which the first `key` name a row.
@@ -25,7 +25,10 @@ impl Table {
             _ => 0,
         };
         let value = |at| row.get_ref(at).map_or_else(|_| "NULL".to_owned(), literal);
-        let key = names.iter().take(self.key).enumerate().map(|(at, name)| format!("{name} = {}", value(at)));
+        let key = names.iter().take(self.key).enumerate().map(|(at, name)| match value(at) {
+            null if null == "NULL" => format!("{name} IS NULL"),
+            value => format!("{name} = {value}"),
+        });
         let column = names.get(at).copied().unwrap_or_default();
         BadRow { table: self.name, key: key.collect::<Vec<_>>().join(" AND "), column: column.to_owned() }
     }
@@ -116,5 +119,6 @@ pub(super) fn rows(connection: &Connection) -> Result<Vec<BadRow>, StoreError> {
         |row| Ok((row.get::<_, u64>(1)?, row.get::<_, [u8; 32]>(2)?)),
         &mut found,
     )?;
+    clock_mark::TABLE.look(connection, clock_mark::from_row, &mut found)?;
     Ok(found)
 }

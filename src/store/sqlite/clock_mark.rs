@@ -1,21 +1,25 @@
 //! The row of `clock`.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::bad::Table;
 use crate::{
     clock::Timestamp,
     store::{ClockMark, Leap, StoreError, Written},
 };
 
+pub(super) const TABLE: Table = Table { name: "clock", columns: "one, seen, before, since", key: 1 };
+
 pub(super) fn read(connection: &Connection) -> Result<Option<ClockMark>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT seen, before, since FROM clock")?;
+    let mut statement = connection.prepare_cached(&format!("SELECT {} FROM clock", TABLE.columns))?;
+    Ok(statement.query_row([], from_row).optional()?)
+}
+
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<ClockMark> {
     let time = Timestamp::from_millis;
-    let mark = statement.query_row([], |row| {
-        let leap = row.get::<_, Option<i64>>(1)?.zip(row.get::<_, Option<i64>>(2)?);
-        let leap = leap.map(|(before, since)| Leap { before: time(before), since: time(since) });
-        Ok(ClockMark { seen: time(row.get(0)?), leap })
-    });
-    Ok(mark.optional()?)
+    let leap = row.get::<_, Option<i64>>(2)?.zip(row.get::<_, Option<i64>>(3)?);
+    let leap = leap.map(|(before, since)| Leap { before: time(before), since: time(since) });
+    Ok(ClockMark { seen: time(row.get(1)?), leap })
 }
 
 pub(super) fn write(

@@ -92,8 +92,8 @@ pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> 
             unwritable: open::unwritable(path),
             triggers: guards::missing(&connection)?,
             bad: bad::rows(&connection)?,
-            clock: clock_mark::read(&connection)?,
-            // One that can't be read is among the bad rows.
+            // One that can't be read is among the bad rows, and so is the mark of the ring.
+            clock: clock_mark::read(&connection).unwrap_or_default(),
             ring_mark: fingerprint_row(&connection).unwrap_or_default(),
             now: clock.now(),
             newest: newest.map(Timestamp::from_millis),

@@ -69,7 +69,7 @@ impl Drop for RealProvider {
 /// Our server with these providers, in order `acme`, `other`; they know it.
 fn server_with(providers: &mut [RealProvider]) -> Server {
     let mut server = Server::new(&[]);
-    std::fs::write(server.path("secret"), SECRET).unwrap();
+    server.write_secret("secret", SECRET);
     let mut settings = String::new();
     for (name, provider) in ["acme", "other"].into_iter().zip(providers.iter()) {
         settings += &format!(

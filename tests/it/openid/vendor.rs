@@ -112,7 +112,7 @@ impl Vendor {
         let environment: Vec<(&str, &str)> =
             environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let mut server = Server::new(&environment);
-        std::fs::write(server.path("secret"), format!("{SECRET}\n")).unwrap();
+        server.write_secret("secret", &format!("{SECRET}\n"));
         let settings = format!("\n{}\n{more}\n", profile.settings);
         let file = server.path("bulla.toml");
         std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &settings).unwrap();

@@ -28,6 +28,7 @@ every_store![
     a_client_typed_in_is_not_public,
     what_is_rolled_back_revokes_nothing,
     many_rows_deleted_at_once_are_as_many_revocations,
+    no_row_typed_in_uses_up_the_numbers_of_those_that_follow,
     a_disabled_user_is_zero_or_one,
 ];
 
@@ -313,6 +314,9 @@ async fn what_could_not_be_read_is_refused() {
         "users.id = 0",
         "users.id = -1",
         "users.created_at = 9223372036854775807",
+        "clock.seen = 9223372036854775807",
+        "clock.before = -9223372036854775807",
+        "clients.id = NULL",
         "clients.id = ''",
         "clients.id = 'a:b'",
         "clients.name = ''",
@@ -366,9 +370,18 @@ async fn what_could_not_be_read_is_refused() {
             "audit.event = x'00'",
             "nodes.seen_at = 'x'",
             "nodes.version = x'00'",
+            "users.id = 9223372036854775807",
+            "clock.seen = 'x'",
+            "clock.since = 1.5",
+            "revocations.seq = 9223372036854775807",
+            "revocations.seq = -1",
+            "audit.seq = 9223372036854775807",
+            "audit.seq = -9223372036854775807",
         ]);
     }
     shell.run("INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:x', 1, 9)");
+    shell.run("DELETE FROM audit WHERE seq < (SELECT max(seq) FROM audit)");
+    shell.run("INSERT INTO clock (one, seen) VALUES (1, 1)");
     house.store.spend([1; 32], row.expires_at).await.unwrap();
     for change in bad {
         let (column, _) = change.split_once(" = ").unwrap();
@@ -429,4 +442,34 @@ async fn a_disabled_user_is_zero_or_one() {
     let house = House::new().await;
     house.user("ada").await;
     assert!(house.town.shell().try_run("UPDATE users SET disabled = 2").is_err());
+}
+
+async fn no_row_typed_in_uses_up_the_numbers_of_those_that_follow() {
+    let house = House::new().await;
+    let shell = house.town.shell();
+    let last = i64::MAX;
+    shell
+        .try_run(&format!("INSERT INTO users (id, name, created_at) VALUES ({last}, 'zoe', 1)"))
+        .unwrap_err();
+    if kind() == Kind::Sqlite {
+        for table in
+            ["audit (seq, at, event, actor, subject)", "revocations (seq, expires_at, target, revoked_at)"]
+        {
+            let values = if table.starts_with("audit") { "1, 'x', '', ''" } else { "9, 'client:x', 1" };
+            for number in [last, 0, -1] {
+                let insert = format!("INSERT INTO {table} VALUES ({number}, {values})");
+                let refused = shell.try_run(&insert).unwrap_err();
+                assert!(refused.contains("8 * 10^18"), "{refused}");
+            }
+            // A number that another program has given out is taken, and so is a row without one.
+            shell.run(&format!("INSERT INTO {table} VALUES (8000000000000000000, {values})"));
+        }
+        let refused = shell.try_run("INSERT INTO clients (name, created_at) VALUES ('Cron', 1)").unwrap_err();
+        assert!(refused.contains("clients.id"), "{refused}");
+    }
+    shell.run("INSERT INTO users (id, name, created_at) VALUES (8000000000000000000, 'eve', 1)");
+    let ada = house.user("ada").await;
+    let row = house.begin(&ada.id).await;
+    shell.run("DELETE FROM sessions");
+    assert!(house.hears(row.sid).await);
 }

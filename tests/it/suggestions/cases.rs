@@ -438,3 +438,45 @@ fn a_tls_key_that_everybody_may_read_or_that_is_encrypted_is_mended_by_what_doct
     fs::set_permissions(place.path("key.plain.pem"), fs::Permissions::from_mode(0o644)).unwrap();
     place.mends_all("bulla doctor", "chmod o=");
 }
+
+#[test]
+fn a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests() {
+    let mut place = Place::new();
+    let folder = place.server.dir.path().to_owned();
+    let mode = |name: &str, mode: u32| {
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let settings = place.path("bulla.toml");
+    assert_eq!(fs::metadata(&settings).unwrap().permissions().mode() & 0o777, 0o600, "as init makes it");
+    // Nothing secret is in it: it may be read, as what Kubernetes mounts from a ConfigMap.
+    mode("bulla.toml", 0o644);
+    place.is_sound();
+    for writable in [0o646, 0o664] {
+        mode("bulla.toml", writable);
+        place.mends_all("bulla doctor", "chmod go-w ");
+    }
+    let secret = "our secret.txt";
+    fs::write(place.path(secret), "hunter2").unwrap();
+    let provider = "[provider.facebook]\nclient_id = '1'\nclient_secret_file = 'our secret.txt'\n";
+    fs::write(&settings, provider).unwrap();
+    for (open, allowed, begins) in
+        [(0o644, false, "chmod go= "), (0o640, false, "chmod go= "), (0o644, true, "chmod g-wx,o= ")]
+    {
+        mode(secret, open);
+        place.server.set("BULLA_ALLOW_GROUP_READ", if allowed { "true" } else { "false" });
+        let command = place.mends("bulla doctor", begins);
+        assert!(command.contains("our secret.txt'"), "{command}");
+        let found = said(&place.shell("bulla doctor"));
+        assert!(!found.contains("others may"), "{found}");
+    }
+    // A password in the file makes it secret.
+    let url = "database = 'postgres://ada:hunter2@127.0.0.1:1/d?connect_timeout=1'\n";
+    fs::write(&settings, url).unwrap();
+    mode("bulla.toml", 0o640);
+    place.server.set("BULLA_ALLOW_GROUP_READ", "false");
+    let lost = place.server.environment.iter().position(|(name, _)| name == "BULLA_DATABASE");
+    lost.map(|at| place.server.environment.remove(at));
+    place.mends("bulla doctor", "chmod go= ");
+    let found = said(&place.shell("bulla doctor"));
+    assert!(!found.contains("others may") && !found.contains("hunter2"), "{found}");
+}

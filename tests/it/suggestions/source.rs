@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// How a suggested command begins, and the test that runs it.
-const RUN: [(&str, &str); 33] = [
+const RUN: [(&str, &str); 36] = [
     ("bulla audit --limit 1", "cases::a_log_that_no_program_has_read_is_read_by_what_the_message_suggests"),
     ("bulla client list", "cases::what_a_message_says_shows_more_shows_it"),
     ("bulla client rotate-secret", "oauth"),
@@ -30,6 +30,9 @@ const RUN: [(&str, &str); 33] = [
     ("chmod 600 ", "cases::a_mode_that_lets_others_in_is_mended_by_what_its_message_suggests"),
     ("chmod 640 ", "ring"),
     ("chmod 700 {", "cases::a_mode_that_lets_others_in_is_mended_by_what_its_message_suggests"),
+    ("chmod g-wx,o= {", "cases::a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests"),
+    ("chmod go-w {", "cases::a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests"),
+    ("chmod go= {", "cases::a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests"),
     (
         "chmod o= {",
         "cases::a_tls_key_that_everybody_may_read_or_that_is_encrypted_is_mended_by_what_doctor_suggests",
