@@ -62,12 +62,12 @@ impl Site {
         if !is_unsafe(request) {
             return Ok(());
         }
-        let origin = request.headers().get(header::ORIGIN);
+        let mut origins = request.headers().get_all(header::ORIGIN).peekable();
         let mut sites = request.headers().get_all(FETCH_SITE).peekable();
-        let ours = match (sites.peek().is_some(), origin) {
+        let ours = match (sites.peek().is_some(), origins.peek().is_some()) {
             (true, _) => sites.all(|site| site == "same-origin" || site == "none"),
-            (false, Some(origin)) => origin.to_str().is_ok_and(|origin| self.is_ours(origin)),
-            (false, None) => !has_cookies,
+            (false, true) => origins.all(|origin| origin.to_str().is_ok_and(|origin| self.is_ours(origin))),
+            (false, false) => !has_cookies,
         };
         if ours { Ok(()) } else { Err(Problem::foreign_origin()) }
     }
@@ -100,6 +100,8 @@ mod tests {
             (&[ours], true, false),
             (&[("origin", "https://app.example.evil")], true, true),
             (&[("origin", "https://app.example.evil")], false, true),
+            (&[ours, ("origin", "https://evil.example")], true, true),
+            (&[("origin", "https://evil.example"), ours], true, true),
             (&[("origin", "null")], true, true),
             (&[("origin", "null")], false, true),
             (&[], true, true),

@@ -159,11 +159,15 @@ pub(super) async fn logout(
     let (input, kind) = body::read::<Logout>(&request, &body)?;
     let everywhere = input.everywhere.unwrap_or(Choice::Said(false)).is_yes(kind)?;
     let who = inner.whose(&request).await?;
-    if let Some(SessionRow { user_id: user, sid, grant, .. }) = who {
+    if let Some((SessionRow { user_id: user, sid, grant, .. }, shown_by)) = who {
         request_log::speaks_for(|| user.to_string());
         // An app gives its tokens back at `/oauth/revoke`.
         if grant.is_some() {
             return Err(Problem::program_not_admitted());
+        }
+        // An access token alone ends its own session; other devices are ended by the session itself, as at `/auth/sessions`.
+        if everywhere && shown_by == ShownBy::AccessToken {
+            return Err(Problem::session_required());
         }
         let event = |name| AuditEvent::new(name, user.to_string(), sid.to_string());
         match everywhere {
@@ -179,6 +183,13 @@ pub(super) async fn logout(
     Ok(response)
 }
 
+/// The token by which a request names its session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ShownBy {
+    AccessToken,
+    RefreshToken,
+}
+
 impl Inner {
     /// After an explicit end of the request's own session. With an `Authorization` header the cookies are another's.
     pub(super) fn forget_cookies(&self, request: &HttpRequest, response: &mut HttpResponse) {
@@ -191,10 +202,11 @@ impl Inner {
 
     /// Whose session a request carries, by either token, without renewing anything. A store that can't tell is an error:
     /// a logout that isn't durable must not look like one.
-    async fn whose(&self, request: &HttpRequest) -> Result<Option<SessionRow>, Problem> {
+    async fn whose(&self, request: &HttpRequest) -> Result<Option<(SessionRow, ShownBy)>, Problem> {
         match Authorization::of(request)? {
             Authorization::Bearer(token) => {
-                return self.named(token).await?.ok_or_else(Problem::unauthorized).map(Some);
+                let row = self.named(token).await?.ok_or_else(Problem::unauthorized)?;
+                return Ok(Some((row, ShownBy::AccessToken)));
             }
             Authorization::Basic { .. } => return Err(Problem::unauthorized()),
             Authorization::Absent => {}
@@ -204,10 +216,10 @@ impl Inner {
         if let Some(refresh) = carried.refresh
             && let Some(row) = known(self.sessions.identify_to_end(refresh).await)?.flatten()
         {
-            return Ok(Some(row));
+            return Ok(Some((row, ShownBy::RefreshToken)));
         }
         match carried.access {
-            Some(access) => self.named(access).await,
+            Some(access) => Ok(self.named(access).await?.map(|row| (row, ShownBy::AccessToken))),
             None => Ok(None),
         }
     }

@@ -25,7 +25,8 @@ pub struct Present {
 
 impl Sessions {
     /// The session that a refresh token shows, if its row would rotate or repeat it now. None: only a pardon would let it
-    /// pass, or the row lags behind it. Writes nothing, except that reuse ends the session as everywhere.
+    /// pass, or the row lags behind it. Renews nothing; reuse ends the session, and another address or agent is written
+    /// down, as everywhere.
     pub async fn present(&self, refresh: &str, device: &Device) -> Result<Option<Present>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let said = refresh::Presented {
@@ -39,7 +40,10 @@ impl Sessions {
             let (row, user) = found.filter(|(row, _)| own(row)).ok_or(Denied::Session)?;
             let user = user.ok_or(Denied::Session)?;
             match refresh::judge(&(&row).into(), &said, now, &Rule::from(&self.parts().policy)) {
+                // The guard may have pardoned this very token for this request; shortly after a pardon it repeats.
+                Outcome::RepeatSame if row.pardoned_gen == Some(presented.generation) => return Ok(None),
                 Outcome::Rotate { .. } | Outcome::RepeatAccess | Outcome::RepeatSame => {
+                    self.note_move(&row, device, now).await?;
                     return Ok(Some(Present { row, user, now }));
                 }
                 Outcome::Pardon { .. } | Outcome::PardonAgain | Outcome::Forward { .. } => return Ok(None),

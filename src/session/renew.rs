@@ -179,7 +179,12 @@ impl Sessions {
 
     /// Writes down that a session is renewed from another address or agent than before, once per change. The row then has the
     /// new one; where agents are bound it keeps the agent that it is bound to.
-    async fn note_move(&self, row: &SessionRow, device: &Device, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn note_move(
+        &self,
+        row: &SessionRow,
+        device: &Device,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         if !self.moves.is_news(row, device, now) {
             return Ok(());
         }

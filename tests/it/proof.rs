@@ -163,6 +163,83 @@ async fn a_refresh_token_that_only_a_pardon_would_let_pass_shows_no_session_and_
 }
 
 #[tokio::test]
+async fn a_pardon_by_the_guard_shows_no_session_to_the_same_request() {
+    let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "4s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
+    server
+        .sqlite3("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
+    for (path, body) in [
+        ("/admin/users", json!({"name": "heir", "roles": ["admin"]})),
+        ("/auth/identities/unlink", json!({"issuer": "https://id.example", "subject": "1"})),
+        ("/auth/password", new_password()),
+    ] {
+        let ada = server.ada().await;
+        let stolen = ada.jar.get(REFRESH).unwrap();
+        server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 61000");
+        ada.jar.remove(ACCESS);
+        assert_eq!(ada.status().await, 200);
+        server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 1000");
+        // Without an access token the guard renews the session first, by a pardon; then the token would repeat.
+        for time in ["the pardon", "once more, shortly after it"] {
+            let thief = server.browser();
+            thief.jar.set(REFRESH, &stolen);
+            let answer = refused(thief.post(path, body.clone()).await).await;
+            assert_eq!(answer, is(403, "session_required"), "{path}, {time}");
+        }
+        assert_eq!(
+            server.sqlite3("SELECT count(*) FROM audit WHERE event = 'refresh.pardon'"),
+            "1",
+            "{path}"
+        );
+        server.sqlite3("DELETE FROM audit; DELETE FROM sessions");
+    }
+    assert_eq!(
+        server.sqlite3("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM identities)"),
+        "1|1"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_is_shown_by_another_agent_is_an_audit_event() {
+    let server = Server::started(&[]);
+    let (ada, thief) = (server.ada().await, server.browser());
+    for cookie in [ACCESS, REFRESH] {
+        thief.jar.set(cookie, &ada.jar.get(cookie).unwrap());
+    }
+    for name in ["heir", "spare"] {
+        let add = thief.request(Method::POST, "/admin/users").header("user-agent", "thief/1");
+        assert_eq!(thief.send(add.json(&json!({"name": name}))).await.status(), 201);
+    }
+    let moved = server.sqlite3("SELECT detail FROM audit WHERE event = 'refresh.moved'");
+    assert!(moved.matches("thief/1").count() == 1 && moved.lines().count() == 1, "{moved}");
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_asks_for_the_session_and_signing_out_here_does_not() {
+    let server = Server::started(&[]);
+    let (ada, _phone) = (server.ada().await, server.ada().await);
+    let access = ada.jar.get(ACCESS).unwrap();
+    let everywhere = json!({"everywhere": true});
+    let thief = server.browser();
+    thief.jar.set(ACCESS, &access);
+    let needs = is(403, "session_required");
+    assert_eq!(
+        refused(thief.post("/auth/logout", everywhere.clone()).await).await,
+        needs,
+        "in a cookie alone"
+    );
+    let bearer = ada.request(Method::POST, "/auth/logout").bearer_auth(&access).json(&everywhere);
+    assert_eq!(refused(ada.send(bearer).await).await, needs, "as a bearer beside good cookies");
+    let form = thief.request(Method::POST, "/auth/logout").form(&[("everywhere", "on")]);
+    assert_eq!(thief.send(form).await.status(), 403);
+    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "2");
+    assert_eq!(thief.post("/auth/logout", json!({})).await.status(), 204);
+    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "1", "its own");
+    let again = server.ada().await;
+    assert_eq!(again.post("/auth/logout", everywhere).await.status(), 204);
+    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "0");
+}
+
+#[tokio::test]
 async fn ways_in_ask_for_a_recent_login_or_the_present_password() {
     let server = Server::started(&[("BULLA_REAUTH_WITHIN", "5m")]);
     let ada = server.ada().await;

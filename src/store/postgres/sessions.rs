@@ -154,11 +154,20 @@ pub(super) async fn now(pool: &Pool) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_millis(now.ok_or_else(|| unreadable("now"))?))
 }
 
-/// Whoever begins or ends sessions of one user takes turns with the others who do, so that the cap holds.
+/// Transactions that begin or end sessions of one user run one after the other, so that the cap holds. None of them runs
+/// while a transaction ends the sessions of all users ([`take_all_turns`]).
 pub(super) async fn take_turns(t: &Transaction<'_>, user: &UserId) -> Result<(), Failure> {
-    let statement =
-        t.prepare_cached("SELECT pg_advisory_xact_lock(hashtextextended('bulla ' || $1, 0))").await?;
-    t.query(&statement, &[&user.as_str()]).await?;
+    const LOCK: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended('sessions of bulla', 0)),
+        pg_advisory_xact_lock(hashtextextended('bulla ' || $1, 0))";
+    t.query(&t.prepare_cached(LOCK).await?, &[&user.as_str()]).await?;
+    Ok(())
+}
+
+/// Waits for all transactions that begin or end sessions of a user, and keeps new ones waiting until the commit. A statement
+/// that starts after this sees every session that has begun.
+async fn take_all_turns(t: &Transaction<'_>) -> Result<(), Failure> {
+    const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('sessions of bulla', 0))";
+    t.query(&t.prepare_cached(LOCK).await?, &[]).await?;
     Ok(())
 }
 
@@ -213,7 +222,27 @@ pub(super) async fn start(
     for (sid, why) in ends {
         end(t, SessionEnd::One(sid), why).await?;
     }
-    write(t, &row, takes_over, event).await?;
+    let place = if takes_over { Place::SameDevice } else { Place::New };
+    write(t, &row, place, event).await?;
+    Ok(row)
+}
+
+/// Ends all sessions of a user, and begins `next` in the row of `caller`, whose name and key change. The row is updated, not
+/// deleted and inserted: a `DELETE` of a database shell that waits for it then deletes the session that has begun, which
+/// it would not see as a new row.
+pub(super) async fn start_in_place_of(
+    t: &Transaction<'_>,
+    caller: Sid,
+    next: &NewSession,
+    ended: &AuditEvent,
+    begun: &AuditEvent,
+    now: Timestamp,
+) -> Result<SessionRow, Failure> {
+    let values = vec![next.user_id.to_string(), caller.to_string()];
+    delete(t, "user_id = $4 AND sid <> $5", &values, ended).await?;
+    audit::write(t, &ended.about(caller)).await?;
+    let Beginning { row, .. } = Beginning::plan(next, &[], u32::MAX, &begun.actor, now);
+    write(t, &row, Place::Of(caller), begun).await?;
     Ok(row)
 }
 
@@ -225,52 +254,74 @@ pub(super) async fn live_of(
     with_time(&t.query(&statement, &[&user.as_str(), &i64::from(u32::MAX)]).await?)
 }
 
-/// Inserts a row, or gives one that is there another key and other times (its `sid` stays and nothing is revoked), with its
-/// event.
+/// Where a session that begins is written.
+#[derive(Clone, Copy)]
+enum Place {
+    /// A row of its own.
+    New,
+    /// The row of the same name, which gets another key and other times; nothing is revoked.
+    SameDevice,
+    /// The row of another session, which ends.
+    Of(Sid),
+}
+
+impl Place {
+    /// The statement that writes the row there.
+    fn statement(self) -> &'static str {
+        match self {
+            Self::SameDevice => {
+                "UPDATE sessions SET secret_hash = $3, generation = 0, rotated_at = $4, pardoned_gen = NULL,
+                   pardoned_at = NULL, created_at = $4, idle_expires_at = $5, expires_at = greatest(expires_at, $6),
+                   client_id = $10, scope = $11, auth_time = $15
+                 WHERE sid = $1 AND user_id = $2 AND transport = $7 AND user_agent = $8 AND ip = $9"
+            }
+            Self::Of(_) => {
+                "UPDATE sessions SET sid = $1, secret_hash = $3, generation = 0, rotated_at = $4, pardoned_gen = NULL,
+                   pardoned_at = NULL, created_at = $4, idle_expires_at = $5, expires_at = $6, transport = $7,
+                   user_agent = $8, ip = $9, client_id = $10, scope = $11, auth_time = $15
+                 WHERE sid = $16 AND user_id = $2"
+            }
+            Self::New => {
+                "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
+                   expires_at, transport, user_agent, ip, client_id, scope, auth_time)
+                 VALUES ($1, $2, $3, 0, $4, $4, $5, $6, $7, $8, $9, $10, $11, $15)"
+            }
+        }
+    }
+}
+
+/// Writes the row of a session that begins, and its event.
 async fn write(
     t: &Transaction<'_>,
     row: &SessionRow,
-    takes_over: bool,
+    place: Place,
     event: &AuditEvent,
 ) -> Result<(), Failure> {
-    let begin = match takes_over {
-        true => {
-            "UPDATE sessions SET secret_hash = $3, generation = 0, rotated_at = $4, pardoned_gen = NULL,
-               pardoned_at = NULL, created_at = $4, idle_expires_at = $5, expires_at = greatest(expires_at, $6),
-               client_id = $10, scope = $11, auth_time = $15
-             WHERE sid = $1 AND user_id = $2 AND transport = $7 AND user_agent = $8 AND ip = $9"
-        }
-        false => {
-            "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at,
-               expires_at, transport, user_agent, ip, client_id, scope, auth_time)
-             VALUES ($1, $2, $3, 0, $4, $4, $5, $6, $7, $8, $9, $10, $11, $15)"
-        }
-    };
     let client = row.grant.as_ref().map(|grant| grant.client.as_str());
     let scope = row.grant.as_ref().map(|grant| grant.scope.to_string());
+    let begin = place.statement();
     let sql = format!(
         "WITH begun AS ({begin} RETURNING sid) INSERT INTO audit (at, event, actor, subject, detail)
          SELECT $4, $12, $13, sid, $14 FROM begun"
     );
     let Columns { event, actor, detail, .. } = event.into();
-    let values: Values<'_> = &[
-        &row.sid.to_string(),
-        &row.user_id.as_str(),
-        &row.secret_hash.0.as_slice(),
-        &row.created_at.millis(),
-        &row.idle_expires_at.millis(),
-        &row.expires_at.millis(),
-        &row.transport.as_str(),
-        &audit::text(&row.device.user_agent),
-        &audit::text(&row.device.ip),
-        &client,
-        &scope,
-        &event,
-        &actor,
-        &detail,
-        &row.auth_time.map(Timestamp::millis),
+    let former = match place {
+        Place::Of(caller) => Some(caller.to_string()),
+        Place::New | Place::SameDevice => None,
+    };
+    let (sid, auth_time) = (row.sid.to_string(), row.auth_time.map(Timestamp::millis));
+    let (user, hash, transport) =
+        (row.user_id.as_str(), row.secret_hash.0.as_slice(), row.transport.as_str());
+    let [begins, idle, end] = [row.created_at, row.idle_expires_at, row.expires_at].map(Timestamp::millis);
+    let (agent, ip) = (audit::text(&row.device.user_agent), audit::text(&row.device.ip));
+    let mut values: Vec<Value<'_>> = vec![
+        &sid, &user, &hash, &begins, &idle, &end, &transport, &agent, &ip, &client, &scope, &event, &actor,
+        &detail, &auth_time,
     ];
-    match t.execute(&t.prepare_cached(&sql).await?, values).await? {
+    if let Some(former) = &former {
+        values.push(former);
+    }
+    match t.execute(&t.prepare_cached(&sql).await?, &values).await? {
         // Gone since it was looked at. Plan anew.
         0 => Err(Failure::Moved),
         _ => Ok(()),
@@ -311,12 +362,17 @@ pub(super) async fn note_proof(
     Ok(pool.count(sql, values).await? == 1)
 }
 
-/// Ends sessions; one audit event each. A name that no token can have goes unnamed, and holds up nobody's end.
+/// Ends sessions; one audit event each.
 pub(super) async fn end(
     t: &Transaction<'_>,
     which: SessionEnd,
     event: AuditEvent,
 ) -> Result<Vec<Sid>, Failure> {
+    match &which {
+        SessionEnd::AllOf(user) => take_turns(t, user).await?,
+        SessionEnd::Everyones => take_all_turns(t).await?,
+        SessionEnd::One(_) | SessionEnd::OneOf(..) => {}
+    }
     callers::check(t, &event).await?;
     let (condition, values) = match &which {
         SessionEnd::One(sid) => ("sid = $4", vec![sid.to_string()]),
@@ -326,15 +382,22 @@ pub(super) async fn end(
         SessionEnd::AllOf(user) => ("user_id = $4", vec![user.to_string()]),
         SessionEnd::Everyones => ("true", vec![]),
     };
-    if let SessionEnd::AllOf(user) = &which {
-        take_turns(t, user).await?;
-    }
+    delete(t, condition, &values, &event).await
+}
+
+/// Deletes sessions, with one audit event each. A name that no token can have goes unnamed, and holds up nobody's end.
+async fn delete(
+    t: &Transaction<'_>,
+    condition: &str,
+    values: &[String],
+    event: &AuditEvent,
+) -> Result<Vec<Sid>, Failure> {
     let sql = format!(
         "WITH gone AS (DELETE FROM sessions WHERE {condition} RETURNING sid), noted AS (
            INSERT INTO audit (at, event, actor, subject, detail) SELECT bulla_now(), $1, $2, sid, $3 FROM gone)
          SELECT sid FROM gone"
     );
-    let Columns { event, actor, detail, .. } = (&event).into();
+    let Columns { event, actor, detail, .. } = event.into();
     let mut all: Vec<Value<'_>> = vec![&event, &actor, &detail];
     values.iter().for_each(|value| all.push(value));
     let rows = t.query(&t.prepare_cached(&sql).await?, &all).await?;

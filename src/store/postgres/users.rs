@@ -15,7 +15,8 @@ use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
-        AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, names,
+        AuditEvent, Caller, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow,
+        names,
         rules::{
             begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
             number, password_changed, readable, takes_an_admin,
@@ -214,13 +215,24 @@ pub(super) async fn change_password(
     }
     let sql = "UPDATE users SET password_hash = $2 WHERE id = $1";
     t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &password_hash]).await?;
-    // The sessions go first: who links an identity holds the session, and is waited for.
-    sessions::end(t, SessionEnd::AllOf(id.clone()), ended_by_password(&event.actor)).await?;
+    // The sessions end first: a transaction that links an identity holds the session, and is waited for.
+    let (ended, begun) = (ended_by_password(&event.actor), begun_by_password(&id));
     let (_, now) = sessions::live_of(t, &id).await?;
+    let row = match (next, &event.by) {
+        (Some(next), Some(Caller::Person { sid, .. })) => {
+            Some(sessions::start_in_place_of(t, *sid, &next, &ended, &begun, now).await?)
+        }
+        (next, _) => {
+            sessions::end(t, SessionEnd::AllOf(id.clone()), ended).await?;
+            match next {
+                Some(next) => Some(sessions::start(t, &next, &[], u32::MAX, &begun, now).await?),
+                None => None,
+            }
+        }
+    };
     let new = newly_linked(identities::of_user_in(t, &id).await?, now);
     audit::write(t, &password_changed(&event, &new).about(&id)).await?;
-    let Some(next) = next else { return Ok(None) };
-    sessions::start(t, &next, &[], u32::MAX, &begun_by_password(&id), now).await.map(Some)
+    Ok(row)
 }
 
 /// The row as a login finds it. It is updated without a change, which locks it until the commit.

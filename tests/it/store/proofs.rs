@@ -1,6 +1,9 @@
 //! Writes that hold only while what was proven holds: a password, a session, an identity, a role.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use bulla::{
     ids::{ClientId, Scope, Sid},
@@ -25,6 +28,7 @@ every_store![
     of_changes_that_verified_one_password_at_once_one_is_written,
     a_change_that_verified_the_old_password_undoes_no_administrators,
     a_change_at_the_moment_of_a_revocation_leaves_no_session,
+    no_chain_of_changes_gets_past_a_revocation_of_all_sessions,
     a_session_begins_only_while_the_verified_password_holds,
     a_session_begins_only_while_the_proven_identity_is_linked,
     a_session_that_has_ended_links_and_unlinks_nothing,
@@ -145,6 +149,52 @@ async fn a_change_at_the_moment_of_a_revocation_leaves_no_session() {
         });
         ended.unwrap();
         assert!(house.live(&ada.id).await.is_empty(), "round {round}");
+    }
+}
+
+/// Changes the password again and again, each time in the session that the last change has begun.
+async fn chain(
+    store: Arc<dyn Store>,
+    mut caller: SessionRow,
+    changes: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+) {
+    while !stop.load(Ordering::SeqCst)
+        && let Ok(Some(next)) = change(&store, &caller, "$old", "$old").await
+    {
+        caller = next;
+        changes.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+async fn no_chain_of_changes_gets_past_a_revocation_of_all_sessions() {
+    let house = House::new().await;
+    let users = join_all((0..4).map(async |n| with_password(&house, &format!("ada {n}")).await)).await;
+    for round in 0..8 {
+        let (changes, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let mut chains = Vec::new();
+        for user in &users {
+            let caller = house.begin(&user.id).await;
+            chains.push(tokio::spawn(chain(house.store.clone(), caller, changes.clone(), stop.clone())));
+        }
+        while changes.load(Ordering::SeqCst) < 4 && !chains.iter().all(tokio::task::JoinHandle::is_finished) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        if round % 2 == 0 {
+            house.store.end_sessions(SessionEnd::Everyones, event("session.revoked")).await.unwrap();
+        } else {
+            let shell = house.town.shell();
+            // At the level SERIALIZABLE the shell may be told to try again.
+            let ends = move || while shell.try_run("DELETE FROM sessions").is_err() {};
+            tokio::task::spawn_blocking(ends).await.unwrap();
+        }
+        stop.store(true, Ordering::SeqCst);
+        for chain in chains {
+            chain.await.unwrap();
+        }
+        for user in &users {
+            assert_eq!(house.live(&user.id).await, [], "round {round}, {}", user.name);
+        }
     }
 }
 
