@@ -199,7 +199,10 @@ fn hand_out(ctx: &Context, row: &ClientRow, secret: Option<&SecretText>) -> Resu
     let mut lines = vec![vec!["client_id".to_owned(), row.id.to_string()]];
     lines.extend(secret.map(|secret| vec!["client_secret".to_owned(), secret.expose().to_owned()]));
     if secret.is_some() {
-        ctx.say("The secret is shown this once; `bulla client rotate-secret` makes another.");
+        ctx.say(&format!(
+            "The secret is shown this once; `bulla client rotate-secret {}` makes another.",
+            row.id
+        ));
     }
     ctx.print(&table(&lines))
 }

@@ -63,7 +63,7 @@ pub(super) async fn run(
     ctx.say(&format!("{}: ready", settings.database));
     let given = beside_file(file, to_be_found(given, ctx), settings);
     write_sample(file, &given, ctx)?;
-    ctx.say("next: bulla user add NAME --role admin, then bulla serve");
+    ctx.say("next: `bulla user add NAME --role admin`, then `bulla serve`");
     Ok(())
 }
 

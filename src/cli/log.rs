@@ -2,11 +2,12 @@
 //! come before the settings are known or because they are wrong, and panics too.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::args::SETTINGS_FILE;
+use super::{args::SETTINGS_FILE, suggest::Suggest};
 use crate::config::Settings;
 
 /// How the log is written.
@@ -28,11 +29,12 @@ impl Format {
 
 /// Logs to stderr, at this level. Libraries don't go below `warn`: what they would say of a request may be a header's
 /// value.
-pub(super) fn start(format: Format, level: &str) {
+pub(super) fn start(format: Format, level: &str, suggest: &Suggest) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::new(format!("warn,bulla={level}"));
-    let logs =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let suggest = Arc::new(if format.is_json() { suggest.in_json() } else { suggest.clone() });
+    let writer = move || Lines(Arc::clone(&suggest));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     // A reader of the logs that has gone is no reason to panic, which the complaint about it would be.
     let logs = logs.log_internal_errors(false);
     // Somebody who embeds the command line may have set up logs already.
@@ -44,9 +46,27 @@ pub(super) fn start(format: Format, level: &str) {
     }));
 }
 
+/// Writes lines of the log to standard error, the commands that they suggest with the flags of this server.
+struct Lines(Arc<Suggest>);
+
+impl io::Write for Lines {
+    /// Takes a whole line: the log writes it at once.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(line) {
+            Ok(text) => io::stderr().write_all(self.0.typed(text).as_bytes())?,
+            Err(_) => io::stderr().write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// Logs as JSON why the server doesn't start, or has ended.
 pub(super) fn fail(why: &str) {
-    start(Format::Json, "info");
+    start(Format::Json, "info", &Suggest::default());
     tracing::error!("{why}");
 }
 

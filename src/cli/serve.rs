@@ -65,10 +65,10 @@ impl ServeArgs {
 /// Serves until a signal ends it; requests under way are answered first.
 pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError> {
     let settings = &ctx.settings;
-    log::start(log::Format::of(settings), settings.log_level);
-    settings.warnings.iter().for_each(|warning| tracing::warn!("{}", ctx.suggest.typed(warning)));
+    log::start(log::Format::of(settings), settings.log_level, &ctx.suggest);
+    settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     for open in modes::open_to_others(ctx) {
-        tracing::warn!("{}", ctx.suggest.typed(&open));
+        tracing::warn!("{open}");
     }
     if !args.init {
         // One letter wrong in a path is not to become a new, empty installation that knows nobody.

@@ -41,6 +41,15 @@ impl Suggest {
         Self { flags, this }
     }
 
+    /// For texts that are inside a string of JSON.
+    pub(super) fn in_json(&self) -> Self {
+        let escaped = |text: &str| {
+            let quoted = serde_json::Value::from(text).to_string();
+            quoted[1..quoted.len() - 1].to_owned()
+        };
+        Self { flags: escaped(&self.flags), this: escaped(&self.this) }
+    }
+
     /// The text with its suggestions as they must be typed.
     pub(super) fn typed(&self, text: &str) -> String {
         let mut parts = text.split('`');
@@ -82,5 +91,8 @@ mod tests {
         );
         let secret = suggest(&["--database", "postgres://ada:hunter2@h/d", "user", "list"]);
         assert!(!secret.typed("`bulla init` `sudo bulla …`").contains("hunter2"));
+        let odd = suggest(&["--keys", "my \"keys\"", "serve"]).in_json();
+        let line: serde_json::Value = serde_json::from_str(&odd.typed("[\"`bulla init`\"]")).unwrap();
+        assert_eq!(line[0], "`bulla init --keys 'my \"keys\"'`");
     }
 }

@@ -6,6 +6,7 @@ use actix_web::{
     App, Error, HttpResponse, Route,
     body::{EitherBody, MessageBody},
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
+    error::JsonPayloadError,
     guard,
     middleware::{Next, from_fn},
     web::{self, ServiceConfig, delete, post, resource, scope},
@@ -129,7 +130,7 @@ impl Listener {
 fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.app_data(web::Data::new(bulla.clone()))
-        .app_data(web::JsonConfig::default().limit(body::MAX))
+        .app_data(json())
         .app_data(query())
         .configure(bulla.routes())
         .configure(probes)
@@ -189,8 +190,18 @@ fn methods(path: &str, allow: &'static str) -> actix_web::Resource {
     }))
 }
 
+fn json() -> web::JsonConfig {
+    web::JsonConfig::default().limit(body::MAX).error_handler(|error, _| match &error {
+        JsonPayloadError::Deserialize(why) => body::complaint(why).unwrap_or_else(body::malformed).into(),
+        _ => error.into(),
+    })
+}
+
 fn query() -> web::QueryConfig {
-    web::QueryConfig::default().error_handler(|_, _| Problem::bad_request("The query is malformed.").into())
+    web::QueryConfig::default().error_handler(|error, _| {
+        let malformed = || Problem::bad_request("The query is malformed.");
+        body::complaint(&error).unwrap_or_else(malformed).into()
+    })
 }
 
 async fn home() -> HttpResponse {

@@ -30,7 +30,7 @@ pub(super) fn read<T: DeserializeOwned>(request: &HttpRequest, body: &Bytes) -> 
     match media.as_str() {
         "application/x-www-form-urlencoded" => {
             let form = actix_web::web::Query::<T>::from_query(std::str::from_utf8(body).unwrap_or("%"));
-            Ok((form.map_err(|_| malformed())?.into_inner(), Kind::Form))
+            Ok((form.map_err(|error| complaint(&error).unwrap_or_else(malformed))?.into_inner(), Kind::Form))
         }
         // Whatever it is called: scripts send "" as text.
         _ if body.is_empty() => Ok((parse(b"{}")?, Kind::Json)),
@@ -40,7 +40,25 @@ pub(super) fn read<T: DeserializeOwned>(request: &HttpRequest, body: &Bytes) -> 
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map(|Object(input)| input).map_err(|_| malformed())
+    serde_json::from_slice(body)
+        .map(|Object(input)| input)
+        .map_err(|error| complaint(&error).unwrap_or_else(malformed))
+}
+
+/// The parameter that is given twice or missing, if that is why a query or a body can't be read. Names of parameters are
+/// ours; nothing else of what was sent is repeated.
+pub(super) fn complaint(error: &impl std::fmt::Display) -> Option<Problem> {
+    let text = error.to_string();
+    let named = |what: &str| text.split_once(what)?.1.split_once('`').map(|(name, _)| name.to_owned());
+    let twice =
+        named("duplicate field `").map(|name| format!("The parameter {name} is given more than once."));
+    let missing = || named("missing field `").map(|name| format!("The parameter {name} is missing."));
+    let unknown = || {
+        let known = text.split_once("unknown field `")?.1.split_once("expected ")?.1;
+        let known = known.split(" at line ").next().unwrap_or_default().replace('`', "");
+        Some(format!("The body has a parameter that is not known. Expected is {known}."))
+    };
+    twice.or_else(missing).or_else(unknown).map(Problem::bad_request)
 }
 
 pub(super) fn malformed() -> Problem {
@@ -68,6 +86,8 @@ mod tests {
     fn json_is_an_object_of_members_each_given_once() {
         assert_eq!(parse::<Named>(br#"{"name":"ada"}"#).unwrap().name, "ada");
         assert_eq!(parse::<Named>(b" {}").unwrap(), Named::default());
+        let twice = parse::<Named>(br#"{"name":"ada","name":"bob"}"#).unwrap_err();
+        assert_eq!(twice.detail(), "The parameter name is given more than once.");
         for bad in [r#"["ada"]"#, "[]", "null", r#""ada""#, r#"{"name":"ada","name":"bob"}"#, "{}{}", ""] {
             assert!(parse::<Named>(bad.as_bytes()).is_err(), "{bad}");
         }

@@ -14,7 +14,9 @@ use std::{
 use actix_web::http::header::HeaderValue;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::{attempts::Sampler, cookies::CookieJar, health, intake, origin::Site, pages::Way, secure};
+use super::{
+    attempts::Sampler, cookies::CookieJar, health, intake, origin::Site, pages::Way, secure, turns::Turns,
+};
 use crate::{
     clock::{Clock, SystemClock},
     identity::{
@@ -185,6 +187,7 @@ impl Builder {
             hasher,
             throttle: Throttle::new(self.login_queue),
             sampler: Sampler::default(),
+            turns: Turns::default(),
             password,
             cookies: CookieJar::new(self.cookie_domain),
             content_policy: secure::content_policy(&self.site),
@@ -217,6 +220,7 @@ pub(super) struct Inner {
     pub(super) hasher: Arc<Hasher>,
     pub(super) throttle: Throttle,
     pub(super) sampler: Sampler,
+    pub(super) turns: Turns,
     /// None where users, and so their passwords, are the embedding program's.
     pub(super) password: Option<PasswordRule>,
     pub(super) cookies: CookieJar,

@@ -44,6 +44,7 @@ mod request_log;
 mod secure;
 mod signed_in;
 mod survive;
+mod turns;
 mod under_way;
 
 pub use bulla::{Builder, Bulla, StartError};

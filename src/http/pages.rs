@@ -146,6 +146,17 @@ struct Again<'a> {
     itself: &'a str,
 }
 
+/// The page for a login that this browser has finished: it goes on to where that led.
+#[derive(Template)]
+#[template(path = "spent.html")]
+struct Spent<'a> {
+    to: &'a str,
+}
+
+pub(super) fn spent(to: &str) -> Option<String> {
+    Spent { to: &as_reference(to) }.render().ok()
+}
+
 pub(super) fn login(page: &Login<'_>) -> Option<String> {
     page.render().ok()
 }

@@ -88,15 +88,27 @@ pub(super) async fn back(
         }
         _ => return Ok(inner.sorry(provider, &Problem::unauthorized(), "")),
     };
+    let turn = inner.turns.take(&flow.state).await;
+    // Another request of this browser has finished the login; the answer to that one has the cookies.
+    match inner.is_finished(&flow).await? {
+        true if turn.waited => return Ok(body::see_other(flow.leads_to())),
+        true => return Ok(spent(&flow)),
+        false => {}
+    }
     let done = async {
-        let proven = inner.proven(&request, provider, &flow, &query).await?;
-        match &flow.link {
+        let Some(proven) = inner.proven(&request, provider, &flow, &query).await? else {
+            return Ok(None);
+        };
+        let response = match &flow.link {
             Some(sid) => inner.link(&request, provider, &proven, sid).await,
             None => inner.begin_for(&request, provider, &proven, carried.refresh, &flow).await,
-        }
+        };
+        response.map(Some)
     };
     match done.await {
-        Ok(mut response) => {
+        Ok(None) => Ok(spent(&flow)),
+        Ok(Some(mut response)) => {
+            inner.note_finished(&flow).await;
             add_cookies(response.headers_mut(), inner.ended(&request, &flow));
             Ok(response)
         }
@@ -165,14 +177,15 @@ impl Inner {
         way_back(self.site.origin_of(request), &provider.settings().name)
     }
 
-    /// What the provider proves by the code that came back.
+    /// What the provider proves by the code that came back; nothing if the code is spent because another node has finished this
+    /// login meanwhile.
     async fn proven(
         &self,
         request: &HttpRequest,
         provider: &Provider,
         flow: &Flow,
         returned: &Returned,
-    ) -> Result<Proven, Problem> {
+    ) -> Result<Option<Proven>, Problem> {
         // RFC 9207: who says that he is another provider was mixed up with this one.
         let issuer = returned.iss.as_ref().is_none_or(|iss| provider.settings().issuers.contains(iss));
         if !issuer {
@@ -190,8 +203,15 @@ impl Inner {
         match provider.redeem(&returned.code, &flow.verifier, &flow.nonce, &redirect, now).await {
             Ok(proven) => {
                 charge.succeeded();
-                self.spend(&flow.nonce).await?;
-                Ok(proven)
+                match self.spend(&flow.nonce).await {
+                    Ok(()) => Ok(Some(proven)),
+                    Err(_) if self.finishes(flow).await? => Ok(None),
+                    Err(problem) => Err(problem),
+                }
+            }
+            Err(OpenIdError::Refused("code")) if self.finishes(flow).await? => {
+                charge.undecided();
+                Ok(None)
             }
             Err(error) => Err(self.failed(request, provider, charge, error).await?),
         }
@@ -282,6 +302,12 @@ impl Inner {
         let page = pages::Login { rd, error: Some(error), ways: &self.ways, again, ..Default::default() };
         pages::answer(&mut problem.head(), pages::login(&page))
     }
+}
+
+/// A code that this browser has used before proves nothing. The page goes on to where the login led: if the browser has received
+/// the cookies meanwhile, it is signed in there.
+fn spent(flow: &Flow) -> HttpResponse {
+    pages::answer(&mut Problem::unauthorized().head(), pages::spent(flow.leads_to()))
 }
 
 /// Where a provider's people come back to: what is registered there, letter for letter.

@@ -16,6 +16,9 @@ use crate::{
 
 /// How long a login elsewhere may take, and how long a nonce is good.
 pub(super) const LIFE: Duration = Duration::from_secs(600);
+/// How often, and how far apart, a node that was refused a code looks whether another node has finished the login.
+const LOOKS: u32 = 5;
+const BETWEEN: Duration = Duration::from_millis(100);
 /// Characters of the longest place to return to that is remembered: of any that there is ([`super::Site`] checks it), and
 /// what it is sealed into fits a cookie.
 const RD_MAX: usize = 2048;
@@ -105,6 +108,37 @@ impl Inner {
             true => Ok(()),
             false => Err(Problem::unauthorized()),
         }
+    }
+}
+
+/// What is spent when a login by way of a provider's pages is finished.
+fn finished(flow: &Flow) -> [u8; 32] {
+    Sha256::digest(format!("finished {}", flow.state)).into()
+}
+
+impl Inner {
+    /// Notes that this login is finished. A note that can't be written costs a repeated request its answer, nothing else.
+    pub(super) async fn note_finished(&self, flow: &Flow) {
+        let parts = self.sessions.parts();
+        if let Err(error) = parts.store.spend(finished(flow), parts.clock.now().plus(LIFE + SKEW * 2)).await {
+            tracing::warn!(%error, "the end of a login at a provider could not be noted");
+        }
+    }
+
+    /// Whether an earlier request with this login's cookie has finished it.
+    pub(super) async fn is_finished(&self, flow: &Flow) -> Result<bool, Problem> {
+        Ok(self.sessions.parts().store.is_spent(finished(flow)).await?)
+    }
+
+    /// The same, or whether a request on another node is about to.
+    pub(super) async fn finishes(&self, flow: &Flow) -> Result<bool, Problem> {
+        for _ in 0..LOOKS {
+            if self.is_finished(flow).await? {
+                return Ok(true);
+            }
+            tokio::time::sleep(BETWEEN).await;
+        }
+        Ok(false)
     }
 }
 

@@ -1,7 +1,7 @@
 //! An app has somebody signed in: the request it sends the browser with (RFC 6749, 4.1), the code it gets, and the tokens it
 //! gets for that. PKCE (RFC 7636) always, the issuer in the answer (RFC 9207).
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ struct Back {
 #[derive(Debug)]
 pub enum Objection {
     /// For the person to read: there is nowhere to send them back to.
-    Here(&'static str),
+    Here(Cow<'static, str>),
     /// The same: there is no such app.
     Unknown,
     /// For the app.
@@ -78,11 +78,12 @@ struct Code {
 impl Issuer<'_> {
     /// Checks a request: the query of `/oauth/authorize`.
     pub async fn authorization(&self, query: &str) -> Result<Authorization, Objection> {
-        let form = Form::parse(query.as_bytes())
-            .map_err(|_| Objection::Here("A parameter is given more than once."))?;
+        let form = Form::parse(query.as_bytes()).map_err(|refusal| {
+            Objection::Here(format!("The app's request is malformed: {refusal}.").into())
+        })?;
         let id = form
             .text("client_id")
-            .ok_or(Objection::Here("The app's request has no client_id. The app must send one."))?;
+            .ok_or(Objection::Here("The app's request has no client_id. The app must send one.".into()))?;
         let id = ClientId::new(id).map_err(|_| Objection::Unknown)?;
         let (client, _) = self.sessions.parts().store.client(&id).await.map_err(Objection::CannotTell)?;
         let client = client.filter(|client| !client.disabled);
@@ -93,12 +94,12 @@ impl Issuer<'_> {
             (None, [only]) => only.clone(),
             (Some(_), _) => {
                 return Err(Objection::Here(
-                    "The redirect_uri of this request is not registered for this app.",
+                    "The redirect_uri of this request is not registered for this app.".into(),
                 ));
             }
             (None, _) => {
                 return Err(Objection::Here(
-                    "The app's request has no redirect_uri, and the app has not exactly one.",
+                    "The app's request has no redirect_uri, and the app has not exactly one.".into(),
                 ));
             }
         };

@@ -8,6 +8,9 @@ pub enum Refusal {
     /// The request is malformed: what about it.
     #[error("{0}")]
     Request(&'static str),
+    /// A parameter is given more than once: which.
+    #[error("the parameter {0} is given more than once")]
+    Twice(&'static str),
     /// Unknown, disabled, or the wrong secret: one answer for all.
     #[error(
         "the client is not recognised: client_id is missing or names no client here, or its secret or signature is wrong"
@@ -40,7 +43,7 @@ impl Refusal {
     /// The protocol's word.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Request(_) => "invalid_request",
+            Self::Request(_) | Self::Twice(_) => "invalid_request",
             Self::Client => "invalid_client",
             Self::Grant => "invalid_grant",
             Self::Unauthorized(_) => "unauthorized_client",

@@ -275,6 +275,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Spends a nonce, known by its hash, and remembers it until `expires_at`; false if it was spent before.
     async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError>;
 
+    /// Whether a nonce is spent.
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreError>;
+
     /// Writes an event that records no change (a failed login).
     async fn record(&self, event: AuditEvent) -> Result<(), StoreError>;
 

@@ -200,8 +200,11 @@ async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
         (sent_back_to("https://app.example@evil/back"), "redirect_uri of this request is not registered"),
         (sent_back_to("javascript:alert(1)"), "redirect_uri of this request is not registered"),
         (query(&two, &[("redirect_uri", "")]), "has no redirect_uri"),
-        (format!("{}&client_id={}", query(&app, &[]), app.id), "more than once"),
-        (format!("{}&redirect_uri=https://evil.example/", query(&app, &[])), "more than once"),
+        (format!("{}&client_id={}", query(&app, &[]), app.id), "parameter client_id is given more than once"),
+        (
+            format!("{}&redirect_uri=https://evil.example/", query(&app, &[])),
+            "parameter redirect_uri is given more than once",
+        ),
     ] {
         for path in ["/oauth/authorize", "/auth/authorize"] {
             let answer = ada.get(&format!("{path}?{nowhere}")).await;

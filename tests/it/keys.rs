@@ -334,6 +334,53 @@ fn the_scripts_hook_distributes_the_directory_and_its_failure_is_told_apart() {
     assert_eq!(home.ring().load().unwrap().generation, 2, "the rollover itself holds");
 }
 
+#[test]
+fn the_script_rolls_over_the_ring_that_flags_a_settings_file_or_variables_name() {
+    let installation = || {
+        let home = tempfile::tempdir().unwrap();
+        let made = bulla(home.path(), &["init", "--keys", "ring", "--database", "sessions.db"]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        home
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/rotate-keys");
+    for (folder, arguments, variable) in [
+        (".", "", ("", "")),
+        ("/", "--keys=HOME/ring --database HOME/sessions.db", ("", "")),
+        ("/", "--config HOME/bulla.toml", ("", "")),
+        ("/", "", ("BULLA_CONFIG", "HOME/bulla.toml")),
+        ("/", "--database HOME/sessions.db", ("BULLA_KEYS", "HOME/ring")),
+        ("/", "--keys HOME/ring --no-database", ("", "")),
+    ] {
+        let home = installation();
+        let here = |text: &str| text.replace("HOME", home.path().to_str().unwrap());
+        let mut command = Command::new(script);
+        command.current_dir(if folder == "." { home.path() } else { Path::new(folder) });
+        command.args(here(arguments).split_whitespace()).args(["--now", "--hook", "echo hook $BULLA_KEYS"]);
+        command
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap())
+            .env("BULLA_BIN", env!("CARGO_BIN_EXE_bulla"));
+        if !variable.0.is_empty() {
+            command.env(variable.0, here(variable.1));
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let shown = format!("{arguments} {variable:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && said.contains("to generation 2"), "{shown}");
+        let hook = said.lines().find_map(|line| line.strip_prefix("hook ")).unwrap();
+        let ring = if folder == "." { home.path().join(hook) } else { hook.into() };
+        assert_eq!(
+            fs::canonicalize(ring).unwrap(),
+            fs::canonicalize(home.path().join("ring")).unwrap(),
+            "{shown}"
+        );
+    }
+}
+
+fn bulla(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bulla")).args(arguments).current_dir(folder).output().unwrap()
+}
+
 /// The line of the script's head, under cron's environment.
 #[test]
 fn the_line_for_cron_works_with_crons_path_and_finds_the_program_beside_the_script() {

@@ -4,7 +4,7 @@ use bulla::clock::{Clock as _, SystemClock};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::openid::signer::{P256, P256_STRANGER, RSA, SHORT, sign_with_secret};
+use crate::openid::signer::{P256, P256_STRANGER, RSA, SHORT, Signer, sign_with_secret};
 use crate::server::{ACCESS, Browser, Server, eventually, set_cookies};
 
 /// A client of the installation, as `bulla client add` printed it.
@@ -741,6 +741,77 @@ async fn clients_are_administered_by_people_and_machines() {
         "SELECT group_concat(event, ' ') FROM audit WHERE event LIKE 'client.%' AND event <> 'client.failed'",
     );
     assert_eq!(events, "client.added client.secret client.disabled client.deleted");
+}
+
+#[tokio::test]
+async fn an_administrator_changes_a_clients_keys_and_is_told_what_is_wrong_with_bad_ones() {
+    let server = Server::started(&[]);
+    let ada = server.ada().await;
+    let app = server.client("signer", &["--scope", "read"]);
+    let patch = |jwks: Value| {
+        let path = format!("/admin/clients/{}", app.id);
+        ada.send(ada.request(reqwest::Method::PATCH, &path).json(&json!({"jwks": jwks})))
+    };
+    let now = SystemClock.now().millis() / 1000;
+    let asserts = |key: &'static Signer, jti: &str| {
+        let claims = json!({"iss": app.id, "sub": app.id, "aud": server.origin, "exp": now + 60, "jti": jti});
+        let assertion = key.sign(&json!({"alg": key.algorithm(), "kid": key.kid}), &claims);
+        let request = app.post("/oauth/token").form(&[
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+            ("client_assertion", &assertion),
+        ]);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    assert_eq!(app.token(&[("grant_type", "client_credentials")]).await.status(), 200);
+    assert_eq!(asserts(&P256, "1").await, 401, "no keys yet");
+    assert_eq!(patch(P256.jwk()).await.status(), 200);
+    assert_eq!(asserts(&P256, "2").await, 200);
+    assert_eq!(
+        app.token(&[("grant_type", "client_credentials")]).await.status(),
+        401,
+        "keys replace the secret"
+    );
+    let padded = |mut key: Value| {
+        key["n"] = json!(format!("{}==", key["n"].as_str().unwrap()));
+        key
+    };
+    for (bad, why) in [
+        (P256.private_jwk(), "private"),
+        (json!({"keys": [P256.jwk(), P256_STRANGER.jwk()]}), "same `kid`"),
+        (json!({"keys": []}), "0 keys"),
+        (json!([P256.jwk()]), "not a JSON object"),
+        (json!("https://app.example/jwks"), "not a JSON object"),
+        (changed(RSA.jwk(), "e", "AQ"), "exponent"),
+        (changed(RSA.jwk(), "use", "enc"), "`use`"),
+        (changed(P256.jwk(), "y", P256.jwk()["x"].as_str().unwrap()), "off its curve"),
+        (changed(P256.jwk(), "x", "no base64!"), "base64url"),
+        (changed(P256.jwk(), "alg", "ES512"), "`alg`"),
+    ] {
+        let refused = patch(bad.clone()).await;
+        assert_eq!(refused.status(), 422, "{bad}");
+        let said: Value = refused.json().await.unwrap();
+        assert!(text(&said, "detail").contains(why), "{why}: {said}");
+    }
+    assert_eq!(asserts(&P256, "3").await, 200, "a key that is refused changes nothing");
+    for (body, why) in [
+        (r#"{"jwks":1,"jwks":2}"#, "The parameter jwks is given more than once."),
+        (r#"{"keys":1}"#, "Expected is one of scopes, audiences, redirect_uris, jwks, disabled."),
+        (r#"{"jwks""#, "The body is malformed, or a field is missing."),
+    ] {
+        let path = format!("/admin/clients/{}", app.id);
+        let request = ada.request(reqwest::Method::PATCH, &path).header("content-type", "application/json");
+        let refused = ada.send(request.body(body)).await;
+        assert_eq!(refused.status(), 400, "{body}");
+        let said: Value = refused.json().await.unwrap();
+        assert!(text(&said, "detail").contains(why), "{said}");
+    }
+    assert_eq!(patch(json!({"keys": [padded(RSA.jwk()), P256_STRANGER.jwk()]})).await.status(), 200);
+    assert_eq!(asserts(&P256, "4").await, 401, "the old key is gone");
+    assert_eq!((asserts(&RSA, "5").await, asserts(&P256_STRANGER, "6").await), (200, 200));
+    let event =
+        server.sqlite3("SELECT detail FROM audit WHERE event = 'client.changed' ORDER BY seq DESC LIMIT 1");
+    assert!(event.contains("jwks") && !event.contains("AQAB"), "{event}");
 }
 
 fn changed(mut key: Value, member: &str, to: &str) -> Value {

@@ -21,7 +21,7 @@ export function read(text) {
   must(version === 1, "its version is not 1");
   must(matches(purpose, /^[a-z][a-z0-9-]{0,31}$/), "its purpose is not a name");
   must(matches(audience, /^([a-z0-9][a-z0-9.-]{0,63})?$/), "its audience is not a name");
-  must(Number.isInteger(max_age) && max_age >= 0, "its max_age is not a number of seconds");
+  must(Number.isInteger(max_age) && max_age >= 0 && max_age <= 2 ** 64, "its max_age is not a number of seconds");
   must(Number.isInteger(not_before), "its not_before is not a time");
   must(Array.isArray(keys), "its keys are not a list");
   const lines = keys.map(line);

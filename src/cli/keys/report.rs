@@ -63,6 +63,7 @@ pub(super) fn check(
         let mut report = as_json(&ring, now);
         report["can_rotate"] = json!(ready);
         report["faults"] = json!(faults);
+        report["directory"] = json!(ctx.settings.keys.display().to_string());
         ctx.print(&report.to_string())?;
     } else {
         let mut text = as_text(&ring, now);

@@ -54,14 +54,15 @@ impl Proven {
         let identity = Identity { issuer: settings.issuer().to_owned(), subject: subject.to_owned() };
         // Cognito and others write it as a text.
         let verified = claims.get("email_verified").is_some_and(|said| *said == true || said == "true");
-        let mail = claims.get("email").and_then(Value::as_str).filter(|_| verified).map(str::to_owned);
+        let mail = claims.get("email").and_then(Value::as_str).filter(|mail| verified && !mail.is_empty());
+        let mail = mail.map(str::to_owned);
         Ok(Self { identity, mail, claims, auth_time: None, incomplete: None })
     }
 }
 
 /// Whether an address is said, verified or not.
 pub(super) fn has_mail(claims: &Map<String, Value>) -> bool {
-    claims.get("email").is_some_and(|mail| !mail.is_null())
+    claims.get("email").is_some_and(|mail| !mail.is_null() && mail != "")
 }
 
 /// What the ID token says, and the userinfo endpoint besides. An address and whether it is verified come from the same source:

@@ -20,15 +20,17 @@ pub(super) async fn check(
     let secret = settings.secret.read()?;
     let secret = secret.ok_or_else(|| OpenIdError::Away("Facebook's Graph needs the app's secret".into()))?;
     let ours = SecretText::new(format!("{}|{}", settings.client_id, secret.expose()));
-    let about = ask(provider, graph, "debug_token", &[("input_token", token)], &ours).await?;
-    let about = about.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
+    let about = ask(provider, graph, Question::Debug, &[("input_token", token)], &ours).await?;
+    let no_data =
+        || OpenIdError::Away("Facebook's Graph, debug_token: `data` is missing or not an object".into());
+    let about = about.get("data").and_then(Value::as_object).ok_or_else(no_data)?.clone();
     let (user, ends) = debugged(&about, &settings.client_id, now)?;
 
     // Proves to the Graph that it isn't a thief of the token who asks.
     let proof = proof(&secret, token)?;
     let fields = [("fields", "id,name,email"), ("appsecret_proof", &proof)];
-    let mut claims = ask(provider, graph, "me", &fields, &SecretText::new(token.to_owned())).await?;
-    if claims.remove("id") != Some(Value::String(user.clone())) {
+    let mut claims = ask(provider, graph, Question::Me, &fields, &SecretText::new(token.to_owned())).await?;
+    if claims.remove("id").as_ref().and_then(id) != Some(user.clone()) {
         return Err(OpenIdError::Refused("id"));
     }
     Ok((Proven::new(settings, &user, claims)?, ends))
@@ -40,16 +42,29 @@ fn debugged(
     app: &str,
     now: Timestamp,
 ) -> Result<(String, Timestamp), OpenIdError> {
-    let text = |name: &str| about.get(name).and_then(Value::as_str);
     let holds =
         |holds: bool, what: &'static str| if holds { Ok(()) } else { Err(OpenIdError::Refused(what)) };
-    holds(about.get("is_valid") == Some(&Value::Bool(true)), "is_valid")?;
-    holds(text("app_id") == Some(app), "app_id")?;
-    holds(text("type") == Some("USER"), "type")?;
+    let is_valid = about.get("is_valid") == Some(&Value::Bool(true));
+    let failure = about.get("error").and_then(|error| error.get("code")).and_then(Value::as_i64);
+    if let (false, Some(code)) = (is_valid, failure.filter(|code| ![190, 102, 100].contains(code))) {
+        let why = format!("Facebook's Graph, debug_token: `data` has the error code {code}{}", advice(code));
+        return Err(OpenIdError::Away(why));
+    }
+    holds(is_valid, "is_valid")?;
+    holds(about.get("app_id").and_then(id).as_deref() == Some(app), "app_id")?;
+    holds(about.get("type").is_some_and(|said| said == "USER"), "type")?;
     let ends = about.get("expires_at").and_then(Value::as_i64).unwrap_or_default();
     let ends = Timestamp::from_millis(ends.saturating_mul(1000));
     holds(now < ends, "expires_at")?;
-    Ok((text("user_id").unwrap_or_default().to_owned(), ends))
+    Ok((about.get("user_id").and_then(id).unwrap_or_default(), ends))
+}
+
+/// An id: a text, or a number as in the examples of Facebook's reference.
+fn id(said: &Value) -> Option<String> {
+    match said {
+        Value::String(text) => Some(text.clone()),
+        number => number.as_u64().map(|number| number.to_string()),
+    }
 }
 
 /// HMAC-SHA256 of the token under the app's secret, in hex.
@@ -60,14 +75,33 @@ fn proof(secret: &SecretText, token: &str) -> Result<String, OpenIdError> {
     Ok(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// One question. What the Graph refuses (400, 401, 403) is the token's fault, all else the Graph's.
+/// What is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// About the token, with our own.
+    Debug,
+    /// Whose it is, with the token itself.
+    Me,
+}
+
+impl Question {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Debug => "debug_token",
+            Self::Me => "me",
+        }
+    }
+}
+
+/// One question. Only an answer that says that the token is invalid is the token's fault, all else is the Graph's or ours.
 async fn ask(
     provider: &Provider,
     graph: &Url,
-    path: &str,
+    question: Question,
     query: &[(&str, &str)],
     bearer: &SecretText,
 ) -> Result<Map<String, Value>, OpenIdError> {
+    let path = question.path();
     let away = |why: &dyn std::fmt::Display| OpenIdError::Away(format!("Facebook's Graph, {path}: {why}"));
     let mut url = graph.clone();
     url.path_segments_mut().map_err(|()| away(&"no such address"))?.pop_if_empty().push(path);
@@ -79,10 +113,45 @@ async fn ask(
         // A token with characters that no header holds is none.
         .map_err(|_| OpenIdError::Refused("access_token"))?;
     let answer = provider.fetch().send(request).await.map_err(|error| away(&error))?;
-    match answer.status().as_u16() {
-        200 => serde_json::from_slice(answer.body()).map_err(|_| away(&"no JSON object")),
-        400 | 401 | 403 => Err(OpenIdError::Refused("access_token")),
-        status => Err(away(&format_args!("answered {status}"))),
+    let status = answer.status().as_u16();
+    let said: Option<Map<String, Value>> = serde_json::from_slice(answer.body()).ok();
+    match (said, status) {
+        (Some(said), 200) if !said.contains_key("error") => Ok(said),
+        (Some(said), 200 | 400 | 401 | 403) => {
+            let error = said.get("error").unwrap_or(&Value::Null);
+            if blames_the_token(question, error) {
+                return Err(OpenIdError::Refused("access_token"));
+            }
+            let code = error.get("code").and_then(Value::as_i64);
+            Err(match code {
+                Some(code) => {
+                    away(&format_args!("answered {status} with the error code {code}{}", advice(code)))
+                }
+                None => away(&format_args!("answered {status} without an error code")),
+            })
+        }
+        (None, 200) => Err(away(&"no JSON object")),
+        (_, status) => Err(away(&format_args!("answered {status}"))),
+    }
+}
+
+/// Whether an error says that the token is invalid: 190 (expired, revoked, malformed) and 102 (its session has ended) where the
+/// token itself asks; 100 about the parameter `input_token` where it is asked about, as for another app's token. Everything else
+/// (a limit that is reached, a failure of the Graph, our own secret) says nothing of it.
+fn blames_the_token(question: Question, error: &Value) -> bool {
+    let message = || error.get("message").and_then(Value::as_str).unwrap_or_default();
+    match (question, error.get("code").and_then(Value::as_i64)) {
+        (Question::Me, Some(190 | 102)) => true,
+        (Question::Debug, Some(100)) => message().contains("input_token"),
+        _ => false,
+    }
+}
+
+fn advice(code: i64) -> &'static str {
+    match code {
+        4 | 17 | 32 | 341 | 613 => " (a limit of requests is reached)",
+        101 | 190 => " (it refuses our client id or secret; compare them with the app's page)",
+        _ => "",
     }
 }
 

@@ -1,6 +1,12 @@
 //! One JSON Web Key (RFC 7517): whether it can ever verify a signature, and if not, why.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _, alphabet,
+    engine::{
+        DecodePaddingMode,
+        general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD},
+    },
+};
 use openidconnect::{
     JsonWebKey as _, SignatureVerificationError,
     core::{CoreJsonWebKey, CoreJwsSigningAlgorithm},
@@ -11,6 +17,11 @@ use super::keys::ALGORITHMS;
 
 /// Bits of an RSA modulus: shorter is unsafe, longer is not supported.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
+/// Reads base64url with or without padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// Members that only a private or a shared key has (RFC 7518, 6.2.2, 6.3.2, 6.4).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
@@ -30,8 +41,12 @@ pub(super) fn usable(key: &Value) -> Result<CoreJsonWebKey, &'static str> {
     let verifies = |said: &Value| said.as_array().is_some_and(|all| all.iter().any(|one| one == "verify"));
     holds(operations.is_none_or(verifies), "`key_ops` does not contain verify")?;
     text("kid", "`kid` is not a text")?;
+    text("kty", "`kty` is not a text")?;
+    text("alg", "`alg` is not a text")?;
     let curve = text("crv", "`crv` is not a text")?;
-    let algorithms = match (text("kty", "`kty` is not a text")?, curve) {
+    let members = &canonical(members, curve)?;
+    let text = |name: &str| members.get(name).and_then(Value::as_str);
+    let algorithms = match (text("kty"), curve) {
         (Some("RSA"), _) => {
             rsa(members)?;
             &ALGORITHMS[..6]
@@ -42,7 +57,7 @@ pub(super) fn usable(key: &Value) -> Result<CoreJsonWebKey, &'static str> {
         (Some("EC" | "OKP"), _) => return Err("`crv` is none of P-256, P-384, Ed25519"),
         _ => return Err("`kty` is none of RSA, EC, OKP"),
     };
-    let algorithm = text("alg", "`alg` is not a text")?;
+    let algorithm = text("alg");
     holds(algorithm.is_none_or(|said| algorithms.contains(&said)), "`alg` is not supported for this key")?;
     let needed = ["kty", "use", "kid", "alg", "crv", "n", "e", "x", "y"];
     let needed: Map<String, Value> = needed
@@ -75,6 +90,37 @@ pub(super) fn is_for(key: &CoreJsonWebKey, algorithm: &CoreJwsSigningAlgorithm) 
         _ => false,
     };
     fits && named.is_none_or(|alg| *alg == name)
+}
+
+/// The same key with its numbers as RFC 7518 writes them. Real ones have padding, the alphabet with `+` and `/`, zeros in
+/// front of a number, or none where a coordinate needs them to have its length (6.2.1.2).
+fn canonical(members: &Map<String, Value>, curve: Option<&str>) -> Result<Map<String, Value>, &'static str> {
+    let mut members = members.clone();
+    let length = match curve {
+        Some("P-256" | "Ed25519") => 32,
+        Some("P-384") => 48,
+        _ => 0,
+    };
+    let numbers: &[&str] = match members.get("kty").and_then(Value::as_str) {
+        Some("RSA") => &["n", "e"],
+        Some("EC") => &["x", "y"],
+        Some("OKP") => &["x"],
+        _ => &[],
+    };
+    let is_point = numbers == ["x", "y"];
+    for name in numbers {
+        let Some(Value::String(text)) = members.get_mut(*name) else { continue };
+        let mut bytes = LENIENT
+            .decode(text.trim().replace('+', "-").replace('/', "_"))
+            .map_err(|_| "one of `n`, `e`, `x`, `y` is not base64url")?;
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        if is_point && bytes.len() != length && bytes.len() - zeros <= length {
+            bytes.drain(..zeros);
+            bytes.splice(..0, std::iter::repeat_n(0, length - bytes.len()));
+        }
+        *text = URL_SAFE_NO_PAD.encode(bytes);
+    }
+    Ok(members)
 }
 
 fn rsa(members: &Map<String, Value>) -> Result<(), &'static str> {
@@ -122,6 +168,34 @@ mod tests {
         ] {
             usable(&rsa_key(more.clone())).unwrap_or_else(|why| panic!("{more}: {why}"));
         }
+    }
+
+    #[test]
+    fn numbers_with_padding_the_other_alphabet_or_zeros_too_many_or_too_few_are_the_same_key() {
+        let plain = usable(&rsa_key(json!({"kid": "a"}))).unwrap();
+        let modulus = rsa_key(json!({}))["n"].as_str().unwrap().to_owned();
+        let bytes = URL_SAFE_NO_PAD.decode(&modulus).unwrap();
+        let zeros_first = URL_SAFE_NO_PAD.encode([&[0], &bytes[..]].concat());
+        for (n, e) in [
+            (format!("{modulus}=="), "AQAB"),
+            (modulus.replace('-', "+").replace('_', "/"), "AQAB"),
+            (zeros_first, "AAEAAQ=="),
+            (format!(" {modulus}\n"), "AAEAAQ"),
+        ] {
+            let key = rsa_key(json!({"kid": "a", "n": n, "e": e, "x": "not a number"}));
+            assert!(usable(&key).unwrap().key_id() == plain.key_id(), "{key}");
+        }
+        // 379 times the generator of P-256: the first coordinate begins with a zero.
+        let (x, y) =
+            ("AFVDiUrz0A7X10Cr29dclrBod7eH219w7qeLkKjXwAo", "u0yFo9jqKe-q-iRAaRLdhNWxTcMr9lbvbGvVil2UP5I");
+        let point = |x: String, y: String| json!({"kty": "EC", "crv": "P-256", "x": x, "y": y});
+        let short = URL_SAFE_NO_PAD.encode(&URL_SAFE_NO_PAD.decode(x).unwrap()[1..]);
+        let long = URL_SAFE_NO_PAD.encode([&[0][..], &URL_SAFE_NO_PAD.decode(y).unwrap()].concat());
+        let plain = usable(&point(x.into(), y.into())).unwrap();
+        for (x, y) in [(short, y.into()), (x.into(), long), (format!("{x}="), format!("{y}="))] {
+            assert_eq!(usable(&point(x, y)), Ok(plain.clone()));
+        }
+        assert_eq!(usable(&rsa_key(json!({"n": "a*b"}))), Err("one of `n`, `e`, `x`, `y` is not base64url"));
     }
 
     #[test]

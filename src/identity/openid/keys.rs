@@ -114,11 +114,15 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Verifies by the keys that the token may mean: of the id that it names, if it names one, and for its algorithm. Several
-    /// may share an id, and a token may name none; [`MOST_TRIED`] of them are tried.
+    /// Verifies by the keys that the token may mean: of the id that it names, else those without an id; if it names none, all
+    /// of them. Of these the ones for its algorithm: several may share an id, and [`MOST_TRIED`] of them are tried.
     pub(crate) fn verify(&self, token: &Signed) -> Verdict {
-        let named = |key: &&CoreJsonWebKey| match &token.key_id {
-            Some(id) => key.key_id().is_some_and(|kid| kid.as_str() == id),
+        let has_id = |key: &CoreJsonWebKey, id: &str| key.key_id().is_some_and(|kid| kid.as_str() == id);
+        let id = token.key_id.as_deref();
+        let is_known = id.is_some_and(|id| self.0.iter().any(|key| has_id(key, id)));
+        let named = |key: &&CoreJsonWebKey| match id {
+            Some(id) if is_known => has_id(key, id),
+            Some(_) => key.key_id().is_none(),
             None => true,
         };
         let holds = |key: &CoreJsonWebKey| {

@@ -137,7 +137,7 @@ impl Provider {
             return Err(OpenIdError::Away(why));
         }
         // It comes from the provider itself: nobody else can make us ask for keys this way.
-        let proven = self.judge(&granted.id_token, nonce, Duration::ZERO, now).await?;
+        let proven = self.judge(&granted.id_token, nonce, Duration::ZERO, now).await.map_err(unreadable)?;
         match &endpoints.userinfo {
             Some(url) if self.lacks(&proven) => {
                 self.complete(proven, url, granted.access_token.as_ref().map(|token| token.as_str()), now)
@@ -190,15 +190,21 @@ impl Provider {
         access_token: Option<&str>,
         now: Timestamp,
     ) -> Result<Proven, OpenIdError> {
+        let incomplete = |why: String| Ok(Proven { incomplete: Some(why), ..proven.clone() });
         let said = match self.userinfo(url, access_token, now).await {
             Ok(said) => said,
-            Err(error) => return Ok(Proven { incomplete: Some(error.to_string()), ..proven }),
+            Err(error) => return incomplete(error.to_string()),
         };
-        let subject = &proven.identity.subject;
-        if said.get("sub").and_then(Value::as_str) != Some(subject) {
-            return Err(OpenIdError::Refused("userinfo"));
+        let subject = proven.identity.subject.clone();
+        match said.get("sub").and_then(Value::as_str) {
+            Some(same) if same == subject => {}
+            None if said.is_empty() || said.contains_key("error") => {
+                return incomplete(
+                    "the userinfo endpoint answered 200 without claims, or with `error`".into(),
+                );
+            }
+            _ => return Err(OpenIdError::Refused("userinfo")),
         }
-        let subject = subject.clone();
         let said = claims::merge(proven.claims, said);
         // When they signed in is for the ID token alone to say.
         Ok(Proven { auth_time: proven.auth_time, ..Proven::new(&self.settings, &subject, said)? })
@@ -293,5 +299,16 @@ impl Provider {
         let redirect =
             RedirectUrl::new(redirect.to_owned()).map_err(|error| OpenIdError::Away(error.to_string()))?;
         Ok(BasicClient::new(ClientId::new(self.settings.client_id.clone())).set_redirect_uri(redirect))
+    }
+}
+
+/// What the token endpoint calls an ID token, and what is none, is the provider's fault and proves nothing to be wrong.
+fn unreadable(error: OpenIdError) -> OpenIdError {
+    match error {
+        OpenIdError::Refused("form") => OpenIdError::Away(
+            "the token endpoint's `id_token` is not a signed token (JWS) that can be read; is it encrypted?"
+                .into(),
+        ),
+        error => error,
     }
 }

@@ -145,3 +145,8 @@ pub(super) async fn spend(pool: &Pool, hash: &[u8; 32], expires_at: Timestamp) -
     let sql = "INSERT INTO used (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     Ok(pool.count(sql, &[&hash.as_slice(), &expires_at.millis()]).await? == 1)
 }
+
+pub(super) async fn is_spent(pool: &Pool, hash: &[u8; 32]) -> Result<bool, StoreError> {
+    let rows = pool.rows("SELECT 1 FROM used WHERE hash = $1", &[&hash.as_slice()]).await?;
+    Ok(!rows.is_empty())
+}

@@ -315,6 +315,10 @@ impl Store for PostgresStore {
         identities::spend(&self.pool, &hash, expires_at).await
     }
 
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreError> {
+        identities::is_spent(&self.pool, &hash).await
+    }
+
     async fn record(&self, event: AuditEvent) -> Result<(), StoreError> {
         audit::record(&self.pool, &event).await
     }

@@ -84,3 +84,7 @@ pub(super) fn spend(
         .execute(params![hash, expires_at.millis()])?;
     Ok(spent == 1)
 }
+
+pub(super) fn is_spent(connection: &Connection, hash: &[u8; 32]) -> Result<bool, StoreError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM used WHERE hash = ?")?.exists([hash])?)
+}

@@ -388,6 +388,10 @@ impl Store for SqliteStore {
         self.writer.write(One, move |c, _| identities::spend(c, &hash, expires_at)).await
     }
 
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreError> {
+        self.readers.read(move |c| identities::is_spent(c, &hash)).await
+    }
+
     async fn record(&self, event: AuditEvent) -> Result<(), StoreError> {
         self.writer.write(One, move |c, now| audit::write(c, &event, now)).await
     }

@@ -152,3 +152,67 @@ async fn what_the_graph_says_of_a_token_counts() {
     );
     assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities"), "0");
 }
+
+#[tokio::test]
+async fn only_a_graph_that_says_that_the_token_is_invalid_refuses_it() {
+    let vendor = Vendor::open(facebook());
+    let error = |code: i64, message: &str| json!({"error": {"code": code, "message": message, "type": "OAuthException"}});
+    let cases: [(&str, u16, Value, u16); 17] = [
+        ("me", 400, error(190, "Error validating access token: the session was invalidated"), 401),
+        ("me", 401, error(190, "Session has expired"), 401),
+        ("me", 403, error(102, "The session key has expired"), 401),
+        ("me", 400, error(4, "(#4) Application request limit reached"), 503),
+        ("me", 403, error(4, "(#4) Application request limit reached"), 503),
+        ("me", 400, error(17, "User request limit reached"), 503),
+        ("me", 400, error(32, "Page request limit reached"), 503),
+        ("me", 400, error(613, "Calls to this API have exceeded the rate limit"), 503),
+        ("me", 400, error(2, "Service temporarily unavailable"), 503),
+        ("me", 400, error(100, "Invalid appsecret_proof provided in the API argument"), 503),
+        ("me", 403, json!("forbidden"), 503),
+        ("me", 200, error(2, "An unexpected error has occurred"), 503),
+        ("debug_token", 400, error(190, "Invalid OAuth access token signature"), 503),
+        ("debug_token", 400, error(4, "Application request limit reached"), 503),
+        (
+            "debug_token",
+            400,
+            error(100, "(#100) The App_id in the input_token did not match the Viewing App"),
+            401,
+        ),
+        ("debug_token", 200, json!({"data": []}), 503),
+        ("debug_token", 200, json!({"data": {"is_valid": false, "error": {"code": 2, "message": "x"}}}), 503),
+    ];
+    for (path, status, body, expected) in cases {
+        build_graph(&vendor, about);
+        let shown = format!("{path} {status} {body}");
+        vendor.world.at(&format!("{GRAPH}/{path}"), move |_| match status {
+            200 => Told::Json(body.clone()),
+            status => Told::Error(status, body.clone()),
+        });
+        let failed = || vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
+        let before: u32 = failed().parse().unwrap();
+        assert_eq!(presents(&vendor.somebody(), "users-token").await, expected, "{shown}");
+        assert_eq!(failed(), (before + u32::from(expected == 401)).to_string(), "{shown}");
+    }
+    let log = vendor.server.stderr();
+    assert!(log.contains("me: answered 400 with the error code 4 (a limit of requests is reached)"), "{log}");
+    assert!(
+        log.contains("debug_token: answered 400 with the error code 190 (it refuses our client id"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn ids_that_the_graph_writes_as_numbers_are_read() {
+    let mut profile = facebook();
+    profile.settings =
+        "[provider.facebook]\nclient_id = '1234'\nclient_secret_file = 'secret'\ncreate = 'always'";
+    let vendor = Vendor::open(profile);
+    vendor.world.at(&format!("{GRAPH}/debug_token"), |_| {
+        let mut said = about();
+        (said["app_id"], said["user_id"]) = (json!(1234), json!(1_207_059));
+        Told::Json(json!({"data": said}))
+    });
+    vendor.world.at(&format!("{GRAPH}/me"), |_| Told::Json(json!({"id": "1207059", "name": "Ada L"})));
+    assert_eq!(presents(&vendor.somebody(), "users-token").await, 200, "{}", vendor.server.stderr());
+    assert_eq!(vendor.server.sqlite3("SELECT subject FROM identities"), "1207059");
+}

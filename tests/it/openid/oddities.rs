@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
+    cases::by,
     oidc::keycloak,
-    signer::{NEXT, P256, RSA},
+    signer::{ED25519, NEXT, P256, RSA, STRANGER},
     vendor::{Token, Vendor},
     world::Told,
 };
@@ -143,4 +144,63 @@ async fn a_userinfo_endpoint_that_can_not_tell_stops_only_those_whose_id_token_d
     assert_eq!(bob.signs_in(another).await.status(), 303);
     assert_eq!(bob.is().await["name"], "bob@example.org");
     assert_eq!(failed(&vendor), "0");
+}
+
+#[tokio::test]
+async fn keys_with_padding_and_keys_without_an_id_verify() {
+    let vendor = Vendor::open(keycloak());
+    let padded = |mut key: Value| {
+        for name in ["n", "e", "x", "y"] {
+            let Some(text) = key[name].as_str().map(str::to_owned) else { continue };
+            key[name] = json!(format!("{text}{}", "=".repeat((4 - text.len() % 4) % 4)));
+        }
+        key
+    };
+    *vendor.keys.lock().unwrap() = vec![padded(RSA.jwk()), padded(P256.jwk()), padded(ED25519.jwk())];
+    for signer in [&*RSA, &*P256, &*ED25519] {
+        assert_eq!(vendor.somebody().signs_in(|t| by(signer, t)).await.status(), 303, "{}", signer.kid);
+    }
+    let vendor = Vendor::open(keycloak());
+    let nameless = |mut key: Value| {
+        key.as_object_mut().unwrap().remove("kid");
+        key
+    };
+    *vendor.keys.lock().unwrap() = vec![nameless(NEXT.jwk()), nameless(RSA.jwk()), nameless(P256.jwk())];
+    for signer in [&*RSA, &*P256, &*NEXT] {
+        assert_eq!(vendor.somebody().signs_in(|t| by(signer, t)).await.status(), 303, "{}", signer.kid);
+    }
+    assert_eq!(failed(&vendor), "0");
+    assert_eq!(vendor.somebody().presents(|t| t.signer = &STRANGER).await.status(), 401);
+}
+
+#[tokio::test]
+async fn what_a_provider_sends_and_can_not_be_read_counts_for_nobody() {
+    let vendor = Vendor::open(keycloak());
+    for text in ["garbage", "a.b.c", "a.b.c.d.e", "eyJhbGciOiJSUzI1NiJ9.e30=.AAAA"] {
+        let answer = vendor.somebody().signs_in(|t| t.text = Some(text.into())).await;
+        assert_eq!(answer.status(), 503, "{text}");
+    }
+    assert!(
+        vendor.server.stderr().contains("`id_token` is not a signed token"),
+        "{}",
+        vendor.server.stderr()
+    );
+    type Said = fn() -> Value;
+    let places: [Said; 2] = [|| json!({}), || json!({"error": "invalid_token"})];
+    for said in places {
+        vendor.world.at(USERINFO, move |_| Told::Json(said()));
+        assert_eq!(vendor.somebody().signs_in(without_mail).await.status(), 303, "{}", said());
+    }
+    vendor.world.at(USERINFO, |_| {
+        let sub = "f3a1b2c4-0000-4000-8000-000000000001";
+        Told::Json(json!({"sub": sub, "email": "ada@example.org", "email_verified": true}))
+    });
+    // An address that is empty is none.
+    let empty = |t: &mut Token| (t.claims["email"], t.claims["email_verified"]) = (json!(""), json!(true));
+    let asked = vendor.world.asked(USERINFO).len();
+    assert_eq!(vendor.somebody().signs_in(empty).await.status(), 303);
+    assert_eq!(vendor.world.asked(USERINFO).len(), asked + 1);
+    assert_eq!(failed(&vendor), "0");
+    vendor.world.at(USERINFO, |_| Told::Json(json!({"sub": "somebody else"})));
+    assert_eq!(vendor.somebody().signs_in(without_mail).await.status(), 401);
 }

@@ -145,6 +145,9 @@ async fn a_nonce_is_spent_once_whoever_else_tries_and_swept_after_its_end() {
     let spent = futures_util::future::join_all(all).await;
     assert_eq!(spent.into_iter().filter(|first| *first).count(), 1);
     assert!(spend(&one, 8).await);
+    for (byte, spent) in [(7, true), (8, true), (9, false)] {
+        assert_eq!(other.store.is_spent([byte; 32]).await.unwrap(), spent, "{byte}");
+    }
     one.town.clock.advance(secs(599));
     one.store.sweep(secs(60), secs(3600)).await.unwrap();
     assert!(!spend(&other, 7).await, "remembered until its end");

@@ -384,6 +384,62 @@ fn what_a_message_says_shows_more_shows_it() {
     place.mends("bulla user add \"it's me\" --password-stdin", "bulla user show ");
 }
 
+#[test]
+fn what_init_and_client_add_say_comes_next_is_about_the_same_installation() {
+    let place = Place::new();
+    let flags = "--keys 'other keys' --database other.db";
+    let made = said(&place.shell(&format!("bulla {flags} init")));
+    let add = suggested(&made, "bulla user add ").replace("NAME", "zoe");
+    let added = place.shell(&format!("echo 'correct horse battery' | {add} --password-stdin"));
+    assert!(added.status.success(), "{add}: {}", said(&added));
+    assert_eq!(suggested(&made, "bulla serve"), format!("bulla serve {flags}"));
+    let client = place.shell(&format!("bulla {flags} client add reports"));
+    let another = suggested(&said(&client), "bulla client rotate-secret ");
+    let rotated = place.shell(&another);
+    assert!(
+        rotated.status.success() && said(&rotated).contains("client_secret"),
+        "{another}: {}",
+        said(&rotated)
+    );
+}
+
+#[test]
+fn a_command_that_the_log_suggests_is_about_the_installation_that_the_server_serves() {
+    use std::io::BufRead as _;
+    for (format, flags) in
+        [("text", "--keys k --database x.db"), ("json", "--keys 'k \"2\"' --database y.db")]
+    {
+        let place = Place::new();
+        let made = place.shell(&format!("bulla {flags} init"));
+        assert!(made.status.success(), "{}", said(&made));
+        let database = flags.split_once("--database ").unwrap().1;
+        let broken = place.shell(&format!("sqlite3 {database} 'DROP TRIGGER session_deleted'"));
+        assert!(broken.status.success(), "{}", said(&broken));
+        let line = format!("exec {} serve --listen 127.0.0.1:0 {flags}", env!("CARGO_BIN_EXE_bulla"));
+        let mut server = Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(place.server.dir.path())
+            .env("BULLA_LOG", format)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = std::io::BufReader::new(server.stderr.take().unwrap());
+        let told = log.lines().map(Result::unwrap).find(|line| line.contains("bulla init")).unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        let told = match format {
+            "json" => serde_json::from_str::<Value>(&told).unwrap()["fields"]["message"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+            _ => told,
+        };
+        assert_eq!(suggested(&told, "bulla init"), format!("bulla init {flags}"));
+        assert!(place.shell(&suggested(&told, "bulla init")).status.success());
+        assert!(place.shell(&format!("bulla {flags} doctor")).status.success());
+    }
+}
+
 #[tokio::test]
 async fn a_stored_hash_that_is_none_is_replaced_by_what_the_log_suggests() {
     let mut place = Place::new();

@@ -3,10 +3,13 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// How a suggested command begins, and the test that runs it.
-const RUN: [(&str, &str); 36] = [
+const RUN: [(&str, &str); 38] = [
     ("bulla audit --limit 1", "cases::a_log_that_no_program_has_read_is_read_by_what_the_message_suggests"),
     ("bulla client list", "cases::what_a_message_says_shows_more_shows_it"),
-    ("bulla client rotate-secret", "oauth"),
+    (
+        "bulla client rotate-secret {",
+        "cases::what_init_and_client_add_say_comes_next_is_about_the_same_installation",
+    ),
     ("bulla doctor", "postgres::a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests"),
     (
         "bulla init",
@@ -19,6 +22,11 @@ const RUN: [(&str, &str); 36] = [
     ("bulla keys rotate", "cases::a_rollover_that_is_refused_goes_by_what_its_message_suggests"),
     ("bulla migrate --help", "cases::what_a_message_says_shows_more_shows_it"),
     ("bulla session list", "cases::what_a_message_says_shows_more_shows_it"),
+    ("bulla serve", "cases::what_init_and_client_add_say_comes_next_is_about_the_same_installation"),
+    (
+        "bulla user add NAME --role admin",
+        "cases::what_init_and_client_add_say_comes_next_is_about_the_same_installation",
+    ),
     ("bulla user add admin --role admin", "process"),
     ("bulla user list", "cases::what_a_message_says_shows_more_shows_it"),
     ("bulla user passwd {", "cases::a_stored_hash_that_is_none_is_replaced_by_what_the_log_suggests"),
