@@ -77,6 +77,11 @@ impl Proxies {
             self.complain(peer, "can't be read");
             return Address::Unknown;
         };
+        // Without the header it is the proxy's own request, as its probes are.
+        if hops.is_empty() && request.headers().contains_key(self.header.name()) {
+            self.complain(peer, "names no address");
+            return Address::Unknown;
+        }
         let mut client = peer;
         // Each proxy appends whom it got the request from: what stands to the left of a stranger is the stranger's word.
         for hop in hops.iter().rev() {
@@ -254,6 +259,9 @@ mod tests {
             "203.0.113.7, nonsense",
             "203.0.113.7, nonsense, 10.0.0.2",
             "203.0.113.7 198.51.100.1",
+            "",
+            ",",
+            " , ,",
             "k\u{e4}se",
         ] {
             assert_eq!(said(ForwardedHeader::XForwardedFor, "10.0.0.1", &[line]), "unknown", "{line}");

@@ -112,6 +112,8 @@ fn check_path(path: &Path) -> Result<(), BadDatabase> {
     let bad = |what: &str| Err(BadDatabase(format!("{MUST}{what}")));
     let text = path.to_string_lossy();
     let first = text.split('/').next().unwrap_or_default();
+    // `user/password@host/name` is Oracle's way to write it.
+    let relative = if text.starts_with(['/', '.']) { "" } else { &*text };
     let scheme = first.split_once(':').is_some_and(|(scheme, _)| scheme.len() > 1 || scheme.is_empty());
     let written = "; write ./ before a path that looks like this";
     match () {
@@ -119,7 +121,8 @@ fn check_path(path: &Path) -> Result<(), BadDatabase> {
         () if text.chars().any(char::is_control) => bad(", without control characters"),
         () if text.contains('?') => bad(", without parameters"),
         () if scheme && first != "." => bad(&format!(", not a name before a colon{written}")),
-        () if first.contains(['=', ';', '@']) => {
+        () if text.starts_with("//") => bad(", not a URL without its scheme"),
+        () if relative.contains(['=', ';', '@']) => {
             bad(&format!(", not the parameters of a connection (key=value){written}"))
         }
         () => Ok(()),
@@ -195,6 +198,9 @@ mod tests {
             "Server=h;Database=d;User Id=u;Password=hunter2;",
             "Driver={SQL Server};Pwd=hunter2",
             "ada:hunter2@h/d",
+            "ada/hunter2@h:1521/d",
+            "//ada:hunter2@h/d",
+            "h/d;password=hunter2",
             "(DESCRIPTION=(ADDRESS=(HOST=hunter2)))",
             ":memory:",
             "sqlite::memory:",

@@ -49,6 +49,7 @@ async fn no_statement_ends_a_session_unrevoked() {
         ("REPLACE INTO users (id, name, created_at) VALUES (2, 'carol', 0)".into(), "b"),
         ("REPLACE INTO users (name, created_at) VALUES ('BOB', 0)".into(), "b"),
         ("UPDATE OR REPLACE users SET folded = 'bob' WHERE id = 1".into(), "b"),
+        ("UPDATE OR REPLACE users SET name = 'BOB' WHERE id = 1".into(), "a b"),
         ("UPDATE OR REPLACE users SET id = 2 WHERE id = 1".into(), "a b"),
         ("UPDATE OR REPLACE users SET rowid = 2 WHERE id = 1".into(), "a b"),
         ("UPDATE users SET _rowid_ = 77 WHERE id = 1".into(), "a"),

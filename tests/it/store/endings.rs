@@ -285,6 +285,7 @@ mod guards {
                 ("client_changed", "DROP TRIGGER client_changed; CREATE TRIGGER client_changed AFTER UPDATE OF name ON clients BEGIN SELECT 1; END"),
                 ("session_unreadable", "DROP TRIGGER session_unreadable"),
                 ("users_spelled", "DROP INDEX users_spelled"),
+                ("users_named", "DROP INDEX users_named"),
             ],
             _ => &[
                 ("session_deleted", "DROP TRIGGER session_deleted ON sessions"),

@@ -244,6 +244,7 @@ async fn a_client_upserted_is_revoked() {
 async fn doing_nothing_on_a_conflict_does_nothing() {
     let house = House::new().await;
     let (row, shell) = (one(&house).await, house.town.shell());
+    house.user("admin").await;
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
     shell.run("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
     let before = || {
@@ -256,6 +257,9 @@ async fn doing_nothing_on_a_conflict_does_nothing() {
         "INSERT INTO users (name, created_at) VALUES ('ada', 9)",
         "INSERT INTO users (name, created_at) VALUES ('ADA', 9)",
         "INSERT INTO users (id, name, created_at) VALUES (1, 'eve', 9)",
+        // Whose `folded` is "adrnln".
+        "INSERT INTO users (name, created_at) VALUES ('admin', 9)",
+        "INSERT INTO users (name, created_at) VALUES ('Admin', 9), ('ADMIN', 9)",
         "INSERT INTO users (name, folded, created_at) VALUES ('Ada', 'ada', 9)",
         "INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Other', 9)",
         "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '2')",
@@ -267,12 +271,20 @@ async fn doing_nothing_on_a_conflict_does_nothing() {
             .iter()
             .map(|sql| sql.replace("INSERT", "INSERT OR IGNORE").replace(" ON CONFLICT DO NOTHING", ""));
         statements.extend(ignored.collect::<Vec<_>>());
+        statements.push("UPDATE OR IGNORE users SET name = 'ADMIN' WHERE id = 1".into());
+        statements.push("UPDATE OR IGNORE users SET folded = 'adrnln' WHERE id = 1".into());
     }
     for sql in statements {
         shell.run(&sql);
         assert_eq!(before(), kept, "{sql}");
         assert!(house.revoked().is_empty(), "{sql}");
     }
+    for or in ["", "OR ABORT", "OR FAIL", "OR ROLLBACK"] {
+        let or = if kind() == Kind::Sqlite { or } else { "" };
+        shell.try_run(&format!("UPDATE {or} users SET name = 'admin' WHERE id = 1")).unwrap_err();
+        assert_eq!(before(), kept, "{or}");
+    }
+    assert!(house.revoked().is_empty());
     // Nor does what was noted meanwhile tell later.
     shell.run("INSERT INTO users (name, created_at) VALUES ('bob', 1)");
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('new', 'New', 1)");
