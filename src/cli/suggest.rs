@@ -59,7 +59,8 @@ impl Suggest {
             out.push('`');
             out += part;
             let command = quoted && part.starts_with("bulla ") && !part.ends_with('…');
-            if command && !part.contains(" --help") {
+            // An error has its flags already when it comes to the log.
+            if command && !part.contains(" --help") && !part.ends_with(&self.flags) {
                 out += &self.flags;
             }
             quoted = !quoted;
@@ -91,6 +92,7 @@ mod tests {
         );
         let secret = suggest(&["--database", "postgres://ada:hunter2@h/d", "user", "list"]);
         assert!(!secret.typed("`bulla init` `sudo bulla …`").contains("hunter2"));
+        assert_eq!(there.typed(&there.typed("`bulla init`")), there.typed("`bulla init`"));
         let odd = suggest(&["--keys", "my \"keys\"", "serve"]).in_json();
         let line: serde_json::Value = serde_json::from_str(&odd.typed("[\"`bulla init`\"]")).unwrap();
         assert_eq!(line[0], "`bulla init --keys 'my \"keys\"'`");

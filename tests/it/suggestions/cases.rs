@@ -435,6 +435,11 @@ fn a_command_that_the_log_suggests_is_about_the_installation_that_the_server_ser
             _ => told,
         };
         assert_eq!(suggested(&told, "bulla init"), format!("bulla init {flags}"));
+        // An error that ends the server goes through the same log.
+        let lost = format!("--keys nowhere --database {database}");
+        let ended =
+            said(&place.shell(&format!("BULLA_LOG={format} bulla serve --listen 127.0.0.1:0 {lost}")));
+        assert!(ended.contains(&format!("`bulla keys revoke --all {lost}`")), "each flag once: {ended}");
         assert!(place.shell(&suggested(&told, "bulla init")).status.success());
         assert!(place.shell(&format!("bulla {flags} doctor")).status.success());
     }
