@@ -203,3 +203,20 @@ fn ago(then: Timestamp, now: Timestamp) -> String {
         seconds => format!("{} d ago", seconds / 86_400),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_of_any_length_makes_a_table() {
+        let cells = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let long = "x".repeat(70_000);
+        let lines = [cells(["id", &long, "a"]), cells(["7", "\u{e4}\n", "b"])];
+        let shown = table(&lines);
+        let (first, second) = shown.split_once('\n').unwrap();
+        assert_eq!(first, format!("id  {long}  a"));
+        assert_eq!(second.chars().count(), 4 + WIDEST + 3);
+        assert!(second.starts_with("7   \u{e4}\u{fffd} ") && second.ends_with(" b"));
+    }
+}

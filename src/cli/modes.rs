@@ -1,4 +1,5 @@
-//! The modes of files that hold secrets: the settings file with a password in it, the secrets of providers, the TLS key.
+//! The modes of files that hold secrets: the settings file with a password in it, the secrets of providers, the passwords of
+//! PostgreSQL.
 
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -8,30 +9,42 @@ use std::{
 use super::Context;
 use crate::{identity::openid::ClientSecret, ids::typed, store::Database};
 
-/// The files that hold secrets or decide what the server does.
-fn watched(ctx: &Context) -> Vec<PathBuf> {
-    let secret = |provider: &crate::identity::openid::ProviderSettings| match &provider.secret {
-        ClientSecret::File(path) => Some(path.clone()),
+/// Who besides its owner may read a file.
+#[derive(Clone, Copy)]
+enum Readers {
+    /// Everybody: nothing secret is in it.
+    All,
+    /// Its group, where `allow_group_read` says so.
+    Group,
+    None,
+}
+
+/// The files that hold secrets or decide what the server does, as far as they are there.
+fn watched(ctx: &Context) -> Vec<(PathBuf, Readers)> {
+    let secret = if ctx.settings.allow_group_read { Readers::Group } else { Readers::None };
+    let of_file = if holds_password(&ctx.file) { secret } else { Readers::All };
+    let mut files = vec![(ctx.file.clone(), of_file)];
+    files.extend(ctx.settings.providers.iter().filter_map(|provider| match &provider.secret {
+        ClientSecret::File(path) => Some((path.clone(), secret)),
         ClientSecret::None | ClientSecret::Text(_) => None,
-    };
-    let mut files: Vec<_> = ctx.settings.providers.iter().filter_map(secret).collect();
-    files.insert(0, ctx.file.clone());
-    files.retain(|file| file.is_file());
-    files.dedup();
+    }));
+    // By the rules of libpq it is ignored if anybody else may read it.
+    let passwords = std::env::var_os("PGPASSFILE").map(|path| (path.into(), Readers::None));
+    files.extend(passwords.filter(|_| matches!(ctx.settings.database, Database::Postgres(_))));
+    files.retain(|(file, _)| file.is_file());
     files
 }
 
-/// Those that others may read or write, each with the command that mends it. A settings file without a password may be read; whoever may write it decides where
-/// the keys are. A group may read what `allow_group_read` says.
+/// Those that others may read or write, each with the command that mends it. Users who may write a settings file decide where
+/// the keys are.
 pub(super) fn open_to_others(ctx: &Context) -> Vec<String> {
-    let open = |file: PathBuf| {
+    let open = |(file, readers): (PathBuf, Readers)| {
         let mode = file.metadata().ok()?.permissions().mode() & 0o7777;
-        let may_be_read = file == ctx.file && !holds_password(&file);
         let typed = typed::path(&file);
-        let (wrong, mend) = match (may_be_read, ctx.settings.allow_group_read) {
-            (true, _) => (0o022, format!("`chmod go-w {typed}`")),
-            (false, true) => (0o037, format!("`chmod g-wx,o= {typed}`")),
-            (false, false) => (0o077, format!("`chmod go= {typed}`")),
+        let (wrong, mend) = match readers {
+            Readers::All => (0o022, format!("`chmod go-w {typed}`")),
+            Readers::Group => (0o037, format!("`chmod g-wx,o= {typed}`")),
+            Readers::None => (0o077, format!("`chmod go= {typed}`")),
         };
         let may = match mode & wrong {
             0 => return None,

@@ -238,3 +238,29 @@ async fn a_pooler_in_transaction_mode_is_refused_and_one_in_session_mode_is_not(
         }
     }
 }
+
+#[tokio::test]
+async fn a_server_says_which_files_with_secrets_others_may_read_and_serves() {
+    let mut server = Server::new(&[]);
+    fs::write(server.path("client"), "hunter2").unwrap();
+    let provider = "[provider.facebook]\nclient_id = '1'\nclient_secret_file = 'client'\n";
+    fs::write(server.path("bulla.toml"), provider).unwrap();
+    // As Kubernetes mounts a secret by default: not refused.
+    for (mode, open) in [(0o644, true), (0o640, true), (0o600, false)] {
+        fs::set_permissions(server.path("client"), fs::Permissions::from_mode(mode)).unwrap();
+        server.start();
+        let said = server.stderr();
+        assert_eq!(
+            said.contains(&format!("client: has mode {mode:04o}, others may read it")),
+            open,
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"));
+        server.kill();
+    }
+    server.set("BULLA_ALLOW_GROUP_READ", "true");
+    fs::set_permissions(server.path("client"), fs::Permissions::from_mode(0o440)).unwrap();
+    let before = server.stderr().matches("others may read").count();
+    server.start();
+    assert_eq!(server.stderr().matches("others may read").count(), before);
+}

@@ -540,4 +540,10 @@ fn a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests()
     place.mends("bulla doctor", "chmod go= ");
     let found = said(&place.shell("bulla doctor"));
     assert!(!found.contains("others may") && !found.contains("hunter2"), "{found}");
+    // libpq ignores a file of passwords that its group may read, and so does Bulla.
+    fs::write(place.path("pgpass"), "*:*:*:*:hunter2").unwrap();
+    place.server.set("PGPASSFILE", place.path("pgpass"));
+    fs::set_permissions(place.path("pgpass"), fs::Permissions::from_mode(0o640)).unwrap();
+    let command = place.mends("bulla doctor", "chmod go= ");
+    assert!(command.ends_with("/pgpass"), "{command}");
 }
