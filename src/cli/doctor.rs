@@ -108,7 +108,7 @@ async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
 }
 
 /// Why a database that is no installation's can't be used.
-fn unusable(database: &Database, found: &Found) -> String {
+pub(super) fn unusable(database: &Database, found: &Found) -> String {
     match found {
         Found::Schema { found, known } if found < known => format!(
             "{database}: its schema has version {found}, this program's {known}; `bulla init` brings it up to date, \

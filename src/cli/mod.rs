@@ -22,7 +22,7 @@ use std::{io::Write as _, path::PathBuf, sync::Arc};
 pub use args::main;
 
 use crate::{
-    clock::{Clock, Timestamp},
+    clock::{Clock, SystemClock, Timestamp},
     config::Settings,
     keyring::RingError,
     store::{Database, Store, StoreError},
@@ -140,7 +140,10 @@ async fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dy
 async fn expect_database(database: &Database) -> Result<(), CliError> {
     match database.exists().await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(CliError::Unavailable(no_database(database))),
+        Ok(false) => Err(CliError::Unavailable(match database.look(&SystemClock).await {
+            Ok(found) => doctor::unusable(database, &found),
+            Err(_) => no_database(database),
+        })),
         Err(error) => Err(CliError::Unavailable(format!("{database}: {error}"))),
     }
 }

@@ -39,6 +39,7 @@ mod presented;
 mod proof;
 mod provider;
 mod refusal;
+mod regret;
 mod renewal;
 mod request_log;
 mod secure;

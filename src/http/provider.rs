@@ -14,6 +14,7 @@ use super::{
     login_cookies::login_id,
     pages,
     proof::proven_at,
+    regret::{refused, spent, told},
     renewal::known,
     under_way::{Flow, UnderWay, same},
 };
@@ -105,7 +106,14 @@ pub(super) async fn back(
         };
         response.map(Some)
     };
-    match done.await {
+    let done = match inner.turns.refusal(request.query_string()) {
+        Some(problem) => Err(problem),
+        None => done.await,
+    };
+    if let Err(problem) = &done {
+        inner.turns.refused(request.query_string(), problem);
+    }
+    match done {
         Ok(None) => Ok(spent(&flow)),
         Ok(Some(mut response)) => {
             inner.note_finished(&flow).await;
@@ -292,52 +300,9 @@ impl Inner {
         self.providers.link(provider, proven, &row).await?;
         Ok(body::see_other("/auth/account"))
     }
-
-    /// The login page with a word of regret; other ways in are on it.
-    fn sorry(&self, provider: &Provider, problem: &Problem, rd: &str) -> HttpResponse {
-        let failed = format!("Signing in with {} didn't work. Please try again.", provider.settings().label);
-        let error = if problem.code() == "unauthorized" { &failed } else { problem.detail() };
-        // A login that did not prove enough is tried once more, not another one.
-        let again = problem.asks_for_a_login();
-        let page = pages::Login { rd, error: Some(error), ways: &self.ways, again, ..Default::default() };
-        pages::answer(&mut problem.head(), pages::login(&page))
-    }
-}
-
-/// A code that this browser has used before proves nothing. The page goes on to where the login led: if the browser has received
-/// the cookies meanwhile, it is signed in there.
-fn spent(flow: &Flow) -> HttpResponse {
-    pages::answer(&mut Problem::unauthorized().head(), pages::spent(flow.leads_to()))
 }
 
 /// Where a provider's people come back to: what is registered there, letter for letter.
 pub(crate) fn way_back(origin: &str, provider: &str) -> String {
     format!("{origin}/auth/provider/{provider}/callback")
-}
-
-/// What an error in the provider's answer means (RFC 6749, 4.1.2.1). None is a failed attempt at guessing: nothing counts it.
-fn told(error: &str) -> OpenIdError {
-    match error {
-        "server_error" | "temporarily_unavailable" => {
-            OpenIdError::Away(format!("its answer to the login is the error {error}"))
-        }
-        "access_denied" => OpenIdError::Refused("cancelled at the provider"),
-        _ => OpenIdError::Refused("an error of the provider"),
-    }
-}
-
-/// Outward one refusal; the reason is for an operator's log.
-pub(super) fn refused(provider: &Provider, error: OpenIdError) -> Problem {
-    let name = &provider.settings().name;
-    match error {
-        OpenIdError::NoAccount => Problem::no_account(),
-        OpenIdError::Away(why) => {
-            tracing::warn!(provider = name, why, "a provider can't be asked");
-            Problem::provider_away()
-        }
-        OpenIdError::Refused(reason) => {
-            tracing::info!(provider = name, reason, "a login by a provider was refused");
-            Problem::unauthorized()
-        }
-    }
 }

@@ -1,13 +1,17 @@
 //! Requests of one login's callback take turns: a browser that retries or prefetches sends two at once, and a code is good for
-//! one of them.
+//! one of them. A code that was refused is not asked about again when somebody reloads the page that says so.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
+use actix_web::{ResponseError as _, http::StatusCode};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedMutexGuard;
+
+use crate::http::Problem;
 
 /// How long a request waits for the one before it, at most: as long as a provider may take for its answers.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -21,9 +25,19 @@ pub(super) struct Turn {
     held: Option<OwnedMutexGuard<()>>,
 }
 
-/// The logins whose callbacks are being processed, by their state.
+/// The most refusals that are remembered; the oldest is forgotten first.
+const REMEMBERED: usize = 1024;
+
+/// What tells one callback from another: a digest of its query.
+type Id = [u8; 32];
+
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
+pub(super) struct Turns {
+    /// The logins whose callbacks are being processed, by their state.
+    running: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    /// Callbacks that were refused, and how.
+    refused: Mutex<VecDeque<(Id, Problem)>>,
+}
 
 impl Turns {
     /// Waits until no other request processes the callback of this login, for a while.
@@ -37,8 +51,27 @@ impl Turns {
         }
     }
 
+    /// How this callback was refused before. The same answer is no further attempt.
+    pub(super) fn refusal(&self, query: &str) -> Option<Problem> {
+        let all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted: Id = Sha256::digest(query).into();
+        all.iter().find(|(id, _)| *id == wanted).map(|(_, problem)| problem.clone())
+    }
+
+    /// Remembers that a callback was refused. Where the provider or the store can't tell, the next request is a new attempt.
+    pub(super) fn refused(&self, query: &str, problem: &Problem) {
+        let is_final = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::CONFLICT]
+            .contains(&problem.status_code());
+        if !is_final || self.refusal(query).is_some() {
+            return;
+        }
+        let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        all.truncate(REMEMBERED - 1);
+        all.push_front((Sha256::digest(query).into(), problem.clone()));
+    }
+
     fn of(&self, state: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = all.get(state).and_then(Weak::upgrade) {
             return turn;
         }
@@ -65,6 +98,6 @@ mod tests {
         drop(second);
         assert!(!turns.take("one").await.waited);
         assert!(!turns.take("last").await.waited);
-        assert_eq!(turns.0.lock().unwrap().len(), 1, "what nobody waits for is forgotten");
+        assert_eq!(turns.running.lock().unwrap().len(), 1, "what nobody waits for is forgotten");
     }
 }

@@ -210,7 +210,7 @@ impl KeyDirectory {
         decide: impl FnOnce(&Listing, [Fresh; 2]) -> Result<Step, Refusal>,
     ) -> Result<Ring, RingError> {
         if !self.exists() {
-            return Err(RingError::Missing(self.path.clone()));
+            return Err(self.missing());
         }
         write::refuse_copy(&self.path)?;
         let _lock = Lock::take(&self.path)?;
@@ -235,6 +235,13 @@ impl KeyDirectory {
         self.path.join(RING)
     }
 
+    fn missing(&self) -> RingError {
+        match self.path.exists() && !self.path.is_dir() {
+            true => bad(&self.path, "is not a directory; name the directory of the keys with --keys"),
+            false => RingError::Missing(self.path.clone()),
+        }
+    }
+
     fn readers(&self) -> Readers {
         if self.allow_group_read { Readers::Group } else { Readers::Owner }
     }
@@ -245,7 +252,7 @@ impl KeyDirectory {
 
     fn read_listing_for(&self, readers: Readers) -> Result<Read, RingError> {
         if !self.exists() {
-            return Err(RingError::Missing(self.path.clone()));
+            return Err(self.missing());
         }
         read::directory(&self.path, self.readers())?;
         let path = self.ring_path();

@@ -94,8 +94,18 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), refinery::Error
 fn create_private(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    let failed = |error| StoreError::Unavailable(typed::why_not(path, &error, Access::WRITE_OK));
-    made.map(drop).map_err(failed)
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    made.map(drop).map_err(|error| {
+        // A file that is missing is made in its folder.
+        let why = match error.kind() {
+            std::io::ErrorKind::PermissionDenied if !path.exists() => {
+                let why = typed::why_not(folder, &error, Access::WRITE_OK | Access::EXEC_OK);
+                format!("{}: can't be made: {why}", path.display())
+            }
+            _ => typed::why_not(path, &error, Access::WRITE_OK),
+        };
+        StoreError::Unavailable(why)
+    })
 }
 
 /// Why the database can't be written, with the command that mends it: the file, its folder (where SQLite makes `-wal`

@@ -259,3 +259,48 @@ async fn a_callback_says_which_parameter_is_given_more_than_once() {
         );
     }
 }
+
+#[tokio::test]
+async fn reloading_the_page_of_a_refused_login_is_no_further_attempt_and_says_the_same() {
+    let mut profile = keycloak();
+    profile.settings = "[provider.keycloak]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
+                        issuer = 'https://login.example.org/realms/main'\nlabel = 'Keycloak'";
+    let vendor = Vendor::open(profile);
+    let person = vendor.somebody();
+    let failed = || vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
+    let asked = || vendor.world.asked(vendor.profile.token_endpoint).len();
+    // A code that the provider refuses, and an identity that nobody has.
+    for (granted, status, says) in
+        [(false, 401, "Please try again"), (true, 403, "Nobody here has this identity")]
+    {
+        let url = person.leaves().await;
+        let asks = query(&url);
+        let code = match granted {
+            true => vendor.grant(&url, &vendor.token(&asks["nonce"])),
+            false => "invented".to_owned(),
+        };
+        let (failed_before, asked_before) = (failed(), asked());
+        for _ in 0..15 {
+            let back = person.comes_back(&url, &[("code", &code), ("state", &asks["state"])]).await;
+            assert_eq!((back.status().as_u16(), set_cookies(&back).len()), (status, 0));
+            let page = back.text().await.unwrap();
+            assert!(page.contains(says), "{page}");
+        }
+        assert_eq!(asked(), asked_before + 1, "the provider is asked once");
+        let more = failed().parse::<u32>().unwrap() - failed_before.parse::<u32>().unwrap();
+        assert_eq!(more, u32::from(!granted), "one attempt");
+        // Another code is another attempt.
+        let guess = person.comes_back(&url, &[("code", "a guess"), ("state", &asks["state"])]).await;
+        assert_eq!(guess.status(), 401);
+        assert_eq!(asked(), asked_before + 2);
+    }
+    // Where the provider can't tell, the next request asks again.
+    let url = person.leaves().await;
+    let asks = query(&url);
+    let code = vendor.grant(&url, &vendor.token(&asks["nonce"]));
+    vendor.world.at(vendor.profile.token_endpoint, |_| super::world::Told::Error(503, json!({})));
+    let answer = [("code", code.as_str()), ("state", asks["state"].as_str())];
+    assert_eq!(person.comes_back(&url, &answer).await.status(), 503);
+    vendor.build();
+    assert_eq!(person.comes_back(&url, &answer).await.status(), 403, "nobody has this identity");
+}

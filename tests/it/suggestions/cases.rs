@@ -385,6 +385,44 @@ fn what_a_message_says_shows_more_shows_it() {
 }
 
 #[test]
+fn nothing_is_suggested_that_can_not_work_for_files_of_another_kind() {
+    let place = Place::new();
+    assert!(
+        place.shell("sqlite3 foreign.db 'CREATE TABLE theirs(x)'; chmod 600 foreign.db").status.success()
+    );
+    for (failing, says) in [
+        ("bulla --database foreign.db user list", "is another program's database (it holds theirs)"),
+        ("bulla --database foreign.db serve", "is another program's database (it holds theirs)"),
+        ("bulla --database foreign.db doctor", "is another program's database (it holds theirs)"),
+        (
+            "bulla --keys bulla.toml keys list",
+            "is not a directory; name the directory of the keys with --keys",
+        ),
+        ("bulla --keys bulla.toml keys rotate", "is not a directory"),
+        ("bulla --keys bulla.toml serve", "is not a directory"),
+        ("bulla --keys bulla.toml doctor", "is not a directory"),
+    ] {
+        let failed = place.shell(failing);
+        assert!(!failed.status.success() && said(&failed).contains(says), "{failing}: {}", said(&failed));
+        assert!(
+            !said(&failed).contains("`bulla init") && !said(&failed).contains("`bulla keys revoke"),
+            "{}",
+            said(&failed)
+        );
+    }
+}
+
+#[test]
+fn a_folder_in_which_nothing_can_be_made_is_named_with_the_user_who_may() {
+    let Some(mut place) = Place::new().of_the_service() else { return };
+    fs::create_dir(place.path("closed")).unwrap();
+    place.user = Some(SERVICE);
+    let failed = place.shell("cd closed && bulla init");
+    assert!(said(&failed).contains("closed: belongs to user 0, this is user 4242"), "{}", said(&failed));
+    assert_eq!(suggested(&said(&failed), "sudo -u '#0'"), "sudo -u '#0' bulla init");
+}
+
+#[test]
 fn what_init_and_client_add_say_comes_next_is_about_the_same_installation() {
     let place = Place::new();
     let flags = "--keys 'other keys' --database other.db";
