@@ -8,7 +8,10 @@ use actix_web::{
     },
 };
 
-use super::{Site, credentials::text};
+use super::{
+    Site,
+    credentials::{is_navigation, text},
+};
 use crate::http::Problem;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -25,16 +28,20 @@ pub(super) fn is_unsafe(request: &HttpRequest) -> bool {
 
 /// Whether a request asks for another protocol: `Upgrade` with any value (RFC 9110, 7.8), `Connection: upgrade`, or what
 /// only a WebSocket's handshake has (a proxy may have removed the first two). Extended CONNECT (RFC 8441) has a method of
-/// its own.
+/// its own. Some proxies send `Connection: upgrade` with every request: alone it makes no upgrade of a navigation, which no
+/// handshake is.
 fn is_upgrade(request: &HttpRequest) -> bool {
     let headers = request.headers();
-    headers.contains_key(header::UPGRADE)
-        || headers.contains_key(WEBSOCKET_KEY)
-        || headers.get(FETCH_MODE).is_some_and(|mode| mode == "websocket")
-        || headers.get_all(header::CONNECTION).any(|line| {
+    let connection_says_so = || {
+        headers.get_all(header::CONNECTION).any(|line| {
             let mut options = line.as_bytes().split(|byte| *byte == b',');
             options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         })
+    };
+    headers.contains_key(header::UPGRADE)
+        || headers.contains_key(WEBSOCKET_KEY)
+        || headers.get(FETCH_MODE).is_some_and(|mode| mode == "websocket")
+        || connection_says_so() && !is_navigation(request)
 }
 
 /// Whether another site made the browser send this request. `same-site` is not another site: with `cookie_domain` the
@@ -141,6 +148,24 @@ mod tests {
         ] {
             assert!(!is_unsafe(&with(TestRequest::get(), headers)), "{headers:?}");
         }
+    }
+
+    #[test]
+    fn a_navigation_is_no_upgrade_because_a_proxy_says_connection_upgrade_with_every_request() {
+        let said = ("connection", "upgrade");
+        let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+        for (headers, expected) in [
+            (&[said, ("sec-fetch-mode", "navigate")][..], false),
+            (&[said, html], false),
+            (&[said, ("sec-fetch-mode", "cors"), html], true),
+            (&[said, ("sec-fetch-mode", "websocket"), html], true),
+            (&[said, ("upgrade", "websocket"), ("sec-fetch-mode", "navigate")], true),
+            (&[said, ("sec-websocket-key", "x"), html], true),
+            (&[said], true),
+        ] {
+            assert_eq!(is_unsafe(&with(TestRequest::get(), headers)), expected, "{headers:?}");
+        }
+        assert!(is_unsafe(&with(TestRequest::post(), &[said, html])));
     }
 
     #[test]

@@ -125,7 +125,7 @@ pub(super) async fn add(
     new: NewClient,
     event: AuditEvent,
 ) -> Result<ClientRow, Failure> {
-    callers::check(t, &event).await?;
+    callers::hold_in_turn(t, &event).await?;
     let turn = "SELECT pg_advisory_xact_lock(hashtextextended('bulla clients', 0))";
     t.query(&t.prepare_cached(turn).await?, &[]).await?;
     let known = "SELECT FROM clients WHERE id = $1 OR name = $2";
@@ -169,7 +169,7 @@ pub(super) async fn change(
     change: ClientChange,
     event: AuditEvent,
 ) -> Result<Option<ClientRow>, Failure> {
-    callers::check(t, &event).await?;
+    callers::hold_in_turn(t, &event).await?;
     let Some((before, now)) = held(t, &id, "FOR UPDATE").await? else { return Ok(None) };
     let after = change.apply(&before, now)?;
     let sql = "UPDATE clients SET name = $2, secret_hash = $3, former_hash = $4, former_until = $5, jwks = $6, scopes = $7,
@@ -180,7 +180,7 @@ pub(super) async fn change(
 }
 
 pub(super) async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent) -> Result<bool, Failure> {
-    callers::check(t, &event).await?;
+    callers::hold_in_turn(t, &event).await?;
     let sql = "DELETE FROM clients WHERE id = $1 RETURNING name";
     let Some(row) = t.query_opt(&t.prepare_cached(sql).await?, &[&id.as_str()]).await? else {
         return Ok(false);

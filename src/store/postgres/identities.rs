@@ -124,7 +124,7 @@ pub(super) async fn unlink(
     event: AuditEvent,
 ) -> Result<bool, Failure> {
     sessions::take_turns(t, &user).await?;
-    callers::check(t, &event).await?;
+    callers::hold(t, &event).await?;
     let all = of_user_in(t, &user).await?;
     let password = "SELECT FROM users WHERE id = $1 AND password_hash IS NOT NULL";
     let password = t.query_opt(&t.prepare_cached(password).await?, &[&number(&user)]).await?;

@@ -1,5 +1,7 @@
 //! The rows of `sessions`.
 
+use std::collections::BTreeSet;
+
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
@@ -17,8 +19,8 @@ use crate::{
     ids::{Sid, UserId},
     secret::Digest,
     store::{
-        AuditEvent, Device, Grant, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow,
-        Written,
+        AuditEvent, Caller, Device, Grant, NewSession, SessionChange, SessionEnd, SessionRow, StoreError,
+        UserRow, Written,
         rules::{self, Beginning},
     },
 };
@@ -157,9 +159,31 @@ pub(super) async fn now(pool: &Pool) -> Result<Timestamp, StoreError> {
 /// Transactions that begin or end sessions of one user run one after the other, so that the cap holds. None of them runs
 /// while a transaction ends the sessions of all users ([`take_all_turns`]).
 pub(super) async fn take_turns(t: &Transaction<'_>, user: &UserId) -> Result<(), Failure> {
+    take_turn(t, user.as_str()).await
+}
+
+async fn take_turn(t: &Transaction<'_>, user: &str) -> Result<(), Failure> {
     const LOCK: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended('sessions of bulla', 0)),
         pg_advisory_xact_lock(hashtextextended('bulla ' || $1, 0))";
-    t.query(&t.prepare_cached(LOCK).await?, &[&user.as_str()]).await?;
+    t.query(&t.prepare_cached(LOCK).await?, &[&user]).await?;
+    Ok(())
+}
+
+/// Takes the turns of a user and of the person who asks, in the order of the ids: of two administrators who act against each
+/// other, the second finds what the first has done. Turns come before locks on rows, in each transaction.
+pub(super) async fn take_turns_with_caller(
+    t: &Transaction<'_>,
+    user: Option<&str>,
+    event: &AuditEvent,
+) -> Result<(), Failure> {
+    let caller = match &event.by {
+        Some(Caller::Person { user, .. }) => Some(user.as_str()),
+        Some(Caller::Client { .. }) | None => None,
+    };
+    let users: BTreeSet<&str> = user.into_iter().chain(caller).collect();
+    for user in users {
+        take_turn(t, user).await?;
+    }
     Ok(())
 }
 
@@ -368,11 +392,7 @@ pub(super) async fn end(
     which: SessionEnd,
     event: AuditEvent,
 ) -> Result<Vec<Sid>, Failure> {
-    match &which {
-        SessionEnd::AllOf(user) => take_turns(t, user).await?,
-        SessionEnd::Everyones => take_all_turns(t).await?,
-        SessionEnd::One(_) | SessionEnd::OneOf(..) => {}
-    }
+    take_turns_to_end(t, &which, &event).await?;
     callers::check(t, &event).await?;
     let (condition, values) = match &which {
         SessionEnd::One(sid) => ("sid = $4", vec![sid.to_string()]),
@@ -383,6 +403,32 @@ pub(super) async fn end(
         SessionEnd::Everyones => ("true", vec![]),
     };
     delete(t, condition, &values, &event).await
+}
+
+async fn take_turns_to_end(
+    t: &Transaction<'_>,
+    which: &SessionEnd,
+    event: &AuditEvent,
+) -> Result<(), Failure> {
+    match which {
+        SessionEnd::Everyones => take_all_turns(t).await,
+        SessionEnd::AllOf(user) | SessionEnd::OneOf(user, _) => {
+            take_turns_with_caller(t, Some(user.as_str()), event).await
+        }
+        // A logout, or the end of one session that another one replaces, takes no turn.
+        SessionEnd::One(_) if event.by.is_none() => Ok(()),
+        SessionEnd::One(sid) => {
+            let owner = owner(t, *sid).await?;
+            take_turns_with_caller(t, owner.as_deref(), event).await
+        }
+    }
+}
+
+/// Whose session it is.
+async fn owner(t: &Transaction<'_>, sid: Sid) -> Result<Option<String>, Failure> {
+    let sql = "SELECT user_id FROM sessions WHERE sid = $1";
+    let row = t.query_opt(&t.prepare_cached(sql).await?, &[&sid.to_string()]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 /// Deletes sessions, with one audit event each. A name that no token can have goes unnamed, and holds up nobody's end.

@@ -105,7 +105,7 @@ pub(super) async fn page(
 
 /// Two names that look alike, added at the same moment, meet at the unique key.
 pub(super) async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<UserRow, Failure> {
-    callers::check(t, &event).await?;
+    callers::hold_in_turn(t, &event).await?;
     let sql = format!(
         "WITH added AS (
            INSERT INTO users (name, folded, password_hash, roles, claims, created_at)
@@ -144,19 +144,27 @@ pub(super) async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -
 }
 
 /// The row as it will be found by the change, and a lock on it. Where the change takes an administrator away, all of them
-/// are held, in order: of two changes that would take the last two, one sees the other.
+/// are held, in order: of two changes that would take the last two, one sees the other. The caller is held in the same order,
+/// and may have lost the role meanwhile.
 async fn held(
     t: &Transaction<'_>,
     id: &UserId,
+    event: &AuditEvent,
     after: impl Fn(&UserRow) -> Option<UserRow> + Sync,
 ) -> Result<Option<UserRow>, Failure> {
+    sessions::take_turns_with_caller(t, Some(id.as_str()), event).await?;
     let takes = |row: &UserRow| takes_an_admin(row, after(row).as_ref());
     let looked = one_of(t, id, "").await?;
     let admins = match looked.as_ref().is_some_and(takes) {
         true => Some(admins(t).await?),
         false => None,
     };
+    if let (None, Some(Caller::Person { user, .. })) = (&admins, &event.by) {
+        let both = "SELECT FROM users WHERE id = $1 OR id = $2 ORDER BY id FOR UPDATE";
+        t.query(&t.prepare_cached(both).await?, &[&number(id), &number(user)]).await?;
+    }
     let row = one_of(t, id, "FOR UPDATE").await?;
+    callers::hold(t, event).await?;
     match (&row, admins) {
         (Some(row), Some(admins)) if takes(row) => keep_an_admin(id, &admins)?,
         // Became an administrator since it was looked at.
@@ -185,8 +193,8 @@ pub(super) async fn change(
     change: UserChange,
     event: AuditEvent,
 ) -> Result<Option<UserRow>, Failure> {
-    callers::check(t, &event).await?;
-    let Some(before) = held(t, &id, |row| Some(change.apply(row))).await? else { return Ok(None) };
+    let after = |row: &UserRow| Some(change.apply(row));
+    let Some(before) = held(t, &id, &event, after).await? else { return Ok(None) };
     readable(&before)?;
     let after = change.apply(&before);
     let (roles, claims) = after.as_json();
@@ -247,8 +255,7 @@ pub(super) async fn rehash(pool: &Pool, id: &UserId, was: &str, now: &str) -> Re
 }
 
 pub(super) async fn delete(t: &Transaction<'_>, id: UserId, event: AuditEvent) -> Result<bool, Failure> {
-    callers::check(t, &event).await?;
-    let Some(before) = held(t, &id, |_| None).await? else { return Ok(false) };
+    let Some(before) = held(t, &id, &event, |_| None).await? else { return Ok(false) };
     t.execute(&t.prepare_cached("DELETE FROM users WHERE id = $1").await?, &[&number(&id)]).await?;
     audit::write(t, &trail::user_deleted(&event, &before).about(&id)).await?;
     Ok(true)

@@ -33,6 +33,7 @@ every_store![
     a_session_begins_only_while_the_proven_identity_is_linked,
     a_session_that_has_ended_links_and_unlinks_nothing,
     who_has_lost_what_a_change_needs_changes_nothing,
+    of_two_administrators_who_act_against_each_other_one_does,
     roles_are_given_and_taken_on_the_row_as_it_is_found,
     a_proof_is_noted_only_while_session_and_password_hold,
     a_new_password_names_the_identities_that_were_linked_lately,
@@ -330,6 +331,34 @@ async fn who_has_lost_what_a_change_needs_changes_nothing() {
     let change = ClientChange { disabled: Some(true), ..ClientChange::default() };
     store.change_client(&client.id, change, event("client.disabled")).await.unwrap();
     all_refused(&machine).await;
+}
+
+async fn of_two_administrators_who_act_against_each_other_one_does() {
+    let house = House::new().await;
+    let other = house.another().await;
+    house.user_with("root", &["admin"]).await;
+    let act = async |store: &Arc<dyn Store>, kind: usize, by: &SessionRow, against: &SessionRow| {
+        let caller = Caller::Person { sid: by.sid, user: by.user_id.clone(), role: Some("admin") };
+        let (event, user) = (event("acts").by(caller), &against.user_id);
+        match kind {
+            0 => store.change_user(user, disabled(true), event).await.map(drop),
+            1 => store.change_user(user, roles(&[]), event).await.map(drop),
+            2 => store.delete_user(user, event).await.map(drop),
+            3 => store.end_sessions(SessionEnd::AllOf(user.clone()), event).await.map(drop),
+            4 => store.end_sessions(SessionEnd::One(against.sid), event).await.map(drop),
+            _ => store.end_sessions(SessionEnd::Everyones, event).await.map(drop),
+        }
+    };
+    // Each with itself, some with another.
+    for round in 0..24 {
+        let (one, two) = (round % 6, if round < 12 { round % 6 } else { (round + 3) % 6 });
+        let begin = async |name: String| house.begin(&house.user_with(&name, &["admin"]).await.id).await;
+        let (ada, bob) = (begin(format!("ada {round}")).await, begin(format!("bob {round}")).await);
+        let answers = tokio::join!(act(&house.store, one, &ada, &bob), act(&other.store, two, &bob, &ada));
+        let answers = [answers.0, answers.1];
+        let lost = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Ended))).count();
+        assert_eq!((lost, answers.iter().filter(|a| a.is_ok()).count()), (1, 1), "{one} {two}: {answers:?}");
+    }
 }
 
 async fn roles_are_given_and_taken_on_the_row_as_it_is_found() {
