@@ -20,6 +20,7 @@ every_store![
     a_user_disabled_by_hand_loses_every_session,
     a_user_deleted_by_hand_loses_every_session,
     a_user_with_another_number_loses_every_session,
+    a_user_with_another_number_keeps_its_identities,
     a_user_inserted_over_another_is_somebody_else,
     a_clients_tokens_are_revoked_with_its_secret_scopes_or_end,
     a_client_upserted_is_revoked,
@@ -189,6 +190,29 @@ async fn a_user_with_another_number_loses_every_session() {
     let row = one(&house).await;
     house.town.shell().run("UPDATE users SET id = 77 WHERE name = 'ada'");
     assert_eq!(house.revoked(), [row.sid.to_string()]);
+}
+
+async fn a_user_with_another_number_keeps_its_identities() {
+    let house = House::new().await;
+    let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
+    let shell = house.town.shell();
+    for (subject, user) in [("a", ada.as_str()), ("b", bob.as_str()), ("nobody", "100")] {
+        shell.run(&format!(
+            "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://i', '{subject}', '{user}')"
+        ));
+    }
+    let whose =
+        || shell.run("SELECT subject || ' ' || user_id FROM identities ORDER BY subject").concat().join(", ");
+    shell.run("UPDATE users SET id = 100 WHERE name = 'ada'");
+    assert_eq!(whose(), "a 100, b 2", "and what was of no user is of no other now");
+    shell.run("INSERT INTO users (id, name, created_at) VALUES (1, 'eve', 1)");
+    assert_eq!(whose(), "a 100, b 2");
+    shell.run("UPDATE users SET id = id + 1000");
+    assert_eq!(whose(), "a 1100, b 1002");
+    if kind() == Kind::Sqlite {
+        shell.run("UPDATE OR REPLACE users SET id = 1002 WHERE name = 'ada'");
+        assert_eq!(whose(), "a 1002", "bob is gone");
+    }
 }
 
 async fn a_user_inserted_over_another_is_somebody_else() {
