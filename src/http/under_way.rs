@@ -17,7 +17,7 @@ use crate::{
 /// How long a login elsewhere may take, and how long a nonce is good.
 pub(super) const LIFE: Duration = Duration::from_secs(600);
 /// How often, and how far apart, a node that was refused a code looks whether another node has finished the login.
-const LOOKS: u32 = 5;
+const LOOKS: u32 = 20;
 const BETWEEN: Duration = Duration::from_millis(100);
 /// Characters of the longest place to return to that is remembered: of any that there is ([`super::Site`] checks it), and
 /// what it is sealed into fits a cookie.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     oidc::keycloak,
     vendor::{Person, Vendor},
+    world::Told,
 };
 use crate::server::{ACCESS, set_cookies};
 
@@ -298,9 +299,42 @@ async fn reloading_the_page_of_a_refused_login_is_no_further_attempt_and_says_th
     let url = person.leaves().await;
     let asks = query(&url);
     let code = vendor.grant(&url, &vendor.token(&asks["nonce"]));
-    vendor.world.at(vendor.profile.token_endpoint, |_| super::world::Told::Error(503, json!({})));
+    vendor.world.at(vendor.profile.token_endpoint, |_| Told::Error(503, json!({})));
     let answer = [("code", code.as_str()), ("state", asks["state"].as_str())];
     assert_eq!(person.comes_back(&url, &answer).await.status(), 503);
     vendor.build();
     assert_eq!(person.comes_back(&url, &answer).await.status(), 403, "nobody has this identity");
+}
+
+#[tokio::test]
+async fn requests_of_one_callback_at_two_nodes_begin_one_session_and_count_no_failure() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let vendor = Vendor::open(keycloak());
+    let other = vendor.server.beside();
+    // The keys are known at both nodes.
+    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
+    let person = vendor.somebody();
+    let url = opens_a_tab(&person, "/auth/sessions").await;
+    let asked = query(&url);
+    let token = vendor.token(&asked["nonce"]).text();
+    let times = AtomicU32::new(0);
+    vendor.world.at(vendor.profile.token_endpoint, move |_| match times.fetch_add(1, Ordering::SeqCst) {
+        0 => Told::Json(json!({"id_token": token, "token_type": "bearer"})),
+        _ => Told::Error(400, json!({"error": "invalid_grant"})),
+    });
+    let answer = [("code", "once"), ("state", asked["state"].as_str())];
+    let back = Url::parse_with_params("x:/auth/provider/keycloak/callback", answer).unwrap();
+    let there = format!("{}{}?{}", other.origin, back.path(), back.query().unwrap());
+    let there = person.browser.client.get(there).header("cookie", person.browser.jar.header());
+    let there = there.header("sec-fetch-site", "cross-site").header("sec-fetch-mode", "navigate");
+    let there = there.header("accept", "text/html").header("x-forwarded-for", &person.address);
+    let (here, there) = tokio::join!(person.comes_back(&url, &answer), there.send());
+    let there = there.unwrap();
+    let (first, second) = if here.status() == 303 { (here, there) } else { (there, here) };
+    assert_eq!(ends(&first), (303, "/auth/sessions"));
+    assert_eq!((second.status().as_u16(), set_cookies(&second).len()), (401, 0));
+    let page = second.text().await.unwrap();
+    assert!(page.contains("url=/auth/sessions"), "{page}");
+    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM sessions"), "2");
+    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
 }
