@@ -90,11 +90,11 @@ pub(super) async fn back(
         _ => return Ok(inner.sorry(provider, &Problem::unauthorized(), "")),
     };
     let turn = inner.turns.take(&flow.state).await;
-    // Another request of this browser has finished the login; the answer to that one has the cookies.
-    match inner.is_finished(&flow).await? {
-        true if turn.waited => return Ok(body::see_other(flow.leads_to())),
-        true => return Ok(spent(&flow)),
-        false => {}
+    // Another request of this browser has finished the login; the answer to that one has the cookies. A request that brings no
+    // session was sent before that answer came, or the answer was lost.
+    let sent_before = turn.waited || carried.refresh.is_none();
+    if inner.is_finished(&flow).await? {
+        return Ok(spent(&flow, sent_before));
     }
     let done = async {
         let Some(proven) = inner.proven(&request, provider, &flow, &query).await? else {
@@ -114,7 +114,7 @@ pub(super) async fn back(
         inner.turns.refused(request.query_string(), problem);
     }
     match done {
-        Ok(None) => Ok(spent(&flow)),
+        Ok(None) => Ok(spent(&flow, sent_before)),
         Ok(Some(mut response)) => {
             inner.note_finished(&flow).await;
             add_cookies(response.headers_mut(), inner.ended(&request, &flow));

@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 
-use super::{bulla::Inner, pages, under_way::Flow};
+use super::{body, bulla::Inner, pages, under_way::Flow};
 use crate::{
     http::Problem,
     identity::openid::{OpenIdError, Provider},
@@ -22,7 +22,10 @@ impl Inner {
 
 /// A code that this browser has used before proves nothing. The page goes on to where the login led: if the browser has received
 /// the cookies meanwhile, it is signed in there.
-pub(super) fn spent(flow: &Flow) -> HttpResponse {
+pub(super) fn spent(flow: &Flow, sent_before: bool) -> HttpResponse {
+    if sent_before {
+        return body::see_other(flow.leads_to());
+    }
     pages::answer(&mut Problem::unauthorized().head(), pages::spent(flow.leads_to()))
 }
 
