@@ -2,7 +2,6 @@
 
 mod export;
 mod follow;
-mod gcm;
 mod object;
 mod openers;
 mod payload;

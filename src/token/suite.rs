@@ -7,20 +7,12 @@ use aes_gcm::{
 use chacha20poly1305::XChaCha20Poly1305;
 use xaes_256_gcm::Xaes256Gcm;
 
-use crate::{
-    keyring::Suite,
-    secret::Secret,
-    token::{
-        gcm::{Gcm, Xaes},
-        wire::TAG,
-    },
-};
+use crate::{keyring::Suite, secret::Secret, token::wire::TAG};
 
-/// A derived key, expanded. Wiped on drop by the `zeroize` features of the crates. The AEAD crates seal; what
-/// opens most often, X and A, is opened by [`gcm`](super::gcm).
+/// A derived key, expanded. Wiped on drop by the `zeroize` features of the crates.
 pub(super) enum Cipher {
-    X(Box<(Xaes256Gcm, Xaes)>),
-    A(Box<(Aes256Gcm, Gcm)>),
+    X(Box<Xaes256Gcm>),
+    A(Box<Aes256Gcm>),
     C(Box<XChaCha20Poly1305>),
 }
 
@@ -32,8 +24,8 @@ impl Cipher {
     pub(super) fn new(suite: Suite, key: &Secret<32>) -> Self {
         let bytes = key.expose().into();
         match suite {
-            Suite::Xaes256Gcm => Self::X(Box::new((Xaes256Gcm::new(bytes), Xaes::new(key)))),
-            Suite::Aes256Gcm => Self::A(Box::new((Aes256Gcm::new(bytes), Gcm::new(key)))),
+            Suite::Xaes256Gcm => Self::X(Box::new(Xaes256Gcm::new(bytes))),
+            Suite::Aes256Gcm => Self::A(Box::new(Aes256Gcm::new(bytes))),
             Suite::XChaCha20Poly1305 => Self::C(Box::new(XChaCha20Poly1305::new(bytes))),
         }
     }
@@ -60,8 +52,8 @@ impl Cipher {
             tag.as_slice().try_into().map_err(|_| Unfit)
         }
         match self {
-            Self::X(both) => run(&both.0, nonce, header, text),
-            Self::A(both) => run(&both.0, nonce, header, text),
+            Self::X(cipher) => run(&**cipher, nonce, header, text),
+            Self::A(cipher) => run(&**cipher, nonce, header, text),
             Self::C(cipher) => run(&**cipher, nonce, header, text),
         }
     }
@@ -74,15 +66,21 @@ impl Cipher {
         text: &mut [u8],
         tag: &[u8],
     ) -> Result<(), Unfit> {
-        let tag: &[u8; TAG] = tag.try_into().map_err(|_| Unfit)?;
+        fn run<C: AeadInOut>(
+            cipher: &C,
+            nonce: &[u8],
+            header: &[u8],
+            text: &mut [u8],
+            tag: &[u8],
+        ) -> Result<(), Unfit> {
+            let nonce = nonce.try_into().map_err(|_| Unfit)?;
+            let tag = tag.try_into().map_err(|_| Unfit)?;
+            cipher.decrypt_inout_detached(nonce, header, InOutBuf::from(text), tag).map_err(|_| Unfit)
+        }
         match self {
-            Self::X(both) => both.1.open(nonce.try_into().map_err(|_| Unfit)?, header, text, tag),
-            Self::A(both) => both.1.open(nonce.try_into().map_err(|_| Unfit)?, header, text, tag),
-            Self::C(cipher) => {
-                let nonce = nonce.try_into().map_err(|_| Unfit)?;
-                let text = InOutBuf::from(text);
-                cipher.decrypt_inout_detached(nonce, header, text, tag.into()).map_err(|_| Unfit)
-            }
+            Self::X(cipher) => run(&**cipher, nonce, header, text, tag),
+            Self::A(cipher) => run(&**cipher, nonce, header, text, tag),
+            Self::C(cipher) => run(&**cipher, nonce, header, text, tag),
         }
     }
 }
@@ -223,5 +221,46 @@ mod tests {
         let mut digest = [0; 32];
         sum.finalize_xof().read(&mut digest);
         assert_eq!(digest[..], bytes("e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939"));
+    }
+
+    /// A sealed text opens unchanged whatever its length; one changed bit anywhere is refused and leaves the text as it was.
+    #[test]
+    fn a_sealed_text_opens_and_a_changed_one_is_refused() {
+        for suite in [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305] {
+            for length in (0..100).chain([223, 224, 225, 239, 240, 241, 256, 479, 480, 481, 3000]) {
+                let mut bytes = [0; 64];
+                crate::secret::random(&mut bytes).unwrap();
+                let (key, nonce) = bytes.split_first_chunk::<32>().unwrap();
+                let (nonce, header) = nonce.split_at(suite.nonce_len());
+                let cipher = Cipher::new(suite, &Secret::new(*key));
+                let clear: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+                let mut sealed = clear.clone();
+                let tag = cipher.encrypt(nonce, header, &mut sealed).ok().unwrap();
+                let opens = |nonce: &[u8], header: &[u8], sealed: &[u8], tag: &[u8]| {
+                    let mut text = sealed.to_vec();
+                    let opened = cipher.decrypt(nonce, header, &mut text, tag).is_ok();
+                    assert!(opened || text == sealed, "a refused text stays as it was");
+                    opened.then_some(text)
+                };
+                assert_eq!(opens(nonce, header, &sealed, &tag), Some(clear), "{suite:?} {length}");
+
+                let flipped = |bytes: &[u8], at: usize| {
+                    let mut bytes = bytes.to_vec();
+                    bytes[at] ^= 1 << (at % 8);
+                    bytes
+                };
+                for at in 0..TAG {
+                    assert_eq!(opens(nonce, header, &sealed, &flipped(&tag, at)), None);
+                }
+                for at in 0..nonce.len() {
+                    assert_eq!(opens(&flipped(nonce, at), header, &sealed, &tag), None);
+                }
+                for at in (0..length).step_by(length / 40 + 1) {
+                    assert_eq!(opens(nonce, header, &flipped(&sealed, at), &tag), None);
+                }
+                assert_eq!(opens(nonce, &flipped(header, 0), &sealed, &tag), None);
+                assert_eq!(opens(nonce, header, &sealed, &tag[..15]), None, "a short tag");
+            }
+        }
     }
 }
