@@ -1,4 +1,4 @@
-//! `bulla keys`: the only hand that writes the keys directory (DESIGN 3).
+//! `bulla keys`: the only hand that writes the keys directory (docs/design/keys.md).
 
 mod database;
 mod export;
@@ -22,7 +22,7 @@ use crate::{
 
 /// How long servers are waited for if nothing is said: one that has died is known to be gone by then.
 const WAIT: &str = "10s";
-/// How far clocks may differ (DESIGN 4.4).
+/// How far clocks may differ (docs/design/sessions.md).
 const SKEW: Duration = Duration::from_secs(60);
 /// How long a retired key is kept if nothing is said.
 const KEEP: Duration = Duration::from_secs(2 * 3600);

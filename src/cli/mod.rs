@@ -82,7 +82,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// The exit code (DESIGN 6).
+    /// The exit code (docs/design/http.md).
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,

@@ -9,7 +9,7 @@ use actix_web::{
 
 use crate::secret;
 
-/// The names, as DESIGN 5 has them: with the `__Host-Http-` prefix a browser itself holds `Secure`, `HttpOnly`, `Path=/` and no `Domain`.
+/// The names, as docs/design/http.md has them: with the `__Host-Http-` prefix a browser itself holds `Secure`, `HttpOnly`, `Path=/` and no `Domain`.
 #[derive(Clone, Debug)]
 pub(super) struct CookieJar {
     access: &'static str,

@@ -1,4 +1,4 @@
-//! Which requests another site can make a browser send, and which of them are refused (DESIGN 5).
+//! Which requests another site can make a browser send, and which of them are refused (docs/design/http.md).
 
 use actix_web::{
     HttpRequest,

@@ -1,4 +1,4 @@
-//! The ladder (DESIGN 4.1): every request climbs until something holds.
+//! The ladder (docs/design/sessions.md): every request climbs until something holds.
 
 use actix_web::{HttpRequest, http::header::HeaderMap};
 

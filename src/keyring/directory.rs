@@ -1,4 +1,4 @@
-//! The keys directory: reading all or nothing, writing by rename under a lock (DESIGN 3).
+//! The keys directory: reading all or nothing, writing by rename under a lock (docs/design/keys.md).
 
 use std::{
     io,

@@ -99,7 +99,7 @@ impl RootKey {
         &self.bytes
     }
 
-    /// The key that seals tokens of one purpose and audience (HKDF-SHA256, RFC 5869; DESIGN 2).
+    /// The key that seals tokens of one purpose and audience (HKDF-SHA256, RFC 5869; docs/token.md).
     pub fn derive(&self, purpose: &Purpose, audience: &Audience) -> Secret<32> {
         let mut derived = Zeroizing::new([0; 32]);
         let info: [&[u8]; 4] =

@@ -1,4 +1,4 @@
-//! The key ring: the root keys of an installation and their states (DESIGN 3).
+//! The key ring: the root keys of an installation and their states (docs/design/keys.md).
 //!
 //! Three things: [`Ring`] is the lookup, [`schedule`] decides what a rollover does (pure),
 //! [`KeyDirectory`] is the disk.

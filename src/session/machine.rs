@@ -12,7 +12,7 @@ use crate::{
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
 
-/// Life of a service token (DESIGN 4.4).
+/// Life of a service token (docs/design/sessions.md).
 pub const SERVICE_MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// A client that speaks for itself: what a valid service token says.

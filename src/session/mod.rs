@@ -1,4 +1,4 @@
-//! Sessions: begin, authenticate, refresh, revoke (DESIGN 4). Knows no cookie and no status code.
+//! Sessions: begin, authenticate, refresh, revoke (docs/design/sessions.md). Knows no cookie and no status code.
 
 mod bearer;
 mod begin;

@@ -29,7 +29,7 @@ pub enum OnStale {
     Refuse,
 }
 
-/// Lifetimes and rules (DESIGN 4.2, 4.4).
+/// Lifetimes and rules (docs/design/sessions.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Life of an access token; at most [`ACCESS_CEILING`].
@@ -88,7 +88,7 @@ impl Policy {
         auth_time.is_some_and(|at| now.since(at) <= self.reauth_within && at.since(now) <= SKEW)
     }
 
-    /// Checks the bounds of DESIGN 4.2 to 4.4. The error names the first setting that breaks one, as it is
+    /// Checks the bounds of docs/design/sessions.md. The error names the first setting that breaks one, as it is
     /// called in `bulla.toml`, with its value and the bound.
     pub fn check(&self) -> Result<(), PolicyError> {
         self.check_ranges()?;

@@ -1,4 +1,4 @@
-//! The refresh rule (DESIGN 4.2): a pure function of (row, presented, now, policy).
+//! The refresh rule (docs/design/sessions.md): a pure function of (row, presented, now, policy).
 //!
 //! Everything else about a renewal is an edge around it: opening the token, reading the row, writing what
 //! was decided if the row is still the one that was judged, sealing the answer. `tests/it/model.rs` searches
@@ -108,7 +108,7 @@ pub enum Outcome {
     Reuse,
 }
 
-/// Judges a presented token by its row: the first line of DESIGN 4.2's table that fits.
+/// Judges a presented token by its row: the first line of the table in docs/design/sessions.md that fits.
 ///
 /// `now` is the store's clock at the time the row was read. That there is a row, and a user who may have
 /// one, is for the caller to find out first. Comparing the keys takes constant time.

@@ -1,4 +1,4 @@
-//! The store: rows of users, sessions, revocations and audit, behind one trait (DESIGN 4).
+//! The store: rows of users, sessions, revocations and audit, behind one trait (docs/design/sessions.md).
 //!
 //! Knows no token and no HTTP. Decisions live above: the store reads a row and its own time, and writes
 //! only if the row is still the one that was judged.

@@ -8,7 +8,7 @@ use crate::{
     secret::{Digest, SecretText},
 };
 
-/// How a session's tokens travel; fixed for its life (DESIGN 5).
+/// How a session's tokens travel; fixed for its life (docs/design/http.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {

@@ -1,4 +1,4 @@
-//! What an integrator gets: derived keys of one purpose and audience (DESIGN 3).
+//! What an integrator gets: derived keys of one purpose and audience (docs/design/keys.md).
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// An export that isn't what DESIGN 3 says; names the rule, never a key.
+/// An export that isn't what docs/design/keys.md says; names the rule, never a key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a key export: {0}")]
 pub struct BadExport(String);

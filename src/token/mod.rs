@@ -1,4 +1,4 @@
-//! Tokens: sealing and opening (DESIGN 2). Knows no SQL, no HTTP, no async.
+//! Tokens: sealing and opening (docs/token.md). Knows no SQL, no HTTP, no async.
 
 mod export;
 mod follow;

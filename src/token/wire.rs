@@ -1,4 +1,4 @@
-//! The layout of a token, byte by byte (DESIGN 2):
+//! The layout of a token, byte by byte (docs/token.md):
 //!
 //! ```text
 //! base64url( magic 3 | kid 4 | nonce 24 or 12 | ciphertext of (issued_at 6 | payload) | tag 16 )

@@ -1,4 +1,4 @@
-//! Requests that another site makes a browser send change nothing (DESIGN 5).
+//! Requests that another site makes a browser send change nothing (docs/design/http.md).
 
 use reqwest::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The keys directory, from outside: what it loads, what it refuses, and what survives (DESIGN 3; ATTACKS, key directory).
+//! The keys directory, from outside: what it loads, what it refuses, and what survives (docs/design/keys.md).
 
 use std::{
     fs,

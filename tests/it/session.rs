@@ -1,4 +1,4 @@
-//! Sessions over real tokens and a real database: the ladder's first two steps, refresh, revocation (DESIGN 4).
+//! Sessions over real tokens and a real database: the ladder's first two steps, refresh, revocation (docs/design/sessions.md).
 
 use std::sync::Arc;
 
@@ -846,7 +846,7 @@ mod trouble {
     }
 }
 
-/// Random lives of a session beside a second, plain account of DESIGN 4.2's table.
+/// Random lives of a session beside a second, plain account of the table in docs/design/sessions.md.
 mod lives {
     use proptest::{
         prelude::*,

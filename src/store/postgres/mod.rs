@@ -1,5 +1,5 @@
 //! PostgreSQL, shared by any number of nodes: conditional statements on single rows, rotations sent together, triggers that
-//! revoke, a feed that misses nothing (DESIGN 4, 9).
+//! revoke, a feed that misses nothing (docs/architecture.md).
 //!
 //! Nothing here relies on a strict isolation level: what READ COMMITTED would let slip is held by a lock or a condition, and
 //! what a stricter one refuses is tried again. All time is the database's: its function `bulla_now()`.

@@ -1,4 +1,4 @@
-//! SQLite, inside the program: one writer thread that commits what has queued up, several readers (DESIGN 4, 9).
+//! SQLite, inside the program: one writer thread that commits what has queued up, several readers (docs/architecture.md).
 
 mod audit;
 mod bad;
