@@ -102,7 +102,7 @@ async fn note(request: HttpRequest, notes: web::Data<(TokenKeys, Duration)>) -> 
     let (keys, max_age) = notes.get_ref();
     let header = request.headers().get("authorization").and_then(|header| header.to_str().ok());
     let token = header.and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
-    match keys.open(token, SystemClock.now(), *max_age, &mut OpenBuffer::new()) {
+    match keys.open_at(token, SystemClock.now(), *max_age, &mut OpenBuffer::new()) {
         Ok(opened) => HttpResponse::Ok().body(format!("a note for {}", opened.payload)),
         Err(_) => HttpResponse::Unauthorized()
             .insert_header(("WWW-Authenticate", r#"Bearer error="invalid_token""#))

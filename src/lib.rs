@@ -5,19 +5,19 @@
 //!
 //! # Seal and open
 //!
-//! The library core, all there is with `default-features = false`:
+//! This is the library core, all there is with `default-features = false`. `seal_at` and `open_at` take time and buffer as
+//! arguments and allocate nothing.
 //!
 //! ```
-//! use bulla::{clock::*, ids::*, keyring::*, token::*};
+//! use bulla::{Audience, KeyDirectory, Purpose, Suite, TokenKeys};
+//! # use std::time::Duration;
 //! # let home = tempfile::tempdir()?;
 //! # let directory = home.path().join("keys");
-//! let ring = KeyDirectory::new(directory).init(Suite::Xaes256Gcm, SystemClock.now())?;
-//! let keys = TokenKeys::derive(&ring, &Purpose::access(), &Audience::own(), &SealCounts::default());
-//! let token = keys.seal(r#"{"id":"42"}"#, SystemClock.now())?;
-//! let mut buffer = OpenBuffer::new();
-//! let opened = keys.open(token.as_str(), SystemClock.now(), Duration::from_secs(120), &mut buffer)?;
+//! let ring = KeyDirectory::new(directory).init(Suite::Xaes256Gcm)?; // later: `.load()`
+//! let keys = TokenKeys::derive(&ring, &Purpose::access(), &Audience::own());
+//! let token = keys.seal(r#"{"id":"42"}"#)?;
+//! let opened = keys.open(token.as_str(), Duration::from_secs(120))?;
 //! assert_eq!(opened.payload, r#"{"id":"42"}"#);
-//! # use std::time::Duration;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -72,9 +72,10 @@ pub mod store;
 // The paved path; everything else is found in its room.
 #[cfg(feature = "server")]
 pub use http::Bulla;
-pub use keyring::KeyDirectory;
+pub use ids::{Audience, Purpose};
+pub use keyring::{KeyDirectory, Suite};
 #[cfg(feature = "server")]
 pub use session::Principal;
 #[cfg(feature = "server")]
 pub use store::Users;
-pub use token::{KeyExport, KeyFile, TokenKeys};
+pub use token::{KeyExport, KeyFile, Opened, OpenedBy, Openers, Refused, SealError, SealedToken, TokenKeys};

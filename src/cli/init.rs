@@ -54,7 +54,7 @@ pub(super) async fn run(
         if mark.is_some() {
             return Err(CliError::Failed(lost(&settings.keys)));
         }
-        let ring = keys.init(args.suite, ctx.clock.now())?;
+        let ring = keys.init_at(args.suite, ctx.clock.now())?;
         store.note_ring(ring.generation, ring.fingerprint).await?;
         ctx.say(&format!("{}: made, one key active and one staged", settings.keys.display()));
         suite_note(args.suite).into_iter().for_each(|note| ctx.say(note));

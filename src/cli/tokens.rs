@@ -70,7 +70,7 @@ pub(super) struct Binding {
 impl Binding {
     fn keys(&self, ring: &Ring) -> TokenKeys {
         let audience = self.audience.clone().unwrap_or_else(Audience::own);
-        TokenKeys::derive(ring, &self.purpose, &audience, &SealCounts::default())
+        TokenKeys::derive_counted(ring, &self.purpose, &audience, &SealCounts::default())
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
         TokenCommand::Seal { payload, binding } => {
             let payload =
                 argument(&payload)?.ok_or_else(|| CliError::Usage(SealError::Payload.to_string()))?;
-            let token = binding.keys(&ring).seal(&payload, now);
+            let token = binding.keys(&ring).seal_at(&payload, now);
             let token = token.map_err(|error| match error {
                 SealError::Payload | SealError::TooLong => CliError::Usage(error.to_string()),
                 other => CliError::Failed(other.to_string()),
@@ -96,7 +96,7 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
             let max_age = max_age.unwrap_or(ctx.settings.policy.access_max_age);
             let mut buffer = OpenBuffer::new();
             let keys = binding.keys(&ring);
-            let opened = keys.open(&text, now, max_age, &mut buffer);
+            let opened = keys.open_at(&text, now, max_age, &mut buffer);
             ctx.print(opened.map_err(|error| refused(&error))?.payload)
         }
         TokenCommand::Inspect { token, binding } => {
@@ -106,7 +106,7 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
             let keys = binding.keys(&ring);
             let mut buffer = OpenBuffer::new();
             // As old as can be: whether it is too old is for its opener; here its age is shown.
-            let opened = keys.open(&text, now, Duration::MAX, &mut buffer);
+            let opened = keys.open_at(&text, now, Duration::MAX, &mut buffer);
             let (issued_at, outcome) = match &opened {
                 Ok(opened) => (Some(opened.issued_at), "opens"),
                 Err(refused) => (None, refused.reason()),

@@ -154,7 +154,7 @@ impl Builder {
         let store = self.database.open_for(Arc::clone(&self.clock), readers).await?;
         let mark = store.ring_mark().await?;
         if self.init && mark.is_none() && !self.directory.exists() {
-            match self.directory.init(Suite::Xaes256Gcm, self.clock.now()) {
+            match self.directory.init_at(Suite::Xaes256Gcm, self.clock.now()) {
                 // Another node that starts at the same moment has made it.
                 Err(_) if self.directory.exists() => {}
                 made => drop(made?),

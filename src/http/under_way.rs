@@ -80,7 +80,7 @@ impl Inner {
         let json = serde_json::to_string(&under_way).expect("texts have a JSON form");
         let json = zeroize::Zeroizing::new(json);
         let parts = self.sessions.parts();
-        parts.tokens.login(|keys| keys.seal(&json, parts.clock.now())).map_err(|error| {
+        parts.tokens.login(|keys| keys.seal_at(&json, parts.clock.now())).map_err(|error| {
             tracing::error!(%error, "a login under way could not be sealed");
             Problem::unavailable()
         })
@@ -96,7 +96,7 @@ impl Inner {
         let parts = self.sessions.parts();
         let mut buffer = OpenBuffer::new();
         let opened =
-            parts.tokens.login(|keys| keys.open(token, parts.clock.now(), LIFE, &mut buffer)?.parse());
+            parts.tokens.login(|keys| keys.open_at(token, parts.clock.now(), LIFE, &mut buffer)?.parse());
         opened.ok().map(|opened| (opened.payload, opened.issued_at))
     }
 

@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    clock::Timestamp,
+    clock::{Clock as _, SystemClock, Timestamp},
     ids::Kid,
     keyring::{
         KeyState, ListedKey, Listing, Ring, RingError, RingKey, RootKey, Suite, key_file,
@@ -77,8 +77,21 @@ impl KeyDirectory {
         }
     }
 
-    /// Makes the directory (mode 0700), one active and one staged key. Refuses where a ring is already.
-    pub fn init(&self, suite: Suite, now: Timestamp) -> Result<Ring, RingError> {
+    /// Makes the directory (mode 0700) with one active and one staged key.
+    ///
+    /// # Errors
+    ///
+    /// There is a ring already, or the directory can't be written.
+    pub fn init(&self, suite: Suite) -> Result<Ring, RingError> {
+        self.init_at(suite, SystemClock.now())
+    }
+
+    /// [`init`](Self::init) at the time `now`, from which on the keys are in their states.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init).
+    pub fn init_at(&self, suite: Suite, now: Timestamp) -> Result<Ring, RingError> {
         let refuse = || Err(bad(&self.ring_path(), "is there already; `bulla keys list` shows it"));
         if self.exists() {
             return refuse();

@@ -197,7 +197,7 @@ mod tests {
     /// A directory whose next rollover makes a key and deletes one, that rollover's plan, and what holds before and after.
     fn rollover(home: &Path) -> (KeyDirectory, Vec<Step>, Listing) {
         let keys = KeyDirectory::new(home.join("keys"));
-        keys.init(Suite::Xaes256Gcm, at(0)).unwrap();
+        keys.init_at(Suite::Xaes256Gcm, at(0)).unwrap();
         keys.rotate(Duration::ZERO, Duration::ZERO, at(1)).unwrap();
         let old = Listing::parse(&fs::read(keys.path().join(RING)).unwrap()).unwrap();
         let new = [(); 2].map(|()| RootKey::generate(Suite::Xaes256Gcm).unwrap());
@@ -252,7 +252,7 @@ mod tests {
             let listing = schedule::first(names[0], names[1], at(0));
             let plan = plan(&listing, &pair, &[], at(0));
             carry_out(keys.path(), &plan[..crash.min(plan.len())]).unwrap();
-            let ring = if keys.exists() { keys.load() } else { keys.init(Suite::Xaes256Gcm, at(1)) };
+            let ring = if keys.exists() { keys.load() } else { keys.init_at(Suite::Xaes256Gcm, at(1)) };
             assert_eq!(ring.unwrap().generation, 1);
         }
     }

@@ -141,7 +141,7 @@ impl Issuer<'_> {
         let payload = serde_json::to_string(&code).expect("texts have a JSON form");
         let parts = self.sessions.parts();
         let code =
-            parts.tokens.derive(&Purpose::code(), &Audience::own()).seal(&payload, parts.clock.now())?;
+            parts.tokens.derive(&Purpose::code(), &Audience::own()).seal_at(&payload, parts.clock.now())?;
         self.spend(&given(code.as_str())).await?;
         Ok(self.send_back(&authorization.back, &[("code", code.as_str())]))
     }
@@ -197,7 +197,7 @@ impl Issuer<'_> {
     fn open(&self, code: &str) -> Option<Code> {
         let (parts, mut buffer) = (self.sessions.parts(), OpenBuffer::new());
         let keys = parts.tokens.derive(&Purpose::code(), &Audience::own());
-        let opened = keys.open(code, parts.clock.now(), CODE_MAX_AGE, &mut buffer).ok()?;
+        let opened = keys.open_at(code, parts.clock.now(), CODE_MAX_AGE, &mut buffer).ok()?;
         serde_json::from_str(opened.payload).ok()
     }
 

@@ -91,7 +91,7 @@ impl Issuer<'_> {
         scope: Scope,
     ) -> Result<Granted, Refusal> {
         let parts = self.sessions.parts();
-        let access = parts.tokens.derive(purpose, audience).seal(payload, issued_at)?;
+        let access = parts.tokens.derive(purpose, audience).seal_at(payload, issued_at)?;
         let expires_in = life.saturating_sub(parts.clock.now().since(issued_at).as_secs());
         Ok(Granted { access, expires_in, scope, refresh: None, kind: Some(ACCESS_TOKEN) })
     }

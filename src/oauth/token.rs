@@ -87,7 +87,7 @@ impl Issuer<'_> {
             return Ok(own);
         }
         let keys = self.sessions.parts().tokens.derive(&Purpose::access(), audience);
-        keys.seal(principal.payload(), principal.issued_at())
+        keys.seal_at(principal.payload(), principal.issued_at())
     }
 
     /// Seconds a fresh access token has.

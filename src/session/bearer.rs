@@ -32,14 +32,14 @@ impl Sessions {
         let (parts, mut buffer) = (self.parts(), OpenBuffer::new());
         let now = parts.clock.now();
         let machines = parts.tokens.derive(&Purpose::service(), audience);
-        if let Ok(opened) = machines.open(token, now, SERVICE_MAX_AGE, &mut buffer) {
+        if let Ok(opened) = machines.open_at(token, now, SERVICE_MAX_AGE, &mut buffer) {
             let service = Machine::read(opened.payload, opened.issued_at)?;
             return self
                 .unless_revoked(service.sid(), Some(service.client()), service.issued_at())
                 .map(|()| Bearer::Machine(service));
         }
         let people = parts.tokens.derive(&Purpose::access(), audience);
-        let opened = people.open(token, now, parts.policy.access_max_age, &mut buffer)?;
+        let opened = people.open_at(token, now, parts.policy.access_max_age, &mut buffer)?;
         let principal = Principal::read(opened)?;
         let client = principal.grant().map(|grant| &grant.client);
         self.unless_revoked(principal.sid(), client, principal.issued_at())?;

@@ -99,8 +99,8 @@ impl Sessions {
         service.issued_at = issued.ok_or(Denied::Session)?;
         let (tokens, payload) = (&self.parts.tokens, service.payload());
         let token = match *audience == Audience::own() {
-            true => tokens.service(|keys| keys.seal(&payload, service.issued_at))?,
-            false => tokens.derive(&Purpose::service(), audience).seal(&payload, service.issued_at)?,
+            true => tokens.service(|keys| keys.seal_at(&payload, service.issued_at))?,
+            false => tokens.derive(&Purpose::service(), audience).seal_at(&payload, service.issued_at)?,
         };
         Ok((service, token))
     }
@@ -111,7 +111,7 @@ impl Sessions {
         let mut buffer = OpenBuffer::new();
         let now = self.parts.clock.now();
         let service = self.parts.tokens.service(|keys| {
-            let opened = keys.open(token, now, SERVICE_MAX_AGE, &mut buffer)?;
+            let opened = keys.open_at(token, now, SERVICE_MAX_AGE, &mut buffer)?;
             Machine::read(opened.payload, opened.issued_at)
         })?;
         self.unless_revoked(service.sid, Some(&service.client), service.issued_at)?;

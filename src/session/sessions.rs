@@ -146,7 +146,7 @@ impl Sessions {
         let principal = BUFFER.with_borrow_mut(|buffer| {
             self.parts
                 .tokens
-                .access(|keys| Principal::read(keys.open(access, now, policy.access_max_age, buffer)?))
+                .access(|keys| Principal::read(keys.open_at(access, now, policy.access_max_age, buffer)?))
         })?;
         let client = principal.grant().map(|grant| &grant.client);
         self.unless_revoked(principal.sid(), client, principal.issued_at())?;
@@ -172,8 +172,11 @@ impl Sessions {
     pub(super) fn open_refresh(&self, refresh: &str) -> Result<Presented, Refused> {
         let (now, max_age) = (self.parts.clock.now(), self.parts.policy.session_max_age + SKEW);
         let mut buffer = OpenBuffer::new();
-        let payload: RefreshPayload =
-            self.parts.tokens.refresh(|keys| keys.open(refresh, now, max_age, &mut buffer)?.parse())?.payload;
+        let payload: RefreshPayload = self
+            .parts
+            .tokens
+            .refresh(|keys| keys.open_at(refresh, now, max_age, &mut buffer)?.parse())?
+            .payload;
         Ok(Presented {
             user_id: UserId::new(payload.id).map_err(|_| Refused::Payload)?,
             sid: payload.sid.parse().map_err(|_| Refused::Payload)?,
@@ -195,7 +198,7 @@ impl Sessions {
             Some(grant) => Principal::of(&User { roles: Vec::new(), ..user.clone() }, sid, Some(grant), now),
             None => Principal::of(user, sid, None, now),
         };
-        let token = self.parts.tokens.access(|keys| keys.seal(principal.payload(), now))?;
+        let token = self.parts.tokens.access(|keys| keys.seal_at(principal.payload(), now))?;
         if token.as_str().len() > COOKIE_CHARS {
             tracing::error!(user = %user.id, "roles and claims make the access token too long for a cookie");
             return Err(SealError::TooLong);
@@ -220,7 +223,7 @@ impl Sessions {
         };
         let json = serde_json::to_string(&payload).expect("texts and a number have a JSON form");
         let json = zeroize::Zeroizing::new(json);
-        self.parts.tokens.refresh(|keys| keys.seal(&json, self.parts.clock.now()))
+        self.parts.tokens.refresh(|keys| keys.seal_at(&json, self.parts.clock.now()))
     }
 
     /// The audience that the session of a refresh token was granted for, if it was for one.

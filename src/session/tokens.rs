@@ -29,7 +29,7 @@ struct Bundle {
 
 impl Bundle {
     fn derive(ring: Ring, counts: &Arc<SealCounts>) -> Arc<Self> {
-        let keys = |purpose| TokenKeys::derive(&ring, &purpose, &Audience::own(), counts);
+        let keys = |purpose| TokenKeys::derive_counted(&ring, &purpose, &Audience::own(), counts);
         let (access, refresh) = (keys(Purpose::access()), keys(Purpose::refresh()));
         let (service, login) = (keys(Purpose::service()), keys(Purpose::login()));
         Arc::new(Self { ring: Arc::new(ring), access, refresh, service, login })
@@ -76,7 +76,7 @@ impl Tokens {
 
     /// Keys of a purpose and audience that are asked for too seldom to be held ready; derived in some microseconds.
     pub fn derive(&self, purpose: &Purpose, audience: &Audience) -> TokenKeys {
-        TokenKeys::derive(&self.ring(), purpose, audience, &self.counts)
+        TokenKeys::derive_counted(&self.ring(), purpose, audience, &self.counts)
     }
 
     /// Tokens sealed by this process under each key.

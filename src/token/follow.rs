@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
 use crate::{
-    clock::Timestamp,
+    clock::{Clock as _, SystemClock, Timestamp},
     ids::{Audience, Purpose},
     token::{
         BadExport, KeyExport, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys,
@@ -77,20 +77,47 @@ impl KeyFile {
         })
     }
 
-    /// Opens a token as [`TokenKeys::open`] does, no older than the file says.
-    pub fn open<'b>(
+    /// Opens a token that is no older than the file says, by the system's clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenKeys::open`].
+    pub fn open(&self, token: &str) -> Result<Opened<String>, Refused> {
+        let mut buffer = OpenBuffer::new();
+        self.open_at(token, SystemClock.now(), &mut buffer).map(Opened::into_owned)
+    }
+
+    /// Opens as [`TokenKeys::open_at`] does, no older than the file says.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenKeys::open`].
+    pub fn open_at<'b>(
         &self,
         token: &str,
         now: Timestamp,
         buffer: &'b mut OpenBuffer,
     ) -> Result<Opened<&'b str>, Refused> {
         let loaded = self.loaded();
-        loaded.keys.open(token, now, loaded.max_age, buffer)
+        loaded.keys.open_at(token, now, loaded.max_age, buffer)
     }
 
     /// Seals as [`TokenKeys::seal`] does.
-    pub fn seal(&self, payload: &str, issued_at: Timestamp) -> Result<SealedToken, SealError> {
-        self.loaded().keys.seal(payload, issued_at)
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenKeys::seal`].
+    pub fn seal(&self, payload: &str) -> Result<SealedToken, SealError> {
+        self.seal_at(payload, SystemClock.now())
+    }
+
+    /// Seals as [`TokenKeys::seal_at`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenKeys::seal_at`].
+    pub fn seal_at(&self, payload: &str, issued_at: Timestamp) -> Result<SealedToken, SealError> {
+        self.loaded().keys.seal_at(payload, issued_at)
     }
 
     /// What the tokens are for.
@@ -195,7 +222,7 @@ mod tests {
     }
 
     fn opens(file: &KeyFile, token: &SealedToken) -> bool {
-        file.open(token.as_str(), NOW, &mut OpenBuffer::new()).is_ok()
+        file.open_at(token.as_str(), NOW, &mut OpenBuffer::new()).is_ok()
     }
 
     #[test]
@@ -212,7 +239,7 @@ mod tests {
         let new = export(&new, "access", "billing").to_json();
         replace(&path, &old);
         let file = KeyFile::new(&path).unwrap();
-        let early = file.seal("{}", NOW).unwrap();
+        let early = file.seal_at("{}", NOW).unwrap();
         assert!(opens(&file, &early) && file.fault().is_none());
 
         let other = [("service", "billing"), ("access", "shop")];
@@ -231,9 +258,9 @@ mod tests {
         fs::remove_dir(&path).unwrap();
 
         replace(&path, &new);
-        let late = file.seal("{}", NOW).unwrap();
+        let late = file.seal_at("{}", NOW).unwrap();
         assert!(opens(&file, &early) && opens(&file, &late) && file.fault().is_none());
-        let kid = file.open(late.as_str(), NOW, &mut OpenBuffer::new()).unwrap().kid;
+        let kid = file.open_at(late.as_str(), NOW, &mut OpenBuffer::new()).unwrap().kid;
         assert_eq!(kid, second.kid());
         replace(&path, &export(&[(&second, KeyState::Active)], "access", "billing").to_json());
         assert!(!opens(&file, &early) && opens(&file, &late), "a key that is gone opens no more");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    clock::Timestamp,
+    clock::{Clock as _, SystemClock, Timestamp},
     ids::{Audience, Purpose},
     token::{KeyExport, KeyFile, OpenBuffer, Opened, Refused, TokenKeys},
 };
@@ -38,15 +38,15 @@ impl From<KeyExport> for Opener {
 }
 
 impl Opener {
-    fn open<'b>(
+    fn open_at<'b>(
         &self,
         token: &str,
         now: Timestamp,
         buffer: &'b mut OpenBuffer,
     ) -> Result<Opened<&'b str>, Refused> {
         match &self.0 {
-            Source::File(file) => file.open(token, now, buffer),
-            Source::Export { keys, export } => keys.open(token, now, export.max_age(), buffer),
+            Source::File(file) => file.open_at(token, now, buffer),
+            Source::Export { keys, export } => keys.open_at(token, now, export.max_age(), buffer),
         }
     }
 
@@ -91,12 +91,30 @@ impl Openers {
         self
     }
 
-    /// Opens a token, no older than its export says. Where no export verifies it, the reason is that of the export that came
+    /// Opens a token that is no older than its export says, by the system's clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_at`](Self::open_at).
+    pub fn open(&self, token: &str) -> Result<OpenedBy, Refused> {
+        self.open_at(token, SystemClock.now())
+    }
+
+    /// The same for tokens of one purpose.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_at`](Self::open_at); a token of another purpose that opens is [`Refused::Purpose`].
+    pub fn open_for(&self, purpose: &Purpose, token: &str) -> Result<OpenedBy, Refused> {
+        self.open_for_at(purpose, token, SystemClock.now())
+    }
+
+    /// Opens a token that is no older than its export says at the time `now`. Where no export verifies it, the reason is that of the export that came
     /// furthest. Costs one decryption for each export that is tried.
-    pub fn open(&self, token: &str, now: Timestamp) -> Result<OpenedBy, Refused> {
+    pub fn open_at(&self, token: &str, now: Timestamp) -> Result<OpenedBy, Refused> {
         let (mut buffer, mut furthest) = (OpenBuffer::new(), Refused::UnknownKey);
         for export in &self.0 {
-            match export.open(token, now, &mut buffer) {
+            match export.open_at(token, now, &mut buffer) {
                 Ok(Opened { kid, issued_at, payload }) => {
                     let opened = Opened { kid, issued_at, payload: payload.to_owned() };
                     let (purpose, audience) = export.names();
@@ -113,9 +131,13 @@ impl Openers {
         Err(furthest)
     }
 
-    /// The same for tokens of one purpose: another's that opens is [`Refused::Purpose`].
-    pub fn open_for(&self, purpose: &Purpose, token: &str, now: Timestamp) -> Result<OpenedBy, Refused> {
-        let opened = self.open(token, now)?;
+    /// [`open_for`](Self::open_for) at the time `now`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_for`](Self::open_for).
+    pub fn open_for_at(&self, purpose: &Purpose, token: &str, now: Timestamp) -> Result<OpenedBy, Refused> {
+        let opened = self.open_at(token, now)?;
         if opened.purpose == *purpose { Ok(opened) } else { Err(Refused::Purpose) }
     }
 }
@@ -167,29 +189,29 @@ mod tests {
             KeyFile::new(path).unwrap()
         };
         let seal = |root: &RootKey, purpose: &Purpose| {
-            let keys = TokenKeys::derive(&ring(root), purpose, &audience, &SealCounts::default());
-            keys.seal(r#"{"id":"1"}"#, NOW).unwrap().into_string()
+            let keys = TokenKeys::derive_counted(&ring(root), purpose, &audience, &SealCounts::default());
+            keys.seal_at(r#"{"id":"1"}"#, NOW).unwrap().into_string()
         };
         let both = Openers::new(export(&people)).and(export(&machines));
         for purpose in [&people, &machines] {
-            let opened = both.open(&seal(&root, purpose), NOW).unwrap();
+            let opened = both.open_at(&seal(&root, purpose), NOW).unwrap();
             assert_eq!((&opened.purpose, &opened.audience), (purpose, &audience));
             assert_eq!(opened.opened.payload, r#"{"id":"1"}"#);
         }
         let machine = seal(&root, &machines);
-        assert_eq!(both.open_for(&people, &machine, NOW), Err(Refused::Purpose));
-        assert!(both.open_for(&machines, &machine, NOW).is_ok());
-        assert!(both.open_for(&people, &seal(&root, &people), NOW).is_ok());
+        assert_eq!(both.open_for_at(&people, &machine, NOW), Err(Refused::Purpose));
+        assert!(both.open_for_at(&machines, &machine, NOW).is_ok());
+        assert!(both.open_for_at(&people, &seal(&root, &people), NOW).is_ok());
         // Which reason is told when none of them opens it.
         let other = RootKey::generate(Suite::Xaes256Gcm).unwrap();
         let late = NOW.plus(Duration::from_secs(120));
-        assert_eq!(both.open(&machine, late), Err(Refused::Expired));
-        assert_eq!(both.open("", NOW), Err(Refused::Length));
-        assert_eq!(both.open(&seal(&other, &people), NOW), Err(Refused::UnknownKey));
-        assert_eq!(both.open(&seal(&root, &Purpose::new("invite").unwrap()), NOW), Err(Refused::Tag));
+        assert_eq!(both.open_at(&machine, late), Err(Refused::Expired));
+        assert_eq!(both.open_at("", NOW), Err(Refused::Length));
+        assert_eq!(both.open_at(&seal(&other, &people), NOW), Err(Refused::UnknownKey));
+        assert_eq!(both.open_at(&seal(&root, &Purpose::new("invite").unwrap()), NOW), Err(Refused::Tag));
         let alone = Openers::new(export(&people));
         assert_eq!(
-            alone.open(&machine, NOW),
+            alone.open_at(&machine, NOW),
             Err(Refused::Tag),
             "one export can't tell it from a forged one"
         );
@@ -216,17 +238,17 @@ mod tests {
         let (_, value) = variable.split_once('=').unwrap();
         let both = Openers::new(KeyExport::from_env(value).unwrap()).and(Arc::clone(&file));
         let seal = |root: &RootKey, purpose: &Purpose| {
-            export(root, purpose, 1).keys().seal("{}", NOW).unwrap().into_string()
+            export(root, purpose, 1).keys().seal_at("{}", NOW).unwrap().into_string()
         };
         let [person, machine] = [&people, &machines].map(|purpose| seal(&first, purpose));
         let late = NOW.plus(Duration::from_secs(300));
-        assert_eq!(both.open(&person, NOW).unwrap().purpose, people);
-        assert_eq!(both.open(&person, late), Err(Refused::Expired));
-        assert_eq!(both.open(&machine, late).unwrap().purpose, machines);
+        assert_eq!(both.open_at(&person, NOW).unwrap().purpose, people);
+        assert_eq!(both.open_at(&person, late), Err(Refused::Expired));
+        assert_eq!(both.open_at(&machine, late).unwrap().purpose, machines);
         let newer = seal(&second, &machines);
-        assert_eq!(both.open(&newer, NOW), Err(Refused::UnknownKey));
+        assert_eq!(both.open_at(&newer, NOW), Err(Refused::UnknownKey));
         put(&export(&second, &machines, 600));
-        assert_eq!(both.open(&newer, NOW).unwrap().purpose, machines);
+        assert_eq!(both.open_at(&newer, NOW).unwrap().purpose, machines);
         assert_eq!(file.fault(), None);
     }
 }

@@ -15,7 +15,7 @@ use base64_simd::Out;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
-    clock::Timestamp,
+    clock::{Clock as _, SystemClock, Timestamp},
     ids::{Audience, Kid, Purpose},
     keyring::{KeyState, Ring, Suite},
     secret::{self, Secret},
@@ -66,6 +66,11 @@ pub struct Opened<T> {
 }
 
 impl<'b> Opened<&'b str> {
+    /// A copy of its own, which outlives the buffer.
+    pub fn into_owned(self) -> Opened<String> {
+        Opened { kid: self.kid, issued_at: self.issued_at, payload: self.payload.to_owned() }
+    }
+
     /// Reads the JSON payload as a `T`; a payload of another shape is refused.
     pub fn parse<T: serde::Deserialize<'b>>(self) -> Result<Opened<T>, Refused> {
         let payload = serde_json::from_str(self.payload).map_err(|_| Refused::Payload)?;
@@ -232,8 +237,14 @@ impl fmt::Debug for TokenKeys {
 }
 
 impl TokenKeys {
-    /// Derives from every key of the ring that opens.
-    pub fn derive(ring: &Ring, purpose: &Purpose, audience: &Audience, counts: &SealCounts) -> Self {
+    /// Derives the keys of one purpose and audience from every key of the ring that opens.
+    pub fn derive(ring: &Ring, purpose: &Purpose, audience: &Audience) -> Self {
+        Self::derive_counted(ring, purpose, audience, &SealCounts::default())
+    }
+
+    /// [`derive`](Self::derive) for a ring that is loaded again and again: `counts` go on from one ring to the next, so that
+    /// the bound of 2^32 tokens under an AES-256-GCM key holds for the whole process.
+    pub fn derive_counted(ring: &Ring, purpose: &Purpose, audience: &Audience, counts: &SealCounts) -> Self {
         let openers = ring.keys.iter().filter(|key| key.state.opens());
         let keys = openers.filter_map(|key| {
             let derived = key.root.as_ref()?.derive(purpose, audience);
@@ -246,8 +257,22 @@ impl TokenKeys {
         Self { keys, not_before }
     }
 
-    /// Seals a JSON object under the active key. The nonce is fresh from the system's generator.
-    pub fn seal(&self, payload: &str, issued_at: Timestamp) -> Result<SealedToken, SealError> {
+    /// Seals a JSON object under the active key, with the system's present time.
+    ///
+    /// # Errors
+    ///
+    /// `payload` is not one strict JSON object (RFC 7493, at most 8 deep) or makes the token longer than 4096 characters; there
+    /// is no active key, or it has sealed as many tokens as it may; the system gives no random bytes.
+    pub fn seal(&self, payload: &str) -> Result<SealedToken, SealError> {
+        self.seal_at(payload, SystemClock.now())
+    }
+
+    /// Seals a JSON object under the active key as of `issued_at`. The nonce is fresh from the system's generator.
+    ///
+    /// # Errors
+    ///
+    /// As [`seal`](Self::seal), and `issued_at` before 1970 or beyond 48 bits of milliseconds.
+    pub fn seal_at(&self, payload: &str, issued_at: Timestamp) -> Result<SealedToken, SealError> {
         let key = self.keys.iter().find(|key| key.state == KeyState::Active).ok_or(SealError::NoActiveKey)?;
         let suite = key.cipher.suite();
         let text = HEADER + suite.nonce_len();
@@ -276,10 +301,25 @@ impl TokenKeys {
         Ok(SealedToken(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
     }
 
-    /// Opens a token younger than `max_age`. Allocates nothing (beyond 24 keys open at once in the payload: a list of them).
+    /// Opens a token younger than `max_age` by the system's clock.
+    ///
+    /// # Errors
+    ///
+    /// Every reason looks the same from outside; [`Refused::reason`] is for metrics.
+    pub fn open(&self, token: &str, max_age: Duration) -> Result<Opened<String>, Refused> {
+        let mut buffer = OpenBuffer::new();
+        self.open_at(token, SystemClock.now(), max_age, &mut buffer).map(Opened::into_owned)
+    }
+
+    /// Opens a token younger than `max_age` at the time `now`, into a buffer that can be used again: no heap allocation, unless
+    /// more than 24 keys of the payload are open at once.
     ///
     /// The key is looked up by the token's kid; no second one is tried. `issued_at - 60 s <= now < issued_at + max_age`.
-    pub fn open<'b>(
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_at<'b>(
         &self,
         token: &str,
         now: Timestamp,
@@ -357,7 +397,7 @@ mod tests {
     }
 
     fn keys(suite: Suite, counts: &SealCounts) -> TokenKeys {
-        TokenKeys::derive(&ring(suite), &Purpose::access(), &Audience::own(), counts)
+        TokenKeys::derive_counted(&ring(suite), &Purpose::access(), &Audience::own(), counts)
     }
 
     const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -367,11 +407,11 @@ mod tests {
     fn what_was_sealed_opens_until_it_is_too_old() {
         for suite in [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305] {
             let keys = keys(suite, &SealCounts::default());
-            let token = keys.seal(r#"{"id":"42"}"#, NOW).unwrap();
+            let token = keys.seal_at(r#"{"id":"42"}"#, NOW).unwrap();
             let open = |now: i64| {
                 let mut buffer = OpenBuffer::new();
                 let now = Timestamp::from_millis(NOW.millis() + now);
-                keys.open(token.as_str(), now, AGE, &mut buffer).map(|opened| opened.payload.to_owned())
+                keys.open_at(token.as_str(), now, AGE, &mut buffer).map(|opened| opened.payload.to_owned())
             };
             assert_eq!(open(0).as_deref(), Ok(r#"{"id":"42"}"#));
             assert_eq!(open(-60_000).as_deref(), Ok(r#"{"id":"42"}"#));
@@ -386,25 +426,25 @@ mod tests {
         let keys = keys(Suite::Xaes256Gcm, &SealCounts::default());
         let mut buffer = OpenBuffer::new();
         // 86 characters: four bits of the last one are unused.
-        let token = keys.seal(r#"{"id":"42"}"#, NOW).unwrap().into_string();
+        let token = keys.seal_at(r#"{"id":"42"}"#, NOW).unwrap().into_string();
         let (start, last) = token.split_at(85);
         let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let place = alphabet.find(last).unwrap();
         for unused in 1..16 {
             let other = &alphabet[place + unused..=place + unused];
             let other = format!("{start}{other}");
-            assert_eq!(keys.open(&other, NOW, AGE, &mut buffer), Err(Refused::Encoding), "{unused}");
+            assert_eq!(keys.open_at(&other, NOW, AGE, &mut buffer), Err(Refused::Encoding), "{unused}");
         }
         for other in [format!("{token}=="), format!("{token}="), format!(" {token}"), format!("{token}\n")] {
-            assert_eq!(keys.open(&other, NOW, AGE, &mut buffer), Err(Refused::Encoding), "{other:?}");
+            assert_eq!(keys.open_at(&other, NOW, AGE, &mut buffer), Err(Refused::Encoding), "{other:?}");
         }
         for odd in ["+", "/", "\0", "%", "é", ".", "=", " "] {
             for at in [5, 40, 84] {
                 let other = format!("{}{odd}{}", &token[..at], &token[at + odd.len()..]);
-                assert_eq!(keys.open(&other, NOW, AGE, &mut buffer), Err(Refused::Encoding), "{other:?}");
+                assert_eq!(keys.open_at(&other, NOW, AGE, &mut buffer), Err(Refused::Encoding), "{other:?}");
             }
         }
-        assert!(keys.open(&token, NOW, AGE, &mut buffer).is_ok());
+        assert!(keys.open_at(&token, NOW, AGE, &mut buffer).is_ok());
     }
 
     #[test]
@@ -414,10 +454,13 @@ mod tests {
         for (kid, _) in counts.all() {
             counts.of(kid).store(MAX_UNDER_A - 1, Ordering::Relaxed);
         }
-        assert!(a.seal("{}", NOW).is_ok());
-        assert_eq!(a.seal("{}", NOW), Err(SealError::Exhausted));
+        assert!(a.seal_at("{}", NOW).is_ok());
+        assert_eq!(a.seal_at("{}", NOW), Err(SealError::Exhausted));
         let reloaded = keys(Suite::Aes256Gcm, &counts);
-        assert_eq!(reloaded.seal("{}", NOW), Err(SealError::Exhausted), "a reload doesn't forget");
-        assert!(x.seal("{}", NOW).is_ok() && x.seal("{}", NOW).is_ok(), "the other suites need no counting");
+        assert_eq!(reloaded.seal_at("{}", NOW), Err(SealError::Exhausted), "a reload doesn't forget");
+        assert!(
+            x.seal_at("{}", NOW).is_ok() && x.seal_at("{}", NOW).is_ok(),
+            "the other suites need no counting"
+        );
     }
 }

@@ -32,7 +32,7 @@ struct Said {
 impl Home {
     fn new(age: Duration) -> Self {
         let home = Self(tempfile::tempdir().unwrap());
-        home.ring().init(Suite::Xaes256Gcm, SystemClock.now().minus(age)).unwrap();
+        home.ring().init_at(Suite::Xaes256Gcm, SystemClock.now().minus(age)).unwrap();
         home
     }
 

@@ -88,12 +88,12 @@ impl Opener {
         match keys {
             Keys::File(path) => {
                 let file = KeyFile::new(path).unwrap();
-                tokens.iter().map(|token| said(file.open(token, now, &mut buffer))).collect()
+                tokens.iter().map(|token| said(file.open_at(token, now, &mut buffer))).collect()
             }
             Keys::Variable(value) => {
                 let export = KeyExport::from_env(value).unwrap();
                 let (keys, age) = (export.keys(), export.max_age());
-                tokens.iter().map(|token| said(keys.open(token, now, age, &mut buffer))).collect()
+                tokens.iter().map(|token| said(keys.open_at(token, now, age, &mut buffer))).collect()
             }
         }
     }
@@ -105,7 +105,7 @@ impl Opener {
         }
         let (file, now) = (KeyFile::new(keys).unwrap(), SystemClock.now());
         let sealed = payloads.iter().map(|payload| {
-            let token = std::str::from_utf8(payload).ok().and_then(|text| file.seal(text, now).ok());
+            let token = std::str::from_utf8(payload).ok().and_then(|text| file.seal_at(text, now).ok());
             token.map_or("refused: payload".into(), |token| token.into_string())
         });
         sealed.collect()
@@ -161,7 +161,7 @@ struct Home(tempfile::TempDir);
 impl Home {
     fn new(suite: Suite) -> Self {
         let home = Self(tempfile::tempdir().unwrap());
-        KeyDirectory::new(home.0.path().join("keys")).init(suite, SystemClock.now()).unwrap();
+        KeyDirectory::new(home.0.path().join("keys")).init_at(suite, SystemClock.now()).unwrap();
         home
     }
 
@@ -171,7 +171,7 @@ impl Home {
 
     fn keys(&self, purpose: &str, audience: &str) -> TokenKeys {
         let (purpose, audience) = (Purpose::new(purpose).unwrap(), Audience::new(audience).unwrap());
-        TokenKeys::derive(&self.ring(), &purpose, &audience, &SealCounts::default())
+        TokenKeys::derive_counted(&self.ring(), &purpose, &audience, &SealCounts::default())
     }
 
     fn export(&self, format: &str, name: &str) -> PathBuf {
@@ -239,7 +239,8 @@ fn the_holder_of_one_audiences_keys_opens_and_forges_for_no_other() {
     for suite in SUITES {
         let home = Home::new(suite);
         let file = home.export("json", "billing.json");
-        let seal = |purpose, audience| home.keys(purpose, audience).seal(PAYLOAD, now).unwrap().into_string();
+        let seal =
+            |purpose, audience| home.keys(purpose, audience).seal_at(PAYLOAD, now).unwrap().into_string();
         let mut tokens = vec![seal("access", "billing")];
         tokens.extend(OTHERS.map(|(purpose, audience)| seal(purpose, audience)));
         for opener in Opener::all() {
@@ -258,7 +259,7 @@ fn the_holder_of_one_audiences_keys_opens_and_forges_for_no_other() {
                 fs::write(&renamed, export.to_string()).unwrap();
                 for token in [&own, &opener.seal(&renamed, &[claim]).remove(0)] {
                     let keys = home.keys(purpose, audience);
-                    let refused = keys.open(token, now, age, &mut OpenBuffer::new()).map(drop);
+                    let refused = keys.open_at(token, now, age, &mut OpenBuffer::new()).map(drop);
                     assert_eq!(refused, Err(Refused::Tag), "{opener:?} forges for {purpose} {audience}");
                 }
             }
@@ -271,7 +272,7 @@ fn every_language_takes_the_line_for_an_environment() {
     let home = Home::new(Suite::Xaes256Gcm);
     let line = fs::read_to_string(home.export("env", "billing.env")).unwrap();
     let value = line.trim_end().strip_prefix("BULLA_EXPORT=").unwrap();
-    let token = home.keys("access", "billing").seal(PAYLOAD, SystemClock.now()).unwrap().into_string();
+    let token = home.keys("access", "billing").seal_at(PAYLOAD, SystemClock.now()).unwrap().into_string();
     for opener in Opener::all() {
         assert_eq!(opener.open(Keys::Variable(value), std::slice::from_ref(&token)), [PAYLOAD], "{opener:?}");
     }
@@ -383,7 +384,7 @@ fn the_jwk_set_is_what_others_import() {
     }
     let home = Home::new(Suite::Aes256Gcm);
     let set = fs::read_to_string(home.export("jwk", "billing.jwks")).unwrap();
-    let token = home.keys("access", "billing").seal(PAYLOAD, SystemClock.now()).unwrap().into_string();
+    let token = home.keys("access", "billing").seal_at(PAYLOAD, SystemClock.now()).unwrap().into_string();
     let output = Command::new("node").args(["-e", OPEN, set.trim_end(), &token]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(said, format!("encrypt,decrypt {PAYLOAD}\n"), "{}", String::from_utf8_lossy(&output.stderr));

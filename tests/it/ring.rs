@@ -34,7 +34,7 @@ impl Keys {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("keys");
         let keys = KeyDirectory::new(&path);
-        keys.init(Suite::Xaes256Gcm, at(0)).unwrap();
+        keys.init_at(Suite::Xaes256Gcm, at(0)).unwrap();
         Self { _home: home, path, keys }
     }
 
@@ -124,13 +124,13 @@ fn init_makes_a_directory_of_its_owner_alone_with_one_active_and_one_staged_key(
 fn init_refuses_where_a_ring_is_and_takes_over_a_folder_without_one() {
     let keys = Keys::new();
     let before = keys.read(&keys.ring_json());
-    assert!(keys.keys.init(Suite::Xaes256Gcm, at(1)).is_err());
+    assert!(keys.keys.init_at(Suite::Xaes256Gcm, at(1)).is_err());
     assert_eq!(keys.read(&keys.ring_json()), before);
 
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("README.md"), "hello").unwrap();
     chmod(folder.path(), 0o755);
-    KeyDirectory::new(folder.path()).init(Suite::Aes256Gcm, at(0)).unwrap();
+    KeyDirectory::new(folder.path()).init_at(Suite::Aes256Gcm, at(0)).unwrap();
     assert_eq!(mode(folder.path()), 0o700);
     assert_eq!(fs::read_to_string(folder.path().join("README.md")).unwrap(), "hello");
 }
@@ -792,7 +792,7 @@ fn two_first_starts_at_once_make_one_ring() {
     let home = tempfile::tempdir().unwrap();
     let keys = KeyDirectory::new(home.path().join("keys"));
     let made = std::thread::scope(|scope| {
-        let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| keys.init(Suite::Xaes256Gcm, at(0)))).collect();
+        let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| keys.init_at(Suite::Xaes256Gcm, at(0)))).collect();
         starts.into_iter().map(|start| start.join().unwrap()).filter(Result::is_ok).count()
     });
     assert_eq!(made, 1);

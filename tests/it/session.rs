@@ -743,7 +743,7 @@ mod keys {
             [r#"{"id":"42"}"#, r#"{"sid":"AAAAAAAAAAAAAAAAAAAAAA"}"#, r#"{"id":"42","sid":"x"}"#, "{}"]
         {
             let token =
-                node.sessions.parts().tokens.access(|keys| keys.seal(payload, town.clock.now())).unwrap();
+                node.sessions.parts().tokens.access(|keys| keys.seal_at(payload, town.clock.now())).unwrap();
             let denied = node.sessions.authenticate(token.as_str());
             assert!(matches!(denied, Err(Denied::Token(Refused::Payload))), "{payload}: {denied:?}");
         }

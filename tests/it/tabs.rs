@@ -74,7 +74,8 @@ impl Tabs {
             .await
             .unwrap();
         let ring = KeyDirectory::new(installation.path("keys")).load().unwrap();
-        let keys = TokenKeys::derive(&ring, &Purpose::access(), &Audience::own(), &SealCounts::default());
+        let keys =
+            TokenKeys::derive_counted(&ring, &Purpose::access(), &Audience::own(), &SealCounts::default());
         let (keys, shared) = (web::Data::new(keys), desk.clone());
         let application = HttpServer::new(move || {
             App::new()
@@ -148,7 +149,7 @@ async fn resource(
 ) -> HttpResponse {
     let cookies = request.headers().get(header::COOKIE).map_or("", |value| value.to_str().unwrap());
     let token = cookies.split("; ").find_map(|cookie| cookie.strip_prefix(ACCESS)?.strip_prefix('='));
-    let opens = |token| keys.open(token, SystemClock.now(), secs(120), &mut OpenBuffer::new()).is_ok();
+    let opens = |token| keys.open_at(token, SystemClock.now(), secs(120), &mut OpenBuffer::new()).is_ok();
     if token.is_some_and(opens) {
         return HttpResponse::Ok().body(body);
     }
@@ -219,7 +220,7 @@ async fn a_browser_opens_what_the_core_seals_and_seals_what_the_core_opens() {
     let export = KeyExport::new(&ring, &Purpose::access(), &Audience::new("billing").unwrap(), secs(120));
     let (keys, mut buffer) = (export.keys(), OpenBuffer::new());
     let payload = r#"{"id":"42","name":"Ада 😀"}"#;
-    let token = keys.seal(payload, SystemClock.now()).unwrap();
+    let token = keys.seal_at(payload, SystemClock.now()).unwrap();
     let script = format!(
         r#"(async () => {{
             const {{ Keys }} = await import("/client/index.js");
@@ -234,6 +235,6 @@ async fn a_browser_opens_what_the_core_seals_and_seals_what_the_core_opens() {
     tabs.come_to("said.length", "[3,0,0]").await;
     let said = tabs.person.runs("return said").await;
     assert_eq!((&said[0], &said[2]), (&payload.into(), &"token refused".into()));
-    let opened = keys.open(said[1].as_str().unwrap(), SystemClock.now(), secs(120), &mut buffer);
+    let opened = keys.open_at(said[1].as_str().unwrap(), SystemClock.now(), secs(120), &mut buffer);
     assert_eq!(opened.unwrap().payload, payload);
 }

@@ -22,13 +22,13 @@ const PAYLOAD: &str = r#"{"id":"42","sid":"0t4mBqJkT0WQfqk7mFZQ1g","roles":["adm
 /// Fresh keys of purpose `access`, and a token under them.
 fn keys_and_token(suite: Suite) -> (TokenKeys, String) {
     let ring = town::ring_of(suite, &[KeyState::Active, KeyState::Staged]);
-    let keys = TokenKeys::derive(&ring, &Purpose::access(), &Audience::own(), &SealCounts::default());
-    let token = keys.seal(PAYLOAD, NOW).unwrap().into_string();
+    let keys = TokenKeys::derive_counted(&ring, &Purpose::access(), &Audience::own(), &SealCounts::default());
+    let token = keys.seal_at(PAYLOAD, NOW).unwrap().into_string();
     (keys, token)
 }
 
 fn open(keys: &TokenKeys, token: &str, buffer: &mut OpenBuffer) -> Result<String, Refused> {
-    keys.open(token, NOW, AGE, buffer).map(|opened| opened.payload.to_owned())
+    keys.open_at(token, NOW, AGE, buffer).map(|opened| opened.payload.to_owned())
 }
 
 fn allocations(run: impl FnOnce()) -> u64 {
@@ -61,7 +61,7 @@ fn a_token_of_a_mebibyte_is_refused_before_anything_is_done_with_it() {
             format!("{}{token}", "é".repeat(1 << 19)),
         ] {
             let count = allocations(|| {
-                assert_eq!(keys.open(&long, NOW, AGE, &mut buffer), Err(Refused::Length));
+                assert_eq!(keys.open_at(&long, NOW, AGE, &mut buffer), Err(Refused::Length));
                 assert_eq!(inspect(&long), Err(Refused::Length));
             });
             assert_eq!(count, 0);
@@ -121,10 +121,11 @@ fn what_is_for_one_purpose_and_audience_is_noise_to_every_other() {
         let ring = town::ring_of(suite, &[KeyState::Active]);
         let counts = SealCounts::default();
         let bindings: Vec<_> = purposes.iter().flat_map(|p| audiences.iter().map(move |a| (p, a))).collect();
-        let keys = bindings.iter().map(|(p, a)| TokenKeys::derive(&ring, p, a, &counts)).collect::<Vec<_>>();
+        let keys =
+            bindings.iter().map(|(p, a)| TokenKeys::derive_counted(&ring, p, a, &counts)).collect::<Vec<_>>();
         let mut buffer = OpenBuffer::new();
         for (mine, sealer) in bindings.iter().zip(&keys) {
-            let token = sealer.seal(PAYLOAD, NOW).unwrap();
+            let token = sealer.seal_at(PAYLOAD, NOW).unwrap();
             for (theirs, opener) in bindings.iter().zip(&keys) {
                 let outcome = open(opener, token.as_str(), &mut buffer);
                 let expected = if mine == theirs { Ok(PAYLOAD.to_owned()) } else { Err(Refused::Tag) };
@@ -132,7 +133,7 @@ fn what_is_for_one_purpose_and_audience_is_noise_to_every_other() {
             }
         }
         let elsewhere = keys_and_token(suite).0;
-        let token = keys[0].seal(PAYLOAD, NOW).unwrap();
+        let token = keys[0].seal_at(PAYLOAD, NOW).unwrap();
         assert_eq!(open(&elsewhere, token.as_str(), &mut buffer), Err(Refused::UnknownKey));
     }
 }
@@ -148,8 +149,8 @@ fn nesting_as_deep_as_a_token_can_be_needs_no_deep_stack() {
         assert_eq!(opened.count(), 3);
         let (keys, _) = keys_and_token(Suite::Xaes256Gcm);
         let depth = |depth: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(keys.seal(&depth(1500), NOW), Err(SealError::Payload));
-        assert_eq!(keys.seal(&depth(10_000), NOW), Err(SealError::TooLong));
+        assert_eq!(keys.seal_at(&depth(1500), NOW), Err(SealError::Payload));
+        assert_eq!(keys.seal_at(&depth(10_000), NOW), Err(SealError::TooLong));
     });
     shallow.unwrap().join().unwrap();
 }
@@ -159,7 +160,7 @@ fn a_refusal_says_one_thing_and_shows_nothing_of_the_token() {
     let mut said = BTreeSet::new();
     for vector in VECTORS.iter().filter(|vector| vector.token.len() >= 58) {
         let (export, mut buffer) = (vector.export(), OpenBuffer::new());
-        let outcome = export.keys().open(&vector.token, NOW, AGE, &mut buffer).map(|_| ());
+        let outcome = export.keys().open_at(&vector.token, NOW, AGE, &mut buffer).map(|_| ());
         if let Err(refused) = outcome {
             said.insert(refused.to_string());
             let shown = format!("{refused:?} {buffer:?} {export:?} {:?}", export.keys());

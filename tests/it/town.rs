@@ -231,7 +231,7 @@ impl Node {
         let parts = self.sessions.parts();
         let mut buffer = OpenBuffer::new();
         let opened = parts.tokens.refresh(|keys| {
-            keys.open(refresh.as_str(), parts.clock.now(), secs(86_400 * 30), &mut buffer)
+            keys.open_at(refresh.as_str(), parts.clock.now(), secs(86_400 * 30), &mut buffer)
                 .map(|o| o.payload.to_owned())
         });
         serde_json::from_str(&opened.unwrap()).unwrap()
@@ -246,7 +246,7 @@ impl Node {
         let mut payload = self.opened(refresh);
         change(&mut payload);
         let parts = self.sessions.parts();
-        parts.tokens.refresh(|keys| keys.seal(&payload.to_string(), parts.clock.now())).unwrap()
+        parts.tokens.refresh(|keys| keys.seal_at(&payload.to_string(), parts.clock.now())).unwrap()
     }
 
     pub(crate) async fn events(&self, name: &str) -> Vec<AuditRow> {

@@ -75,7 +75,7 @@ impl Vector {
         max_age: Duration,
         buffer: &'b mut OpenBuffer,
     ) -> Result<&'b str, &'static str> {
-        match keys.open(&self.token, Timestamp::from_millis(self.now), max_age, buffer) {
+        match keys.open_at(&self.token, Timestamp::from_millis(self.now), max_age, buffer) {
             Ok(opened) => Ok(opened.payload),
             Err(refused) => Err(refused.reason()),
         }

@@ -250,7 +250,7 @@ async fn session_cookie(key: &Key) -> String {
 /// An installation of its own. Every variant runs one, so that nothing but the guard differs.
 async fn bulla(folder: &tempfile::TempDir, suite: Suite) -> Bulla {
     let keys = folder.path().join("keys");
-    KeyDirectory::new(&keys).init(suite, SystemClock.now()).expect("a ring");
+    KeyDirectory::new(&keys).init_at(suite, SystemClock.now()).expect("a ring");
     Bulla::builder(keys, folder.path().join("bulla.db")).start().await.expect("it starts")
 }
 

@@ -218,7 +218,7 @@ impl Issuer {
         let (now, week) = (parts.clock.now(), Duration::from_secs(7 * 86_400));
         let mut buffer = OpenBuffer::new();
         let read = |opened: bulla::token::Opened<&str>| opened.payload.to_owned();
-        let text = parts.tokens.refresh(|keys| keys.open(refresh, now, week, &mut buffer).map(read));
+        let text = parts.tokens.refresh(|keys| keys.open_at(refresh, now, week, &mut buffer).map(read));
         serde_json::from_str(&text.unwrap()).unwrap()
     }
 

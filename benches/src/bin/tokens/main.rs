@@ -113,7 +113,7 @@ fn token_keys(suite: Suite, now: Timestamp) -> TokenKeys {
     let root = RootKey::generate(suite).expect("the system's generator works");
     let key = RingKey { kid: root.kid(), state: KeyState::Active, suite, since: now, root: Some(root) };
     let ring = Ring { generation: 1, not_before: Timestamp::EPOCH, fingerprint: [0; 32], keys: vec![key] };
-    TokenKeys::derive(&ring, &Purpose::access(), &Audience::own(), &Arc::new(SealCounts::default()))
+    TokenKeys::derive_counted(&ring, &Purpose::access(), &Audience::own(), &Arc::new(SealCounts::default()))
 }
 
 fn bulla<'a>(
@@ -124,20 +124,20 @@ fn bulla<'a>(
     opens: &mut Vec<Contender<'a>>,
 ) {
     let max_age = std::time::Duration::from_secs(120);
-    let token = keys.seal(PAYLOAD, SystemClock.now()).expect("seals").into_string();
+    let token = keys.seal_at(PAYLOAD, SystemClock.now()).expect("seals").into_string();
     let claims = claims.clone();
     seals.push(contender(&format!("Bulla {letter}"), move || {
         let payload = serde_json::to_string(&claims).expect("claims are JSON");
-        keys.seal(&payload, SystemClock.now()).expect("seals")
+        keys.seal_at(&payload, SystemClock.now()).expect("seals")
     }));
     let (text, mut buffer) = (token.clone(), OpenBuffer::new());
     opens.push(contender(&format!("Bulla {letter}, open"), move || {
-        let opened = keys.open(&text, SystemClock.now(), max_age, &mut buffer).expect("opens");
+        let opened = keys.open_at(&text, SystemClock.now(), max_age, &mut buffer).expect("opens");
         opened.payload.len()
     }));
     let mut buffer = OpenBuffer::new();
     opens.push(contender(&format!("Bulla {letter}, open and read into a struct"), move || {
-        let opened = keys.open(&token, SystemClock.now(), max_age, &mut buffer).expect("opens");
+        let opened = keys.open_at(&token, SystemClock.now(), max_age, &mut buffer).expect("opens");
         opened.parse::<View<'_>>().expect("reads").payload.exp
     }));
 }
