@@ -1,4 +1,4 @@
-//! Time as an argument: Unix milliseconds, and the one place that reads the system's clock.
+//! Time: Unix milliseconds, and the only place that reads the system's clock. Rules take the time as an argument.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -23,18 +23,18 @@ impl Timestamp {
         self.0
     }
 
-    /// How long ago `earlier` was; zero if it lies ahead.
+    /// The time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
-    /// This time and `by` more; saturates.
+    /// This time plus `by`; saturates.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This time less `by`; saturates.
+    /// This time minus `by`; saturates.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
@@ -52,7 +52,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A text that isn't a time as this program writes it.
+/// The text is not a time in the form that this program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a time like 2026-11-20T19:00:00Z")]
 pub struct BadTime;
@@ -60,7 +60,7 @@ pub struct BadTime;
 impl FromStr for Timestamp {
     type Err = BadTime;
 
-    /// Reads what [`Display`](fmt::Display) writes, and no other spelling.
+    /// Parses what [`Display`](fmt::Display) writes, and no other form.
     fn from_str(text: &str) -> Result<Self, BadTime> {
         let digits = |range: std::ops::Range<usize>| {
             text.get(range).and_then(|part| part.parse::<i64>().ok()).ok_or(BadTime)
@@ -69,7 +69,7 @@ impl FromStr for Timestamp {
         let (h, m, s) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
         let days = days_since_epoch(year, month, day);
         let time = Self((((days * 24 + h) * 60 + m) * 60 + s) * 1000);
-        // Whatever isn't a date, or is written otherwise, comes out different.
+        // Writing the time again refuses impossible dates and other forms.
         if time.to_string() == text { Ok(time) } else { Err(BadTime) }
     }
 }
@@ -97,13 +97,13 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// Where the time comes from. Rules take a [`Timestamp`]; only edges hold a clock.
+/// A source of time. Rules take a [`Timestamp`]; only the code around them holds a clock.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
 }
 
-/// How long the machine has been up, sleep included: a clock that nobody sets.
+/// The time since the machine was started, sleep included. Setting the system's clock doesn't change it.
 pub fn since_boot() -> Duration {
     let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(up.tv_sec).unwrap_or_default();

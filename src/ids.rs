@@ -1,4 +1,4 @@
-//! Names as types: key, session and user ids, purposes and audiences. Each can only hold what its rule allows.
+//! Types for names: ids of keys, sessions, users and clients, purposes and audiences. Each type holds valid values only.
 
 mod scope;
 pub(crate) mod typed;
@@ -12,7 +12,7 @@ use base64_simd::Out;
 
 use crate::secret::{self, NoRandomness};
 
-/// A text that breaks the rule of the name it should be.
+/// A text is not valid as the name it should be. `Display` says the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid {what}: {rule}")]
 pub struct BadName {
@@ -20,7 +20,7 @@ pub struct BadName {
     rule: &'static str,
 }
 
-/// Key id: the public name of one root key, 4 bytes, written as 8 lower-case hex digits.
+/// Key id: the public name of a root key; 4 bytes, written as 8 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kid(pub [u8; 4]);
 
@@ -53,7 +53,7 @@ impl FromStr for Kid {
 pub struct Sid(pub [u8; 16]);
 
 impl Sid {
-    /// A fresh one.
+    /// A new random id.
     pub fn generate() -> Result<Self, NoRandomness> {
         let mut bytes = [0; 16];
         secret::random(&mut bytes)?;
@@ -86,7 +86,7 @@ impl FromStr for Sid {
         if text.len() != 22 {
             return Err(bad);
         }
-        // Once for every access token: in a third of `base64`'s time, and as strict.
+        // Parsed for every access token: this decoder is as strict as `base64` and takes a third of its time.
         base64_simd::URL_SAFE_NO_PAD.decode(text.as_bytes(), Out::from_slice(&mut bytes)).map_err(|_| bad)?;
         Ok(Self(bytes))
     }
@@ -99,7 +99,7 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
-            /// Checks the rule and takes the text over.
+            /// Checks the rule.
             pub fn new(text: impl Into<String>) -> Result<Self, BadName> {
                 let text = text.into();
                 let valid: fn(&[u8]) -> bool = $valid;
@@ -129,12 +129,12 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// Who a session belongs to: `users.id` as text, or whatever names a user in the embedding program.
+    /// The user of a session: `users.id` as text, or the id of a user in an embedding program.
     UserId, "user id", "1 to 255 bytes", |b| (1..=255).contains(&b.len())
 );
 
 impl UserId {
-    /// Of a row that doesn't say whose it is. No token has it.
+    /// Stands for the user of a row that can't be read. No token has it.
     #[cfg(feature = "server")]
     pub(crate) fn unknown() -> Self {
         Self(String::from("\u{fffd}"))
@@ -142,7 +142,7 @@ impl UserId {
 }
 
 text_id!(
-    /// What a token is for; selects the key. `[a-z][a-z0-9-]{0,31}`.
+    /// The purpose of a token; selects the key. `[a-z][a-z0-9-]{0,31}`.
     Purpose, "purpose", "a lower-case letter, then at most 31 lower-case letters, digits or hyphens",
     |b| b.len() <= 32
         && b.first().is_some_and(u8::is_ascii_lowercase)
@@ -150,30 +150,30 @@ text_id!(
 );
 
 impl Purpose {
-    /// The short pass: `access`.
+    /// Access tokens of persons and apps: `access`.
     pub fn access() -> Self {
         Self("access".into())
     }
-    /// The renewal: `refresh`.
+    /// Refresh tokens: `refresh`.
     pub fn refresh() -> Self {
         Self("refresh".into())
     }
-    /// A machine's pass: `service`.
+    /// Access tokens of machines: `service`.
     pub fn service() -> Self {
         Self("service".into())
     }
-    /// The state of a third-party login under way: `login`.
+    /// The state of a login at a provider: `login`.
     pub fn login() -> Self {
         Self("login".into())
     }
-    /// What an app gets for a person who has signed in, and gives back for tokens: `code`.
+    /// Authorization codes of OAuth: `code`.
     pub fn code() -> Self {
         Self("code".into())
     }
 }
 
 text_id!(
-    /// Who may open a token; selects the key. Empty (the server itself) or `[a-z0-9][a-z0-9.-]{0,63}`.
+    /// The audience of a token; selects the key. Empty (the server itself) or `[a-z0-9][a-z0-9.-]{0,63}`.
     Audience, "audience", "empty, or a lower-case letter or digit, then at most 63 of them, dots or hyphens",
     |b| b.is_empty()
         || b.len() <= 64
@@ -182,7 +182,7 @@ text_id!(
 );
 
 text_id!(
-    /// A program that asks for tokens, by the name the protocol has for it; never used twice.
+    /// The id of an OAuth client; never used twice.
     ClientId, "client id", "a letter or digit, then at most 63 of them, dots, hyphens or underscores",
     |b| b.len() <= 64
         && b.first().is_some_and(u8::is_ascii_alphanumeric)
@@ -190,7 +190,7 @@ text_id!(
 );
 
 impl ClientId {
-    /// A fresh one: 16 hex digits.
+    /// A new random id: 16 hexadecimal digits.
     pub fn generate() -> Result<Self, NoRandomness> {
         let mut bytes = [0; 8];
         secret::random(&mut bytes)?;

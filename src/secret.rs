@@ -8,35 +8,39 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// The operating system gave no random bytes; nothing secret can be made.
+/// The random generator of the operating system failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system's random generator failed")]
 pub struct NoRandomness;
 
-/// Fills `bytes` from the operating system's generator. Not a generator of our own: those don't reseed
-/// after a fork or a virtual machine's snapshot.
+/// Fills `bytes` from the operating system's generator. A generator in the process would not reseed after a fork or a virtual
+/// machine's snapshot.
+///
+/// # Errors
+///
+/// The generator failed.
 pub fn random(bytes: &mut [u8]) -> Result<(), NoRandomness> {
     SysRng.try_fill_bytes(bytes).map_err(|_| NoRandomness)
 }
 
-/// `N` secret bytes. `Debug` prints no bytes; equality takes constant time; memory is wiped on drop.
+/// `N` secret bytes. `Debug` prints no bytes; comparison takes constant time; the memory is wiped on drop.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret<const N: usize>([u8; N]);
 
 impl<const N: usize> Secret<N> {
-    /// Takes the bytes over; the caller wipes its own copy.
+    /// Takes the bytes. The caller wipes its own copy.
     pub fn new(bytes: [u8; N]) -> Self {
         Self(bytes)
     }
 
-    /// Fresh random bytes.
+    /// New random bytes.
     pub fn generate() -> Result<Self, NoRandomness> {
         let mut secret = Self([0; N]);
         random(&mut secret.0)?;
         Ok(secret)
     }
 
-    /// From unpadded base64url, exactly `N` bytes, one spelling only.
+    /// From canonical unpadded base64url of exactly `N` bytes.
     pub fn from_base64url(text: &str) -> Option<Self> {
         let mut bytes = Zeroizing::new(vec![0; N + 3]);
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
@@ -49,12 +53,12 @@ impl<const N: usize> Secret<N> {
         Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0))
     }
 
-    /// SHA-256 of the bytes: what a database may hold.
+    /// SHA-256 of the bytes, for a database.
     pub fn sha256(&self) -> Digest {
         Digest(Sha256::digest(self.0).into())
     }
 
-    /// The bytes themselves.
+    /// The secret bytes.
     pub fn expose(&self) -> &[u8; N] {
         &self.0
     }
@@ -78,12 +82,12 @@ impl<const N: usize> fmt::Debug for Secret<N> {
 pub struct SecretText(String);
 
 impl SecretText {
-    /// Takes the text over.
+    /// Takes the text.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text itself.
+    /// The secret text.
     pub fn expose(&self) -> &str {
         &self.0
     }

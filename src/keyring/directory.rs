@@ -1,4 +1,4 @@
-//! The keys directory: reading all or nothing, writing by rename under a lock (docs/design/keys.md).
+//! The keys directory: loads completely or not at all; changes by rename under a lock (docs/design/keys.md).
 
 use std::{
     io,
@@ -20,21 +20,22 @@ use crate::{
     secret::NoRandomness,
 };
 
-/// Nothing in the directory is larger; checked before reading.
+/// Bytes of the largest `ring.json` that is read; checked before reading.
 const MAX_RING: usize = 1 << 20;
+/// Bytes of the largest key file that is read.
 const MAX_KEY: usize = 4096;
-/// How often a load begins anew because the ring was replaced under it. Each time takes a whole rollover by somebody else.
+/// How often a load starts again because another process replaced the ring meanwhile.
 const TRIES: usize = 100;
 
-/// What a poll found.
+/// The result of [`KeyDirectory::reload`].
 #[derive(Debug)]
 pub enum Reload {
-    /// `ring.json` is as it was.
+    /// `ring.json` has not changed.
     Unchanged,
-    /// A whole new ring.
+    /// The new ring, complete.
     Changed(Ring),
-    /// The directory can't be loaded; the ring to go on with (the last good one, with the revocations and the
-    /// promotion of a readable newer `ring.json` applied) and what is wrong.
+    /// The directory can't be loaded. The ring stays in force: the last good one, with the revocations and the promotion of
+    /// a readable newer `ring.json` applied. The error says what is wrong.
     Degraded(Ring, RingError),
 }
 
@@ -46,12 +47,12 @@ pub struct KeyDirectory {
 }
 
 impl KeyDirectory {
-    /// Names a directory; reads nothing yet.
+    /// Names a directory; does not read it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), allow_group_read: false }
     }
 
-    /// Accepts group-readable files, as Kubernetes mounts secrets.
+    /// Accepts files that their group may read, as in secrets that Kubernetes mounts. Default: no.
     #[must_use]
     pub fn allow_group_read(mut self, allow: bool) -> Self {
         self.allow_group_read = allow;
@@ -63,16 +64,16 @@ impl KeyDirectory {
         self.allow_group_read
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether a `ring.json` is there, be it readable or not.
+    /// Whether there is a `ring.json`, readable or not.
     pub fn exists(&self) -> bool {
         match self.ring_path().symlink_metadata() {
             Ok(_) => true,
-            // "Can't tell" isn't "no": whoever makes a ring where there is none must not make a second one.
+            // An error other than "not found" counts as existing: `init` must not replace a ring that can't be read.
             Err(e) => !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
         }
     }
@@ -107,30 +108,37 @@ impl KeyDirectory {
         self.load()
     }
 
-    /// Loads all or nothing.
+    /// Loads the ring with all its keys, or fails.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError`] names the file that is missing, damaged, or open to others, and the command that mends it.
     pub fn load(&self) -> Result<Ring, RingError> {
         let mut read = self.read_listing()?;
         for _ in 0..TRIES {
             let loaded = self.load_keys(&read);
             let Err(error) = loaded else { return loaded };
-            // A key that is gone because the ring was replaced meanwhile is no fault.
+            // The key file may be missing because another process replaced the ring meanwhile.
             let again = self.read_listing()?;
             if again.fingerprint == read.fingerprint {
                 return Err(error);
             }
             read = again;
         }
-        Err(bad(&self.ring_path(), "is being replaced all the time; stop what does it"))
+        Err(bad(
+            &self.ring_path(),
+            "is replaced again and again while it is read; stop the program that does it",
+        ))
     }
 
-    /// Reads `ring.json` alone: which keys there are, though their files may be missing.
+    /// Reads `ring.json` only; the key files may be missing.
     pub fn listing(&self) -> Result<Listing, RingError> {
         self.read_listing().map(|read| read.listing)
     }
 
-    /// Loads anew if `ring.json` differs from `last`'s; never worse than `last`.
+    /// Loads the ring again if `ring.json` differs from that of `last`.
     ///
-    /// Cheap when nothing changed: one small file is read and hashed, no key is touched.
+    /// If nothing changed, this reads and hashes one small file and no key file.
     pub fn reload(&self, last: &Ring) -> Reload {
         match self.read_listing() {
             Ok(read) if read.fingerprint == last.fingerprint => Reload::Unchanged,
@@ -144,26 +152,25 @@ impl KeyDirectory {
         }
     }
 
-    /// One rollover. `min_staged` of zero means `--now`.
+    /// Rolls the sealing key over. `min_staged` is the least age of the staged key; zero does not check it (`--now`).
     pub fn rotate(&self, min_staged: Duration, keep: Duration, now: Timestamp) -> Result<Ring, RingError> {
         self.change(now, Before::Whole, |old, fresh| schedule::rotate(old, fresh, min_staged, keep, now))
     }
 
-    /// Revokes one key; on the active one promotes the staged one in the same replacement. Needs no key's file but
-    /// that of a key it promotes, so that a damaged ring can be mended. Revoking a revoked key is refused.
+    /// Revokes one key. If it is the active one, the staged one becomes active in the same replacement. Reads no key file except
+    /// that of the promoted key, so that a ring with a damaged key can be mended. Revoking a revoked key is an error.
     pub fn revoke(&self, kid: Kid, now: Timestamp) -> Result<Ring, RingError> {
         self.change(now, Before::Listed, |old, fresh| schedule::revoke(old, kid, fresh, now))
     }
 
-    /// Revokes every key and makes new ones; needs no key's file. The new generation is above the ring's and above
-    /// `above`, the highest one a database has recorded: this is what mends a restored or forked ring. Where such a
-    /// database is known (`above` isn't 0), a ring that is gone is made anew; so is one whose `ring.json` is damaged, if its
-    /// generation or `above` is known.
+    /// Revokes every key and makes new ones; reads no key file. The new generation is higher than the ring's and than `above`, the
+    /// highest one that the database has recorded, which mends a restored or forked ring. If `above` is not 0, a missing ring is
+    /// made again; so is a damaged `ring.json` whose generation, or `above`, is known.
     pub fn revoke_all(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
         match self.read_listing() {
             Err(RingError::Missing(_)) if above > 0 => self.begin_anew(above, now),
             Err(RingError::Bad { path, fault }) if path == self.ring_path() => {
-                // Not its content but its mode or owner is wrong: that is mended first.
+                // The file has the wrong mode or owner; the operator mends that first.
                 let Ok(damaged) = read::file(&path, self.readers(), MAX_RING) else {
                     return Err(bad(&path, fault));
                 };
@@ -177,7 +184,7 @@ impl KeyDirectory {
         }
     }
 
-    /// A ring of new keys in the place of one that can't be read; the files of its keys go.
+    /// Replaces a ring that can't be read by one with new keys, and deletes the old key files.
     fn begin_anew(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
         write::make_directory(&self.path)?;
         let _lock = Lock::take(&self.path)?;
@@ -189,20 +196,19 @@ impl KeyDirectory {
         self.load()
     }
 
-    /// The kids that files are named after.
+    /// The key ids that file names in the directory contain.
     fn key_files(&self) -> Vec<Kid> {
         let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
         let kid = |name: String| name.strip_suffix(".key")?.parse().ok();
         entries.filter_map(|entry| kid(entry.ok()?.file_name().into_string().ok()?)).collect()
     }
 
-    /// Refuses every token sealed before `not_before`. `now` dates the change.
+    /// Refuses every token sealed before `not_before`. `now` is the time of the change.
     pub fn not_before(&self, not_before: Timestamp, now: Timestamp) -> Result<Ring, RingError> {
         self.change(now, Before::Listed, |old, _| Ok(schedule::not_before(old, not_before)))
     }
 
-    /// Files named like keys that `ring` doesn't list, for a check: an interrupted command leaves such. Lists the
-    /// directory, which loading never does; at most 100 are returned.
+    /// Names of at most 100 key files that `ring` doesn't list; an interrupted command leaves such files.
     pub fn unlisted(&self, ring: &Ring) -> Vec<String> {
         let listed =
             |kid: &Kid| ring.keys.iter().any(|key| key.kid == *kid && key.state != KeyState::Revoked);
@@ -237,7 +243,7 @@ impl KeyDirectory {
         if let Some(active) = step.listing.in_state(KeyState::Active)
             && new.iter().all(|key| key.kid() != active.kid)
         {
-            // What is to seal from now on must be there.
+            // The key that seals from now on must be readable.
             self.read_key(active)?;
         }
         write::carry_out(&self.path, &write::plan(&step.listing, &new, &step.gone, now))?;
@@ -275,9 +281,9 @@ impl KeyDirectory {
     }
 
     fn read_key(&self, key: &ListedKey) -> Result<RootKey, RingError> {
-        // By its name, never by listing the directory: what else lies there, and how much of it, is of no account.
+        // The path comes from the key id; the directory is not listed, so other files in it don't matter.
         let path = self.path.join(key_file::name(key.kid));
-        // Without the key the ring goes on: the tokens under it are refused.
+        // Revoking the damaged key lets the ring load; tokens under that key are refused.
         let mends = |fault: String| {
             bad(
                 &path,
@@ -311,8 +317,8 @@ impl KeyDirectory {
         Ok(Ring { generation, not_before, fingerprint: read.fingerprint, keys })
     }
 
-    /// The last good ring with what may be taken from a newer `ring.json` whose ring can't be loaded. That file must
-    /// come from its owner's hand, though others may be able to read it: it holds no secret.
+    /// The last good ring, with what can be applied of a newer `ring.json` whose ring can't be loaded. Others may be able to
+    /// read that file, since it holds no secret, but only its owner may be able to write it.
     fn salvage(&self, last: &Ring) -> Ring {
         match self.read_listing_for(Readers::Any) {
             Ok(read) if read.listing.generation > last.generation => last.heeding(&read.listing),
@@ -328,12 +334,12 @@ impl KeyDirectory {
     }
 }
 
-/// What must be in order before a change.
+/// What must be readable before a change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
-    /// The whole ring, keys and all.
+    /// The ring with all key files.
     Whole,
-    /// `ring.json` alone.
+    /// `ring.json` only.
     Listed,
 }
 
@@ -343,7 +349,7 @@ struct Read {
     fingerprint: [u8; 32],
 }
 
-/// Two keys whose kids no listing has: 4 bytes are few enough to meet twice.
+/// Two new keys whose ids are not listed yet: ids of 4 bytes can collide.
 fn fresh_keys(listed: &[ListedKey], suite: Suite) -> Result<[RootKey; 2], NoRandomness> {
     loop {
         let [a, b] = [RootKey::generate(suite)?, RootKey::generate(suite)?];

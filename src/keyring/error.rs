@@ -1,30 +1,30 @@
-//! What can be wrong with a keys directory.
+//! The errors of a keys directory.
 
 use std::path::PathBuf;
 
 use crate::{ids::Kid, keyring::schedule::Refusal, secret::NoRandomness};
 
-/// What is wrong with a keys directory, where, and what mends it. `Display` is for an operator: it names the file and the fix.
+/// Why a keys directory can't be used or changed. `Display` names the file, the fault, and the command that mends it.
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
-    /// No such directory, or no `ring.json` in it.
+    /// There is no such directory, or no `ring.json` in it.
     #[error("{path}: no key ring here; `bulla init` makes one", path = .0.display())]
     Missing(PathBuf),
-    /// Something in it can't be trusted or read.
+    /// A file can't be trusted or read.
     #[error("{path}: {fault}", path = .path.display())]
     Bad {
-        /// The file at fault.
+        /// The file.
         path: PathBuf,
-        /// What is wrong and how to mend it.
+        /// What is wrong with it, and how to mend it.
         fault: String,
     },
-    /// This user may not read it; the text names the file and the mend.
+    /// This user may not read a file; the text names the file and the mend.
     #[error("{0}")]
     Denied(String),
-    /// A command was refused (staged key too young, no such kid, …).
+    /// A change was refused, such as a rollover while the staged key is too young.
     #[error("{0}")]
     Refused(String),
-    /// No such key.
+    /// The ring has no such key.
     #[error("no key {0} in the ring; `bulla keys list` shows them")]
     NoSuchKey(Kid),
 }

@@ -1,4 +1,4 @@
-//! One root key: its suite, its name, and the keys derived from it.
+//! One root key: its suite, its id, and the keys derived from it.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -9,7 +9,7 @@ use crate::{
     secret::{NoRandomness, Secret},
 };
 
-/// The AEAD a key is for. A property of the key, never of the token: the letter on the wire must equal it.
+/// The AEAD that a key is for. It belongs to the key and not to the token: the letter in a token must equal it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Suite {
     /// XAES-256-GCM (C2SP), 24-byte nonce; the default.
@@ -33,7 +33,7 @@ impl Suite {
         }
     }
 
-    /// Length of the nonce in bytes.
+    /// Length of the nonce in bytes: 12 or 24.
     pub const fn nonce_len(self) -> usize {
         match self {
             Self::Aes256Gcm => 12,
@@ -46,24 +46,24 @@ impl Suite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
-    /// Opens, doesn't seal yet.
+    /// Opens; seals after the next rollover.
     Staged,
-    /// Seals and opens; exactly one.
+    /// Seals and opens; exactly one key of a ring.
     Active,
     /// Opens.
     Retired,
-    /// Neither; stays listed.
+    /// Neither seals nor opens; stays listed.
     Revoked,
 }
 
 impl KeyState {
-    /// Whether tokens under such a key may be opened.
+    /// Whether a key in this state opens tokens.
     pub const fn opens(self) -> bool {
         !matches!(self, Self::Revoked)
     }
 }
 
-/// A root key. Its kid is derived from its bytes and suite, so it can't be filed under another's name.
+/// A root key. Its key id is derived from its bytes and suite, so a key can't be stored under another key's id.
 #[derive(Clone, Debug)]
 pub struct RootKey {
     suite: Suite,
@@ -72,29 +72,33 @@ pub struct RootKey {
 }
 
 impl RootKey {
-    /// A fresh one from the system's generator.
+    /// A new key from the operating system's random generator.
+    ///
+    /// # Errors
+    ///
+    /// The generator failed.
     pub fn generate(suite: Suite) -> Result<Self, NoRandomness> {
         Ok(Self::new(suite, Secret::generate()?))
     }
 
-    /// From its bytes; computes the kid.
+    /// A key from its bytes; derives the key id.
     pub fn new(suite: Suite, bytes: Secret<32>) -> Self {
         let mut kid = [0; 4];
         expand(&bytes, &[b"bulla/v1", &[suite.letter()], b"kid"], &mut kid);
         Self { suite, kid: Kid(kid), bytes }
     }
 
-    /// The suite it is for.
+    /// The suite that the key is for.
     pub fn suite(&self) -> Suite {
         self.suite
     }
 
-    /// Its public name.
+    /// The key id, which is public.
     pub fn kid(&self) -> Kid {
         self.kid
     }
 
-    /// The bytes, for the key's own file.
+    /// The secret bytes, for the key's file.
     pub fn bytes(&self) -> &Secret<32> {
         &self.bytes
     }
@@ -109,7 +113,7 @@ impl RootKey {
     }
 }
 
-/// HKDF-SHA256 without salt; `info` is the parts joined by zero bytes, which no part can hold.
+/// HKDF-SHA256 without salt. `info` is the parts joined by zero bytes, which no part can contain.
 fn expand(root: &Secret<32>, parts: &[&[u8]], out: &mut [u8]) {
     Hkdf::<Sha256>::new(None, root.expose())
         .expand(&parts.join(&0), out)

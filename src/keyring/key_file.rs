@@ -10,18 +10,18 @@ use crate::{
     secret::Secret,
 };
 
-/// The name of a key's file.
+/// The file name of a key.
 pub(super) fn name(kid: Kid) -> String {
     format!("{kid}.key")
 }
 
-/// Reads a key's file, strictly, for the key as it is listed. The error says what is wrong, never a byte of the key.
+/// Parses the file of a listed key strictly. The error says what is wrong and contains no byte of the key.
 pub(super) fn parse(bytes: &[u8], listed: &ListedKey) -> Result<RootKey, String> {
-    // An array would do for serde; the byte order mark and anything else before the brace is refused with it.
+    // serde would also read an array; the check of the first byte refuses that, and a byte order mark.
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err("is not a key: a JSON object is expected".into());
     }
-    // serde's own message could quote the key.
+    // The message of serde could quote the key.
     let file: KeyFile<'_> = serde_json::from_slice(bytes)
         .map_err(|e| format!("is not a key (line {}, column {})", e.line(), e.column()))?;
     if file.version != 1 {
@@ -45,7 +45,7 @@ pub(super) fn parse(bytes: &[u8], listed: &ListedKey) -> Result<RootKey, String>
     Ok(root)
 }
 
-/// The file's bytes.
+/// The bytes of the file.
 pub(super) fn to_json(root: &RootKey, created: Timestamp) -> Zeroizing<Vec<u8>> {
     let key = root.bytes().to_base64url();
     let file = KeyFile {
@@ -55,15 +55,15 @@ pub(super) fn to_json(root: &RootKey, created: Timestamp) -> Zeroizing<Vec<u8>> 
         created: &created.to_string(),
         key: &key,
     };
-    // Room for all of it beforehand: a vector that grows leaves copies of the key behind.
+    // The vector gets its capacity first: growing would leave copies of the key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(512));
     serde_json::to_writer(&mut *bytes, &file).expect("texts and numbers always have a JSON form");
     bytes.push(b'\n');
     bytes
 }
 
-/// Values that no generator draws in the life of the universe and that a hand does: few different bytes, a half
-/// repeated, bytes counted up or down.
+/// Whether the bytes look typed and not random: few different bytes, a repeated half, or bytes that count up or down. A random key
+/// matches with negligible probability.
 fn is_trivial(key: &[u8; 32]) -> bool {
     let mut seen = [false; 256];
     key.iter().for_each(|&byte| seen[usize::from(byte)] = true);
@@ -72,7 +72,7 @@ fn is_trivial(key: &[u8; 32]) -> bool {
     different <= 8 || key[..16] == key[16..] || counted(1) || counted(255)
 }
 
-/// Borrowed, so that the key isn't copied about; a key with escapes in it isn't one.
+/// Borrows the key from the text, so that no copy is made. A key with JSON escapes is refused.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyFile<'a> {

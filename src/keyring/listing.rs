@@ -1,4 +1,4 @@
-//! `ring.json`: which keys there are and what each may do. No secrets.
+//! `ring.json`: lists the keys and their states. It holds no secrets.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,49 +8,49 @@ use crate::{
     keyring::{KeyState, Suite},
 };
 
-/// Numbers in JSON are exact up to here (RFC 7493, 2.2), and a database's `bigint` holds it.
+/// The largest number that every JSON parser keeps exact (RFC 7493, 2.2); a database's `bigint` holds it.
 const MAX_GENERATION: u64 = (1 << 53) - 1;
 
-/// What mends a file that can't be read.
+/// The mend for a file that can't be read.
 const RESTORE: &str = "restore the file from the newest copy; if there is none, `bulla keys revoke --all` makes new keys, \
                        and everybody logs in again";
 
-/// What `ring.json` says, checked: exactly one key is active, at most one staged, no kid is listed twice.
+/// The checked content of `ring.json`: exactly one key is active, at most one is staged, no key id is listed twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// Counts the replacements of the file.
+    /// Grows with each replacement of the file.
     pub generation: u64,
-    /// Tokens sealed before are refused.
+    /// Tokens sealed before this time are refused.
     pub not_before: Timestamp,
-    /// Every key, in order.
+    /// The keys in the order of the file.
     pub keys: Vec<ListedKey>,
 }
 
-/// One key by name; its bytes are in a file of their own.
+/// One listed key; its bytes are in its key file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedKey {
-    /// Its name.
+    /// The key id.
     pub kid: Kid,
-    /// What it may do.
+    /// What the key may do.
     pub state: KeyState,
-    /// The AEAD it is for.
+    /// The AEAD that the key is for.
     pub suite: Suite,
-    /// Since when it is in this state; whole seconds in the file.
+    /// When the key entered this state; the file has whole seconds.
     pub since: Timestamp,
 }
 
 impl Listing {
-    /// The key in a state of which there is at most one.
+    /// The key in a state that at most one key can have.
     pub fn in_state(&self, state: KeyState) -> Option<&ListedKey> {
         self.keys.iter().find(|key| key.state == state)
     }
 
-    /// Reads the file's bytes, strictly: one spelling, nothing unknown, nothing twice, nothing behind the end.
-    /// The error says what is wrong, for an operator.
+    /// Parses the file strictly: no unknown or repeated members, nothing after the end. The error says what is wrong, for an
+    /// operator.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let file: RingFile =
             serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}; {RESTORE}"))?;
-        // Objects only: serde would take a struct's fields from an array too.
+        // Objects only: serde would also read a struct from an array.
         let plain: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}; {RESTORE}"))?;
         if serde_json::to_value(&file).ok() != Some(plain) {
@@ -71,7 +71,7 @@ impl Listing {
         Ok(listing)
     }
 
-    /// The file's bytes.
+    /// The bytes of the file.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let keys = self
             .keys
@@ -89,7 +89,7 @@ impl Listing {
         bytes
     }
 
-    /// The generation that a damaged file names, if it still does.
+    /// The generation in a damaged file, if it can still be read.
     pub(super) fn generation_of(damaged: &[u8]) -> Option<u64> {
         let text = String::from_utf8_lossy(damaged);
         let (_, rest) = text.split_once("\"generation\"")?;

@@ -1,7 +1,7 @@
 //! The key ring: the root keys of an installation and their states (docs/design/keys.md).
 //!
-//! Three things: [`Ring`] is the lookup, [`schedule`] decides what a rollover does (pure),
-//! [`KeyDirectory`] is the disk.
+//! [`Ring`] is the lookup from key id to key, [`schedule`] decides what a rollover does (pure functions), [`KeyDirectory`] reads and
+//! writes the files. The usual call is `KeyDirectory::new("keys").load()?`.
 
 mod directory;
 mod error;

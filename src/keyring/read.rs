@@ -1,4 +1,4 @@
-//! Reading a file that must be trusted: whose it is, who else may touch it, and never more of it than expected.
+//! Reads a file that must be trusted: checks its owner, its mode and its size first.
 
 use std::{fs::File, io::Read as _, path::Path};
 
@@ -11,20 +11,20 @@ use zeroize::Zeroizing;
 
 use crate::{ids::typed, keyring::RingError};
 
-/// Who but the owner may read.
+/// Who else than the owner may read the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readers {
-    /// Nobody (0600).
+    /// No one else (0600).
     Owner,
-    /// The group too (0640, 0440), as secret mounts have it.
+    /// The group (0640, 0440), as in secrets that Kubernetes mounts.
     Group,
-    /// Anybody: the content isn't secret, only who may have *written* it counts.
+    /// Everyone: the content is not secret; only who may *write* it matters.
     Any,
 }
 
 /// Reads a regular file (after symlinks) of at most `cap` bytes, owned by this user or root.
 ///
-/// Opened without blocking, looked at by its descriptor: a FIFO or a device in its place is refused, not waited for.
+/// The file is opened without blocking and examined by its descriptor, so a FIFO or a device in its place is refused at once.
 pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizing<Vec<u8>>, RingError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
@@ -52,7 +52,7 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
     if usize::try_from(stat.st_size).map_or(true, |size| size > cap) {
         return Err(bad(path, format!("is larger than {cap} bytes")));
     }
-    // It could grow meanwhile; and a vector that has room needn't leave copies of a key behind.
+    // The file could grow meanwhile. The vector gets its capacity first: growing would leave copies of a key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(cap.min(8192) + 1));
     let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
     File::from(fd)
@@ -65,10 +65,10 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
     Ok(bytes)
 }
 
-/// Checks that nobody but this user or root can put other files in the place of those in a directory.
+/// Checks that only this user or root can replace files in a directory.
 ///
-/// With `Readers::Group` a sticky directory will do, for Kubernetes mounts secrets so (mode 1777): nobody can replace
-/// another's files there, and files of others are refused one by one.
+/// With `Readers::Group` a sticky directory is accepted, because Kubernetes mounts secrets with mode 1777: only the owner of a file
+/// can replace it there, and files of other owners are refused one by one.
 pub(super) fn directory(path: &Path, readers: Readers) -> Result<(), RingError> {
     let stat = rustix::fs::stat(path).map_err(|e| match e {
         Errno::NOENT => RingError::Missing(path.into()),

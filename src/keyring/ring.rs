@@ -1,4 +1,4 @@
-//! The ring as it is in force: an immutable lookup from kid to key and state.
+//! The ring in force: an immutable lookup from key id to key and state.
 
 use crate::{
     clock::Timestamp,
@@ -6,14 +6,14 @@ use crate::{
     keyring::{KeyState, Listing, RingError, RootKey, Suite},
 };
 
-/// A whole, checked ring. Exactly one key is active.
+/// A complete, checked ring. Exactly one key is active.
 #[derive(Clone, Debug)]
 pub struct Ring {
     /// Counts the replacements of `ring.json`.
     pub generation: u64,
-    /// Tokens sealed before are refused.
+    /// Tokens sealed before this time are refused.
     pub not_before: Timestamp,
-    /// SHA-256 of the bytes of `ring.json`: tells a restored or forked ring from the known one.
+    /// SHA-256 of the bytes of `ring.json`; distinguishes a restored or forked ring from the known one.
     pub fingerprint: [u8; 32],
     /// Every listed key, in the order of the file.
     pub keys: Vec<RingKey>,
@@ -22,36 +22,40 @@ pub struct Ring {
 /// One listed key.
 #[derive(Clone, Debug)]
 pub struct RingKey {
-    /// Its name.
+    /// The key id.
     pub kid: Kid,
-    /// What it may do.
+    /// What the key may do.
     pub state: KeyState,
-    /// The AEAD it is for.
+    /// The AEAD that the key is for.
     pub suite: Suite,
-    /// Since when it is in this state.
+    /// When the key entered this state.
     pub since: Timestamp,
-    /// The key itself; a revoked one has none.
+    /// The root key; `None` if it is revoked.
     pub root: Option<RootKey>,
 }
 
 impl Ring {
-    /// The key that seals.
+    /// The key that seals; `None` only in a ring whose active key was revoked while no successor was readable.
     pub fn active(&self) -> Option<&RingKey> {
         self.keys.iter().find(|key| key.state == KeyState::Active)
     }
 
-    /// When a key last entered its state.
+    /// The latest time at which a key entered its state.
     pub fn newest_change(&self) -> Timestamp {
         self.keys.iter().map(|key| key.since).max().unwrap_or_default()
     }
 
-    /// The key in waiting.
+    /// The key that becomes active at the next rollover.
     pub fn staged(&self) -> Option<&RingKey> {
         self.keys.iter().find(|key| key.state == KeyState::Staged)
     }
 
-    /// Checks that this ring is no older, and no other, than the one of the highest generation a database has
-    /// recorded (`mark`: that generation and the fingerprint of its `ring.json`).
+    /// Checks this ring against the highest generation that a database has recorded (`mark`: the generation and the fingerprint of
+    /// its `ring.json`).
+    ///
+    /// # Errors
+    ///
+    /// The ring is older than the mark (a restored copy), or has its generation with other bytes (a fork).
     pub fn check_mark(&self, mark: Option<(u64, [u8; 32])>) -> Result<(), RingError> {
         let Some((generation, fingerprint)) = mark else { return Ok(()) };
         let what = if self.generation < generation {
@@ -81,7 +85,7 @@ impl Ring {
             .filter(|key| key.state == KeyState::Revoked)
             .find(|key| self.keys.iter().any(|now| now.kid == key.kid && now.state != KeyState::Revoked));
         match revived {
-            // Revoked is for ever, however it came to be forgotten.
+            // A revoked key stays revoked, also if the new ring does not list it as such.
             Some(key) => Err(RingError::Refused(format!(
                 "key {kid} was revoked and is not any more; `bulla keys revoke {kid}`",
                 kid = key.kid
@@ -90,11 +94,11 @@ impl Ring {
         }
     }
 
-    /// This ring, with what may be taken from a newer listing though its ring can't be loaded: revocations, a later
-    /// `not_before`, and the promotion of a key that is held already.
+    /// Applies to this ring what can be applied of a newer listing whose ring can't be loaded: revocations, a later `not_before`, and
+    /// the promotion of a key that this ring holds.
     ///
-    /// Generation and fingerprint stay, so that the newer ring is tried again. If the active key is revoked and its
-    /// successor isn't held, the staged key seals, unless that is revoked too; then nothing does.
+    /// Generation and fingerprint stay, so that the newer ring is tried again. If the active key is revoked and its successor isn't
+    /// held, the staged key seals; if that is revoked too, no key seals.
     pub(super) fn heeding(&self, newer: &Listing) -> Self {
         let mut ring = self.clone();
         ring.not_before = ring.not_before.max(newer.not_before);

@@ -1,7 +1,7 @@
-//! What a first start, a rollover or a revocation does to a ring: pure functions over its listing.
+//! Decides what a first start, a rollover or a revocation does to a ring: pure functions over its listing.
 //!
-//! Time and fresh keys come in as arguments; what comes out is the next listing and the keys whose files go.
-//! A key only ever moves forward: staged, active, retired, and from each of them to revoked.
+//! Time and fresh keys are arguments; the result is the next listing and the keys whose files are deleted. A key only moves forward:
+//! staged, active, retired, and from each of them to revoked.
 
 use std::time::Duration;
 
@@ -11,37 +11,37 @@ use crate::{
     keyring::{KeyState, ListedKey, Listing, Suite},
 };
 
-/// A key just made, by its name; not in any listing yet.
+/// A new key that is in no listing yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fresh {
-    /// Its kid.
+    /// The key id.
     pub kid: Kid,
-    /// What it is for.
+    /// The AEAD that the key is for.
     pub suite: Suite,
 }
 
-/// The next listing, and what it leaves behind.
+/// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What `ring.json` becomes.
+    /// The next content of `ring.json`.
     pub listing: Listing,
-    /// Keys whose files are deleted once it has become so.
+    /// Keys whose files are deleted after `ring.json` is replaced.
     pub gone: Vec<Kid>,
 }
 
-/// Why a step isn't taken.
+/// Why a change is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The staged key has waited for `age` only: nodes may not have it yet.
+    /// The staged key is only `age` old: nodes may not have loaded it yet.
     TooYoung {
         /// The staged key.
         kid: Kid,
-        /// How long it has waited.
+        /// The age of the staged key.
         age: Duration,
     },
-    /// No staged key is there to promote.
+    /// There is no staged key to promote.
     NoStaged,
-    /// No such key in the listing.
+    /// The listing has no such key.
     NoSuchKey(Kid),
     /// The key is revoked already.
     AlreadyRevoked(Kid),
@@ -56,10 +56,11 @@ pub fn first(active: Fresh, staged: Fresh, now: Timestamp) -> Listing {
     }
 }
 
-/// One rollover: staged becomes active, active retired, `fresh[0]` staged; keys retired for longer than `keep` go.
+/// A rollover: the staged key becomes active, the active one retired, and `fresh[0]` staged; keys retired for longer than `keep` are
+/// deleted.
 ///
-/// Refused while the staged key is younger than `min_staged`. `min_staged` of zero also rolls a ring over that has
-/// lost its staged key: then `fresh[1]` becomes active without having waited.
+/// Refused while the staged key is younger than `min_staged`. A `min_staged` of zero also rolls over a ring that has lost its staged
+/// key: `fresh[1]` then becomes active at once.
 pub fn rotate(
     old: &Listing,
     fresh: [Fresh; 2],
@@ -87,7 +88,7 @@ pub fn rotate(
     Ok(Step { listing: next, gone })
 }
 
-/// Revokes one key. The active one's place is taken by the staged one, the staged one's by `fresh[0]`.
+/// Revokes one key. The staged key replaces a revoked active key, and `fresh[0]` becomes the staged key.
 pub fn revoke(old: &Listing, kid: Kid, fresh: [Fresh; 2], now: Timestamp) -> Result<Step, Refusal> {
     let mut next = successor(old);
     let Some(key) = next.keys.iter_mut().find(|key| key.kid == kid) else {
@@ -101,8 +102,8 @@ pub fn revoke(old: &Listing, kid: Kid, fresh: [Fresh; 2], now: Timestamp) -> Res
     Ok(Step { listing: next, gone: vec![kid] })
 }
 
-/// Revokes every key, the staged one too, and begins anew with `fresh`: nothing of a stolen ring is worth anything.
-/// The generation becomes one more than the old one's or `above`, whichever is higher.
+/// Revokes every key, the staged one too, and continues with the `fresh` ones: a stolen ring becomes worthless. The generation is one
+/// more than the higher one of the old generation and `above`.
 pub fn revoke_all(old: &Listing, above: u64, fresh: [Fresh; 2], now: Timestamp) -> Step {
     let mut next = successor(old);
     next.generation = next.generation.max(above.saturating_add(1));
@@ -115,17 +116,17 @@ pub fn revoke_all(old: &Listing, above: u64, fresh: [Fresh; 2], now: Timestamp) 
     Step { listing: next, gone }
 }
 
-/// Sets the time before which no token counts. Lowering it is the caller's decision.
+/// Sets the time before which no token counts. The caller decides whether it may be lowered.
 pub fn not_before(old: &Listing, not_before: Timestamp) -> Step {
     Step { listing: Listing { not_before, ..successor(old) }, gone: Vec::new() }
 }
 
-/// The same listing, one generation on.
+/// The same listing with the next generation.
 fn successor(old: &Listing) -> Listing {
     Listing { generation: old.generation.saturating_add(1), ..old.clone() }
 }
 
-/// Sees to it that one key is active (the staged one, else `fresh[1]`) and one is staged (else `fresh[0]`).
+/// Makes one key active (the staged one, else `fresh[1]`) and one staged (`fresh[0]`), if there is none.
 fn fill(next: &mut Listing, fresh: [Fresh; 2], now: Timestamp) {
     if next.in_state(KeyState::Active).is_none() {
         match next.keys.iter_mut().find(|key| key.state == KeyState::Staged) {

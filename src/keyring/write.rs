@@ -1,4 +1,5 @@
-//! Writing a keys directory: a plan of small steps under a lock. Whatever step it stops at, a whole ring is there.
+//! Writes a keys directory: a plan of small steps under a lock. If it is interrupted after any step, the directory holds a complete
+//! ring.
 
 use std::{
     fs::{self, File},
@@ -19,31 +20,31 @@ use crate::{
     },
 };
 
-/// The file that says it all.
+/// The file that lists the keys.
 pub(super) const RING: &str = "ring.json";
-/// Where the next `ring.json` is written. One name: what a crash has left is overwritten by the next command.
+/// The next `ring.json` before it is renamed. The name is fixed, so the next command overwrites what a crash has left.
 const NEXT: &str = ".ring.json.next";
 const LOCK: &str = ".lock";
-/// How long a command waits for another one.
+/// How long a command waits for the lock.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One step of a change.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Writes a key's file, durably. It must not be there.
+    /// Writes a key file and syncs it. It must not exist.
     Key { kid: Kid, bytes: Zeroizing<Vec<u8>> },
-    /// Makes names in the directory durable.
+    /// Syncs the directory, so that names in it survive a power loss.
     Sync,
-    /// Writes the next `ring.json` under another name, durably.
+    /// Writes the next `ring.json` under its temporary name and syncs it.
     Next(Vec<u8>),
-    /// Puts it in place.
+    /// Renames it to `ring.json`.
     Replace,
-    /// Deletes the file of a key that is in no listing any more, or revoked.
+    /// Deletes the file of a key that is not listed any more, or revoked.
     Forget(Kid),
 }
 
-/// The steps of a change, in the order that survives a crash after any of them: new keys are there before a listing
-/// names them, old ones stay until none does.
+/// The steps of a change, in an order that survives a crash after any of them: key files are written before `ring.json` names
+/// them, and deleted after it no longer does.
 pub(super) fn plan(listing: &Listing, new: &[RootKey], gone: &[Kid], now: Timestamp) -> Vec<Step> {
     let listed = |root: &&RootKey| listing.keys.iter().any(|key| key.kid == root.kid());
     let mut steps: Vec<Step> = new
@@ -57,7 +58,7 @@ pub(super) fn plan(listing: &Listing, new: &[RootKey], gone: &[Kid], now: Timest
     steps
 }
 
-/// Takes the steps one by one. The caller holds the [`Lock`].
+/// Carries out the steps in order. The caller holds the [`Lock`].
 pub(super) fn carry_out(directory: &Path, steps: &[Step]) -> Result<(), RingError> {
     for step in steps {
         let (path, done) = match step {
@@ -84,7 +85,7 @@ pub(super) fn carry_out(directory: &Path, steps: &[Step]) -> Result<(), RingErro
     Ok(())
 }
 
-/// Why the directory can't be changed: the part that this user may not use, with the mend, or what the system says.
+/// The error of a failed write: names the path that this user may not use, and the mend.
 fn refused(directory: &Path, path: &Path, what: &str, error: &io::Error) -> RingError {
     let folder = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     match error.kind() {
@@ -98,13 +99,13 @@ fn refused(directory: &Path, path: &Path, what: &str, error: &io::Error) -> Ring
 
 fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    // The process' umask may have taken bits away.
+    // The umask of the process may have removed permissions.
     let written = file
         .set_permissions(fs::Permissions::from_mode(0o600))
         .and_then(|()| file.write_all(bytes))
         .and_then(|()| file.sync_all());
     if written.is_err() {
-        // Half a file helps nobody; the error that matters is the first one.
+        // Remove the incomplete file; report the first error.
         let _ = remove(path);
     }
     written
@@ -117,7 +118,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the directory if need be, and its owner's alone.
+/// Makes the directory if it is missing, and sets mode 0700.
 pub(super) fn make_directory(path: &Path) -> Result<(), RingError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|e| refused(path.parent().unwrap_or(path), path, "can't be made", &e))?;
@@ -125,12 +126,12 @@ pub(super) fn make_directory(path: &Path) -> Result<(), RingError> {
         .map_err(|e| bad(path, format!("can't be given mode 0700: {e}")))
 }
 
-/// Held by the one command that changes the directory; released when dropped.
+/// The lock of the command that changes the directory; released when dropped.
 #[derive(Debug)]
 pub(super) struct Lock(#[allow(dead_code)] File);
 
 impl Lock {
-    /// Waits for other commands, but not for ever.
+    /// Waits for other commands, at most [`PATIENCE`].
     pub(super) fn take(directory: &Path) -> Result<Self, RingError> {
         Self::take_within(directory, PATIENCE)
     }
@@ -172,8 +173,8 @@ impl Lock {
     }
 }
 
-/// Refuses to change a directory that is a distributed copy: where `ring.json` is a symbolic link, replacing it
-/// would cut it off from its origin.
+/// Refuses to change a directory that is a distributed copy: if `ring.json` is a symbolic link, replacing it would detach it from
+/// its source.
 pub(super) fn refuse_copy(directory: &Path) -> Result<(), RingError> {
     let path = directory.join(RING);
     match fs::symlink_metadata(&path) {

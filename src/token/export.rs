@@ -1,4 +1,4 @@
-//! What an integrator gets: derived keys of one purpose and audience (docs/design/keys.md).
+//! The export for integrators: derived keys of one purpose and audience (docs/design/keys.md).
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// An export that isn't what docs/design/keys.md says; names the rule, never a key.
+/// Why a text is not an export. The message names the rule and contains no key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a key export: {0}")]
 pub struct BadExport(String);
@@ -107,7 +107,7 @@ impl KeyExport {
         })
     }
 
-    /// The JSON form; holds keys.
+    /// The JSON form; contains keys.
     pub fn to_json(&self) -> Zeroizing<String> {
         let keys = self.keys.iter().map(|key| {
             Object(Line {
@@ -128,22 +128,26 @@ impl KeyExport {
         Zeroizing::new(serde_json::to_string(&file).expect("names, numbers and texts have a JSON form"))
     }
 
-    /// One line, [`VARIABLE`](Self::VARIABLE)`=…`: the JSON form in base64url, in which no shell, container or service
-    /// manager finds anything to interpret. Holds keys.
+    /// One line, [`VARIABLE`](Self::VARIABLE)`=…`: the JSON form in base64url, which has no character that a shell, container or service
+    /// manager interprets. Contains keys.
     pub fn to_env(&self) -> Zeroizing<String> {
         let value = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.to_json().as_bytes()));
         Zeroizing::new(format!("{}={}", Self::VARIABLE, *value))
     }
 
     /// Reads the value of that variable.
+    ///
+    /// # Errors
+    ///
+    /// The value is not base64url, or not an export.
     pub fn from_env(value: &str) -> Result<Self, BadExport> {
         let json = URL_SAFE_NO_PAD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let json = json.map(Zeroizing::new).ok_or_else(|| BadExport("it is not base64url".into()))?;
         Self::from_json(&json)
     }
 
-    /// A JWK Set (RFC 7517) for key stores that take nothing else; holds keys. XAES-256-GCM has no registered `alg`, so
-    /// none is given: suite, state and what else an opener must know stand under the private name `bulla`.
+    /// A JWK Set (RFC 7517) for key stores that accept no other format; contains keys. XAES-256-GCM has no registered `alg`, so there is
+    /// none: suite, state and the other data for an opener are in the private member `bulla`.
     pub fn to_jwks(&self) -> Zeroizing<String> {
         let keys = self.keys.iter().map(|key| Jwk {
             kty: "oct",
@@ -163,28 +167,28 @@ impl KeyExport {
         Zeroizing::new(serde_json::to_string(&set).expect("names, numbers and texts have a JSON form"))
     }
 
-    /// The keys, ready to open (and, for machines that issue to one another, to seal).
+    /// The keys, ready to open. With the active key they also seal, for machines that issue tokens to one another.
     pub fn keys(&self) -> TokenKeys {
         self.counted_keys(&SealCounts::default())
     }
 
-    /// The same; what they seal is counted on.
+    /// The same, with counts that continue.
     pub(super) fn counted_keys(&self, counts: &SealCounts) -> TokenKeys {
         let keys = self.keys.iter().map(|key| TokenKey::new(key.kid, key.state, key.suite, &key.key, counts));
         TokenKeys::of(keys.collect(), self.not_before)
     }
 
-    /// What the tokens are for.
+    /// The purpose of the tokens.
     pub fn purpose(&self) -> &Purpose {
         &self.purpose
     }
 
-    /// Who may open them.
+    /// The audience of the tokens.
     pub fn audience(&self) -> &Audience {
         &self.audience
     }
 
-    /// How old a token may be.
+    /// The maximum age of a token, in whole seconds.
     pub fn max_age(&self) -> Duration {
         self.max_age
     }

@@ -1,4 +1,4 @@
-//! An exported key file that is followed.
+//! An exported key file, which is read again when it changes.
 
 use std::{
     fmt, fs, io,
@@ -23,35 +23,35 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is no export.
+    /// The content is not an export.
     #[error(transparent)]
     Bad(#[from] BadExport),
 }
 
-/// The keys of an export file; read again when the file changes. For use by any number of threads.
+/// The keys of an export file; the file is read again when it changes. Can be shared by threads.
 ///
-/// Each use asks the file system for the file's state (about a microsecond), so that a new export is in force at once.
-/// If the new one is broken, missing, or of another purpose or audience, the last good one stays in force,
-/// [`fault`](Self::fault) says why, and a warning is logged once.
+/// Each use asks the file system for the state of the file (about a microsecond), so a new export is in force at once. If the new
+/// one is damaged, missing, or for another purpose or audience, the last good one stays in force, [`fault`](Self::fault) says why, and
+/// a warning is logged once.
 pub struct KeyFile {
     path: PathBuf,
     purpose: Purpose,
     audience: Audience,
     counts: SealCounts,
-    /// Held by whoever reads a new export.
+    /// Held by the thread that reads a new export.
     reading: Mutex<()>,
     now: ArcSwap<Loaded>,
 }
 
-/// What a look at the file has come to.
+/// The keys in force and the state of the file.
 struct Loaded {
     keys: Arc<TokenKeys>,
     max_age: Duration,
     fault: Option<String>,
-    /// The file it was read from; `None` if what went wrong may be gone the next time, though this is the same.
+    /// The state of the file when it was read; `None` after an error that may pass without a change of the file.
     stamp: Option<Stamp>,
 }
 
@@ -59,10 +59,14 @@ struct Loaded {
 type Stamp = (u64, u64, i64, i64, u64);
 
 impl KeyFile {
-    /// Fails if there is no good export to begin with.
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read or is not an export.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, KeyFileError> {
         let (path, counts) = (path.into(), SealCounts::default());
-        // Looked at before it is read: what is written meanwhile is read the next time.
+        // The state is taken before reading, so that a change meanwhile is read the next time.
         let stamp = look(&path);
         let export = read(&path)?;
         let loaded = Loaded::new(&export, stamp, &counts);
@@ -120,17 +124,17 @@ impl KeyFile {
         self.loaded().keys.seal_at(payload, issued_at)
     }
 
-    /// What the tokens are for.
+    /// The purpose of the tokens.
     pub fn purpose(&self) -> &Purpose {
         &self.purpose
     }
 
-    /// Who may open them.
+    /// The audience of the tokens.
     pub fn audience(&self) -> &Audience {
         &self.audience
     }
 
-    /// Why the present file is not in force; `None` while it is.
+    /// Why the present file is not in force; `None` if it is.
     pub fn fault(&self) -> Option<String> {
         self.loaded().fault.clone()
     }
@@ -142,7 +146,7 @@ impl KeyFile {
                 Ok(_reading) => self.reload(),
                 // A thread that panicked here left the last good keys in force.
                 Err(TryLockError::Poisoned(_)) => self.reload(),
-                // Whoever comes while the new file is being read goes on with the last good keys.
+                // Another thread reads the new file; this one uses the last good keys.
                 Err(TryLockError::WouldBlock) => {}
             }
         }

@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// An object and nothing else: serde would take a struct's fields from an array too.
+/// A JSON object. serde would also read a struct from an array; this refuses arrays.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub(crate) struct Object<T>(pub(crate) T);

@@ -1,4 +1,4 @@
-//! Several exports behind one opener: tokens of people and of machines, or of several audiences.
+//! Opens tokens with several exports: tokens of people and of machines, or of several audiences.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use crate::{
     token::{KeyExport, KeyFile, OpenBuffer, Opened, Refused, TokenKeys},
 };
 
-/// One of the exports of [`Openers`]: a [`KeyFile`], which is followed, or a [`KeyExport`], as from a variable.
+/// One export of [`Openers`]: a [`KeyFile`], which is read again when it changes, or a [`KeyExport`], such as one from an environment
+/// variable.
 #[derive(Debug)]
 pub struct Opener(Source);
 
@@ -50,7 +51,7 @@ impl Opener {
         }
     }
 
-    /// What its tokens are for, and for whom.
+    /// Purpose and audience of its tokens.
     fn names(&self) -> (Purpose, Audience) {
         let (purpose, audience) = match &self.0 {
             Source::File(file) => (file.purpose(), file.audience()),
@@ -67,10 +68,10 @@ impl Opener {
 #[derive(Debug)]
 pub struct Openers(Vec<Opener>);
 
-/// What a token says, and which export opened it.
+/// The content of a token, and the export that opened it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedBy {
-    /// The token.
+    /// The content.
     pub opened: Opened<String>,
     /// The purpose of the export: `access` is a person's token, `service` a machine's.
     pub purpose: Purpose,
@@ -84,7 +85,7 @@ impl Openers {
         Self(vec![first.into()])
     }
 
-    /// The same with one more.
+    /// Adds an export.
     #[must_use]
     pub fn and(mut self, other: impl Into<Opener>) -> Self {
         self.0.push(other.into());
@@ -109,8 +110,8 @@ impl Openers {
         self.open_for_at(purpose, token, SystemClock.now())
     }
 
-    /// Opens a token that is no older than its export says at the time `now`. Where no export verifies it, the reason is that of the export that came
-    /// furthest. Costs one decryption for each export that is tried.
+    /// Opens a token that is no older than its export says at the time `now`. If no export
+    /// verifies it, the reason is that of the export that came furthest. Costs one decryption per export that is tried.
     pub fn open_at(&self, token: &str, now: Timestamp) -> Result<OpenedBy, Refused> {
         let (mut buffer, mut furthest) = (OpenBuffer::new(), Refused::UnknownKey);
         for export in &self.0 {
@@ -121,7 +122,7 @@ impl Openers {
                     return Ok(OpenedBy { opened, purpose, audience });
                 }
                 Err(refused) => match (undecided(refused), undecided(furthest)) {
-                    // Judged once the tag has been verified: no other export can open it.
+                    // The tag was verified, so no other export can open it.
                     (None, _) => return Err(refused),
                     (Some(came), best) if Some(came) > best => furthest = refused,
                     _ => {}
@@ -142,7 +143,7 @@ impl Openers {
     }
 }
 
-/// How far an opener has come that refuses for a reason which another export may not share.
+/// How far an export came; `None` for reasons that are found after the tag was verified.
 fn undecided(refused: Refused) -> Option<u8> {
     match refused {
         Refused::UnknownKey => Some(0),

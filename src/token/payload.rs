@@ -1,8 +1,8 @@
 //! Strict JSON (RFC 7493): one object, no duplicate keys, no lone surrogates, no noncharacters, at most 8 deep.
 //!
-//! A scan that builds nothing. Heap memory is used only when more than 24 keys are open at once.
+//! The scan builds no tree. It allocates only when the objects that are open at once have more than 24 keys.
 
-/// How deep objects and arrays may nest; the outermost object is 1.
+/// The greatest depth of objects and arrays; the outermost object has depth 1.
 const MAX_DEPTH: usize = 8;
 
 /// The text breaks a rule.
@@ -14,7 +14,7 @@ type Scan<T> = Result<T, NotStrict>;
 /// Checks that `bytes` are UTF-8 and one strict JSON object.
 pub(super) fn check(bytes: &[u8]) -> Scan<&str> {
     let text = std::str::from_utf8(bytes).map_err(|_| NotStrict)?;
-    // Most payloads are ASCII, which is seen at a glance.
+    // Most payloads are ASCII and need no search for noncharacters.
     if !text.is_ascii() && text.chars().any(is_noncharacter) {
         return Err(NotStrict);
     }
@@ -27,13 +27,13 @@ pub(super) fn check(bytes: &[u8]) -> Scan<&str> {
     if scanner.blank(end) == bytes.len() { Ok(text) } else { Err(NotStrict) }
 }
 
-/// The text of one strict JSON object (RFC 7493, at most 8 deep), or nothing. For other people's tokens too.
+/// Returns the text if it is one strict JSON object (RFC 7493, at most 8 deep). Also used for tokens of other issuers.
 pub fn strict_json(bytes: &[u8]) -> Option<&str> {
-    // Places of keys are kept in 16 bits.
+    // Positions of keys are stored in 16 bits.
     (bytes.len() <= usize::from(u16::MAX)).then(|| check(bytes).ok()).flatten()
 }
 
-/// Where a key's text lies, without its quotes, and whether it has escapes.
+/// The position of a key without its quotes, and whether it has escapes.
 #[derive(Clone, Copy, Default)]
 struct Key {
     start: u16,
@@ -42,7 +42,7 @@ struct Key {
 }
 
 impl Key {
-    /// Behind its closing quote.
+    /// The position after its closing quote.
     fn after(self) -> usize {
         usize::from(self.end) + 1
     }
@@ -79,8 +79,8 @@ impl Keys {
     }
 }
 
-/// Each of its steps takes the place where it begins and returns the one behind it: kept in a field, the place would be
-/// written to memory and read back at every byte.
+/// Each method takes the position where it begins and returns the position after it. A field for the position would be written to
+/// memory and read back at every byte.
 struct Scanner<'a> {
     text: &'a [u8],
     keys: Keys,
@@ -102,7 +102,7 @@ impl Scanner<'_> {
         if self.peek(at) == Some(byte) { Ok(at + 1) } else { Err(NotStrict) }
     }
 
-    /// Most are strings, and those are worth no call.
+    /// Strings are handled inline: most values are strings.
     #[inline(always)]
     fn value(&mut self, at: usize, depth: usize) -> Scan<usize> {
         match self.peek(at) {
@@ -198,7 +198,7 @@ impl Scanner<'_> {
         Ok(Key { start: place(start)?, end: place(end)?, escaped })
     }
 
-    /// Where its closing quote is, and whether there is an escape before.
+    /// The position of the closing quote, and whether the string has an escape.
     #[cold]
     fn rest_of_string(&self, mut at: usize) -> Scan<(usize, bool)> {
         let mut escaped = false;
@@ -216,11 +216,11 @@ impl Scanner<'_> {
         }
     }
 
-    /// Passes over what stands for itself in a string, eight bytes at a time, as long as there are so many.
+    /// Skips characters without a special meaning, eight bytes at a time.
     #[inline(always)]
     fn plain(&self, mut at: usize) -> usize {
         const EACH: u64 = u64::MAX / 0xff;
-        // The high bit of each byte that is below `than`; beyond the first such byte there may be others.
+        // Sets the high bit of each byte that is below `than`. Bits after the first one may be wrong.
         let below = |eight: u64, than: u64| eight.wrapping_sub(EACH * than) & !eight & (EACH << 7);
         for eight in self.text[at..].as_chunks::<8>().0 {
             let eight = u64::from_le_bytes(*eight);
@@ -242,13 +242,13 @@ impl Scanner<'_> {
     }
 }
 
-/// Code points that no text may hold (RFC 7493, 2.1): U+FDD0 to U+FDEF, and the last two of each plane.
+/// Code points that no text may contain (RFC 7493, 2.1): U+FDD0 to U+FDEF, and the last two of each plane.
 fn is_noncharacter(character: char) -> bool {
     let code = u32::from(character);
     code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
 }
 
-/// The character an escape stands for, and the bytes it takes.
+/// The character that an escape stands for, and its length in bytes.
 fn unescape(text: &[u8]) -> Option<(char, usize)> {
     let simple = match text.get(1)? {
         b'"' => '"',

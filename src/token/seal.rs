@@ -1,4 +1,4 @@
-//! Seal and open.
+//! Seals and opens tokens.
 
 use std::{
     collections::BTreeMap,
@@ -26,13 +26,13 @@ use crate::{
     },
 };
 
-/// How far ahead of the opener's clock the sealer's may be.
+/// How far the clock of the sealer may be ahead of the opener's.
 const SKEW: Duration = Duration::from_secs(60);
-/// How many tokens a process seals under one AES-256-GCM key: beyond 2^32 random 96-bit nonces a collision is no
+/// Tokens that a process seals at most under one AES-256-GCM key: beyond 2^32 random 96-bit nonces the risk of a collision is no
 /// longer negligible (NIST SP 800-38D, 8.3).
 const MAX_UNDER_A: u64 = 1 << 32;
 
-/// A token's text as it came from outside or goes there: untrusted until opened. `Debug` doesn't print it.
+/// The text of a sealed token. `Debug` doesn't print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedToken(String);
 
@@ -42,7 +42,7 @@ impl SealedToken {
         &self.0
     }
 
-    /// The text, taken out.
+    /// Returns the text by value.
     pub fn into_string(self) -> String {
         self.0
     }
@@ -54,61 +54,61 @@ impl fmt::Debug for SealedToken {
     }
 }
 
-/// What a verified token says.
+/// The content of a verified token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened<T> {
-    /// The key it was sealed under.
+    /// The key under which it was sealed.
     pub kid: Kid,
     /// When it was sealed.
     pub issued_at: Timestamp,
-    /// Its payload.
+    /// The payload, a JSON object.
     pub payload: T,
 }
 
 impl<'b> Opened<&'b str> {
-    /// A copy of its own, which outlives the buffer.
+    /// Copies the payload out of the buffer.
     pub fn into_owned(self) -> Opened<String> {
         Opened { kid: self.kid, issued_at: self.issued_at, payload: self.payload.to_owned() }
     }
 
-    /// Reads the JSON payload as a `T`; a payload of another shape is refused.
+    /// Parses the JSON payload as a `T`. A payload of another shape is [`Refused::Payload`].
     pub fn parse<T: serde::Deserialize<'b>>(self) -> Result<Opened<T>, Refused> {
         let payload = serde_json::from_str(self.payload).map_err(|_| Refused::Payload)?;
         Ok(Opened { kid: self.kid, issued_at: self.issued_at, payload })
     }
 }
 
-/// Why a token was refused. For metrics and `trace` logs only: `Display` says one thing for all.
+/// Why a token was refused, for metrics and `trace` logs only: `Display` has one text for all reasons, because a reason helps a forger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("token refused")]
 #[non_exhaustive]
 pub enum Refused {
-    /// Not 58 to 4096 characters.
+    /// The token has fewer than 58 or more than 4096 characters.
     Length,
-    /// Not exact base64url.
+    /// The token is not canonical base64url (padding, other characters, unused bits that are not zero).
     Encoding,
-    /// Not one of the three magics.
+    /// The token does not begin with `bulX`, `bulA` or `bulC`.
     Magic,
-    /// No such key, or one that doesn't open.
+    /// The ring has no such key, or the key is revoked.
     UnknownKey,
-    /// Another suite's letter than the key's.
+    /// The letter names another suite than the key's.
     Suite,
-    /// The tag doesn't fit.
+    /// The tag doesn't match: the token was changed, or sealed for another purpose or audience.
     Tag,
-    /// Sealed more than the skew ahead.
+    /// The token was sealed more than 60 seconds in the future.
     Future,
-    /// `max_age` or older.
+    /// The token is `max_age` old or older.
     Expired,
-    /// Sealed before the ring's `not_before`.
+    /// The token was sealed before the ring's `not_before`.
     NotBefore,
-    /// Not one strict JSON object, or not of the shape asked for.
+    /// The payload is not one strict JSON object, or has another shape than the caller asked for.
     Payload,
-    /// Good, but for another purpose than the caller admits, such as a machine's token where people are admitted.
+    /// The token opens, but has another purpose than the caller admits, such as a machine's token where people are admitted.
     Purpose,
 }
 
 impl Refused {
-    /// A word for a metric's label: `length`, `encoding`, `magic`, `unknown_key`, `suite`, `tag`, `future`, `expired`, `not_before`, `payload`, `purpose`.
+    /// The reason as the label of a metric: `length`, `encoding`, `magic`, `unknown_key`, `suite`, `tag`, `future`, `expired`, `not_before`, `payload`, `purpose`.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Length => "length",
@@ -126,11 +126,11 @@ impl Refused {
     }
 }
 
-/// Why nothing was sealed.
+/// Why a payload was not sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// The payload isn't one strict JSON object (RFC 7493, depth at most 8).
+    /// The payload isn't one strict JSON object (RFC 7493, at most 8 deep).
     #[error("the payload is not one strict JSON object (RFC 7493, at most 8 deep)")]
     Payload,
     /// The token would be longer than 4096 characters.
@@ -139,30 +139,30 @@ pub enum SealError {
     /// This process has sealed 2^32 tokens under an AES-256-GCM key.
     #[error("this AES-256-GCM key has sealed 2^32 tokens; roll over with `bulla keys rotate`")]
     Exhausted,
-    /// These keys hold no active one: an export without it opens only.
+    /// There is no active key. An export without it can open only.
     #[error("no active key to seal under")]
     NoActiveKey,
     /// `issued_at` is before 1970 or beyond 48 bits of milliseconds.
     #[error("the time is out of range")]
     Time,
-    /// The system's generator failed.
+    /// The random generator of the operating system failed.
     #[error(transparent)]
     NoRandomness(#[from] crate::secret::NoRandomness),
 }
 
-/// Room for one token being opened; reuse it to open without allocating. Wiped on drop, as far as it was used.
+/// A buffer for opening a token; reuse it to open without allocating. The used part is wiped on drop.
 pub struct OpenBuffer {
     bytes: [u8; MAX_BYTES],
     used: usize,
 }
 
 impl OpenBuffer {
-    /// An empty one.
+    /// An empty buffer.
     pub const fn new() -> Self {
         Self { bytes: [0; MAX_BYTES], used: 0 }
     }
 
-    /// Decodes a token's text; what an earlier token left is overwritten or wiped on drop.
+    /// Decodes the text of a token. The content of an earlier token is overwritten, or wiped on drop.
     fn decode(&mut self, text: &str) -> Result<&mut [u8], Refused> {
         self.used = self.used.max(text.len().div_ceil(4) * 3);
         let room = Out::from_slice(&mut self.bytes);
@@ -188,12 +188,12 @@ impl fmt::Debug for OpenBuffer {
     }
 }
 
-/// How many tokens this process has sealed under each key; outlives a ring's reload.
+/// Counts the tokens that this process has sealed under each key, across reloads of the ring.
 #[derive(Debug, Default)]
 pub struct SealCounts(Mutex<BTreeMap<Kid, Arc<AtomicU64>>>);
 
 impl SealCounts {
-    /// (kid, tokens sealed) for every key that was in a ring of this process.
+    /// Key id and number of sealed tokens, for every key that was in a ring of this process.
     pub fn all(&self) -> Vec<(Kid, u64)> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.iter().map(|(kid, count)| (*kid, count.load(Ordering::Relaxed))).collect()
@@ -204,7 +204,7 @@ impl SealCounts {
     }
 }
 
-/// One derived key, expanded.
+/// One derived key with its expanded cipher.
 pub(super) struct TokenKey {
     kid: Kid,
     state: KeyState,
@@ -224,7 +224,7 @@ impl TokenKey {
     }
 }
 
-/// The derived keys of one purpose and audience, ready to seal and open. Immutable; made anew from a reloaded ring.
+/// The derived keys of one purpose and audience, ready to seal and open. Immutable: a reloaded ring gets new ones.
 pub struct TokenKeys {
     keys: Box<[TokenKey]>,
     not_before: Timestamp,
@@ -364,16 +364,16 @@ impl TokenKeys {
     }
 }
 
-/// What a token's text shows without any key.
+/// What a token shows without any key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// The suite its letter names.
+    /// The suite that its letter names.
     pub suite: Suite,
-    /// The key it says it was sealed under.
+    /// The id of the key under which it claims to be sealed.
     pub kid: Kid,
 }
 
-/// Reads what isn't secret of a token, believing nothing of it.
+/// Reads the public part of a token. Nothing of it is verified.
 pub fn inspect(token: &str) -> Result<Inspection, Refused> {
     if !(MIN_CHARS..=MAX_CHARS).contains(&token.len()) {
         return Err(Refused::Length);

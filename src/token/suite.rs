@@ -1,4 +1,4 @@
-//! The three AEADs behind one enum, keys expanded once.
+//! The three AEADs behind one enum, with expanded keys.
 
 use aes_gcm::{
     Aes256Gcm,
@@ -16,7 +16,7 @@ pub(super) enum Cipher {
     C(Box<XChaCha20Poly1305>),
 }
 
-/// The tag doesn't fit, or a length is beyond the AEAD's.
+/// The tag doesn't match, or a length exceeds the limit of the AEAD.
 #[derive(Debug)]
 pub(super) struct Unfit;
 
@@ -58,7 +58,7 @@ impl Cipher {
         }
     }
 
-    /// Verifies, then decrypts in place; on failure `text` is as it was.
+    /// Verifies, then decrypts in place. On failure `text` is unchanged.
     pub(super) fn decrypt(
         &self,
         nonce: &[u8],
