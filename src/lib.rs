@@ -32,13 +32,13 @@
 //! ids, clock, secret ─→ keyring ─→ token ─┐
 //!           │                             ├─→ session ──┐
 //!           └──────────→ store ───────────┤             ├─→ oauth ─→ http ─→ cli
-//!                                 fetch ──┴─→ identity ─┘
+//!                            fetch, jws ──┴─→ identity ─┘
 //! ```
 //!
 //! An arrow says: may be used by; none points back, and a test reads the source to hold them. Read it from the left:
 //! what a token is in `token/wire.rs` and `token/seal.rs`, what a rollover does in `keyring/schedule.rs`, what may end a
 //! session in the triggers of `store/migrations/`, the refresh rule in [`session::refresh`], what another's ID token must
-//! say in `identity/openid/claims.rs`, what a program may get in `oauth/token.rs`, then every route in one table in
+//! say in `identity/openid/claims.rs` and how its signature is verified in `jws/key.rs`, what a program may get in `oauth/token.rs`, then every route in one table in
 //! `http/app.rs`, and what a request must bring to change a way in in `http/proof.rs`.
 
 // The page's Rust is compiled.
@@ -62,6 +62,8 @@ pub mod fetch;
 pub mod http;
 #[cfg(feature = "server")]
 pub mod identity;
+#[cfg(feature = "server")]
+mod jws;
 #[cfg(feature = "server")]
 pub mod oauth;
 #[cfg(feature = "server")]

@@ -21,7 +21,7 @@ use super::{
     secure::{secure, told},
     survive::survive,
 };
-use crate::{http::Problem, identity::openid::LONGEST_TOKEN};
+use crate::{http::Problem, jws};
 
 /// Bytes of all headers of a request: the two cookies take up to 8 KiB.
 const MAX_HEADERS: usize = 32 << 10;
@@ -48,7 +48,7 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
             .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
             .service(
                 methods("/login", "GET, HEAD, POST")
-                    .app_data(web::PayloadConfig::new(body::MAX + LONGEST_TOKEN))
+                    .app_data(web::PayloadConfig::new(body::MAX + jws::LONGEST))
                     .route(get().to(login::page))
                     .route(post().to(login::login)),
             )

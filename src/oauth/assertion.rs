@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
-    identity::openid::{KeySet, Signed, Verdict},
+    jws::{KeySet, Signed, Verdict},
     session::SKEW,
 };
 

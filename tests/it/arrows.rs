@@ -43,13 +43,15 @@ const ROOMS: &[Room] = &[
     room("token", "clock ids secret keyring", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
     // Requests to elsewhere; whoever asks says what for.
     room("fetch", "", &[SQL], WEB),
+    // Signatures of others.
+    room("jws", "token", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
     room("store", "clock ids secret", &[HTTP], WEB),
     room("session", "clock ids secret keyring token store", &[SQL, HTTP, TLS], WEB),
-    room("identity", "clock ids secret keyring token store fetch", &[SQL, HTTP, TLS], WEB),
-    room("oauth", "clock ids secret keyring token store session identity", &[SQL, HTTP, TLS], WEB),
+    room("identity", "clock ids secret keyring token store fetch jws", &[SQL, HTTP, TLS], WEB),
+    room("oauth", "clock ids secret keyring token store session identity jws", &[SQL, HTTP, TLS], WEB),
     // Settings carry a policy and providers; they are resolved once and handed down.
     room("config", "clock ids secret keyring token store session identity", &[SQL, HTTP, TLS], WEB),
-    room("http", "clock ids secret keyring token store session identity oauth config", &[SQL], &[]),
+    room("http", "clock ids secret keyring token store session identity oauth config jws", &[SQL], &[]),
     room("console", "clock ids secret keyring token store session identity oauth config http", &[SQL], &[]),
     room(
         "cli",

@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Create, NoUser, OpenIdError, Preset, Proven, Provider, ProviderSettings, RoleMap, claims::has_mail,
-    keys::Signed,
 };
 use crate::{
     fetch::Fetch,
+    jws::Signed,
     store::{
         AuditEvent, Identity, NewUser, SessionRow, Store, StoreError, User, UserChange, UserRow, Users,
         is_good_name,

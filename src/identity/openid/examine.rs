@@ -6,9 +6,8 @@ use oauth2::url::Url;
 use super::{
     Freshness, OpenIdError, Provider,
     endpoints::{discovery_url, get},
-    keys::KeySet,
 };
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, jws::KeySet};
 
 /// A clock that is off by more makes good tokens look bad, here or there.
 const OFF: u64 = 30;
@@ -44,7 +43,7 @@ pub async fn examine(provider: &Provider, redirect: &str, now: Timestamp) -> Vec
     };
     findings.push(Finding { what: "discovery", found: Ok(settings.issuer().into()) });
     let keys = get(provider.fetch(), endpoints.keys.as_str()).await;
-    let read = keys.as_ref().map_err(OpenIdError::clone).and_then(|answer| KeySet::read(answer.body()));
+    let read = keys.as_ref().map_err(OpenIdError::clone).and_then(|answer| Ok(KeySet::read(answer.body())?));
     let found = match read {
         Ok(keys) => Ok(format!("{} usable", keys.len())),
         Err(error) => Err(format!("{error}; no login works without keys: `jwks_uri` may need correcting")),

@@ -2,8 +2,8 @@
 //!
 //! A [`Provider`] sends somebody there ([`Provider::invite`]) and checks what comes back ([`Provider::redeem`]), or checks an
 //! ID token that is presented ([`Provider::check`]). What it proves is an identity, (issuer, subject); [`Providers::user`] says
-//! whose it is, by the policy of that provider. Requests and answers are `oauth2`'s, keys and signatures `openidconnect`'s; what
-//! an ID token must say is the pure rule in `claims`.
+//! whose it is, by the policy of that provider. `oauth2` speaks the protocol, [`jws`](crate::jws) verifies signatures, and the pure rule
+//! in `claims` says what an ID token must claim.
 
 mod accounts;
 mod answer;
@@ -11,19 +11,19 @@ mod claims;
 mod endpoints;
 mod examine;
 mod facebook;
-mod jwk;
-mod keys;
 mod preset;
 mod provider;
 mod published;
 mod settings;
 
-use crate::store::StoreError;
+use crate::{
+    jws::{JwsError, Signed},
+    store::StoreError,
+};
 
 pub use accounts::Providers;
 pub use claims::Proven;
 pub use examine::{Finding, examine};
-pub(crate) use keys::{ALGORITHMS, KeySet, LONGEST as LONGEST_TOKEN, Signed, Verdict};
 pub use preset::{Known, Preset};
 pub use provider::{Freshness, Invitation, Provider};
 pub use settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint};
@@ -46,6 +46,15 @@ pub enum OpenIdError {
     /// It can't be told: the provider can't be asked, or what it publishes is of no use. Says what, for an operator.
     #[error("{0}")]
     Away(String),
+}
+
+impl From<JwsError> for OpenIdError {
+    fn from(error: JwsError) -> Self {
+        match error {
+            JwsError::Refused(why) => Self::Refused(why),
+            JwsError::KeySet(_) => Self::Away(error.to_string()),
+        }
+    }
 }
 
 /// Why an identity led to no user.

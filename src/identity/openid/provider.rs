@@ -18,12 +18,12 @@ use super::{
     claims::Proven,
     endpoints::{self, Endpoints},
     facebook,
-    keys::{KeySet, LONGEST, Signed, Verdict},
     published::Published,
 };
 use crate::{
     clock::Timestamp,
     fetch::{Fetch, FetchError},
+    jws::{KeySet, LONGEST, Signed, Verdict},
     secret::Secret,
 };
 
@@ -292,7 +292,7 @@ impl Provider {
             Some(url) => url.clone(),
             None => self.endpoints().await?.keys.clone(),
         };
-        KeySet::read(endpoints::get(&self.fetch, url.as_str()).await?.body())
+        Ok(KeySet::read(endpoints::get(&self.fetch, url.as_str()).await?.body())?)
     }
 
     fn client(&self, redirect: &str) -> Result<BasicClient, OpenIdError> {
