@@ -78,7 +78,7 @@ impl Numbers {
             let (x, y) = number("x").zip(number("y")).ok_or("`x` or `y` is missing")?;
             let point = [&[4], &x[..], &y[..]].concat();
             let fits = x.len() == length && y.len() == length && is_on_curve(&point, algorithm);
-            if fits { Ok(point) } else { Err("its point is not on the curve") }
+            if fits { Ok(point) } else { Err("its point is off its curve") }
         };
         match (members.get("kty").and_then(Value::as_str), curve) {
             (Some("RSA"), _) => {
@@ -91,7 +91,7 @@ impl Numbers {
                 let point = number("x").and_then(|x| <[u8; 32]>::try_from(x).ok());
                 let point = point.ok_or("`x` is not 32 bytes")?;
                 let is_on_curve = CompressedEdwardsY(point).decompress().is_some();
-                if is_on_curve { Ok(Self::Ed25519(point)) } else { Err("its point is not on the curve") }
+                if is_on_curve { Ok(Self::Ed25519(point)) } else { Err("its point is off its curve") }
             }
             (Some("EC" | "OKP"), _) => Err("`crv` is none of P-256, P-384, Ed25519"),
             _ => Err("`kty` is none of RSA, EC, OKP"),
