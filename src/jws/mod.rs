@@ -153,8 +153,7 @@ mod tests {
 
     #[test]
     fn the_vectors_of_wycheproof_come_out_as_published() {
-        let file: Value =
-            serde_json::from_str(include_str!("../../tests/jws/wycheproof.json")).unwrap();
+        let file: Value = serde_json::from_str(include_str!("../../tests/jws/wycheproof.json")).unwrap();
         let (mut valid, mut invalid, mut unsupported) = (0, 0, 0);
         for group in file["groups"].as_array().unwrap() {
             let key = Key::read(&group["key"]);
