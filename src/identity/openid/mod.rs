@@ -2,7 +2,7 @@
 //!
 //! A [`Provider`] sends somebody there ([`Provider::invite`]) and checks what comes back ([`Provider::redeem`]), or checks an
 //! ID token that is presented ([`Provider::check`]). What it proves is an identity, (issuer, subject); [`Providers::user`] says
-//! whose it is, by the policy of that provider. `oauth2` speaks the protocol, [`jws`](crate::jws) verifies signatures, and the pure rule
+//! whose it is, by the policy of that provider. `oauth2` speaks the protocol, `jws` verifies signatures, and the pure rule
 //! in `claims` says what an ID token must claim.
 
 mod accounts;
