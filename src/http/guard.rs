@@ -50,8 +50,8 @@ impl Default for Apps {
 }
 
 impl Bulla {
-    /// Makes middleware that authenticates every request (see [`Principal`] for the result) and answers 401 (403, 503, …) itself if
-    /// no step succeeds.
+    /// Makes middleware that authenticates every request by the steps of docs/design/sessions.md, and answers 401 (403, 503, …)
+    /// itself if no step succeeds.
     ///
     /// It admits people. A token that was granted to an OAuth client is refused with 403, whatever its user may do, unless
     /// [`Guard::and_apps`] admits its scope. A service token belongs to a machine and is refused unless [`Guard::and_machines`]
