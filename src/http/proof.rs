@@ -95,8 +95,8 @@ impl Inner {
         self.sessions.parts().policy.is_recent(row.auth_time, now)
     }
 
-    /// Checks the present password of a person who is signed in, with the same throttle as a login. Returns the hash against which
-    /// it was checked.
+    /// Checks the present password of a person who is signed in, with the same throttle as a login. Returns the value against which
+    /// it was checked, such as the stored hash.
     pub(super) async fn present_password(
         &self,
         request: &HttpRequest,

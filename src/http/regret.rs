@@ -13,7 +13,7 @@ impl Inner {
     pub(super) fn sorry(&self, provider: &Provider, problem: &Problem, rd: &str) -> HttpResponse {
         let failed = format!("Signing in with {} didn't work. Please try again.", provider.settings().label);
         let error = if problem.code() == "unauthorized" { &failed } else { problem.detail() };
-        // If the login did not prove enough, the person is asked to log in again, not for the first time.
+        // If the login did not prove enough, the person is already signed in, so the page offers to log in again.
         let again = problem.asks_for_a_login();
         let page = pages::Login { rd, error: Some(error), ways: &self.ways, again, ..Default::default() };
         pages::answer(&mut problem.head(), pages::login(&page))

@@ -58,7 +58,7 @@ enum Came {
 }
 
 impl Inner {
-    /// A refresh token that came in a cookie is never sent in a body. The only token that is, is the access token of transport
+    /// If the refresh token came in a cookie, the body of the answer contains no token, except the access token of transport
     /// `hybrid`.
     fn answer(&self, renewed: Renewed, came: Came) -> HttpResponse {
         request_log::speaks_for(|| renewed.principal.id().to_string());

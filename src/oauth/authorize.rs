@@ -30,7 +30,7 @@ pub struct Authorization {
     challenge: String,
     /// The audience of the app's tokens, if the request names one.
     audience: Option<Audience>,
-    /// The redirect URI of the request. `None` if the request has none, because the client has only one.
+    /// The redirect URI of the request. `None` if the request omits it, which is allowed if the client has exactly one.
     given: Option<String>,
 }
 

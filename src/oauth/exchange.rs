@@ -1,5 +1,5 @@
 //! Token exchange (RFC 8693): exchanges a token of this server for one with another audience. The new token never has a wider scope
-//! or a later start of life than the old one.
+//! than the old one, and it keeps the old token's time of sealing.
 
 use crate::{
     ids::{Audience, Purpose, Scope},
