@@ -1,4 +1,5 @@
-//! Who am I, my devices, my password: behind the guard, changes by the store and not by the token.
+//! The routes of a signed-in person's account: who they are, their devices, their password. All are behind the guard. Changes are
+//! checked against the store, not only against the token.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -20,7 +21,7 @@ use crate::{
     store::{AuditEvent, LinkedIdentity, SessionRow, User},
 };
 
-/// Row and user of somebody in person: never by an app's token, whatever that says.
+/// Row and user of a person. Refuses a token of an app, whatever its scope.
 pub(super) async fn confirm(bulla: &Bulla, principal: &Principal) -> Result<(SessionRow, User), Problem> {
     let (row, user) = bulla.sessions().confirm(principal).await?;
     match principal.grant().is_none() && row.grant.is_none() {
@@ -29,8 +30,8 @@ pub(super) async fn confirm(bulla: &Bulla, principal: &Principal) -> Result<(Ses
     }
 }
 
-/// `GET /auth/session`: who am I. The token says it all but the name; that is null while the store can't tell. An app's token
-/// has no roles, and says whose it is and what it may do.
+/// `GET /auth/session`: describes the caller. Everything but the name is in the token; the name is null while the store is
+/// unavailable. For a token of an app the answer has no roles, but the client and the scope.
 pub(super) async fn who(bulla: web::Data<Bulla>, principal: Principal) -> HttpResponse {
     let user = bulla.sessions().parts().users.find(&principal.user_id()).await;
     let mut answer = serde_json::json!({
@@ -47,10 +48,10 @@ pub(super) async fn who(bulla: web::Data<Bulla>, principal: Principal) -> HttpRe
     HttpResponse::Ok().json(answer)
 }
 
-/// Where a changed password leads, so that a reload doesn't send it again.
+/// The address after a password change. The redirect keeps a reload from sending the password again.
 const PASSWORD_CHANGED: &str = "/auth/account?password-changed";
 
-/// `GET /auth/account`: the page of it.
+/// `GET /auth/account`: the account page.
 pub(super) async fn page(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -62,7 +63,7 @@ pub(super) async fn page(
     show(&bulla, &row, &user, message).await
 }
 
-/// The page, with a message above all else.
+/// The account page, with a message at the top.
 pub(super) async fn show(
     bulla: &Bulla,
     row: &SessionRow,
@@ -76,7 +77,7 @@ pub(super) async fn show(
         Some(pages::Message::PasswordChanged) => store.newly_linked(&user.id).await?,
         _ => Vec::new(),
     };
-    // Another program's users change their passwords there; who came from elsewhere may have none.
+    // Users of an embedding program change their passwords there. Users who came from a provider may have no password.
     let has_password = bulla.0.password.is_some()
         && store.user(&user.id).await?.is_some_and(|row| row.password_hash.is_some());
     let (sessions, identities, ways) = (&sessions[..], &identities[..], &bulla.0.ways[..]);
@@ -89,14 +90,14 @@ pub(super) async fn show(
     Ok(pages::answer(&mut head, pages::account(&page)))
 }
 
-/// `GET /auth/sessions`: my devices.
+/// `GET /auth/sessions`: the devices of the caller.
 pub(super) async fn sessions(bulla: web::Data<Bulla>, principal: Principal) -> Result<HttpResponse, Problem> {
     let (rows, _) = bulla.sessions().parts().store.sessions(Some(&principal.user_id()), 100).await?;
     let rows: Vec<_> = rows.iter().map(|row| describe(row, Some(principal.sid()))).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({"sessions": rows})))
 }
 
-/// A session as it is shown: nothing that could be presented.
+/// The description of a session. Contains no token or key.
 pub(super) fn describe(row: &SessionRow, this: Option<Sid>) -> serde_json::Value {
     let mut shown = serde_json::json!({
         "sid": row.sid.to_string(), "user_id": row.user_id.to_string(), "generation": row.generation,
@@ -114,7 +115,8 @@ pub(super) fn describe(row: &SessionRow, this: Option<Sid>) -> serde_json::Value
     shown
 }
 
-/// `DELETE /auth/sessions/{sid}`, and `POST …/end` for forms: ends one of mine. Another's is not found.
+/// `DELETE /auth/sessions/{sid}`, and `POST …/end` for forms: ends a session of the caller. A session of another user is answered
+/// like an unknown one: not found.
 pub(super) async fn end(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -134,7 +136,7 @@ pub(super) async fn end(
     if !bulla.sessions().end_own(&user.id, sid, event).await? {
         let problem = Problem::no_such_session();
         return match kind {
-            // Ended from elsewhere while the page was open.
+            // The session was ended elsewhere while the page was open.
             Kind::Form => show(&bulla, &row, &user, Some(pages::Message::Error(&problem))).await,
             Kind::Json => Err(problem),
         };
@@ -156,7 +158,7 @@ pub(super) struct Change {
     new: SecretText,
 }
 
-/// `POST /auth/password`: ends all sessions, and begins a new one for the caller.
+/// `POST /auth/password`: changes the password, ends all sessions, and begins a new one for the caller.
 pub(super) async fn password(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -186,7 +188,8 @@ pub(super) async fn password(
     }
 }
 
-/// The write is conditional on the very hash that the present password was checked against, and on the caller's session.
+/// The write requires that the stored hash is still the one against which the present password was checked, and that the caller's
+/// session is live.
 async fn change(
     bulla: &Bulla,
     request: &HttpRequest,
@@ -195,7 +198,7 @@ async fn change(
     input: Change,
 ) -> Result<Issued, Problem> {
     let inner = &bulla.0;
-    // HTTP Basic brings the present password, and needs it no second time.
+    // HTTP Basic contains the present password, so the body need not repeat it.
     let verified = match (&input.current, Authorization::of(request)?) {
         (Some(current), _) => inner.present_password(request, &shown.user, current).await?,
         (None, Authorization::Basic { password, .. }) => {

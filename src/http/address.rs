@@ -1,4 +1,4 @@
-//! The client's address: the peer, or what a trusted proxy says of it.
+//! Finds the client's address: that of the peer, or the one that a trusted proxy reports.
 
 use std::{
     collections::HashSet,
@@ -12,16 +12,17 @@ use ipnet::IpNet;
 
 use crate::config::ForwardedHeader;
 
-/// Where a request comes from.
+/// The address from which a request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Address {
     Known(IpAddr),
-    /// A trusted proxy says something that is no address. Taking the proxy's would make all its clients one.
+    /// A trusted proxy reports a text that is not an address. If the proxy's own address were used, all its clients would count as
+    /// one.
     Unknown,
 }
 
 impl Address {
-    /// The address to count by, if there is one.
+    /// The address under which failures are counted, if it is known.
     pub(super) fn known(self) -> Option<IpAddr> {
         match self {
             Self::Known(ip) => Some(ip),
@@ -39,12 +40,12 @@ impl fmt::Display for Address {
     }
 }
 
-/// The trusted proxies, and how they say who their client is.
+/// The trusted proxies, and the header in which they report the client's address.
 #[derive(Debug, Default)]
 pub(super) struct Proxies {
     networks: Vec<IpNet>,
     header: ForwardedHeader,
-    /// Proxies whose header could not be read: each is logged once.
+    /// The proxies whose header could not be read. Each is logged once.
     complained: Mutex<HashSet<IpAddr>>,
 }
 
@@ -67,7 +68,7 @@ impl Proxies {
         self.networks.iter().any(|net| net.contains(&ip))
     }
 
-    /// The peer's address, or, if it is a trusted proxy, the nearest one in its header that isn't.
+    /// The address of the peer. If the peer is a trusted proxy: the last address in its header that is not a trusted proxy.
     pub(super) fn address(&self, request: &HttpRequest) -> Address {
         let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
         if !self.trusts(peer) {
@@ -77,13 +78,14 @@ impl Proxies {
             self.complain(peer, "can't be read");
             return Address::Unknown;
         };
-        // Without the header it is the proxy's own request, as its probes are.
+        // A request without the header comes from the proxy itself, for example as a health check.
         if hops.is_empty() && request.headers().contains_key(self.header.name()) {
             self.complain(peer, "names no address");
             return Address::Unknown;
         }
         let mut client = peer;
-        // Each proxy appends whom it got the request from: what stands to the left of a stranger is the stranger's word.
+        // Each proxy appends the address of its client. Entries to the left of an untrusted address were written by that client and
+        // are not reliable.
         for hop in hops.iter().rev() {
             let Some(ip) = hop else {
                 self.complain(peer, "names no address");
@@ -97,11 +99,12 @@ impl Proxies {
         Address::Known(client)
     }
 
-    /// The hops in order, `None` for one that is no address; or nothing if a line is no text.
+    /// The addresses in the order of the header, with `None` for an entry that is not an address. `None` for the whole if a line
+    /// can't be parsed.
     fn hops(&self, request: &HttpRequest) -> Option<Vec<Option<IpAddr>>> {
         let mut hops = Vec::new();
         for line in request.headers().get_all(HeaderName::from_static(self.header.name())) {
-            // Bytes beyond ASCII stand in no address; those to the right of them count all the same.
+            // An entry with bytes beyond ASCII is not an address, but the entries to its right still count.
             let line = String::from_utf8_lossy(line.as_bytes());
             match self.header {
                 ForwardedHeader::XForwardedFor => {
@@ -121,7 +124,7 @@ impl Proxies {
 
     fn complain(&self, proxy: IpAddr, what: &str) {
         let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
-        // `trusted_proxies` can be a large network.
+        // The bound is needed because `trusted_proxies` can be a large network.
         if complained.len() < 1000 && complained.insert(proxy) {
             let header = self.header.name();
             tracing::warn!(
@@ -133,7 +136,7 @@ impl Proxies {
     }
 }
 
-/// An address as proxies write it: with or without a port, brackets, a zone or quotes.
+/// Parses an address in the forms that proxies write: with or without port, brackets, zone or quotes.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -147,7 +150,7 @@ fn address(text: &str) -> Option<IpAddr> {
         Some(text) => text.split_once(']')?,
         None => (text, ""),
     };
-    // A zone names an interface of the proxy (RFC 4007, section 11).
+    // The zone names an interface of the proxy (RFC 4007, section 11), so it is dropped.
     let host = host.split_once('%').map_or(host, |(host, zone)| if zone.is_empty() { "" } else { host });
     let port = rest.strip_prefix(':').is_none_or(|port| port.parse::<u16>().is_ok());
     let ip = host
@@ -157,7 +160,8 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(IpAddr::from(ip).to_canonical())
 }
 
-/// The address in the `for` of one element of `Forwarded` (RFC 7239, section 4); none of `unknown` and `_hidden`.
+/// The address in the `for` parameter of one element of `Forwarded` (RFC 7239, section 4). `None` for `unknown` and for obfuscated
+/// names such as `_hidden`.
 fn node(element: &str) -> Option<IpAddr> {
     let pairs = split(element, ';')?;
     let mut values = pairs.iter().filter_map(|pair| {
@@ -168,11 +172,11 @@ fn node(element: &str) -> Option<IpAddr> {
     if values.next().is_some() {
         return None;
     }
-    // Quoting a character of an address changes nothing (RFC 9110, section 5.6.4).
+    // A backslash before a character of an address has no meaning (RFC 9110, section 5.6.4).
     address(&value.replace('\\', ""))
 }
 
-/// Splits outside of quoted strings; nothing if a quote stays open.
+/// Splits a text outside of quoted strings. `None` if a quoted string is not closed.
 fn split(text: &str, at: char) -> Option<Vec<&str>> {
     let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
     for (index, character) in text.char_indices() {
@@ -202,7 +206,7 @@ mod tests {
         proxies.trust(["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
         proxies.read(header);
         let request = TestRequest::default().peer_addr(SocketAddr::new(peer.parse().unwrap(), 1));
-        // A client's own header of the other kind, which the proxy passes on.
+        // The client sends the other header itself, and the proxy passes it on.
         let other = if header == ForwardedHeader::Forwarded { "x-forwarded-for" } else { "forwarded" };
         let request = request.insert_header((other, "for=6.6.6.6"));
         let request = lines.iter().fold(request, |r, line| r.append_header((header.name(), line.as_bytes())));

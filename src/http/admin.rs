@@ -1,4 +1,4 @@
-//! `/admin`: users, sessions, revocations, keys (read), audit.
+//! The `/admin` routes for users, sessions, revocations, keys (read only) and audit.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::{
     token::Object,
 };
 
-/// Rows of one page.
+/// The number of rows of one page.
 const PAGE: u32 = 100;
 
 #[derive(Deserialize)]
@@ -99,7 +99,7 @@ pub(super) struct Change {
     disabled: Option<bool>,
 }
 
-/// `PATCH /admin/users/{id}`: roles, claims, disabled.
+/// `PATCH /admin/users/{id}`: changes roles, claims or `disabled`.
 pub(super) async fn change_user(
     bulla: web::Data<Bulla>,
     by: Administrator,
@@ -162,8 +162,8 @@ pub(super) async fn end_session(
     }
 }
 
-/// `DELETE /admin/sessions?user=`: all of a user's, or, without `user`, everybody's. A parameter that isn't known is
-/// refused: what was meant for one user must not hit all.
+/// `DELETE /admin/sessions?user=`: ends all sessions of a user or, without `user`, of all users. An unknown parameter is refused,
+/// because a misspelt `user` must not end the sessions of all users.
 pub(super) async fn end_sessions(
     bulla: web::Data<Bulla>,
     by: Administrator,
@@ -192,7 +192,7 @@ pub(super) async fn revocations(bulla: web::Data<Bulla>, _: Administrator) -> Re
     Ok(HttpResponse::Ok().json(serde_json::json!({"revocations": rows})))
 }
 
-/// `GET /admin/keys`: names and states; never a key.
+/// `GET /admin/keys`: the kids and states of the keys, never a key.
 pub(super) async fn keys(bulla: web::Data<Bulla>, _: Administrator) -> Result<HttpResponse, Problem> {
     let ring = bulla.sessions().parts().tokens.ring();
     let keys: Vec<_> = ring
@@ -216,7 +216,7 @@ pub(super) struct AuditPage {
     limit: Option<u32>,
 }
 
-/// `GET /admin/audit?after=&limit=`: in order; without `after` the newest.
+/// `GET /admin/audit?after=&limit=`: audit events in order. Without `after`, the newest events.
 pub(super) async fn audit(
     bulla: web::Data<Bulla>,
     _: Administrator,

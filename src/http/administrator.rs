@@ -1,4 +1,5 @@
-//! Who may administer: role `admin`, read from the store at each request, or a machine whose token says `admin`.
+//! Recognises administrators: a person whose role `admin` is read from the store at each request, or a machine whose token has the
+//! scope `admin`.
 
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, web};
 use futures_util::future::LocalBoxFuture;
@@ -10,19 +11,20 @@ use crate::{
     store::{AuditEvent, Caller, SessionRow, User},
 };
 
-/// Role of people, and scope of clients.
+/// The role of a person, and the scope of a client, that may administer.
 pub(super) const ADMIN: &str = "admin";
 
-/// Somebody who may administer.
+/// An administrator who sends the request.
 #[derive(Debug)]
 pub(super) struct Administrator {
-    /// As audit events name them.
+    /// The name in audit events.
     actor: String,
     caller: Caller,
 }
 
 impl Administrator {
-    /// What they do: it is done only while they still may, in the same transaction.
+    /// The audit event of an action. The store performs the action only if, in the same transaction, the caller is still an
+    /// administrator.
     pub(super) fn event(&self, event: &'static str) -> AuditEvent {
         AuditEvent::new(event, self.actor.clone(), "").by(self.caller.clone())
     }
@@ -49,7 +51,8 @@ impl FromRequest for Administrator {
     }
 }
 
-/// Through an app only if it was let do so, and may still: by the row and the client, as well as by the token.
+/// Checks a person for a request that only reads. An app may act for the person only if the token, the row and the client all still
+/// have the scope `admin`.
 async fn person(bulla: &Bulla, principal: &Principal) -> Result<Administrator, Problem> {
     let (row, user) = bulla.sessions().confirm(principal).await?;
     let let_do = match (principal.grant(), &row.grant) {
@@ -64,7 +67,8 @@ async fn person(bulla: &Bulla, principal: &Principal) -> Result<Administrator, P
     if let_do { administrator(&row, &user) } else { Err(Problem::forbidden()) }
 }
 
-/// Who changes something brings the session: an access token alone, or an app's, could make an administrator who outlives it.
+/// Checks a person for a request that changes something. It must present the session itself. With an access token alone, or the
+/// token of an app, it would be possible to create an administrator that outlives the token.
 async fn in_person(
     bulla: &Bulla,
     request: &HttpRequest,

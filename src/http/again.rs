@@ -1,4 +1,5 @@
-//! A login at a provider of somebody who is signed in: it proves anew who they are, if it is theirs and new.
+//! A new login at a provider by a person who is already signed in. It proves their identity again, if it is a new login of the same
+//! user.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,27 +9,27 @@ use crate::{
     store::{ProvenAt, User},
 };
 
-/// What somebody is sent to a provider for.
+/// The purpose for which a person is sent to a provider.
 pub(super) enum Errand {
     /// To sign in.
     LogIn,
-    /// To sign in once more, as this user: the provider is to ask them who they are.
+    /// To sign in again as this user. The provider is asked to authenticate them again.
     Again(Option<String>),
     /// To link an identity to the user of this session.
     Link(String),
 }
 
-/// Whose new login is awaited, and since when: it must be theirs, and not older.
+/// The new login that is expected: its user, and the time from which it counts.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Again {
-    /// The user of the session; none: the request brought no session.
+    /// The user of the session. `None` if the request had no session.
     pub(super) user: Option<String>,
-    /// When they were sent to the provider.
+    /// The time when the person was sent to the provider.
     pub(super) since: Timestamp,
 }
 
 impl Again {
-    /// Whether this is the login that was asked for: of the same user, and made since they were sent there.
+    /// Checks that a login is the expected one: by the same user, and made after they were sent to the provider.
     pub(super) fn is_met_by(&self, user: &User, at: ProvenAt) -> Result<(), NotAgain> {
         if self.user.as_deref().is_some_and(|before| before != user.id.as_str()) {
             return Err(NotAgain::SomebodyElse);
@@ -40,12 +41,12 @@ impl Again {
     }
 }
 
-/// Why a login at a provider is not the one that was asked for.
+/// The reason why a login at a provider is not the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotAgain {
-    /// Another user than the one who was signed in.
+    /// The login is by another user than the one who was signed in.
     SomebodyElse,
-    /// The provider does not say that they have just signed in there.
+    /// The provider does not state that the person has just signed in there.
     NotRecent,
 }
 

@@ -1,4 +1,4 @@
-//! Every route in one table, and what happens around each request.
+//! The table of all routes, and the middleware around each request.
 
 use std::sync::atomic::Ordering;
 
@@ -23,21 +23,21 @@ use super::{
 };
 use crate::{http::Problem, jws};
 
-/// Bytes of all headers of a request: the two cookies take up to 8 KiB.
+/// The largest sum of all headers of a request, in bytes. The two cookies take up to 8 KiB.
 const MAX_HEADERS: usize = 32 << 10;
 
 impl Bulla {
-    /// The routes under `/auth` (login, refresh, logout, my devices, …), for [`actix_web::App::configure`].
+    /// The routes under `/auth` (login, refresh, logout, devices, …), for [`actix_web::App::configure`].
     pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + 'static {
         let bulla = self.clone();
         move |app| auth(&bulla, app)
     }
 }
 
-/// The table of `/auth`. What stands behind the guard knows who asks; the others go by the refresh token or by nothing.
+/// The routes under `/auth`. Routes behind the guard know the caller; the others use the refresh token or no token.
 fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
     let guarded = || scope("").wrap(bulla.guard());
-    // The one route under `/auth` that is not for persons only.
+    // This is the only route under `/auth` that also admits apps.
     let for_apps_too = bulla.guard().and_every_app();
     let hardening = bulla.clone();
     app.service(
@@ -77,7 +77,7 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
     );
 }
 
-/// The table for programs: OAuth.
+/// The OAuth routes, for programs.
 fn programs(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.service(
@@ -98,19 +98,19 @@ fn programs(bulla: &Bulla, app: &mut ServiceConfig) {
     );
 }
 
-/// What probes and monitors ask.
+/// The routes for probes and monitoring.
 fn probes(app: &mut ServiceConfig) {
     app.service(methods("/health/live", "GET, HEAD").route(get().to(health::live)))
         .service(methods("/health/ready", "GET, HEAD").route(get().to(health::ready)))
         .service(methods("/metrics", "GET, HEAD").route(get().to(health::metrics)));
 }
 
-/// Which requests a listener answers.
+/// The set of requests that a listener answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listener {
-    /// Everything.
+    /// All requests.
     Whole,
-    /// Everything but probes and metrics, which have a listener of their own.
+    /// All requests except probes and metrics, which have their own listener.
     Public,
     /// Probes and metrics only.
     Admin,
@@ -126,7 +126,7 @@ impl Listener {
     }
 }
 
-/// The server's own table.
+/// All routes of the server.
 fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.app_data(web::Data::new(bulla.clone()))
@@ -178,12 +178,12 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
         .default_service(web::to(not_found));
 }
 
-/// What answers GET answers HEAD as well (RFC 9110, section 9.1); the body stays here.
+/// A route that answers GET and also HEAD (RFC 9110, section 9.1). The body is not sent for HEAD.
 fn get() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// A path with its methods; another one is 405 with `Allow`.
+/// A path with its methods. Other methods are answered with 405 and `Allow`.
 fn methods(path: &str, allow: &'static str) -> actix_web::Resource {
     resource(path).default_service(web::to(move || async move {
         Err::<HttpResponse, _>(Problem::method_not_allowed(allow))
@@ -212,7 +212,7 @@ async fn not_found() -> Result<HttpResponse, Problem> {
     Err(Problem::not_found())
 }
 
-/// Our own hosts only (probes aside), a count of answers, a line in the log.
+/// Surrounds every request: admits it, counts the answer and logs a line.
 async fn watch(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -237,7 +237,8 @@ async fn watch(
     Ok(incoming::answered(response?, arrived))
 }
 
-/// Passes a request on that is small enough and for a host and a listener of ours.
+/// Passes a request on if its headers are small enough and it is for a host of this server (probes may name any host) and for this
+/// listener.
 async fn admit<B: MessageBody + 'static>(
     bulla: &Bulla,
     request: ServiceRequest,
@@ -266,7 +267,7 @@ async fn admit<B: MessageBody + 'static>(
     told(bulla, asker, answer)
 }
 
-/// The whole server's app, for one listener.
+/// The app of the whole server, for one listener.
 pub(super) fn app(
     bulla: Bulla,
     listener: Listener,

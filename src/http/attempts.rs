@@ -1,4 +1,4 @@
-//! Attempts to prove who one is: admitted by the throttle, counted, logged, and sampled into the audit when they fail.
+//! Login attempts: asks the throttle, counts and logs failures, and records a sample of them in the audit.
 
 use std::{collections::HashMap, sync::Mutex, sync::PoisonError, time::Duration};
 
@@ -13,15 +13,15 @@ use crate::{
     store::{AuditEvent, Device, StoreError},
 };
 
-/// How far back a login spares its address the count of its user.
+/// How far back a successful login from an address exempts that address from the failure count of the user.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Logins of a user that are looked through for an address, the newest.
+/// The number of a user's latest logins that are searched for an address.
 const LOGINS: u32 = 1000;
-/// Characters of a name or an id in logs and in the audit.
+/// The length at which a name or an id is cut in logs and in the audit, in characters.
 const SHOWN: usize = 128;
 
 impl Inner {
-    /// Asked before a proof is checked: charges the attempt, or says when to come again.
+    /// Asks the throttle before a proof is checked. Charges the attempt, or refuses it with the time to wait.
     pub(super) async fn admit(
         &self,
         account: Account<'_>,
@@ -32,8 +32,8 @@ impl Inner {
             Ok(charge) => return Ok(charge),
             Err(throttled) => throttled,
         };
-        // A user who is attacked from everywhere gets in from where they have logged in before, in another life of this
-        // process or on another node.
+        // A user who is attacked from many addresses can still log in from an address where they logged in before, even if that was
+        // before a restart or on another node.
         let throttled = match (account, address.known()) {
             (Account::User(name), Some(ip))
                 if throttled.reason == Reason::Account && self.has_logged_in_from(name, ip).await? =>
@@ -51,7 +51,7 @@ impl Inner {
 
     async fn has_logged_in_from(&self, name: &str, ip: std::net::IpAddr) -> Result<bool, StoreError> {
         let store = &self.sessions.parts().store;
-        // Other programs' users have no names here.
+        // The users of an embedding program have no names in this store.
         if self.password.is_none() || !self.throttle.may_ask(Account::User(name), ip) {
             return Ok(false);
         }
@@ -80,7 +80,7 @@ impl Inner {
         Err(problem)
     }
 
-    /// A proof that was wrong.
+    /// Logs, counts and records a failed proof.
     pub(super) async fn failed_attempt(
         &self,
         account: Account<'_>,
@@ -90,7 +90,7 @@ impl Inner {
         self.note(account, request, "failed", reason).await
     }
 
-    /// A line in the log, a count in the metrics, and, of many, a few rows in the audit.
+    /// Writes a line to the log, adds to the metrics, and records a sample of the events in the audit.
     async fn note(
         &self,
         account: Account<'_>,
@@ -108,14 +108,15 @@ impl Inner {
             (Account::Client(id), _) => (format!("client:{}", cut(id)), "client.throttled"),
         };
         self.sessions.counters().add(event);
-        // Escaped: a name may hold what looks like a line of the log.
+        // Escaped, because a name can contain text that looks like a line of the log.
         tracing::warn!(address = device.ip, subject = %subject.escape_debug(), reason, "{event}");
         let Device { ip, user_agent } = device;
         let event = AuditEvent::new(event, "", subject);
         self.record_sampled(event.with(json!({"ip": ip, "user_agent": user_agent, "reason": reason}))).await
     }
 
-    /// Records an event that anybody can cause: a few at once, then a few a minute; of the others the number.
+    /// Records an event that any client can cause. The first events are recorded at once, later ones at a limited rate; the rest
+    /// are only counted.
     pub(super) async fn record_sampled(&self, event: AuditEvent) -> Result<(), StoreError> {
         let now = self.sessions.parts().clock.now();
         match self.sampler.admits(event.event, now) {
@@ -124,7 +125,7 @@ impl Inner {
         }
     }
 
-    /// Records how many events have not been recorded since the last row of their kind.
+    /// Records the number of events that were not recorded since the last row of their kind.
     pub(super) async fn record_the_unrecorded(&self) -> Result<(), StoreError> {
         for (event, count) in self.sampler.take() {
             self.sessions.parts().store.record(with_count(AuditEvent::new(event, "", ""), count)).await?;
@@ -133,7 +134,7 @@ impl Inner {
     }
 }
 
-/// A name as it is looked up: blanks around it are a slip of the hand, and what no user's name can be, being too long, is cut.
+/// A name as it is looked up. Spaces around it are removed. A name that is too long for any user is cut.
 pub(super) fn typed(name: &str) -> &str {
     let name = name.trim();
     name.char_indices().nth(SHOWN + 1).map_or(name, |(end, _)| &name[..end])
@@ -150,26 +151,26 @@ fn with_count(mut event: AuditEvent, unrecorded: u64) -> AuditEvent {
     event
 }
 
-/// Lets a few events of a kind pass, and counts the others, so that strangers can't fill a table.
+/// Limits how many events of a kind are recorded and counts the rest, so that unauthenticated clients can't fill the table.
 #[derive(Debug, Default)]
 pub(super) struct Sampler(Mutex<HashMap<&'static str, Kind>>);
 
 #[derive(Debug)]
 struct Kind {
-    /// Events that may pass at once.
+    /// The number of events that can still be recorded at once.
     left: u64,
-    /// Since when `left` has been counted.
+    /// The time since which `left` is counted.
     since: Timestamp,
     unrecorded: u64,
 }
 
 impl Sampler {
-    /// Events of a kind that pass at once.
+    /// The number of events of a kind that are recorded at once.
     const BURST: u64 = 100;
-    /// One more passes in each of these: 14,400 a day at most.
+    /// One more event is recorded per this time: at most 14,400 per day.
     const EACH: Duration = Duration::from_secs(6);
 
-    /// Whether this event is to be recorded; if so, how many before it were not.
+    /// Whether this event is recorded. `Some` has the number of earlier events that were not.
     fn admits(&self, event: &'static str, now: Timestamp) -> Option<u64> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = kinds.entry(event).or_insert(Kind { left: Self::BURST, since: now, unrecorded: 0 });
@@ -194,7 +195,7 @@ impl Sampler {
         }
     }
 
-    /// What has not been recorded, by kind; counted anew from now on.
+    /// The number of unrecorded events of each kind. Resets the counts.
     fn take(&self) -> Vec<(&'static str, u64)> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = kinds.iter_mut().map(|(event, kind)| (*event, std::mem::take(&mut kind.unrecorded)));
@@ -211,7 +212,7 @@ mod tests {
         let (sampler, now) = (Sampler::default(), Timestamp::from_millis(1_790_000_000_000));
         let (mut recorded, mut counted) = (0, 0);
         for n in 0..60_000 {
-            // 1,000 a second for a minute.
+            // 1,000 events per second for a minute.
             if let Some(unrecorded) = sampler.admits("login.failed", now.plus(Duration::from_millis(n))) {
                 recorded += 1;
                 counted += unrecorded;

@@ -1,4 +1,4 @@
-//! An app sends somebody's browser to be signed in, and gets it back with a code.
+//! The authorization endpoint: signs a person in for an app and sends the browser back to the app with a code.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -16,14 +16,14 @@ use crate::{
     store::{SessionRow, Transport, User},
 };
 
-/// Where the login is looked at: `/oauth` reads no cookies.
+/// The route that checks the login. It is under `/auth`, because routes under `/oauth` read no cookies.
 pub(super) const HERE: &str = "/auth/authorize?";
 
-/// `GET /oauth/authorize`: looks whether the request is sound, and sends the browser on to where its login is seen.
+/// `GET /oauth/authorize`: checks the request and redirects the browser to the route that checks its login.
 pub(super) async fn begin(bulla: web::Data<Bulla>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let onward = format!("{HERE}{}", request.query_string());
     match bulla.0.issuer().authorization(request.query_string()).await {
-        // What a login couldn't come back to is refused whether or not somebody has to log in.
+        // If a login could not return to this request, it is refused at once, whether the person is signed in or not.
         Ok(_) if bulla.0.site.return_to(&onward) != onward => {
             Err(Problem::bad_request("The app's request is too long, or holds what no address may."))
         }
@@ -32,7 +32,7 @@ pub(super) async fn begin(bulla: web::Data<Bulla>, request: HttpRequest) -> Resu
     }
 }
 
-/// `GET /auth/authorize`: who is signed in goes back to the app with a code; nobody else gets past the login page.
+/// `GET /auth/authorize`: sends a signed-in person back to the app with a code. Others get the login page.
 pub(super) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let inner = &bulla.0;
     let authorization = match inner.issuer().authorization(request.query_string()).await {
@@ -50,15 +50,16 @@ pub(super) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
         },
         Err(problem) => inner.log_in_first(&request, &authorization, problem),
     };
-    // A rotation that has happened goes out with a refusal too.
+    // If the session was renewed, its cookies are sent with a refusal too.
     let mut response =
         answer.unwrap_or_else(|problem| Asker::of(&request, &inner.site).refuse(&problem, &inner.ways));
     add_cookies(response.headers_mut(), climbed.cookies);
     Ok(response)
 }
 
-/// Somebody in person: what one app got is not for signing in to another, and an access token alone makes no session of its
-/// own. The request was let in by the refresh token or by credentials, and so gets cookies, or it brings the refresh token.
+/// The session and the user of a person who is present. A token of an app can't be used to sign in to another app, and an access
+/// token alone can't begin another session. So the request was authenticated by the refresh token or by credentials, and gets
+/// cookies, or it contains the refresh token.
 async fn in_person(
     bulla: &Bulla,
     request: &HttpRequest,
@@ -75,20 +76,20 @@ async fn in_person(
 }
 
 impl Inner {
-    /// Whether a request brings the refresh cookie of this session, which its row would rotate or repeat.
+    /// Whether a request has the refresh cookie of this session, and its row would rotate or repeat it.
     async fn brings(&self, request: &HttpRequest, session: &SessionRow) -> Result<bool, Problem> {
         let Some(refresh) = self.carried(request)??.refresh else { return Ok(false) };
         let present = known(self.sessions.present(refresh, &self.site.device(request)).await)?.flatten();
         Ok(present.is_some_and(|present| present.row.sid == session.sid))
     }
 
-    /// The app that a login is for, if it is for one; by where it leads.
+    /// The name of the app for which a login is made, if `rd` leads to an authorization request.
     pub(super) async fn app(&self, rd: &str) -> Option<String> {
         let query = rd.strip_prefix(HERE)?;
         self.issuer().authorization(query).await.ok().map(|authorization| authorization.client.name)
     }
 
-    /// Nobody is there whom a code could be for: the login page, which comes back here.
+    /// Answers a request without a usable session: shows the login page, which returns here.
     fn log_in_first(
         &self,
         request: &HttpRequest,
@@ -105,7 +106,8 @@ impl Inner {
     }
 }
 
-/// A browser that comes from the login form is sent on by a page: a form's answer may not lead elsewhere (CSP `form-action`).
+/// Sends the browser to the app. After the login form this is done by a page, because the answer to a form must not redirect to
+/// another origin (CSP `form-action`).
 fn send_on(request: &HttpRequest, authorization: &Authorization, to: &Returned) -> HttpResponse {
     let site = credentials::text(request, &HeaderName::from_static("sec-fetch-site"));
     if site != Some("same-origin") || !credentials::is_navigation(request) {

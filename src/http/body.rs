@@ -1,4 +1,4 @@
-//! A body as JSON or as a form; nothing else.
+//! Reads the body of a request as JSON or as a form.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -13,17 +13,17 @@ use serde::de::DeserializeOwned;
 use super::credentials::text;
 use crate::{http::Problem, token::Object};
 
-/// Bytes of the longest body any route takes.
+/// The length of the longest body that a route accepts, in bytes.
 pub(super) const MAX: usize = 16 * 1024;
 
-/// How the body came, and so how the answer goes: a page for a form, JSON for a program.
+/// The form of the body. It decides the form of the answer: a page for a form, JSON for a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Form,
     Json,
 }
 
-/// Reads a body. An empty one is `T`'s default case, if `T` has one for every field.
+/// Reads a body. An empty body gives the default of each field; it is an error if a field of `T` has no default.
 pub(super) fn read<T: DeserializeOwned>(request: &HttpRequest, body: &Bytes) -> Result<(T, Kind), Problem> {
     let media = text(request, &CONTENT_TYPE).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -32,7 +32,7 @@ pub(super) fn read<T: DeserializeOwned>(request: &HttpRequest, body: &Bytes) -> 
             let form = actix_web::web::Query::<T>::from_query(std::str::from_utf8(body).unwrap_or("%"));
             Ok((form.map_err(|error| complaint(&error).unwrap_or_else(malformed))?.into_inner(), Kind::Form))
         }
-        // Whatever it is called: scripts send "" as text.
+        // The media type of an empty body is ignored, because scripts send an empty text as `text/plain`.
         _ if body.is_empty() => Ok((parse(b"{}")?, Kind::Json)),
         "application/json" => Ok((parse(body)?, Kind::Json)),
         _ => Err(Problem::unsupported_media_type()),
@@ -45,8 +45,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         .map_err(|error| complaint(&error).unwrap_or_else(malformed))
 }
 
-/// The parameter that is given twice or missing, if that is why a query or a body can't be read. Names of parameters are
-/// ours; nothing else of what was sent is repeated.
+/// Describes a query or body that can't be read because a parameter is repeated, missing or unknown. The text contains only names
+/// that this program defines, and no other part of the input.
 pub(super) fn complaint(error: &impl std::fmt::Display) -> Option<Problem> {
     let text = error.to_string();
     let named = |what: &str| text.split_once(what)?.1.split_once('`').map(|(name, _)| name.to_owned());
@@ -65,7 +65,7 @@ pub(super) fn malformed() -> Problem {
     Problem::bad_request("The body is malformed, or a field is missing.")
 }
 
-/// Sends a browser on with a GET.
+/// Redirects a browser with a GET.
 pub(super) fn see_other(location: &str) -> HttpResponse {
     HttpResponse::build(StatusCode::SEE_OTHER).insert_header((LOCATION, location)).finish()
 }

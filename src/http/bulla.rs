@@ -1,5 +1,5 @@
-//! One installation in a process: ring, store, sessions and what keeps them current. The handle that servers and
-//! embedding programs hold.
+//! One installation in a process: ring, store, sessions, and the tasks that keep them current. Servers and embedding programs hold
+//! it as a handle.
 
 use std::{
     fmt,
@@ -29,30 +29,30 @@ use crate::{
     store::{Database, StoreError, Users},
 };
 
-/// How often the keys directory is looked at: a change is in force well within 5 s.
+/// The interval at which the keys directory is read. A change must be in force within 5 s.
 const RING_POLL: Duration = Duration::from_secs(1);
-/// How often a node says that it lives; at once when its ring changes.
+/// The interval at which a node reports that it is running. A change of its ring is reported at once.
 const REPORT: Duration = Duration::from_secs(3);
-/// How often the clock is looked at, and the triggers of the database at every second time.
+/// The interval at which the clock is checked. The triggers of the database are checked every second time.
 const WATCH: Duration = Duration::from_secs(5);
-/// How often what has expired is deleted.
+/// The interval at which expired rows are deleted.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// Why an installation doesn't start. `Display` is for an operator: what, where, and what mends it.
+/// The reason why an installation does not start. `Display` tells an operator what is wrong, where, and how to fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The keys directory.
+    /// The keys directory can't be used.
     #[error(transparent)]
     Ring(#[from] RingError),
-    /// The database.
+    /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Settings that contradict each other.
+    /// The settings contradict each other.
     #[error(transparent)]
     Policy(#[from] PolicyError),
 }
 
-/// What an installation is made from; each part has a default but the two paths.
+/// The parts of an installation. Each has a default, except the two paths.
 pub struct Builder {
     directory: KeyDirectory,
     database: Database,
@@ -69,22 +69,22 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Users of the embedding program instead of the table `users`. Their passwords are then that program's to change.
+    /// Uses the users of the embedding program instead of the table `users`. Then only that program can change passwords.
     #[must_use]
     pub fn users(mut self, users: impl Users) -> Self {
         self.users = Some(Arc::new(users));
         self
     }
 
-    /// OpenID providers that people may come from. With [`users`](Self::users) of your own, identities are linked by those
-    /// who are signed in, and no user is made.
+    /// The OpenID providers by which people can sign in. If [`users`](Self::users) is set, people link identities while they are
+    /// signed in, and no user is created.
     #[must_use]
     pub fn providers(mut self, providers: Vec<ProviderSettings>) -> Self {
         self.providers = providers;
         self
     }
 
-    /// Where the world sees the server; default `http://localhost:8080`.
+    /// The public address of the server; default `http://localhost:8080`.
     #[must_use]
     pub fn site(mut self, site: Site) -> Self {
         self.site = site;
@@ -98,21 +98,21 @@ impl Builder {
         self
     }
 
-    /// One login for all subdomains of this domain; each of them is then trusted.
+    /// Shares the login with all subdomains of this domain. All of them must be trusted.
     #[must_use]
     pub fn cookie_domain(mut self, domain: Option<String>) -> Self {
         self.cookie_domain = domain;
         self
     }
 
-    /// What a new password must be.
+    /// The rule for new passwords.
     #[must_use]
     pub fn password(mut self, rule: PasswordRule) -> Self {
         self.password = rule;
         self
     }
 
-    /// How many logins may wait for the hashing pool (default 64).
+    /// The number of logins that can wait for the hashing pool (default 64).
     #[must_use]
     pub fn login_queue(mut self, waiting: usize) -> Self {
         self.login_queue = waiting;
@@ -126,28 +126,28 @@ impl Builder {
         self
     }
 
-    /// Accepts group-readable keys, as Kubernetes mounts secrets, and a group-readable SQLite file.
+    /// Accepts keys that their group may read, as in secrets that Kubernetes mounts, and an SQLite file that its group may read.
     #[must_use]
     pub fn allow_group_read(mut self, allow: bool) -> Self {
         self.directory = self.directory.allow_group_read(allow);
         self
     }
 
-    /// Another clock than the system's.
+    /// Uses another clock than the system's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Makes a ring where there is none, unless the database has known one.
+    /// Creates a ring if there is none, unless the database has recorded one.
     #[must_use]
     pub fn init(mut self) -> Self {
         self.init = true;
         self
     }
 
-    /// Opens ring and database, loads the revocations, starts what keeps them current. Needs a tokio runtime.
+    /// Opens the ring and the database, loads the revocations, and starts the tasks that keep them current. Needs a tokio runtime.
     pub async fn start(self) -> Result<Bulla, StartError> {
         self.policy.check()?;
         let readers = self.directory.allows_group_read();
@@ -155,7 +155,7 @@ impl Builder {
         let mark = store.ring_mark().await?;
         if self.init && mark.is_none() && !self.directory.exists() {
             match self.directory.init_at(Suite::Xaes256Gcm, self.clock.now()) {
-                // Another node that starts at the same moment has made it.
+                // Another node that started at the same time has created it.
                 Err(_) if self.directory.exists() => {}
                 made => drop(made?),
             }
@@ -163,7 +163,7 @@ impl Builder {
         let ring = self.directory.load()?;
         ring.check_mark(mark)?;
         store.note_ring(ring.generation, ring.fingerprint).await?;
-        // Of nodes that start at the same moment, each with a ring of its own making, one goes on.
+        // If several nodes start at the same time and each has created its own ring, only one of them continues.
         ring.check_mark(store.ring_mark().await?)?;
 
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
@@ -208,34 +208,34 @@ impl Builder {
     }
 }
 
-/// An installation. Cheap to clone; the last clone's end ends its tasks and threads.
+/// An installation. Cheap to clone. When the last clone is dropped, its tasks and threads end.
 #[derive(Clone)]
 pub struct Bulla(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) sessions: Sessions,
     pub(super) providers: Providers,
-    /// What the login page offers beside the password.
+    /// The login methods that the login page offers besides the password.
     pub(super) ways: Vec<Way>,
     pub(super) hasher: Arc<Hasher>,
     pub(super) throttle: Throttle,
     pub(super) sampler: Sampler,
     pub(super) turns: Turns,
-    /// None where users, and so their passwords, are the embedding program's.
+    /// `None` if the users, and so their passwords, belong to the embedding program.
     pub(super) password: Option<PasswordRule>,
     pub(super) cookies: CookieJar,
     pub(super) site: Site,
     pub(super) content_policy: HeaderValue,
-    /// What the last look at the store found, for probes.
+    /// The result of the last check of the store, for probes.
     pub(super) store_health: health::StoreHealth,
-    /// What incomplete requests may hold of memory, where this crate's own server listens.
+    /// The memory that incomplete requests can hold. Used only by this crate's own server.
     pub(super) intake: Arc<intake::Budget>,
     directory: KeyDirectory,
     ring_good: AtomicBool,
-    /// Triggers of the database that are missing, disabled or changed, as last seen.
+    /// The triggers of the database that were missing, disabled or changed at the last check.
     wrong_triggers: Mutex<Vec<String>>,
     reloading: Mutex<()>,
-    /// Answers by the first digit of their status.
+    /// The number of answers, by the first digit of their status.
     pub(super) answers: [AtomicU64; 6],
 }
 
@@ -246,8 +246,8 @@ impl fmt::Debug for Bulla {
 }
 
 impl Bulla {
-    /// An installation over a keys directory and a database: the path of a SQLite file, or `postgres://…` (file and tables are
-    /// made if they are missing).
+    /// Configures an installation with a keys directory and a database: the path of an SQLite file, or `postgres://…`. A missing
+    /// file and missing tables are created.
     pub fn builder(keys: impl Into<PathBuf>, database: impl Into<Database>) -> Builder {
         Builder {
             directory: KeyDirectory::new(keys),
@@ -275,18 +275,18 @@ impl Bulla {
         &self.0.hasher
     }
 
-    /// Whether the ring in force is what the directory holds.
+    /// Whether the ring in force equals the one in the directory.
     pub fn ring_is_good(&self) -> bool {
         self.0.ring_good.load(Ordering::Relaxed)
     }
 
-    /// Whether the database's triggers are what this program made them.
+    /// Whether the triggers of the database are unchanged and active.
     pub fn triggers_are_good(&self) -> bool {
         self.0.wrong_triggers.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Looks at the keys directory now (the server does each second). A ring that can't be loaded leaves the last good
-    /// one in force, less what a newer `ring.json` revokes, and raises an alarm.
+    /// Reads the keys directory now (the server does this every second). If the ring can't be loaded, the last good one stays in
+    /// force, without the keys that a newer `ring.json` revokes, and an alarm is raised.
     pub async fn reload_ring(&self) {
         let inner = Arc::clone(&self.0);
         let Ok(Some(ring)) = tokio::task::spawn_blocking(move || inner.look_at_ring()).await else { return };
@@ -298,7 +298,8 @@ impl Bulla {
 }
 
 impl Inner {
-    /// Looks whether sessions can still end unrevoked in a database shell, and says so when that changes.
+    /// Checks the triggers of the database. Without them a session can be ended in a database shell without being revoked. Logs a
+    /// change of the result.
     async fn look_at_triggers(&self) -> Result<(), StoreError> {
         let wrong = self.sessions.parts().store.missing_triggers().await?;
         let mut known = self.wrong_triggers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -316,7 +317,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Puts a changed ring in force; returns it if it is a whole new one.
+    /// Puts a changed ring in force. Returns it if it was loaded completely.
     fn look_at_ring(&self) -> Option<Arc<Ring>> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let tokens = &self.sessions.parts().tokens;
@@ -341,17 +342,17 @@ impl Inner {
     }
 }
 
-/// What this process calls itself among those that share its database.
+/// The name of this process among the processes that share its database.
 fn node_name() -> String {
     let mut tail = [0; 3];
-    // Without randomness the process' number has to do.
+    // Without randomness only the process id makes the name unique.
     let _ = random(&mut tail);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let tail: String = tail.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{host}-{}-{tail}", std::process::id())
 }
 
-/// Follows the ring, and says that this node lives, until the last handle is gone.
+/// Follows the ring and reports that this node is running, until the last handle is dropped.
 async fn follow_ring(inner: Weak<Inner>) {
     let mut poll = ticks(RING_POLL);
     let name = node_name();
@@ -372,7 +373,7 @@ async fn follow_ring(inner: Weak<Inner>) {
     }
 }
 
-/// Looks at the clock and at the triggers until the last handle is gone.
+/// Checks the clock and the triggers until the last handle is dropped.
 async fn watch(inner: Weak<Inner>) {
     let mut time = ticks(WATCH);
     for turn in 0_u64.. {
@@ -389,7 +390,8 @@ async fn watch(inner: Weak<Inner>) {
     }
 }
 
-/// Sweeps until the last handle is gone. A task of its own: a million rows are no reason to be late for a revoked key.
+/// Deletes expired rows until the last handle is dropped. This is a separate task, because deleting a million rows must not delay
+/// the revocation of a key.
 async fn sweep(inner: Weak<Inner>, audit_keep: Duration) {
     let mut time = ticks(SWEEP);
     time.reset(); // not at start, when there is enough to do

@@ -1,4 +1,4 @@
-//! Certificate and key of the server, read from PEM files.
+//! Reads the certificate and the key of the server from PEM files.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -10,7 +10,7 @@ use rustls::{
 
 use crate::ids::typed;
 
-/// Reads a chain and its key. The error names the file, what is wrong with it and what mends it.
+/// Reads a certificate chain and its key. The error names the file, what is wrong with it and how to fix it.
 pub(crate) fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
     let wrong = |error: rustls::pki_types::pem::Error| format!("{}: {error}", cert.display());
     let chain = CertificateDer::pem_slice_iter(&read(cert)?)
@@ -47,7 +47,7 @@ pub(crate) fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
     Ok(certified)
 }
 
-/// What is wrong with a key that everybody on this machine can read; group members may, as Debian's `ssl-cert` has it.
+/// The error if all users of this machine can read the key. Read access for its group is allowed, as for Debian's `ssl-cert`.
 pub(crate) fn open(key: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt as _;
     let open = key.metadata().is_ok_and(|about| about.permissions().mode() & 0o007 != 0);
@@ -63,13 +63,17 @@ fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
     })
 }
 
-/// PKCS #8's label, or the header of the older form.
+/// Whether a key is encrypted: by the label of PKCS #8, or by the header of the older format.
 fn is_encrypted(pem: &[u8]) -> bool {
     let text = String::from_utf8_lossy(pem);
     text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
 }
 
-/// A TLS configuration of them. TLS 1.2 and 1.3, ring's cryptography.
+/// Makes the TLS configuration from the two files: TLS 1.2 and 1.3 with the cryptography of ring.
+///
+/// # Errors
+///
+/// A text for the operator, if a file can't be read or the two files can't be used together.
 pub fn tls(cert: &Path, key: &Path) -> Result<rustls::ServerConfig, String> {
     let certified = Arc::new(load(cert, key)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,4 +1,4 @@
-//! `/admin/clients`: the programs that may ask for tokens. A secret is shown once, when it is made.
+//! The `/admin/clients` routes: the programs that may request tokens. A secret is shown only once, when it is created.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::{
     token::Object,
 };
 
-/// Rows of one page.
+/// The number of rows of one page.
 const PAGE: u32 = 100;
-/// How long the secret before stays good if nothing is said, in seconds.
+/// How long the previous secret remains valid by default, in seconds.
 const OVERLAP: f64 = 86_400.0;
-/// And at the most.
+/// The longest time for which the previous secret can remain valid, in seconds.
 const MOST_OVERLAP: f64 = 30.0 * OVERLAP;
 
 fn client_id(text: &str) -> Result<ClientId, Problem> {
@@ -115,11 +115,11 @@ pub(super) async fn change(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rotate {
-    /// Seconds the secret before stays good.
+    /// How long the previous secret remains valid, in seconds.
     overlap: Option<f64>,
 }
 
-/// `POST /admin/clients/{id}/secret`: a new one; the one before stays good for a while.
+/// `POST /admin/clients/{id}/secret`: creates a new secret. The previous one remains valid for a while.
 pub(super) async fn rotate(
     bulla: web::Data<Bulla>,
     by: Administrator,

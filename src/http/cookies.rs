@@ -1,4 +1,4 @@
-//! The cookies: names, attributes, and a scanner that finds them without parsing the others (RFC 6265).
+//! The cookies: their names and attributes, and a scanner that finds them without parsing other cookies (RFC 6265).
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use actix_web::{
 
 use crate::secret;
 
-/// The names, as docs/design/http.md has them: with the `__Host-Http-` prefix a browser itself holds `Secure`, `HttpOnly`, `Path=/` and no `Domain`.
+/// The names of the cookies, as in docs/design/http.md. For the prefix `__Host-Http-` the browser itself enforces `Secure`,
+/// `HttpOnly`, `Path=/` and no `Domain`.
 #[derive(Clone, Debug)]
 pub(super) struct CookieJar {
     access: &'static str,
@@ -17,26 +18,27 @@ pub(super) struct CookieJar {
     domain: Option<String>,
 }
 
-/// A login at a provider; the login's id follows. For this host only, whatever `cookie_domain` says.
+/// The name of the cookie of a login at a provider; the id of the login follows. The cookie is for this host only, whatever
+/// `cookie_domain` says.
 const LOGIN: &str = "__Host-Http-bulla-login-";
-/// Logins of one request that are read, more than this server ever lets a browser keep.
+/// The number of login cookies that are read from one request. More than this server ever lets a browser keep.
 const LOGINS: usize = 32;
 
-/// A name that stands more than once with different values: which one is meant can't be told.
+/// A cookie occurs more than once with different values, so it is not known which one is right.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ambiguous;
 
-/// The tokens as the request carries them.
+/// The tokens in the cookies of a request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Carried<'a> {
     pub(super) access: Option<&'a str>,
     pub(super) refresh: Option<&'a str>,
-    /// The logins at providers, and the nonces: the id at the end of each cookie's name, and its token.
+    /// The logins at providers, and the nonces: the id at the end of each cookie's name, and the token in it.
     pub(super) logins: Vec<(&'a str, &'a str)>,
 }
 
 impl Carried<'_> {
-    /// Whether a browser of ours sent any of them.
+    /// Whether the request has any of these cookies.
     pub(super) fn any(&self) -> bool {
         self.access.is_some() || self.refresh.is_some() || !self.logins.is_empty()
     }
@@ -50,11 +52,11 @@ impl CookieJar {
         }
     }
 
-    /// Finds both in all `Cookie` lines. Noise around them is passed over.
+    /// Finds the cookies in all `Cookie` lines. Other text is ignored.
     pub(super) fn read<'a>(&self, request: &'a HttpRequest) -> Result<Carried<'a>, Ambiguous> {
         let mut carried = Carried::default();
         for line in request.headers().get_all(header::COOKIE) {
-            // A line with bytes beyond ASCII can still hold good cookies: each pair is looked at by itself.
+            // A line with bytes beyond ASCII can still contain valid cookies, so each pair is checked separately.
             let line = line.as_bytes();
             let mut start = 0;
             for end in memchr::memchr_iter(b';', line).chain([line.len()]) {
@@ -97,17 +99,17 @@ impl CookieJar {
         put(headers, &format!("{LOGIN}{id}"), token, max_age.as_secs(), "");
     }
 
-    /// Clears it: the login has come to its end, or there are too many.
+    /// Clears the cookie of a login, because the login has ended or there are too many.
     pub(super) fn clear_login(headers: &mut HeaderMap, id: &str) {
         put(headers, &format!("{LOGIN}{id}"), "", 0, "");
     }
 
-    /// The bytes that such a cookie takes in a request, with `=`, `;` and the blank.
+    /// The bytes that such a cookie takes in a request, including `=`, `;` and the space.
     pub(super) fn login_size(id: &str, token: &str) -> usize {
         LOGIN.len() + id.len() + token.len() + 3
     }
 
-    /// Clears both: for an explicit logout by cookie only.
+    /// Clears the access cookie and the refresh cookie. Used only when a request with cookies explicitly ends its own session.
     pub(super) fn clear(&self, headers: &mut HeaderMap) {
         self.set(headers, self.access, "", 0);
         self.set(headers, self.refresh, "", 0);
@@ -121,20 +123,20 @@ impl CookieJar {
 
 fn put(headers: &mut HeaderMap, name: &str, value: &str, max_age: u64, domain: &str) {
     let text = format!("{name}={value}; Max-Age={max_age}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax");
-    // Names, base64url and a checked domain are header-safe.
+    // Names, base64url and a checked domain contain only characters that are valid in a header.
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.append(header::SET_COOKIE, value);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
 
-/// The value of a pair of this name, without blanks and quotes around it. Names hold no `=`.
+/// The value of the pair with this name, without surrounding spaces and quotes. Names contain no `=`.
 fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let value = pair.strip_prefix(name.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
     Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }
 
-/// The id and the token in the cookie of a login. A pair of another form is none.
+/// The id and the token in the cookie of a login. `None` for a pair of another form.
 fn login_of(pair: &[u8]) -> Option<(&str, &str)> {
     let pair = std::str::from_utf8(pair).ok()?;
     let (id, _) = pair.strip_prefix(LOGIN)?.split_once('=')?;
@@ -144,7 +146,7 @@ fn login_of(pair: &[u8]) -> Option<(&str, &str)> {
     Some((id, std::str::from_utf8(token).ok()?))
 }
 
-/// One login more, up to [`LOGINS`]. The same id with another token is ambiguous.
+/// Adds a login, up to [`LOGINS`]. The same id with another token is ambiguous.
 fn add_login<'a>(logins: &mut Vec<(&'a str, &'a str)>, id: &'a str, token: &'a str) -> Result<(), Ambiguous> {
     match logins.iter().find(|(known, _)| *known == id) {
         Some((_, known)) if *known != token => return Err(Ambiguous),
@@ -154,12 +156,12 @@ fn add_login<'a>(logins: &mut Vec<(&'a str, &'a str)>, id: &'a str, token: &'a s
     Ok(())
 }
 
-/// Up to 5 % less, at random, so that what began together doesn't come back together. In seconds, and never 0: that
-/// would clear the cookie, which only a logout does.
+/// Shortens a `Max-Age` by up to 5 % at random, so that sessions that began together are not renewed at the same time. In seconds,
+/// and never 0, because 0 would clear the cookie.
 fn shortened(max_age: Duration) -> u64 {
     let most = max_age.as_secs().max(1);
     let mut byte = [0];
-    // Without randomness there is merely no spread.
+    // Without randomness the value is not shortened.
     if secret::random(&mut byte).is_err() {
         return most;
     }

@@ -1,4 +1,4 @@
-//! What a request brings in its `Authorization` header.
+//! Reads the credentials in the `Authorization` header, and tells browsers from programs.
 
 use actix_web::{
     HttpRequest,
@@ -11,10 +11,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{http::Problem, secret::SecretText};
 
-/// What the header says. With one, only it counts; cookies aren't read.
+/// The content of the `Authorization` header. If the header is present, cookies are not read.
 #[derive(Debug)]
 pub(super) enum Authorization<'a> {
-    /// There is none.
+    /// There is no header.
     Absent,
     /// A token (RFC 6750).
     Bearer(&'a str),
@@ -23,7 +23,7 @@ pub(super) enum Authorization<'a> {
 }
 
 impl<'a> Authorization<'a> {
-    /// Reads it; whatever could be read in two ways is an error.
+    /// Reads the header. An ambiguous header is an error.
     pub(super) fn of(request: &'a HttpRequest) -> Result<Self, Problem> {
         let mut lines = request.headers().get_all(header::AUTHORIZATION);
         let Some(line) = lines.next() else { return Ok(Self::Absent) };
@@ -50,18 +50,18 @@ fn basic(value: &str) -> Option<Authorization<'static>> {
     Some(Authorization::Basic { name: name.into(), password: SecretText::new(password.into()) })
 }
 
-/// Whether a browser sent this: each sends `Sec-Fetch-*` to trustworthy origins (Fetch Metadata).
+/// Whether a browser sent the request. Browsers send `Sec-Fetch-*` to trustworthy origins (Fetch Metadata).
 pub(super) fn from_browser(request: &HttpRequest) -> bool {
     request.headers().keys().any(|name| name.as_str().starts_with("sec-fetch-"))
 }
 
-/// A header's value, if it is text.
+/// The value of a header, if it is text.
 pub(super) fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
 }
 
-/// Whether a person's browser is going to a page, rather than a script fetching something. Where `Sec-Fetch-Mode` is missing
-/// (an old browser, a proxy that strips it) it is a request that accepts HTML, and sends nothing or what a form sends.
+/// Whether a browser is navigating to a page, as opposed to a script that fetches data. If `Sec-Fetch-Mode` is missing (an old
+/// browser, or a proxy that removes it), a navigation is a request that accepts HTML and has no body or the body of a form.
 pub(super) fn is_navigation(request: &HttpRequest) -> bool {
     let html = || text(request, &header::ACCEPT).is_some_and(|accept| accept.contains("text/html"));
     match text(request, &HeaderName::from_static("sec-fetch-mode")) {
@@ -72,7 +72,7 @@ pub(super) fn is_navigation(request: &HttpRequest) -> bool {
     }
 }
 
-/// Whether the body is of a type that an HTML form can send.
+/// Whether the body has a media type that an HTML form can send.
 fn is_form(request: &HttpRequest) -> bool {
     let media = text(request, &header::CONTENT_TYPE).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! Before the end: whoever came in time is let in.
+//! Before a shutdown, waits until the connections that were already made are accepted.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -9,19 +9,20 @@ use tokio::{
     time::timeout,
 };
 
-/// How long this may take.
+/// The longest time to wait.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Returns when the connections that were made before are in the hands of a worker.
+/// Returns when a worker has accepted the connections that were made before the call.
 ///
-/// A server that stops drops those that still wait to be accepted, though their requests are sent. They are accepted in
-/// the order they came and dealt out in turn: when some of our own have been answered, all before them are in.
+/// A server that stops drops the connections that still wait to be accepted, although their requests are already sent. Connections
+/// are accepted in the order in which they were made and distributed to the workers in turn. So this function makes connections of
+/// its own: when they are answered, all earlier connections have been accepted.
 pub async fn drain(listens: SocketAddr, workers: usize) {
     let own = (0..2 * workers).map(|_| timeout(PATIENCE, knock(listens)));
     join_all(own).await;
 }
 
-/// One of our own; where TLS is spoken this is nonsense, and answered as such.
+/// Makes one connection. If the listener expects TLS, the request is invalid, but it is still answered.
 async fn knock(listens: SocketAddr) -> io::Result<()> {
     let mut connection = TcpStream::connect(listens).await?;
     connection.write_all(b"GET /health/live HTTP/1.0\r\n\r\n").await?;

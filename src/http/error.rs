@@ -1,4 +1,4 @@
-//! What goes out when a request fails: problem documents (RFC 9457) with a stable `code`; nothing of a cause.
+//! The answers to failed requests: problem documents (RFC 9457) with a stable `code`. They never contain the cause.
 
 use std::{fmt, time::Duration};
 
@@ -10,7 +10,8 @@ use actix_web::{
 use super::again::NotAgain;
 use crate::session::Denied;
 
-/// A failed request. `Display` and body say the code and a sentence for the caller, never a cause, a token or a key.
+/// A failed request. `Display` and the body contain the code, and the body also a sentence for the caller. They never contain a
+/// cause, a token or a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -35,57 +36,57 @@ impl Problem {
         }
     }
 
-    /// 400: what is wrong with the request.
+    /// 400: the request is wrong; `detail` says how.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
-    /// 400: an `Authorization` header that can't be read one way only.
+    /// 400: the `Authorization` header is malformed or ambiguous.
     pub fn bad_authorization() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_authorization", "The Authorization header is malformed.")
     }
-    /// 401: nobody was recognised. The one answer for every reason.
+    /// 401: the caller is not recognised. All reasons have this same answer.
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Please log in.")
     }
-    /// 401: another site sent the request, and only a refresh token could answer it. A program is told the same as by
-    /// [`unauthorized`](Self::unauthorized); a browser on its way to a page is shown how to come back.
+    /// 401: another site caused the request, and only the refresh token could authenticate it. A program gets the same answer as
+    /// from [`unauthorized`](Self::unauthorized). A browser that navigates gets a page that sends the request again.
     pub(super) fn cross_site() -> Self {
         Self { cross_site: true, ..Self::unauthorized() }
     }
-    /// 401: name or password is wrong, whichever.
+    /// 401: name or password is wrong. The answer does not say which.
     pub fn wrong_credentials() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "wrong_credentials", "Name or password is wrong.")
     }
-    /// 403: the present password that a change asks for is wrong.
+    /// 403: the present password, which the change requires, is wrong.
     pub fn wrong_password() -> Self {
         Self::new(StatusCode::FORBIDDEN, "wrong_password", "The present password is wrong.")
     }
-    /// 403: not from our own pages.
+    /// 403: the request does not come from a page of this server.
     pub fn foreign_origin() -> Self {
         Self::new(StatusCode::FORBIDDEN, "foreign_origin", "This request did not come from our own pages.")
     }
-    /// 403: a token of an app or a machine that may not be used here, whatever its person may do.
+    /// 403: a token of an app or a machine that is not admitted here, whatever its user may do.
     pub fn program_not_admitted() -> Self {
         let detail = "This token was granted to an app or a machine. Its scope does not admit it here.";
         Self::new(StatusCode::FORBIDDEN, "program_not_admitted", detail)
     }
-    /// 403: recognised, but not allowed.
+    /// 403: the caller is recognised but not allowed to do this.
     pub fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this.")
     }
-    /// 403: an access token alone is not enough; the request must bring the session.
+    /// 403: an access token alone is not enough; the request must present the session.
     pub fn session_required() -> Self {
         let detail = "This needs the session itself: its refresh cookie, without an Authorization header. An access \
                       token alone is not enough. If you see this on a page, please sign in again.";
         Self::new(StatusCode::FORBIDDEN, "session_required", detail)
     }
-    /// 403: the last login is too long ago to change a way in.
+    /// 403: the last login is too long ago to change a login method.
     pub fn reauth_required() -> Self {
         let detail = "Your last login is too long ago to change how you sign in. Please sign in again, or send your \
                       present password with the request.";
         Self::new(StatusCode::FORBIDDEN, "reauth_required", detail)
     }
-    /// 403: a login at a provider that was to prove anew who somebody is, and doesn't.
+    /// 403: the login at a provider does not prove the person's identity again.
     pub(super) fn not_again(why: NotAgain) -> Self {
         let detail = match why {
             NotAgain::SomebodyElse => {
@@ -98,11 +99,11 @@ impl Problem {
         };
         Self::new(StatusCode::FORBIDDEN, "reauth_required", detail)
     }
-    /// Whether another login mends it.
+    /// Whether a new login solves the problem.
     pub(super) fn asks_for_a_login(&self) -> bool {
         matches!(self.code, "session_required" | "reauth_required")
     }
-    /// 403: an identity was proven that nobody here has.
+    /// 403: the identity is proven, but no user has it.
     pub fn no_account() -> Self {
         let detail = "Nobody here has this identity. Sign in another way and link it, or ask for an account.";
         Self::new(StatusCode::FORBIDDEN, "no_account", detail)
@@ -111,12 +112,12 @@ impl Problem {
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
     }
-    /// 404: `client_id` names no app.
+    /// 404: `client_id` names no registered app.
     pub fn unknown_client() -> Self {
         let detail = "The client_id of this request names no app that is registered here. Check it where the app is set up.";
         Self::new(StatusCode::NOT_FOUND, "unknown_client", detail)
     }
-    /// 404: a session that isn't there, or is somebody else's.
+    /// 404: the session does not exist or belongs to another user.
     pub fn no_such_session() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "That device is no longer signed in.")
     }
@@ -129,7 +130,7 @@ impl Problem {
     pub fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body took too long to arrive.")
     }
-    /// 409: what stands in the way.
+    /// 409: `detail` names the conflict.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
@@ -137,22 +138,22 @@ impl Problem {
     pub fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large.")
     }
-    /// 415: what is understood here.
+    /// 415: the answer names the media types that are accepted.
     pub fn unsupported_media_type() -> Self {
         let detail = "Send application/json or application/x-www-form-urlencoded.";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
     }
-    /// 421: another host's name. `expected` is the origin that is served.
+    /// 421: the request is for another host. `expected` is the origin of this server.
     pub fn misdirected(expected: &str) -> Self {
         let detail = format!("This host is not served here. The address of this server is {expected}");
         let place = Some(expected.to_owned());
         Self { place, ..Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail) }
     }
-    /// 422: what must change about the input.
+    /// 422: `detail` says what must change in the input.
     pub fn unprocessable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", detail)
     }
-    /// 429 with `Retry-After`: failures before this one.
+    /// 429 with `Retry-After`: there were too many failures before this request.
     pub fn throttled(retry_after: Duration) -> Self {
         let detail = "Too many failed attempts. Please wait a moment.";
         Self {
@@ -160,7 +161,7 @@ impl Problem {
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail)
         }
     }
-    /// 429: as many logins wait as may.
+    /// 429: the queue of logins is full.
     pub fn busy() -> Self {
         let detail = "Too many logins at once. Please try again in a moment.";
         Self {
@@ -177,7 +178,7 @@ impl Problem {
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something failed.")
     }
-    /// 503 with `Retry-After`: a provider of identities can't be asked at present; other ways in go on.
+    /// 503 with `Retry-After`: a provider is unavailable; other login methods still work.
     pub fn provider_away() -> Self {
         let detail = "The provider can't be asked at the moment. Please try again, or sign in another way.";
         Self {
@@ -185,7 +186,7 @@ impl Problem {
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "provider_away", detail)
         }
     }
-    /// 503 with `Retry-After`: it can't be told at present.
+    /// 503 with `Retry-After`: the answer is unknown at present.
     pub fn unavailable() -> Self {
         let detail = "This can't be answered at the moment. Please try again.";
         Self {
@@ -194,17 +195,17 @@ impl Problem {
         }
     }
 
-    /// Whether this is [`cross_site`](Self::cross_site).
+    /// Whether this problem was made by [`cross_site`](Self::cross_site).
     pub(super) fn is_cross_site(&self) -> bool {
         self.cross_site
     }
 
-    /// An address of ours to go to instead.
+    /// An address of this server to open instead.
     pub(super) fn place(&self) -> Option<&str> {
         self.place.as_deref()
     }
 
-    /// How long to wait before the next try.
+    /// The time to wait before the next try.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -214,23 +215,23 @@ impl Problem {
         self.code
     }
 
-    /// The sentence for a person.
+    /// The sentence for the caller.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// Status and the headers that belong to it, for a body of the caller's.
+    /// The status and the headers of the problem, for a body that the caller supplies.
     pub(super) fn head(&self) -> actix_web::HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status);
         if let Some(wait) = self.retry_after {
-            // Whole seconds, rounded up: sooner would be refused again.
+            // Rounded up to whole seconds, because an earlier try would be refused again.
             response.insert_header((header::RETRY_AFTER, wait.as_millis().div_ceil(1000).to_string()));
         }
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
         }
         if self.code == "program_not_admitted" {
-            // RFC 6750, section 3.1.
+            // Required by RFC 6750, section 3.1.
             response.insert_header((header::WWW_AUTHENTICATE, r#"Bearer error="insufficient_scope""#));
         }
         response.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -262,7 +263,7 @@ impl ResponseError for Problem {
 }
 
 impl From<Denied> for Problem {
-    /// Three values: valid is no error; invalid is 401; whatever can't be told is 503.
+    /// An invalid token gives 401. If validity is unknown, the answer is 503.
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Token(_) | Denied::Session | Denied::Reuse => Self::unauthorized(),

@@ -1,4 +1,4 @@
-//! Which requests another site can make a browser send, and which of them are refused (docs/design/http.md).
+//! Detects requests that another site can make a browser send, and refuses the dangerous ones (docs/design/http.md).
 
 use actix_web::{
     HttpRequest,
@@ -19,17 +19,17 @@ const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
 
-/// Whether the forgery rule applies: every method but GET, HEAD and OPTIONS, and every request that asks for another
-/// protocol, whatever its method. A WebSocket is opened by a GET, a browser sends cookies with it, and no rule of CORS
-/// applies: the other site could send and read through it as the user.
+/// Whether the forgery rule applies. It applies to every method except GET, HEAD and OPTIONS, and to every request that asks for
+/// another protocol, whatever its method. A WebSocket is opened by a GET; the browser sends cookies with it and CORS does not
+/// apply. Without the rule another site could send and read through it as the user.
 pub(super) fn is_unsafe(request: &HttpRequest) -> bool {
     ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) || is_upgrade(request)
 }
 
-/// Whether a request asks for another protocol: `Upgrade` with any value (RFC 9110, 7.8), `Connection: upgrade`, or what
-/// only a WebSocket's handshake has (a proxy may have removed the first two). Extended CONNECT (RFC 8441) has a method of
-/// its own. Some proxies send `Connection: upgrade` with every request: alone it makes no upgrade of a navigation, which no
-/// handshake is.
+/// Whether a request asks for another protocol: `Upgrade` with any value (RFC 9110, 7.8), `Connection: upgrade`, or a header that
+/// only a WebSocket handshake has (a proxy may have removed the first two). Extended CONNECT (RFC 8441) has its own method. Some
+/// proxies send `Connection: upgrade` with every request. So this header alone does not count if the request is a navigation,
+/// because a navigation is never a handshake.
 fn is_upgrade(request: &HttpRequest) -> bool {
     let headers = request.headers();
     let connection_says_so = || {
@@ -44,16 +44,16 @@ fn is_upgrade(request: &HttpRequest) -> bool {
         || connection_says_so() && !is_navigation(request)
 }
 
-/// Whether another site made the browser send this request. `same-site` is not another site: with `cookie_domain` the
-/// pages of one application are on several hosts. A value that is none of the standard's counts as another site.
+/// Whether another site caused this request. `same-site` does not count as another site, because with `cookie_domain` the pages of
+/// one application are on several hosts. An unknown value counts as another site.
 pub(super) fn is_cross_site(request: &HttpRequest) -> bool {
     let ours = |site: &header::HeaderValue| site == "same-origin" || site == "same-site" || site == "none";
     request.headers().get_all(FETCH_SITE).any(|site| !ours(site))
 }
 
-/// Whether a cross-site request can be answered with a page that loads again by itself, so that the next request is
-/// same-origin: a navigation of a whole tab. A request whose `Referer` is the very address it asks for comes from such a
-/// page already. If it says cross-site all the same (a proxy overwrites the header), a second page would lead to a third.
+/// Whether a cross-site request can be answered with a page that loads again by itself, so that the next request is same-origin.
+/// This is possible for a navigation of a whole tab. If the `Referer` equals the requested address, the request comes from such a
+/// page already. If it is cross-site nevertheless, a proxy overwrites the header and further pages would repeat without end.
 pub(super) fn can_come_back(request: &HttpRequest, site: &Site) -> bool {
     let whole_tab = text(request, &FETCH_DEST).is_none_or(|dest| dest == "document");
     let from_itself = text(request, &header::REFERER).is_some_and(|referer| {
@@ -64,7 +64,7 @@ pub(super) fn can_come_back(request: &HttpRequest, site: &Site) -> bool {
 }
 
 impl Site {
-    /// Refuses an unsafe request that another site may have sent. Called when there is no `Authorization` header.
+    /// Refuses an unsafe request that another site may have caused. Called if there is no `Authorization` header.
     pub(super) fn refuse_forgery(&self, request: &HttpRequest, has_cookies: bool) -> Result<(), Problem> {
         if !is_unsafe(request) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The guard: middleware that lets a request through when the ladder holds, and an extractor for who it speaks for.
+//! The guard: middleware that passes only authenticated requests on, and extractors for the caller.
 
 use std::{
     future::{Future, Ready, ready},
@@ -30,7 +30,7 @@ pub struct Guard {
     admits: Admits,
 }
 
-/// Who gets past a guard beside people: programs with one of these scopes.
+/// The programs that a guard admits besides people: those with one of these scopes.
 #[derive(Clone, Debug, Default)]
 struct Admits {
     apps: Apps,
@@ -50,18 +50,21 @@ impl Default for Apps {
 }
 
 impl Bulla {
-    /// Middleware that climbs the ladder for every request and answers 401 (403, 503, …) itself where nothing holds. It admits
-    /// people: a token that was granted to an OAuth client is refused with 403, whatever its person may do, unless
-    /// [`Guard::and_apps`] admits its scope; a service token is no person's, unless [`Guard::and_machines`] admits it.
-    /// Handlers behind it take a [`Principal`]. An access token costs no I/O; cookies of a renewal go out with the answer.
+    /// Makes middleware that authenticates every request by the steps of docs/design/sessions.md, and answers 401 (403, 503, …)
+    /// itself if no step succeeds.
+    ///
+    /// It admits people. A token that was granted to an OAuth client is refused with 403, whatever its user may do, unless
+    /// [`Guard::and_apps`] admits its scope. A service token belongs to a machine and is refused unless [`Guard::and_machines`]
+    /// admits it. Handlers behind the guard take a [`Principal`]. A valid access token needs no I/O. The cookies of a renewal are
+    /// added to the answer.
     pub fn guard(&self) -> Guard {
         Guard { bulla: self.clone(), admits: Admits::default() }
     }
 }
 
 impl Guard {
-    /// Admits tokens that were granted to an OAuth client with this scope as well; called several times, with any of the
-    /// scopes. The [`Principal`] of such a token has a [`grant`](Principal::grant) and no roles.
+    /// Also admits tokens that were granted to an OAuth client with this scope. After several calls, any of the scopes is enough.
+    /// The [`Principal`] of such a token has a [`grant`](Principal::grant) and no roles.
     #[must_use]
     pub fn and_apps(mut self, scope: &str) -> Self {
         if let Apps::With(scopes) = &mut self.admits.apps {
@@ -70,15 +73,15 @@ impl Guard {
         self
     }
 
-    /// Admits service tokens with this scope as well (`Authorization: Bearer`); called several times, with any of the scopes.
-    /// Handlers then take a [`Machine`] where there is no [`Principal`].
+    /// Also admits service tokens with this scope (`Authorization: Bearer`). After several calls, any of the scopes is enough.
+    /// Handlers then take a [`Machine`] if there is no [`Principal`].
     #[must_use]
     pub fn and_machines(mut self, scope: &str) -> Self {
         add(&mut self.admits.machines, scope);
         self
     }
 
-    /// Admits every app, for a route that tells an app what its token is.
+    /// Admits every app, for a route that describes an app's own token.
     pub(super) fn and_every_app(mut self) -> Self {
         self.admits.apps = Apps::Every;
         self
@@ -90,7 +93,7 @@ fn add(scopes: &mut Arc<[String]>, scope: &str) {
 }
 
 impl Admits {
-    /// Refuses a token of an app that is not admitted.
+    /// Refuses the token of an app that is not admitted.
     fn check(&self, principal: &Principal) -> Result<(), Problem> {
         let Some(grant) = principal.grant() else { return Ok(()) };
         let admitted = match &self.apps {
@@ -100,7 +103,7 @@ impl Admits {
         if admitted { Ok(()) } else { Err(Problem::program_not_admitted()) }
     }
 
-    /// The machine that a request is from, if one is; refused without one of the scopes.
+    /// The machine that sent the request, if a machine did. Refused if it has none of the scopes.
     fn machine(&self, bulla: &Bulla, request: &HttpRequest) -> Result<Option<Machine>, Problem> {
         if self.machines.is_empty() {
             return Ok(None);
@@ -160,7 +163,7 @@ where
             Ok(None) => {}
             Err(problem) => return Answer::refused(&self.guard.bulla, request, &problem),
         }
-        // An access token that holds needs no future of its own.
+        // If the access token is valid, no boxed future is needed.
         match inner.first_step(request.request()) {
             Ok(principal) => match self.guard.admits.check(&principal) {
                 Ok(()) => {
@@ -195,7 +198,7 @@ where
             request.extensions_mut().insert(climbed.principal);
             let mut response = match service.call(request).await {
                 Ok(response) => response.map_into_left_body(),
-                // A handler's error must not cost the browser the cookies of a rotation that has happened.
+                // If a handler fails after a rotation, the browser must still get the new cookies.
                 Err(error) if climbed.cookies.is_empty() => return Err(error),
                 Err(error) => return Err(WithCookies { error, cookies: climbed.cookies }.into()),
             };
@@ -212,7 +215,7 @@ fn refuse<B>(bulla: &Bulla, request: ServiceRequest, problem: &Problem) -> Servi
     request.into_response(answer).map_into_right_body()
 }
 
-/// An error of a handler, with the cookies that must go out all the same.
+/// The error of a handler, with the cookies that must be sent anyway.
 pub(super) struct WithCookies {
     pub(super) error: Error,
     cookies: HeaderMap,
@@ -242,7 +245,7 @@ impl actix_web::ResponseError for WithCookies {
     }
 }
 
-/// Adds the `Set-Cookie` lines; such an answer is never stored, whatever a handler said.
+/// Adds the `Set-Cookie` lines. An answer with cookies is never stored, whatever the handler has set.
 pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: HeaderMap) {
     if cookies.is_empty() {
         return;
@@ -256,7 +259,7 @@ pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: HeaderMap) {
 }
 
 pin_project_lite::pin_project! {
-    /// The answer under way.
+    /// The future of the answer.
     #[project = AnswerProjection]
     #[allow(missing_docs, missing_debug_implementations)]
     pub enum Answer<F, B> {
@@ -291,7 +294,7 @@ impl FromRequest for Principal {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
-    /// Who the guard has recognised; behind no guard, nobody.
+    /// The person whom the guard has recognised. Fails if the route is not behind a guard.
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(request.extensions().get::<Self>().cloned().ok_or_else(Problem::unauthorized))
     }
@@ -301,7 +304,7 @@ impl FromRequest for Machine {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
-    /// Which machine the guard has let pass; none where a person asks, or behind no such guard.
+    /// The machine that the guard has admitted. Fails if a person sent the request or if the route is not behind such a guard.
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(request.extensions().get::<Self>().cloned().ok_or_else(Problem::unauthorized))
     }

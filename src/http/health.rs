@@ -1,4 +1,4 @@
-//! Is it well: liveness, readiness, metrics.
+//! Health checks and metrics: liveness, readiness and the metrics of the server.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -20,10 +20,10 @@ use tokio::{
 
 use super::Bulla;
 
-/// How long one look at the store answers all who ask: it writes durably, and anybody may ask.
+/// How long the result of one check of the store is reused. A check writes durably, and any client can cause one.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Whether the store is well. At most one look is under way, and at most one is made in a second: the others get its answer.
+/// The health of the store. At most one check runs at a time, and at most one per second. All other requests get its result.
 #[derive(Debug, Default)]
 pub(super) struct StoreHealth(Mutex<Option<(Instant, bool)>>);
 
@@ -32,9 +32,9 @@ impl StoreHealth {
         let asked = Instant::now();
         let mut last = self.0.lock().await;
         match *last {
-            // Whoever waited for a look gets its answer.
+            // A request that waited for a check gets its result.
             Some((at, well)) if at >= asked || (well && at.elapsed() < LOOK) => return well,
-            // A fault may be over: the next look waits for its time.
+            // After a failure the next check waits for its time, because the fault may be over by then.
             Some((at, _)) => sleep_until(at + LOOK).await,
             None => {}
         }
@@ -44,13 +44,13 @@ impl StoreHealth {
     }
 }
 
-/// `GET /health/live`: the process answers.
+/// `GET /health/live`: shows that the process answers.
 pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({"status": "live"}))
 }
 
-/// `GET /health/ready`: denylist complete and fresh, store answering, ring good, triggers in place. What isn't is named; 503 then.
-/// What needs an eye and keeps no request from being served is a warning.
+/// `GET /health/ready`: checks that the denylist is complete and fresh, the store answers, the ring is good and the triggers are in
+/// place. A failed check is named, and the status is 503. A state that needs attention but does not prevent service is a warning.
 pub(super) async fn ready(bulla: web::Data<Bulla>) -> HttpResponse {
     let sessions = bulla.sessions();
     let store = &sessions.parts().store;
@@ -65,14 +65,14 @@ pub(super) async fn ready(bulla: web::Data<Bulla>) -> HttpResponse {
     let named: serde_json::Map<_, _> =
         checks.iter().map(|(name, good)| ((*name).into(), (*good).into())).collect();
     let mut body = serde_json::json!({"status": if ready { "ready" } else { "not ready" }, "checks": named});
-    // It serves all the same.
+    // A leap of the clock is only a warning: the server still works.
     if let Some(leap) = sessions.leap() {
         body["warnings"] = serde_json::json!([leap.to_string()]);
     }
     answer.json(body)
 }
 
-/// `GET /metrics`: OpenMetrics text. Labels come from closed lists, kids aside, of which a ring has few.
+/// `GET /metrics`: OpenMetrics text. Labels come from closed lists, except kids, of which a ring has only a few.
 pub(super) async fn metrics(bulla: web::Data<Bulla>) -> HttpResponse {
     let mut registry = Registry::with_prefix("bulla");
     registry.register_collector(Box::new(Snapshot(bulla.get_ref().clone())));
@@ -192,7 +192,7 @@ mod tests {
         for _ in 0..5 {
             assert!(all(false, join_all((0..100).map(|_| ask())).await));
         }
-        // A fault makes those who ask wait for the next look, no oftener.
+        // During a fault, requests wait for the next check and cause no additional checks.
         let seconds = begun.elapsed().as_secs();
         assert!(looks.get() - failed <= seconds + 1, "{} looks in {seconds} s", looks.get() - failed);
         well.set(true);

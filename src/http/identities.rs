@@ -1,4 +1,4 @@
-//! The identities of who is signed in: show, link, unlink.
+//! The routes for the identities of a signed-in person: show, link, unlink.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde::Deserialize;
@@ -25,8 +25,8 @@ pub(super) async fn list(bulla: web::Data<Bulla>, principal: Principal) -> Resul
     Ok(HttpResponse::Ok().json(serde_json::json!({"identities": all})))
 }
 
-/// `POST /auth/provider/{name}/link`: sends who is signed in to the provider, to come back with one identity more. Asks for the
-/// session and a recent proof, here and once more when the browser comes back.
+/// `POST /auth/provider/{name}/link`: sends a signed-in person to the provider, to link another identity. Requires the session and
+/// a recent proof of identity, now and again when the browser comes back.
 pub(super) async fn link(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -57,7 +57,7 @@ pub(super) async fn link(
     Ok(response)
 }
 
-/// The session of somebody who may change their ways in.
+/// The session of a person who may change their login methods.
 async fn may_change(
     inner: &Inner,
     request: &HttpRequest,
@@ -77,7 +77,8 @@ pub(super) struct Which {
     current: Current,
 }
 
-/// `POST /auth/identities/unlink`: never the last way in. Another's is not found.
+/// `POST /auth/identities/unlink`: unlinks an identity, but never the last login method. An identity of another user is answered
+/// with "not found".
 pub(super) async fn unlink(
     bulla: web::Data<Bulla>,
     request: HttpRequest,

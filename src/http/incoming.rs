@@ -1,5 +1,5 @@
-//! Requests on their way in: a body must arrive in time, and what a request holds of its connection is given back when it is
-//! answered.
+//! Incoming requests: a body must arrive in time, and the memory that a request holds of its connection is released when the
+//! request is answered.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,20 +26,20 @@ use tokio::time::{Instant, timeout_at};
 
 use super::intake::Intake;
 
-/// How long a body may take to arrive: as long as the head of its request.
+/// The time in which a body must arrive. The head of a request has the same limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A request while it is being served: what is left of its body, and its bytes on the connection.
+/// A request that is being served: the unread rest of its body, and its bytes on the connection.
 pub(super) struct Incoming {
     _rest: Option<Rest>,
     bytes: Option<HeldBytes>,
 }
 
-/// What is left of a body.
+/// The unread rest of a body.
 #[derive(Clone)]
 struct Rest(Rc<RefCell<Payload>>);
 
-/// The bytes of one request, which its connection gives back when this is dropped.
+/// The bytes of one request. They are returned to its connection on drop.
 struct HeldBytes {
     intake: Rc<Intake>,
     head: usize,
@@ -58,8 +58,8 @@ impl Drop for HeldBytes {
     }
 }
 
-/// Begins a request: its body fails if it has not arrived within [`PATIENCE`]. The result goes along with the answer
-/// ([`answered`]).
+/// Begins a request. Reading its body fails if the body has not arrived within [`PATIENCE`]. The returned value is kept until the
+/// answer is sent ([`answered`]).
 pub(super) fn begin(request: &mut ServiceRequest) -> Incoming {
     use actix_web::HttpMessage as _;
     let read = Rc::new(Cell::new(0));
@@ -86,7 +86,7 @@ pub(super) fn begin(request: &mut ServiceRequest) -> Incoming {
     Incoming { _rest: Some(rest), bytes }
 }
 
-/// The bytes of a request's head as HTTP/1.1 clients write it: one space after a colon, none before and after a value.
+/// The bytes of a request's head in the usual form of HTTP/1.1 clients: one space after each colon, no other spaces around a value.
 fn head_bytes(request: &ServiceRequest) -> usize {
     let uri = request.uri();
     let origin = uri.authority().map_or(0, |authority| {
@@ -100,15 +100,15 @@ fn head_bytes(request: &ServiceRequest) -> usize {
     line + request.headers().iter().map(header).sum::<usize>() + "\r\n".len()
 }
 
-/// Whether a body was not there in time.
+/// Whether reading a body failed because it arrived too late.
 pub(super) fn is_late(error: &PayloadError) -> bool {
     matches!(error, PayloadError::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// An answer that holds what is left of the request's body until it is sent. A body that has been dropped is read on and
-/// thrown away, for as long as it comes, and with chunks that may be for ever; one that is held costs its connection.
+/// An answer that keeps the unread rest of the request's body until it is sent. If a body is dropped, the server reads and discards
+/// the rest for as long as it arrives; a body in chunks can be endless. If it is kept, only its connection is lost.
 ///
-/// A connection that keeps more than it has free beside this request is closed after the answer.
+/// If the connection holds more than its free bytes in addition to this request, it is closed after the answer.
 pub(super) fn answered<B: MessageBody>(
     mut response: ServiceResponse<B>,
     incoming: Incoming,
@@ -120,7 +120,7 @@ pub(super) fn answered<B: MessageBody>(
 }
 
 pin_project_lite::pin_project! {
-    /// The body of an answer.
+    /// The body of an answer, together with the request that is being served.
     pub(super) struct Holding<B> {
         #[pin]
         body: B,

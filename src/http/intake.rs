@@ -1,9 +1,9 @@
-//! Bounds the memory that incomplete requests hold: bytes that a client has sent and no answer has used up.
+//! Limits the memory that incomplete requests hold: bytes that a client has sent and that no answered request has used up.
 //!
 //! actix-http buffers up to 128 KiB of a request's head and 32 KiB of its body per connection, and has no setting for it.
-//! [`Metered`] is the stream under a connection. It counts what the connection holds. The first [`FREE`] bytes are the
-//! connection's own; what exceeds them is taken from a [`Budget`] that all connections share. When the budget is used up, the
-//! connection that asks for more reads an end of file and is closed.
+//! [`Metered`] is the stream under a connection. It counts the bytes that the connection holds. The first [`FREE`] bytes of each
+//! connection are free; the bytes above them are taken from a [`Budget`] that all connections share. When the budget is used up, a
+//! connection that needs more reads an end of file and is closed.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,21 +23,22 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// Bytes that each connection may hold without a share of the budget. A request with both cookies has 1 to 3 KiB.
+/// The bytes that each connection can hold without taking from the budget. A request with both cookies has 1 to 3 KiB.
 const FREE: usize = 16 << 10;
 
-/// Bytes at most that a connection takes from the budget: beyond its buffers, actix-http stops reading or throws away.
+/// The most bytes that a connection takes from the budget. When its buffers are full, actix-http stops reading or discards the
+/// bytes.
 const MOST: usize = (128 + 32 + 8) << 10;
 
-/// Time for a request's head to arrive, from its first byte (actix-http measures it for the first request only).
+/// The time in which a request's head must arrive, from its first byte. (actix-http measures it for the first request only.)
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// Bytes that all connections together may hold above what each has free.
+/// The bytes that all connections together can hold in addition to their free bytes.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: AtomicUsize,
     refused: AtomicU64,
-    /// When the log last said that the budget is used up.
+    /// The time when the log last reported that the budget is used up.
     logged: Mutex<Option<Instant>>,
 }
 
@@ -48,14 +49,14 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// The bytes of a server's budget.
+    /// The size of a server's budget, in bytes.
     const BYTES: usize = 32 << 20;
 
     fn new(bytes: usize) -> Self {
         Self { left: AtomicUsize::new(bytes), refused: AtomicU64::new(0), logged: Mutex::new(None) }
     }
 
-    /// Connections that were closed because the budget was used up.
+    /// The number of connections that were closed because the budget was used up.
     pub(super) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -70,7 +71,7 @@ impl Budget {
         taken.is_ok()
     }
 
-    /// Says at most once a minute that connections are closed.
+    /// Logs, at most once a minute, that connections are closed.
     fn log(&self) {
         let Ok(mut logged) = self.logged.try_lock() else { return };
         if logged.is_none_or(|at| at.elapsed() >= Duration::from_secs(60)) {
@@ -89,18 +90,18 @@ impl Budget {
     }
 }
 
-/// What one connection holds.
+/// The bytes that one connection holds.
 #[derive(Debug)]
 pub(super) struct Intake {
     budget: Arc<Budget>,
-    /// Bytes read and not used up by an answered request.
+    /// The bytes that were read and not yet used up by an answered request.
     held: Cell<usize>,
-    /// Bytes taken from the budget.
+    /// The bytes that were taken from the budget.
     taken: Cell<usize>,
     serving: Cell<bool>,
-    /// When the head that is arriving must be complete.
+    /// The time by which the arriving head must be complete.
     due: Cell<Option<Instant>>,
-    /// Wakes the task that reads, which waits for nothing else once its request is answered.
+    /// Wakes the task that reads. After its request is answered, the task waits for nothing else.
     reader: RefCell<Option<Waker>>,
 }
 
@@ -116,7 +117,7 @@ impl Intake {
         }
     }
 
-    /// Counts bytes that were read. `false`: the budget is used up.
+    /// Counts bytes that were read. Returns `false` if the budget is used up.
     fn add(&self, bytes: usize) -> bool {
         let held = self.held.get() + bytes;
         let (wanted, taken) = (held.saturating_sub(FREE).min(MOST), self.taken.get());
@@ -133,18 +134,18 @@ impl Intake {
         true
     }
 
-    /// A head is complete and its request is being served.
+    /// Notes that a head is complete and its request is being served.
     pub(super) fn begin(&self) {
         self.serving.set(true);
         self.due.set(None);
     }
 
-    /// Whether the connection keeps more than it has free, once a request of `bytes` is subtracted.
+    /// Whether the connection holds more than its free bytes, not counting a request of `bytes`.
     pub(super) fn exceeds_after(&self, bytes: usize) -> bool {
         self.held.get().saturating_sub(bytes) > FREE
     }
 
-    /// A request of `bytes` is answered. What is held beside it belongs to the next one, whose head has begun to arrive.
+    /// Ends a request of `bytes`. Other bytes that the connection holds belong to the next request, whose head has begun to arrive.
     pub(super) fn end(&self, bytes: usize) {
         let held = self.held.get().saturating_sub(bytes);
         let (wanted, taken) = (held.saturating_sub(FREE).min(MOST), self.taken.get());
@@ -167,10 +168,10 @@ impl Drop for Intake {
     }
 }
 
-/// A connection's stream that counts what is read from it.
+/// The stream of a connection. Counts the bytes that are read from it.
 pub(super) struct Metered<IO> {
     io: IO,
-    /// `None`: HTTP/2, which bounds its streams by its own windows.
+    /// `None` for HTTP/2, which limits its streams by its own windows.
     intake: Option<Rc<Intake>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -189,7 +190,7 @@ impl<IO> Metered<IO> {
     }
 }
 
-/// Whether the head that arrives is overdue; else the task is woken when it is.
+/// Whether the arriving head is overdue. If it is not yet, the task is woken at that time.
 fn overdue(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>, context: &mut Context<'_>) -> bool {
     let Some(due) = due else { return false };
     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));

@@ -1,4 +1,4 @@
-//! The ladder (docs/design/sessions.md): every request climbs until something holds.
+//! Authenticates a request by trying the steps of docs/design/sessions.md in order until one succeeds.
 
 use actix_web::{HttpRequest, http::header::HeaderMap};
 
@@ -17,37 +17,37 @@ use crate::{
     store::Transport,
 };
 
-/// Somebody was recognised; what goes out with the answer to their request.
+/// An authenticated request, and the cookies to send with its answer.
 #[derive(Debug)]
 pub(super) struct Climbed {
     pub(super) principal: Principal,
-    /// `Set-Cookie` lines, or none.
+    /// The `Set-Cookie` lines; can be empty.
     pub(super) cookies: HeaderMap,
 }
 
 impl Inner {
-    /// Step 1 alone, without waiting for anything: the access token. An error leaves it to [`Self::climb`], which needs
-    /// to know whether the token was tried: each is opened, and counted, once.
+    /// Tries only step 1, the access token, without I/O. After an error, [`Self::climb`] continues. The error tells it whether the
+    /// token was already opened, because each token is opened and counted only once.
     pub(super) fn first_step(&self, request: &HttpRequest) -> Result<Principal, Option<Denied>> {
         if forgery::is_unsafe(request) {
             return Err(None); // where the forgery rule must be asked first
         }
         if request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
             let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return Err(None) };
-            // An ID token is for a later step, and no failure of this one.
+            // An ID token is for a later step, so it is not a failure of step 1.
             return if is_jws(token) { Err(None) } else { self.sessions.authenticate(token).map_err(Some) };
         }
         let access = self.cookies.read(request).ok().and_then(|carried| carried.access).ok_or(None)?;
         self.sessions.authenticate(access).map_err(Some)
     }
 
-    /// The service token of a machine, if that is what the request brings and it holds. No I/O, and no browser sends one.
+    /// The service token of a machine, if the request has a valid one. Does no I/O. Browsers never send a service token.
     pub(super) fn machine(&self, request: &HttpRequest) -> Option<Machine> {
         let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return None };
         self.sessions.authenticate_service(token).ok()
     }
 
-    /// All steps. `tried` is how step 1 has ended, if it has been taken.
+    /// Tries all steps. `tried` is the result of step 1 if it has been tried.
     pub(super) async fn climb(
         &self,
         request: &HttpRequest,
@@ -74,8 +74,9 @@ impl Inner {
         }
     }
 
-    /// The tokens in the cookies of a request that our own pages, or no browser, sent. With an `Authorization` header only
-    /// that counts: then it carries none, and no other site can have sent it.
+    /// The tokens in the cookies of a request that a page of this server or a program sent. A request with an `Authorization`
+    /// header returns no tokens, because only that header counts. It is not checked for forgery, because another site can't have
+    /// sent it.
     pub(super) fn carried<'a>(
         &self,
         request: &'a HttpRequest,
@@ -111,9 +112,9 @@ impl Inner {
         Ok(Climbed { principal: renewed.principal, cookies })
     }
 
-    /// Step 2. A request that another site made uses no refresh token. Rotating for it would let that site cause rotations
-    /// whose cookies the browser may not keep; serving it without rotating would let a stolen token be used without a trace.
-    /// A navigation is answered with a page that loads again by itself ([`Asker`](super::refusal::Asker)).
+    /// Step 2: renews by the refresh token. A request that another site caused uses no refresh token. A rotation would allow that
+    /// site to cause rotations whose cookies the browser may not keep. An answer without a rotation would allow a stolen token to
+    /// be used without a trace. A navigation is answered with a page that loads again by itself ([`Asker`](super::refusal::Asker)).
     pub(super) async fn renew(&self, request: &HttpRequest, refresh: &str) -> Result<Renewed, Problem> {
         if forgery::is_cross_site(request) {
             return Err(Problem::cross_site());
@@ -121,7 +122,8 @@ impl Inner {
         Ok(self.sessions.renew(refresh, &self.site.device(request)).await?)
     }
 
-    /// The cookies of a session that has just begun. A hybrid's access token isn't for the cookie, a body's neither.
+    /// Sets the cookies of a session that has just begun. With transport `hybrid` the access token is not put into a cookie; with
+    /// `body` neither token is.
     pub(super) fn hand_out(&self, cookies: &mut HeaderMap, issued: &Issued) {
         request_log::speaks_for(|| issued.principal.id().to_string());
         let policy = &self.sessions.parts().policy;
@@ -134,7 +136,7 @@ impl Inner {
         }
     }
 
-    /// The cookies of a renewal that came by cookie, and so goes by cookie.
+    /// Sets the cookies of a renewal. The refresh token came in a cookie, so the new tokens are sent in cookies.
     pub(super) fn hand_on(&self, cookies: &mut HeaderMap, renewed: &Renewed) {
         request_log::speaks_for(|| renewed.principal.id().to_string());
         let policy = &self.sessions.parts().policy;

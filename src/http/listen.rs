@@ -1,7 +1,7 @@
-//! The server: listeners, TLS, time limits, shutdown.
+//! The HTTP server: listeners, TLS, time limits, shutdown.
 //!
-//! It is put together from the parts of actix-web's `HttpServer`, which gives no access to a connection's stream:
-//! [`Metered`] stands between the socket and HTTP.
+//! It is built from the parts of actix-web's `HttpServer`, which gives no access to the stream of a connection: [`Metered`] stands
+//! between the socket and HTTP.
 
 use std::{
     future::ready,
@@ -33,34 +33,34 @@ use super::{
     intake::Metered,
 };
 
-/// Time for the head of a connection's first request; a later one has [`super::intake`]'s.
+/// The time in which the head of a connection's first request must arrive. For later requests [`super::intake`] has the limit.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// Time that a connection stays open without a request: longer than proxies keep theirs (nginx: 60 s), which would otherwise
-/// send a request into a connection that is being closed.
+/// The time that a connection stays open without a request. It is longer than in common proxies (nginx: 60 s). Otherwise a proxy
+/// would send requests into a connection that is being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Time that a client has to close its side after the last answer.
+/// The time in which a client must close its side after the last answer.
 const DISCONNECT_TIME: Duration = Duration::from_secs(1);
 
-/// How a server listens.
+/// The settings of a server.
 #[derive(Debug)]
 pub struct Serve {
-    /// Threads that serve requests.
+    /// The number of threads that serve requests.
     pub workers: usize,
-    /// How long a shutdown waits for requests under way.
+    /// How long a shutdown waits for requests that are being served.
     pub shutdown_timeout: Duration,
-    /// TLS; plain HTTP without.
+    /// The TLS configuration. Without it the server speaks plain HTTP.
     pub tls: Option<rustls::ServerConfig>,
-    /// Where probes and metrics are answered, plain HTTP, instead of beside everything else.
+    /// A separate listener for probes and metrics, with plain HTTP. Without it the main listener answers them.
     pub admin: Option<TcpListener>,
 }
 
-/// Serves everything on a listener, until the server's handle stops it.
+/// Serves all routes on a listener until the server's handle stops it.
 ///
 /// # Errors
 ///
-/// A listener that can't be used.
+/// The listener can't be used.
 pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Server> {
     let server = ServerBuilder::new()
         .workers(how.workers)
@@ -84,7 +84,7 @@ pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Ser
     Ok(server.run())
 }
 
-/// A listener and what its connections need.
+/// A listener and the parts that its connections need.
 #[derive(Clone)]
 struct Door {
     bulla: Bulla,

@@ -1,4 +1,4 @@
-//! Step 3: a name and a password become a session, or an ID token does.
+//! Step 3 of authentication: begins a session by name and password, or by an ID token.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
 use serde::Deserialize;
@@ -44,20 +44,20 @@ pub(super) struct Return {
     signed_out: Option<String>,
     #[serde(rename = "signed-in")]
     signed_in: Option<String>,
-    /// Who is signed in signs in once more.
+    /// Present if a person who is signed in logs in again.
     again: Option<String>,
 }
 
-/// Where a person lands who has signed out.
+/// The address after a logout.
 pub(super) const SIGNED_OUT: &str = "/auth/login?signed-out";
 
 impl Return {
-    /// Whether somebody who is signed in is to prove anew who they are.
+    /// Whether a person who is signed in proves their identity again.
     pub(super) fn is_again(&self) -> bool {
         self.again.is_some()
     }
 
-    /// Where to go afterwards, checked; empty if nothing was said.
+    /// The address to which the login returns, checked. Empty if none was given.
     pub(super) fn rd(&self, inner: &Inner) -> String {
         if self.rd.is_empty() { String::new() } else { inner.site.return_to(&self.rd) }
     }
@@ -89,7 +89,7 @@ pub(super) async fn login(
 ) -> Result<HttpResponse, Problem> {
     let inner = &bulla.0;
     let (input, kind) = body::read::<Login>(&request, &body)?;
-    // Cookies that contradict each other are no reason to keep anybody out who has a password.
+    // Contradictory cookies must not keep a person with a password from logging in.
     let carried = inner.carried(&request)?.unwrap_or_default();
     let transport = transport(kind, input.transport.as_deref())?;
     if kind == Kind::Json && !input.presented.provider.is_empty() {
@@ -129,7 +129,7 @@ fn transport(kind: Kind, named: Option<&str>) -> Result<Transport, Problem> {
     }
 }
 
-/// Checks a password, throttled, and begins a session. `presented` is the refresh token of the same request.
+/// Checks a password under the throttle and begins a session. `presented` is the refresh token of the same request.
 pub(super) async fn with_password(
     inner: &Inner,
     request: &HttpRequest,
@@ -144,7 +144,8 @@ pub(super) async fn with_password(
     let mut proofs = 1;
     let begun = loop {
         match inner.prove_and_begin(name, password, transport, device.clone(), presented).await {
-            // Another hash may be of the same password: strengthened, or set to what it was.
+            // The new hash can belong to the same password: the hash was strengthened, or the password was set to the same value
+            // again.
             Err(LoginError::Store(StoreError::Moved)) if proofs < MOST_PROOFS => proofs += 1,
             begun => break begun,
         }
@@ -171,7 +172,7 @@ pub(super) async fn with_password(
 }
 
 impl Inner {
-    /// One proof of a password, and a session that begins only while that proof holds.
+    /// Checks a password once, and begins a session only if the check still holds.
     async fn prove_and_begin(
         &self,
         name: &str,
@@ -192,7 +193,7 @@ impl Inner {
                 tracing::error!(%error, "a token could not be sealed");
                 return Err(StoreError::Unavailable("a token could not be sealed".into()).into());
             }
-            // Disabled or deleted since the password was checked.
+            // The user was disabled or deleted after the password was checked.
             Err(Denied::Session | Denied::Token(_) | Denied::Reuse) => return Err(LoginError::Wrong),
         };
         match in_store {
@@ -201,8 +202,8 @@ impl Inner {
         }
     }
 
-    /// For users whose passwords are not in the store: asks once more whether the password still holds after the session has
-    /// begun. If not, the session ends before its tokens are handed out.
+    /// For users whose passwords are not in the store: checks the password again after the session has begun. If it is no longer
+    /// valid, the session ends before its tokens are issued.
     async fn stands(&self, issued: Issued, still: Result<bool, LoginError>) -> Result<Issued, LoginError> {
         let why = match still {
             Ok(true) => return Ok(issued),
@@ -215,12 +216,12 @@ impl Inner {
         Err(why)
     }
 
-    /// A program's answer: who, and the tokens that travel in bodies (named as in RFC 6749, 5.1).
+    /// The answer to a program: the user, and the tokens that are sent in bodies (names as in RFC 6749, 5.1).
     pub(super) fn tokens(&self, issued: &Issued) -> HttpResponse {
         HttpResponse::Ok().json(self.token_answer(issued))
     }
 
-    /// The same, as the object that is answered.
+    /// The JSON object of this answer.
     pub(super) fn token_answer(&self, issued: &Issued) -> serde_json::Value {
         let expires_in = self.sessions.parts().policy.access_max_age.as_secs();
         let mut answer = serde_json::json!({

@@ -1,4 +1,5 @@
-//! The cookies of logins at providers: one per login, so that two tabs don't disturb each other, and a bounded number of them.
+//! The cookies of logins at providers. Each login has its own cookie, so that two tabs don't disturb each other, and their number
+//! is limited.
 
 use actix_web::{HttpRequest, http::header::HeaderMap};
 use sha2::{Digest as _, Sha256};
@@ -10,19 +11,19 @@ use super::{
 };
 use crate::{clock::Timestamp, http::Problem};
 
-/// The most cookies of one kind in one browser.
+/// The largest number of cookies of one kind in one browser.
 const MOST: usize = 5;
-/// The most bytes of all of them in a request. Several long places to return to make fewer than [`MOST`] cookies.
+/// The largest size of all of them in a request, in bytes. Long return addresses can reduce the number below [`MOST`].
 const BYTES: usize = 8 * 1024;
 
-/// What a cookie is kept for.
+/// The purpose of a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A login that is finished, or a token that doesn't open (any more): the first to go.
+    /// A login that has ended, or a token that does not open. Cleared first.
     Finished,
     /// A nonce for an ID token.
     Nonce,
-    /// A login at a provider's pages.
+    /// A login on a provider's pages.
     Login,
 }
 
@@ -35,12 +36,12 @@ struct Kept<'a> {
     size: usize,
 }
 
-/// Which login a cookie is of: the end of its name, 16 characters derived from the state or the nonce.
+/// The id of a login: the end of its cookie's name, 16 characters derived from the state or the nonce.
 pub(super) fn login_id(state: &str) -> String {
     Sha256::digest(state)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The cookies to clear before one more of this kind and size is set, so that all keep within the bounds.
+/// The cookies to clear before another one of this kind and size is set, so that all stay within the limits.
 fn to_clear<'a>(mut kept: Vec<Kept<'a>>, kind: Kind, size: usize) -> Vec<&'a str> {
     kept.sort_by_key(|cookie| (cookie.kind != Kind::Finished, cookie.at));
     let mut cleared = Vec::new();
@@ -60,7 +61,7 @@ fn to_clear<'a>(mut kept: Vec<Kept<'a>>, kind: Kind, size: usize) -> Vec<&'a str
 }
 
 impl Carried<'_> {
-    /// The token in the cookie of this login, or of this nonce.
+    /// The token in the cookie of this login or nonce.
     pub(super) fn login(&self, state: &str) -> Option<&str> {
         let wanted = login_id(state);
         self.logins.iter().find(|(id, _)| *id == wanted).map(|(_, token)| *token)
@@ -68,7 +69,7 @@ impl Carried<'_> {
 }
 
 impl Inner {
-    /// Sets the cookie of the login with this state (or of this nonce), and clears the oldest ones beyond the bounds.
+    /// Sets the cookie of the login with this state (or of this nonce), and clears the oldest cookies that exceed the limits.
     pub(super) fn keep(
         &self,
         request: &HttpRequest,

@@ -1,4 +1,4 @@
-//! Requests whose `Host` isn't ours: an operator is told once what came and what is expected.
+//! Logs once that a request has a wrong `Host`, with the expected one, so that an operator can correct the setup.
 
 use std::sync::Once;
 
@@ -6,10 +6,10 @@ use actix_web::{HttpRequest, http::header};
 
 use super::Site;
 
-/// Characters of a `Host` in the log.
+/// The length at which a `Host` is cut in the log, in characters.
 const SHOWN: usize = 100;
 
-/// Logs the first refusal of this process. Later ones may be anybody's guesses.
+/// Logs the first such refusal of this process. Later ones are not logged, because any client can cause them.
 pub(super) fn note(request: &HttpRequest, site: &Site) {
     static FIRST: Once = Once::new();
     FIRST.call_once(|| {

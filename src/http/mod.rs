@@ -1,7 +1,7 @@
 //! HTTP: the server, and the middleware for other actix-web apps.
 //!
-//! [`Bulla`] is the handle: [`Bulla::builder`] starts an installation, [`Bulla::routes`] are its routes under `/auth`,
-//! [`Bulla::guard`] is the middleware that puts the ladder before an app's own routes, where handlers take a
+//! [`Bulla`] is the handle: [`Bulla::builder`] starts an installation, and [`Bulla::routes`] are its routes under `/auth`.
+//! [`Bulla::guard`] is the middleware that authenticates requests to an app's own routes; handlers there take a
 //! [`Principal`](crate::session::Principal). [`serve`] runs the whole server.
 
 mod account;

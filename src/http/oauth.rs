@@ -1,4 +1,4 @@
-//! The OAuth routes: forms in, JSON as the RFCs name it out. No cookie is read here.
+//! The OAuth routes: they read forms and answer JSON as the RFCs define it. They read no cookies.
 
 use actix_web::{
     Error, HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -34,7 +34,7 @@ pub(super) async fn token(bulla: web::Data<Bulla>, request: HttpRequest, body: w
     }
 }
 
-/// RFC 6749, 5.1, and RFC 8693, 2.2.1.
+/// The token answer (RFC 6749, 5.1, and RFC 8693, 2.2.1).
 fn tokens(granted: &Granted) -> serde_json::Value {
     let mut answer = json!({
         "access_token": granted.access.as_str(), "token_type": "Bearer", "expires_in": granted.expires_in,
@@ -60,7 +60,7 @@ pub(super) async fn revoke(bulla: web::Data<Bulla>, request: HttpRequest, body: 
         Ok(inner.issuer().revoke(&client, token).await?)
     };
     match answer.await {
-        // RFC 7009, 2.2, leaves the body open; many clients read JSON.
+        // RFC 7009, 2.2, leaves the body open. Many clients expect JSON.
         Ok(()) => HttpResponse::Ok().json(json!({})),
         Err(refused) => refusal(&request, &refused),
     }
@@ -89,10 +89,10 @@ pub(super) async fn about(bulla: web::Data<Bulla>) -> HttpResponse {
     HttpResponse::Ok().json(metadata(bulla.0.site.origin()))
 }
 
-/// Why there is no answer.
+/// The reason why a request fails.
 pub(super) enum Refused {
     OAuth(Refusal),
-    /// Too many failures before this one.
+    /// There were too many failures before this request.
     Throttled(Problem),
 }
 
@@ -107,8 +107,8 @@ impl Inner {
         Issuer::new(&self.sessions, self.site.origin())
     }
 
-    /// The client that asks, and what it asks for. Failures are throttled by address, and by client at an address: nobody guesses
-    /// 256 bits from many of them, and a count for all would let anybody keep an app's people out.
+    /// Authenticates the client and reads its parameters. Failures are throttled by address, and by client at an address. A count
+    /// per client over all addresses would be useless against guessing 256 bits, and it would allow anyone to block an app.
     async fn client(&self, request: &HttpRequest, body: &[u8]) -> Result<(Client, Form), Refused> {
         let media = credentials::text(request, &header::CONTENT_TYPE).unwrap_or_default();
         let media = media.split(';').next().unwrap_or_default().trim();
@@ -119,7 +119,7 @@ impl Inner {
         let basic = match credentials::Authorization::of(request) {
             Ok(credentials::Authorization::Absent) => None,
             Ok(credentials::Authorization::Basic { name, password }) => Some((name, password)),
-            // Malformed, or another method than ours: no client.
+            // A malformed header or another scheme than Basic does not identify a client.
             Ok(credentials::Authorization::Bearer(_)) | Err(_) => return Err(Refusal::Client.into()),
         };
         let credentials = Credentials::of(basic, &form)?;
@@ -145,7 +145,7 @@ impl Inner {
     }
 }
 
-/// RFC 6749, 5.2.
+/// The error answer (RFC 6749, 5.2).
 fn refusal(request: &HttpRequest, refused: &Refused) -> HttpResponse {
     let (mut head, code, description) = match refused {
         Refused::Throttled(problem) => {
@@ -160,7 +160,7 @@ fn head(request: &HttpRequest, refusal: &Refusal) -> HttpResponseBuilder {
     match refusal {
         Refusal::Client => {
             let mut head = HttpResponse::build(StatusCode::UNAUTHORIZED);
-            // Only who has tried that way is asked for it.
+            // The header is required only if the client used the `Authorization` header.
             if request.headers().contains_key(header::AUTHORIZATION) {
                 head.insert_header((header::WWW_AUTHENTICATE, r#"Basic realm="oauth", charset="UTF-8""#));
             }
@@ -178,7 +178,8 @@ fn head(request: &HttpRequest, refusal: &Refusal) -> HttpResponseBuilder {
     }
 }
 
-/// Lets pages of other origins call: an app in a browser has no other way, and no cookie that could be misused is read here.
+/// Allows requests from pages of other origins (CORS). An app in a browser needs this, and it is safe because no cookie is read
+/// here.
 pub(super) async fn for_pages(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -1,5 +1,5 @@
-//! `GET /openapi.json`: every route, for programs. A test holds the document to the table of routes, another one tries it
-//! all against the running server.
+//! `GET /openapi.json`: describes every route for programs. One test compares the document with the table of routes; another tries
+//! all of it against the running server.
 
 use actix_web::HttpResponse;
 

@@ -1,4 +1,4 @@
-//! Where the world sees the server, which origins are ours, and where a login may return to.
+//! The public origins of the server, the addresses to which a login may return, and the trusted proxies.
 
 use actix_web::{HttpRequest, http::header};
 use ipnet::IpNet;
@@ -6,18 +6,18 @@ use ipnet::IpNet;
 use super::address::{Address, Proxies};
 use crate::{config::ForwardedHeader, store::Device};
 
-/// The origins that are ours, and whose word about the client is believed.
+/// The origins of this server, and the proxies that it trusts.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// `https://login.example.org`, without a slash at the end; the first is the one shown.
+    /// Such as `https://login.example.org`, without a slash at the end. The first one is shown to people.
     origins: Vec<String>,
-    /// Further origins a login may return to.
+    /// Further origins to which a login may return.
     allowed: Vec<String>,
     proxies: Proxies,
 }
 
 impl Site {
-    /// A public origin such as `https://login.example.org`.
+    /// A site with one public origin, such as `https://login.example.org`.
     pub fn public(origin: &str) -> Self {
         Self {
             origins: vec![origin.trim_end_matches('/').to_ascii_lowercase()],
@@ -26,14 +26,14 @@ impl Site {
         }
     }
 
-    /// Loopback at this port: `http://localhost:PORT`, with `127.0.0.1` and `[::1]` ours too.
+    /// A site on loopback with this port: `http://localhost:PORT`. Also accepts `127.0.0.1` and `[::1]`.
     pub fn loopback(port: u16, tls: bool) -> Self {
         let scheme = if tls { "https" } else { "http" };
         let origins = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{scheme}://{host}:{port}"));
         Self { origins: origins.into(), allowed: vec![], proxies: Proxies::default() }
     }
 
-    /// Further origins that `rd` may return to.
+    /// Adds origins to which `rd` may return.
     #[must_use]
     pub fn allow(mut self, origins: impl IntoIterator<Item = String>) -> Self {
         self.allowed
@@ -41,21 +41,21 @@ impl Site {
         self
     }
 
-    /// Networks of proxies whose word about the client's address is believed.
+    /// Adds networks of proxies that are trusted to report the client's address.
     #[must_use]
     pub fn trust(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
         self.proxies.trust(proxies);
         self
     }
 
-    /// The header in which they give it; default `X-Forwarded-For`.
+    /// Sets the header in which these proxies report the address; default `X-Forwarded-For`.
     #[must_use]
     pub fn forwarded_header(mut self, header: ForwardedHeader) -> Self {
         self.proxies.read(header);
         self
     }
 
-    /// The further origins that `rd` may return to.
+    /// The further origins to which `rd` may return.
     pub(super) fn allowed(&self) -> impl Iterator<Item = &str> {
         self.allowed.iter().map(String::as_str)
     }
@@ -65,22 +65,22 @@ impl Site {
         self.origins.first().map_or("", String::as_str)
     }
 
-    /// Our origin as this request names it: the one its people come back to.
+    /// The origin of this server that the request names. Links for this client use it.
     pub(super) fn origin_of(&self, request: &HttpRequest) -> &str {
         self.named_by(request).unwrap_or(self.origin())
     }
 
-    /// Whether the world speaks TLS to us.
+    /// Whether the public origin uses TLS.
     pub fn is_tls(&self) -> bool {
         self.origin().starts_with("https://")
     }
 
-    /// Whether a request is for us: `Host`, and the URI's own host where it has one (HTTP/2, or an absolute URI).
+    /// Whether a request is for this server: by `Host`, and by the host in the URI if there is one (HTTP/2, or an absolute URI).
     pub(super) fn serves(&self, request: &HttpRequest) -> bool {
         self.named_by(request).is_some()
     }
 
-    /// The origin of ours that they name.
+    /// The origin of this server that `Host` and URI name.
     fn named_by(&self, request: &HttpRequest) -> Option<&str> {
         let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
         let mut named =
@@ -89,7 +89,7 @@ impl Site {
         named.all(|host| self.called(host) == Some(ours)).then_some(ours)
     }
 
-    /// The origin that a host is of; the scheme's own port may be left out.
+    /// The origin of this server that has this host. The default port of the scheme can be omitted.
     fn called(&self, host: &str) -> Option<&str> {
         let host = host.to_ascii_lowercase();
         let named = |origin: &&String| {
@@ -104,7 +104,7 @@ impl Site {
         self.origins.iter().any(|ours| origin.eq_ignore_ascii_case(ours))
     }
 
-    /// Where a login may return to: a path of ours or a URL of an allowed origin; whatever else it is, `/`.
+    /// The address to which a login may return: a path of this server or a URL of an allowed origin. Everything else becomes `/`.
     pub(super) fn return_to(&self, rd: &str) -> String {
         let clean =
             rd.len() <= 2048 && rd.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
@@ -122,7 +122,7 @@ impl Site {
         self.proxies.address(request)
     }
 
-    /// Address and agent, as a session keeps them.
+    /// The address and the agent, as a session stores them.
     pub(super) fn device(&self, request: &HttpRequest) -> Device {
         let agent =
             request.headers().get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));

@@ -1,4 +1,4 @@
-//! The pages: views become HTML, escaped by the templates. No script, no inline style.
+//! Renders the HTML pages. The templates escape all values. There are no scripts and no inline styles.
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, http::header::HeaderName, web,
@@ -14,11 +14,11 @@ use crate::{
     store::{LinkedIdentity, SessionRow, User},
 };
 
-/// A provider as pages name it.
+/// A provider as the pages show it.
 pub(super) struct Way {
     pub(super) name: String,
     pub(super) label: String,
-    /// Whether its ID tokens can say when people signed in.
+    /// Whether its ID tokens can state when people signed in.
     pub(super) says_when: bool,
 }
 
@@ -37,20 +37,21 @@ impl Way {
 #[derive(Default, Template)]
 #[template(path = "login.html")]
 pub(super) struct Login<'a> {
-    /// Where to go afterwards; checked when it comes back.
+    /// The address after the login; checked when it comes back.
     pub(super) rd: &'a str,
     pub(super) error: Option<&'a str>,
     pub(super) name: &'a str,
-    /// The app that somebody signs in to, if it isn't our own pages.
+    /// The app for which a person signs in, if the login is for an app.
     pub(super) app: Option<&'a str>,
-    /// Whether it follows a logout; then the page also empties what the browser has set aside, see [`forget`].
+    /// Whether the page follows a logout. Then it also clears the browser's cache, see [`forget`].
     pub(super) signed_out: bool,
-    /// Whether somebody who is signed in is to sign in once more.
+    /// Whether a person who is signed in logs in again.
     pub(super) again: bool,
     pub(super) ways: &'a [Way],
 }
 
-/// Sends a browser on to a provider or an app without a redirect, which a form's answer may not be (CSP `form-action`).
+/// A page that sends a browser on to a provider or an app. It replaces a redirect, which the answer to a form must not be (CSP
+/// `form-action`).
 #[derive(Template)]
 #[template(path = "onward.html")]
 pub(super) struct Onward<'a> {
@@ -58,13 +59,13 @@ pub(super) struct Onward<'a> {
     pub(super) url: &'a str,
 }
 
-/// What the account page says above all else.
+/// The message at the top of the account page.
 pub(super) enum Message<'a> {
     PasswordChanged,
     Error(&'a Problem),
 }
 
-/// Who I am, and my devices.
+/// The account page: the user and their devices.
 pub(super) struct Account<'a> {
     pub(super) user: &'a User,
     pub(super) sessions: &'a [SessionRow],
@@ -72,10 +73,10 @@ pub(super) struct Account<'a> {
     pub(super) now: Timestamp,
     pub(super) message: Option<Message<'a>>,
     pub(super) identities: &'a [LinkedIdentity],
-    /// Those that were linked lately, where that matters.
+    /// The identities that were linked recently. Set after a password change only.
     pub(super) lately: &'a [LinkedIdentity],
     pub(super) ways: &'a [Way],
-    /// Whether there is a password to change.
+    /// Whether the user has a password that can be changed.
     pub(super) has_password: bool,
 }
 
@@ -116,10 +117,10 @@ struct DeviceLine<'a> {
     agent: String,
     ip: &'a str,
     since: String,
-    /// To within an access token's life: while one holds, nothing is written.
+    /// Exact only to within the life of an access token, because requests with a valid one write nothing.
     seen: String,
     current: bool,
-    /// Held by an app, and not by a browser.
+    /// Whether the session is held by an app, not by a browser.
     app: bool,
 }
 
@@ -128,25 +129,25 @@ struct DeviceLine<'a> {
 struct ErrorPage<'a> {
     title: &'a str,
     detail: &'a str,
-    /// What to do, where the detail doesn't say it.
+    /// Advice, if the detail does not contain it.
     advice: &'a str,
-    /// Seconds.
+    /// The time to wait, in seconds.
     wait: Option<u128>,
-    /// Where to go instead of the account page.
+    /// An address to go to instead of the account page.
     place: Option<&'a str>,
     status: u16,
     code: &'a str,
 }
 
-/// The page that loads again by itself. It names its own address: Chromium takes a refresh without one for a jump within
-/// the page if the address has a fragment.
+/// The page that loads again by itself. It contains its own address, because for a refresh without an address Chromium only jumps
+/// within the page if the address has a fragment.
 #[derive(Template)]
 #[template(path = "again.html")]
 struct Again<'a> {
     itself: &'a str,
 }
 
-/// The page for a login that this browser has finished: it goes on to where that led.
+/// The page for a login that this browser has already finished. It leads to the address to which the login led.
 #[derive(Template)]
 #[template(path = "spent.html")]
 struct Spent<'a> {
@@ -212,7 +213,7 @@ pub(super) fn error(problem: &Problem) -> Option<String> {
     page.render().ok()
 }
 
-/// A title, and what a person can do about it.
+/// A title, and advice on what the person can do.
 fn in_plain_words(problem: &Problem) -> (&'static str, &'static str) {
     match problem.code() {
         "misdirected" => {
@@ -254,13 +255,13 @@ fn in_plain_words(problem: &Problem) -> (&'static str, &'static str) {
     }
 }
 
-/// `target` is the path and the query of the present request.
+/// Renders the page that loads again. `target` is the path and the query of this request.
 pub(super) fn again(target: &str) -> Option<String> {
     Again { itself: &as_reference(target) }.render().ok()
 }
 
-/// A path and query as a URL that leads to them on the same host. `//evil.example` would be another host's; `/.//evil.example`
-/// is the same path of ours (URL standard: a segment `.` is left out).
+/// Converts a path and query to a URL on the same host. `//evil.example` would name another host; `/.//evil.example` names the same
+/// path on this host (URL standard: a segment `.` is removed).
 fn as_reference(target: &str) -> String {
     if target.starts_with("//") || target.starts_with("/\\") {
         format!("/.{target}")
@@ -287,18 +288,19 @@ pub(super) async fn asset(name: web::Path<String>) -> Result<HttpResponse, Probl
     Ok(HttpResponse::Ok().content_type(media).body(bytes))
 }
 
-/// `GET /auth/assets/forget.svg`, a picture of nothing on the page after a logout. Browsers keep a page they leave for
-/// their Back button, `no-store` or not. When this answer arrives they have left the page with the devices, and drop it.
+/// `GET /auth/assets/forget.svg`: an empty picture on the page after a logout. Browsers keep the previous page for their Back
+/// button, even with `no-store`. When this answer arrives, the browser has left the page with the devices and deletes it from its
+/// cache.
 pub(super) async fn forget(request: HttpRequest) -> HttpResponse {
     let mut response = HttpResponse::Ok();
-    // Another site may not empty our visitors' caches.
+    // Another site must not be able to clear the cache of this server's users.
     if text(&request, &HeaderName::from_static("sec-fetch-site")) == Some("same-origin") {
         response.insert_header(("Clear-Site-Data", "\"cache\""));
     }
     response.content_type("image/svg+xml").body("<svg xmlns='http://www.w3.org/2000/svg'/>")
 }
 
-/// A `User-Agent` as a person would say it.
+/// A `User-Agent` in a form that people understand.
 fn agent(text: &str) -> String {
     let among = |names: &[(&str, &'static str)]| {
         names.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| *name)
@@ -329,7 +331,7 @@ fn agent(text: &str) -> String {
     }
 }
 
-/// How long ago, in the largest unit that says enough.
+/// The time since `then`, in the largest suitable unit.
 fn ago(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(then).as_secs();
     match seconds {

@@ -1,4 +1,5 @@
-//! ID tokens that are presented rather than fetched: with a nonce of ours, once (step 3 of the ladder).
+//! Login by an ID token that the client presents itself, with a nonce of this server that can be used once (step 3 of
+//! authentication).
 
 use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
 use serde::Deserialize;
@@ -29,7 +30,8 @@ pub(super) struct For {
     transport: Option<String>,
 }
 
-/// `POST /auth/login/nonce`: a nonce for an ID token, bound to this browser's cookie or, for `body`, to the answer's ticket.
+/// `POST /auth/login/nonce`: issues a nonce for an ID token. The nonce is bound to a cookie of this browser or, for transport
+/// `body`, to the ticket in the answer.
 pub(super) async fn nonce(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -52,19 +54,19 @@ pub(super) async fn nonce(
     Ok(response)
 }
 
-/// What `POST /auth/login` says of a token.
+/// The fields of `POST /auth/login` for such a token.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Presented {
     pub(super) provider: String,
     id_token: Option<SecretText>,
-    /// Facebook's alone.
+    /// Accepted only for Facebook.
     access_token: Option<SecretText>,
     pub(super) nonce: String,
     ticket: Option<SecretText>,
 }
 
-/// A token and what it is.
+/// A token with its type.
 enum Proof<'a> {
     IdToken(&'a str),
     AccessToken(&'a str),
@@ -98,8 +100,8 @@ impl Inner {
         self.with_proof(request, provider, proof, nonce, transport, carried.refresh).await
     }
 
-    /// Step 3 on any request: an ID token as `Authorization: Bearer`. Of the cookies only the nonce's is read. Returns the
-    /// nonce, too, whose cookie has come to its end.
+    /// Step 3 on any request: an ID token as `Authorization: Bearer`. Of the cookies only the one of the nonce is read. Also
+    /// returns the nonce, whose cookie is no longer needed.
     pub(super) async fn with_bearer(
         &self,
         request: &HttpRequest,
@@ -114,7 +116,7 @@ impl Inner {
         Ok((issued, claimed))
     }
 
-    /// The nonce, if this browser has its cookie.
+    /// The nonce, if the browser has its cookie.
     fn nonce_of(&self, carried: &Carried<'_>, nonce: &str) -> Option<String> {
         match self.open_under_way(carried.login(nonce)?)? {
             UnderWay::Cookie { nonce } => Some(nonce),
@@ -134,7 +136,7 @@ impl Inner {
         let now = self.sessions.parts().clock.now();
         let charge = self.admit(Account::Provider(&provider.settings().name), request).await?;
         let checked = match (&nonce, proof) {
-            // A token for which no nonce of ours was asked may be anybody's, however well signed.
+            // A token without a nonce of this server can come from anyone, even if its signature is valid.
             (None, _) => Err(OpenIdError::Refused("nonce")),
             (Some(nonce), Proof::IdToken(token)) => {
                 provider.check(token, nonce, now).await.map(|proven| (proven, None))
@@ -152,7 +154,7 @@ impl Inner {
             Err(error) => return Err(self.failed(request, provider, charge, error).await?),
         };
         self.spend(&nonce.unwrap_or_default()).await?;
-        // An access token names no nonce: it is remembered itself.
+        // An access token has no nonce, so the token itself is remembered as used.
         if let Some((hash, ends)) = once
             && !self.sessions.parts().store.spend(hash, ends.plus(SKEW)).await?
         {
@@ -168,7 +170,7 @@ impl Inner {
     }
 }
 
-/// Whether a bearer's text has the form of a signed token (RFC 7515), which none of ours has.
+/// Whether a bearer token has the form of a signed token (RFC 7515). Tokens of this server never have it.
 pub(super) fn is_jws(token: &str) -> bool {
     token.bytes().filter(|byte| *byte == b'.').count() == 2
 }

@@ -1,6 +1,6 @@
-//! What a request must bring beside an access token to change a way in, to end a device or to administer: the session
-//! itself; and to change a way in, a recent proof of who asks as well. An access token travels with every request and is
-//! short-lived for that reason: alone it must not turn into anything that lasts.
+//! The proofs that a change requires in addition to an access token. To change a login method, end a device or administer, a
+//! request must present the session itself; to change a login method, it also needs a recent proof of identity. An access token is
+//! sent with every request and is short-lived for that reason. Alone it must not be able to cause any lasting change.
 
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -15,16 +15,16 @@ use crate::{
     store::{LoginError, ProvenAt, SessionRow, StoreError, User},
 };
 
-/// A person's session that the request brings itself.
+/// A person's session that the request itself presents.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) row: SessionRow,
     pub(super) user: User,
-    /// The store's time when the row was read; none: the request brings the password itself (HTTP Basic).
+    /// The store's time when the row was read. `None` if the request contains the password (HTTP Basic).
     now: Option<Timestamp>,
 }
 
-/// The present password, where a request may bring it.
+/// The present password, in requests that accept it.
 #[derive(Default, Deserialize)]
 pub(super) struct Current {
     #[serde(default)]
@@ -32,16 +32,16 @@ pub(super) struct Current {
 }
 
 impl Current {
-    /// An empty field of a form is none.
+    /// An empty field of a form counts as absent.
     pub(super) fn password(&self) -> Option<&SecretText> {
         self.current.as_ref().filter(|password| !password.expose().is_empty())
     }
 }
 
 impl Inner {
-    /// The session of a person's request: a refresh token in the cookie that names the same session and user as the access
-    /// token, if one came, and that its row would rotate or repeat. HTTP Basic brings the password, which is more. A
-    /// person's Bearer token is refused.
+    /// The session that a person's request presents: a refresh token in the cookie, which its row would rotate or repeat. It must
+    /// name the same session and user as the access token, if there is one. HTTP Basic contains the password, which is a stronger
+    /// proof. A Bearer token of a person is refused.
     pub(super) async fn in_session(
         &self,
         request: &HttpRequest,
@@ -73,7 +73,7 @@ impl Inner {
         }
     }
 
-    /// Whether the person of this session has proven recently who they are: by the present password in the request, or by a
+    /// Checks that the person of this session has proven their identity recently: by the present password in the request, or by a
     /// login within `reauth_within`.
     pub(super) async fn recently(
         &self,
@@ -95,7 +95,8 @@ impl Inner {
         self.sessions.parts().policy.is_recent(row.auth_time, now)
     }
 
-    /// Checks the present password of somebody who is signed in, throttled as a login. What it was checked against.
+    /// Checks the present password of a person who is signed in, with the same throttle as a login. Returns the value against which
+    /// it was checked, such as the stored hash.
     pub(super) async fn present_password(
         &self,
         request: &HttpRequest,
@@ -125,7 +126,8 @@ impl Inner {
         }
     }
 
-    /// The session has a new `auth_time`, so that a link finds it recent when the provider sends the browser back.
+    /// Sets a new `auth_time` of the session, so that it counts as recent when the provider sends the browser back to link an
+    /// identity.
     async fn note_proof(&self, shown: &Shown, verified: SecretText) -> Result<(), Problem> {
         let (parts, row) = (self.sessions.parts(), &shown.row);
         let verified = parts.users.keeps_passwords_in_store().then_some(verified);
@@ -139,7 +141,7 @@ impl Inner {
         }
     }
 
-    /// The login page for a person whose form needs a new login: it says why, and leads back to the account.
+    /// The login page for a person whose form requires a new login. It shows the reason and leads back to the account page.
     pub(super) async fn log_in_again(&self, principal: &Principal, problem: &Problem) -> HttpResponse {
         let user = self.sessions.parts().users.find(&principal.user_id()).await;
         let name = user.ok().flatten().map(|user| user.name).unwrap_or_default();
@@ -155,8 +157,8 @@ impl Inner {
     }
 }
 
-/// When somebody proved who they are at a provider, by its ID token. A time that is not stated, or lies ahead of our clock by
-/// more than the skew, is not known.
+/// The time at which a person proved their identity at a provider, according to its ID token. Unknown if the token does not state
+/// it, or if it is ahead of this server's clock by more than the skew.
 pub(super) fn proven_at(proven: &Proven, now: Timestamp) -> ProvenAt {
     match proven.auth_time {
         Some(at) if at.since(now) <= SKEW => ProvenAt::Then(at),

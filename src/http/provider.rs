@@ -1,4 +1,4 @@
-//! Signing in by way of a provider's pages: there, and back again.
+//! Login on a provider's pages: sends the browser there, and handles its return.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
 use serde::Deserialize;
@@ -52,7 +52,7 @@ pub(super) async fn go(
     }
 }
 
-/// What a provider sends back with the browser.
+/// The parameters with which a provider sends the browser back.
 #[derive(Deserialize)]
 pub(super) struct Returned {
     #[serde(default)]
@@ -69,7 +69,8 @@ impl Returned {
     }
 }
 
-/// `GET /auth/provider/{name}/callback`: the browser is back. A cross-site navigation, and yet it gets cookies.
+/// `GET /auth/provider/{name}/callback`: the browser comes back from the provider. This is a cross-site navigation, but it still
+/// gets cookies.
 pub(super) async fn back(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -79,7 +80,8 @@ pub(super) async fn back(
     let inner = &bulla.0;
     let provider = inner.providers.named(&name).ok_or_else(Problem::not_found)?;
     let carried = inner.cookies.read(&request).unwrap_or_default();
-    // Only the browser that was sent there comes back with this state: not one that was given somebody else's link.
+    // Only the browser that was sent to the provider has the cookie with this state. A browser that opens another person's link
+    // does not.
     let flow = match carried.login(&query.state).and_then(|token| inner.open_under_way(token)) {
         Some(UnderWay::Provider(flow)) if flow.provider == *name && same(&flow.state, &query.state) => flow,
         Some(UnderWay::Finished { provider, state, rd })
@@ -90,8 +92,8 @@ pub(super) async fn back(
         _ => return Ok(inner.sorry(provider, &Problem::unauthorized(), "")),
     };
     let turn = inner.turns.take(&flow.state).await;
-    // Another request of this browser has finished the login; the answer to that one has the cookies. A request that brings no
-    // session was sent before that answer came, or the answer was lost.
+    // Another request of this browser has finished the login; its answer has the cookies. If this request has no session, it was
+    // sent before that answer arrived, or the answer was lost.
     let sent_before = turn.waited || carried.refresh.is_none();
     if inner.is_finished(&flow).await? {
         return Ok(spent(&flow, sent_before));
@@ -120,7 +122,7 @@ pub(super) async fn back(
             add_cookies(response.headers_mut(), inner.ended(&request, &flow));
             Ok(response)
         }
-        // The person pressed "Cancel" at the provider: nothing is wrong, and nothing is linked.
+        // The person pressed "Cancel" at the provider. This is not an error, and nothing is linked.
         Err(_) if flow.link.is_some() && query.is_cancelled() => Ok(body::see_other(flow.leads_to())),
         Err(problem) if flow.link.is_some() && !problem.asks_for_a_login() => {
             Ok(pages::answer(&mut problem.head(), pages::error(&problem)))
@@ -130,7 +132,7 @@ pub(super) async fn back(
 }
 
 impl Inner {
-    /// The address to go to, and the cookie that knows of it.
+    /// The address at the provider, and the cookie of this login.
     pub(super) async fn send_to(
         &self,
         request: &HttpRequest,
@@ -164,7 +166,7 @@ impl Inner {
         Ok((invitation.url, cookies))
     }
 
-    /// The cookies at a login's end: in place of its own, one that knows that this browser has finished it.
+    /// The cookies at the end of a login. The login's cookie is replaced by one that records that this browser has finished it.
     fn ended(&self, request: &HttpRequest, flow: &Flow) -> HeaderMap {
         let mut cookies = HeaderMap::new();
         if self.keep(request, &mut cookies, &flow.state, flow.finished()).is_err() {
@@ -173,7 +175,7 @@ impl Inner {
         cookies
     }
 
-    /// Whether the refresh cookie names a session that lives. Nothing is renewed.
+    /// Whether the refresh cookie belongs to a live session. Renews nothing.
     async fn is_signed_in(&self, carried: &Carried<'_>) -> Result<bool, Problem> {
         match carried.refresh {
             Some(refresh) => Ok(known(self.sessions.identify(refresh).await)?.flatten().is_some()),
@@ -185,7 +187,7 @@ impl Inner {
         way_back(self.site.origin_of(request), &provider.settings().name)
     }
 
-    /// What the provider proves by the code that came back; nothing if the code is spent because another node has finished this
+    /// Redeems the code with which the browser came back. `None` if the code is used up because another node has finished this
     /// login meanwhile.
     async fn proven(
         &self,
@@ -194,7 +196,7 @@ impl Inner {
         flow: &Flow,
         returned: &Returned,
     ) -> Result<Option<Proven>, Problem> {
-        // RFC 9207: who says that he is another provider was mixed up with this one.
+        // RFC 9207: an answer that names another issuer was mixed up with this provider's.
         let issuer = returned.iss.as_ref().is_none_or(|iss| provider.settings().issuers.contains(iss));
         if !issuer {
             return Err(Problem::unauthorized());
@@ -225,7 +227,7 @@ impl Inner {
         }
     }
 
-    /// Counts and records a proof that failed; gives back what goes out.
+    /// Counts and records a failed proof. Returns the problem to answer.
     pub(super) async fn failed(
         &self,
         request: &HttpRequest,
@@ -239,13 +241,13 @@ impl Inner {
                 let account = Account::Provider(&provider.settings().name);
                 self.failed_attempt(account, request, reason).await?;
             }
-            // Nothing was proven to be wrong.
+            // No proof was found to be wrong.
             OpenIdError::Away(_) | OpenIdError::NoAccount => charge.undecided(),
         }
         Ok(refused(provider, error))
     }
 
-    /// Whose the identity is.
+    /// The user who has the identity.
     pub(super) async fn user_of(&self, provider: &Provider, proven: &Proven) -> Result<User, Problem> {
         self.providers.user(provider, proven).await.map_err(|none| match none {
             NoUser::OpenId(error) => refused(provider, error),
@@ -272,15 +274,15 @@ impl Inner {
         Ok(self.with_cookies(body::see_other(flow.leads_to()), &issued))
     }
 
-    /// The user whose session the request brings; none if it brings none.
+    /// The user whose session the request presents. `None` if it presents none.
     async fn who_is_here(&self, request: &HttpRequest) -> Result<Option<String>, Problem> {
         let Some(refresh) = self.carried(request)?.unwrap_or_default().refresh else { return Ok(None) };
         let row = known(self.sessions.identify(refresh).await)?.flatten();
         Ok(row.map(|row| row.user_id.to_string()))
     }
 
-    /// Links the identity to the user of the session that asked for it. The browser that comes back must bring that session
-    /// once more, and the person's proof must still be recent; the write requires that the session lives.
+    /// Links the identity to the user of the session that asked for it. The returning browser must present that session again, and
+    /// the proof of identity must still be recent. The write requires that the session is live.
     async fn link(
         &self,
         request: &HttpRequest,
@@ -302,7 +304,7 @@ impl Inner {
     }
 }
 
-/// Where a provider's people come back to: what is registered there, letter for letter.
+/// The address to which a provider sends people back. It must be registered at the provider exactly in this form.
 pub(crate) fn way_back(origin: &str, provider: &str) -> String {
     format!("{origin}/auth/provider/{provider}/callback")
 }

@@ -1,21 +1,21 @@
-//! How a refusal is told: a page to a person, a problem document to a program.
+//! The form of a refusal: a page for a person, a problem document for a program.
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 
 use super::{Site, credentials, forgery, pages};
 use crate::http::Problem;
 
-/// Who is to be told.
+/// The kind of client that gets the refusal.
 #[derive(Debug)]
 pub(super) enum Asker {
-    /// A person's browser on its way to a page.
+    /// A person's browser that navigates to a page.
     Person {
-        /// Where a login shall bring it back to; empty if there is no way back.
+        /// The address to which a login returns; empty if it can't return.
         back: String,
         /// Whether a page that loads again by itself makes the next request same-origin.
         can_come_back: bool,
     },
-    /// Whatever else sends requests.
+    /// Any other client.
     Program,
 }
 
@@ -24,7 +24,7 @@ impl Asker {
         if !credentials::is_navigation(request) {
             return Self::Program;
         }
-        // A form that was sent can't be gone back to: a GET is something else there.
+        // A login can't return to a form that was sent, because a GET of the same address is another request.
         let back = request.uri().path_and_query().filter(|_| !forgery::is_unsafe(request));
         Self::Person {
             back: back.map_or_else(String::new, |back| back.as_str().to_owned()),
@@ -32,7 +32,7 @@ impl Asker {
         }
     }
 
-    /// The answer: whoever isn't recognised and can read gets the login, with all its ways.
+    /// The answer. A person who is not recognised gets the login page with all login methods.
     pub(super) fn refuse(&self, problem: &Problem, ways: &[pages::Way]) -> HttpResponse {
         let page = match self {
             Self::Program => return problem.error_response(),

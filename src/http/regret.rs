@@ -1,4 +1,4 @@
-//! What a browser is told when a login at a provider leads to no session.
+//! The answers to a browser when a login at a provider does not begin a session.
 
 use actix_web::HttpResponse;
 
@@ -9,19 +9,19 @@ use crate::{
 };
 
 impl Inner {
-    /// The login page with a word of regret; other ways in are on it.
+    /// The login page with an error message. It also offers the other login methods.
     pub(super) fn sorry(&self, provider: &Provider, problem: &Problem, rd: &str) -> HttpResponse {
         let failed = format!("Signing in with {} didn't work. Please try again.", provider.settings().label);
         let error = if problem.code() == "unauthorized" { &failed } else { problem.detail() };
-        // A login that did not prove enough is tried once more, not another one.
+        // If the login did not prove enough, the person is already signed in, so the page offers to log in again.
         let again = problem.asks_for_a_login();
         let page = pages::Login { rd, error: Some(error), ways: &self.ways, again, ..Default::default() };
         pages::answer(&mut problem.head(), pages::login(&page))
     }
 }
 
-/// A code that this browser has used before proves nothing. The page goes on to where the login led: if the browser has received
-/// the cookies meanwhile, it is signed in there.
+/// The answer to a code that this browser has already used, which proves nothing. The page leads to the address to which the login
+/// led. If the browser has received the cookies meanwhile, it is signed in there.
 pub(super) fn spent(flow: &Flow, sent_before: bool) -> HttpResponse {
     if sent_before {
         return body::see_other(flow.leads_to());
@@ -29,7 +29,8 @@ pub(super) fn spent(flow: &Flow, sent_before: bool) -> HttpResponse {
     pages::answer(&mut Problem::unauthorized().head(), pages::spent(flow.leads_to()))
 }
 
-/// What an error in the provider's answer means (RFC 6749, 4.1.2.1). None is a failed attempt at guessing: nothing counts it.
+/// The meaning of an error in the provider's answer (RFC 6749, 4.1.2.1). Such an error is never an attempt at guessing, so it is
+/// not counted as a failure.
 pub(super) fn told(error: &str) -> OpenIdError {
     match error {
         "server_error" | "temporarily_unavailable" => {
@@ -40,7 +41,7 @@ pub(super) fn told(error: &str) -> OpenIdError {
     }
 }
 
-/// Outward one refusal; the reason is for an operator's log.
+/// The answer to a failed proof. The caller does not see the reason; it is in the operator's log.
 pub(super) fn refused(provider: &Provider, error: OpenIdError) -> Problem {
     let name = &provider.settings().name;
     match error {

@@ -1,4 +1,4 @@
-//! Refresh, continue and logout: the routes that work by the refresh token, off the ladder.
+//! The routes that use the refresh token without the guard: refresh, continue and logout.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -28,7 +28,8 @@ pub(super) struct Refresh {
     refresh_token: Option<crate::secret::SecretText>,
 }
 
-/// `POST /auth/refresh`: the cookie, or `{"refresh_token"}`. Answers by the session's transport.
+/// `POST /auth/refresh`: renews by the cookie, or by `{"refresh_token"}` in the body. The session's transport decides the form of
+/// the answer.
 pub(super) async fn refresh(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -37,7 +38,8 @@ pub(super) async fn refresh(
     let inner = &bulla.0;
     let (input, _) = body::read::<Refresh>(&request, &body)?;
     let device = inner.site.device(&request);
-    // Asked first, whatever the body says: a token of another's session in it would log the browser in as that other.
+    // The cookies are checked for forgery first, even if the body has a token. Otherwise another site could log the browser in as
+    // another user, with a refresh token of that user in the body.
     let carried = inner.carried(&request)?;
     if let Some(token) = input.refresh_token {
         let renewed = inner.sessions.renew(token.expose(), &device).await?;
@@ -48,7 +50,7 @@ pub(super) async fn refresh(
     Ok(inner.answer(renewed, Came::InCookie))
 }
 
-/// How a refresh token came.
+/// How the refresh token was sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Came {
     InBody,
@@ -56,7 +58,8 @@ enum Came {
 }
 
 impl Inner {
-    /// What came in a cookie never leaves in a body, a hybrid's access token aside.
+    /// If the refresh token came in a cookie, the body of the answer contains no token, except the access token of transport
+    /// `hybrid`.
     fn answer(&self, renewed: Renewed, came: Came) -> HttpResponse {
         request_log::speaks_for(|| renewed.principal.id().to_string());
         let mut answer =
@@ -85,7 +88,8 @@ pub(super) struct Return {
     rd: String,
 }
 
-/// `GET /auth/continue?rd=`: for navigations. Rotates when the refresh token holds and goes back, else shows the login.
+/// `GET /auth/continue?rd=`: for navigations. If the refresh token is valid, renews the session and goes back to `rd`; otherwise
+/// shows the login page.
 pub(super) async fn go_on(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -112,7 +116,7 @@ pub(super) async fn go_on(
     }
 }
 
-/// Percent-encodes a checked location for a query.
+/// Percent-encodes a checked address for use in a query.
 fn serde_urlencoded(text: &str) -> String {
     text.bytes()
         .map(|b| {
@@ -130,7 +134,7 @@ pub(super) struct Logout {
     everywhere: Option<Choice>,
 }
 
-/// Yes or no, as JSON or as a form says it.
+/// Yes or no, in JSON or in a form.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Choice {
@@ -149,7 +153,7 @@ impl Choice {
     }
 }
 
-/// `POST /auth/logout`: ends this session, or all of the user's.
+/// `POST /auth/logout`: ends this session, or all sessions of the user.
 pub(super) async fn logout(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
@@ -161,11 +165,12 @@ pub(super) async fn logout(
     let who = inner.whose(&request).await?;
     if let Some((SessionRow { user_id: user, sid, grant, .. }, shown_by)) = who {
         request_log::speaks_for(|| user.to_string());
-        // An app gives its tokens back at `/oauth/revoke`.
+        // An app revokes its tokens at `/oauth/revoke`.
         if grant.is_some() {
             return Err(Problem::program_not_admitted());
         }
-        // An access token alone ends its own session; other devices are ended by the session itself, as at `/auth/sessions`.
+        // An access token alone can end only its own session. Ending other devices requires the session itself, as at
+        // `/auth/sessions`.
         if everywhere && shown_by == ShownBy::AccessToken {
             return Err(Problem::session_required());
         }
@@ -191,7 +196,8 @@ enum ShownBy {
 }
 
 impl Inner {
-    /// After an explicit end of the request's own session. With an `Authorization` header the cookies are another's.
+    /// Clears the cookies after the request has explicitly ended its own session. With an `Authorization` header the cookies can
+    /// belong to another session and stay.
     pub(super) fn forget_cookies(&self, request: &HttpRequest, response: &mut HttpResponse) {
         if !request.headers().contains_key(AUTHORIZATION) {
             let mut cookies = HeaderMap::new();
@@ -200,8 +206,8 @@ impl Inner {
         }
     }
 
-    /// Whose session a request carries, by either token, without renewing anything. A store that can't tell is an error:
-    /// a logout that isn't durable must not look like one.
+    /// The session of a request, by either token; renews nothing. If the store is unavailable, this is an error, because a logout
+    /// must not appear successful unless it is durable.
     async fn whose(&self, request: &HttpRequest) -> Result<Option<(SessionRow, ShownBy)>, Problem> {
         match Authorization::of(request)? {
             Authorization::Bearer(token) => {
@@ -212,7 +218,7 @@ impl Inner {
             Authorization::Absent => {}
         }
         let carried = self.carried(request)??;
-        // The refresh token first: the row it names is the session, though an access token be gone or revoked.
+        // The refresh token is checked first: its row is the session, even if the access token is missing or revoked.
         if let Some(refresh) = carried.refresh
             && let Some(row) = known(self.sessions.identify_to_end(refresh).await)?.flatten()
         {
@@ -224,7 +230,7 @@ impl Inner {
         }
     }
 
-    /// The session an access token names, by its row: a forged token names none, or another's.
+    /// The session of an access token, by its row. A forged token has no row, or the row of another user.
     async fn named(&self, access: &str) -> Result<Option<SessionRow>, Problem> {
         match known(self.sessions.authenticate(access))? {
             Some(principal) => Ok(self.sessions.row(&principal).await?),
@@ -233,7 +239,7 @@ impl Inner {
     }
 }
 
-/// What holds, or nothing; an error if it can't be told.
+/// The value, or `None` if a token is not valid. An error if validity is unknown.
 pub(super) fn known<T>(asked: Result<T, Denied>) -> Result<Option<T>, Problem> {
     match asked {
         Ok(known) => Ok(Some(known)),

@@ -1,5 +1,5 @@
-//! A line in the log for each request, at level `debug`: who asked for what, from where, and how it was answered. The other
-//! lines that a request causes carry its id meanwhile, in a span.
+//! Logs one line for each request at level `debug`: the caller, the request, the address and the answer. Other lines that the
+//! request causes have its id, by a span.
 
 use std::{
     cell::OnceCell,
@@ -17,18 +17,18 @@ use super::{Site, address::Address};
 use crate::secret::random;
 
 tokio::task_local! {
-    /// Who the request speaks for, as soon as that is known.
+    /// The caller of the request, as soon as it is known.
     static WHO: OnceCell<String>;
 }
 
-/// Names who a request speaks for: a user id, or a client as audit events name it. The first name counts, and it is
-/// asked for only where a line will be written.
+/// Sets the caller of a request: a user id, or a client as in audit events. Only the first call counts. `who` is evaluated only if
+/// a line will be written.
 pub(super) fn speaks_for(who: impl FnOnce() -> String) {
-    // Outside of a request that is followed there is nothing to name.
+    // Outside of a logged request there is no caller to set.
     let _ = WHO.try_with(|known| known.get_or_init(who).len());
 }
 
-/// What is known of a request before it is answered.
+/// The part of the line that is known before the request is answered.
 #[derive(Debug)]
 pub(super) struct Line {
     id: String,
@@ -39,12 +39,12 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// None where no line would be written.
+    /// `None` if no line would be written.
     pub(super) fn of(request: &HttpRequest, site: &Site) -> Option<Self> {
         tracing::enabled!(Level::DEBUG).then(|| Self {
             id: id(),
             method: request.method().clone(),
-            // The path alone: a query may hold what isn't for a log.
+            // Only the path: a query can contain secrets.
             path: request.path().to_owned(),
             address: site.address(request),
             started: Instant::now(),
@@ -65,7 +65,7 @@ impl Line {
     }
 }
 
-/// The answer, and who the request turned out to speak for.
+/// The answer, and the caller if it became known.
 pub(super) async fn follow<F: Future>(line: Option<&Line>, answer: F) -> (F::Output, Option<String>) {
     let Some(line) = line else { return (answer.await, None) };
     let span = tracing::debug_span!("request", id = %line.id);
@@ -73,15 +73,15 @@ pub(super) async fn follow<F: Future>(line: Option<&Line>, answer: F) -> (F::Out
     WHO.scope(OnceCell::new(), named).instrument(span).await
 }
 
-/// 16 hexadecimal digits. Without randomness all requests have the same id, and are answered all the same.
+/// 16 hexadecimal digits. Without randomness all requests have the same id and are still answered.
 fn id() -> String {
     let mut bytes = [0; 8];
     let _ = random(&mut bytes);
     format!("{:016x}", u64::from_be_bytes(bytes))
 }
 
-/// A stranger's text in a line of the log: what isn't printable is escaped, so that it neither ends the line nor reaches a
-/// terminal. No quotes around it: JSON has its own.
+/// Text from a client in a line of the log. Characters that are not printable are escaped, so that they can't end the line or
+/// control a terminal. There are no quotes around the text, because JSON adds its own.
 struct Printable<'a>(&'a str);
 
 impl fmt::Display for Printable<'_> {

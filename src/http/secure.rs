@@ -1,4 +1,4 @@
-//! What every answer that concerns a login has: headers that protect it, and errors in our own words.
+//! Middleware for all routes of a login: sets protective headers, and gives errors the form that suits the client.
 
 use actix_web::{
     Error, HttpResponse,
@@ -15,12 +15,12 @@ use actix_web::{
 use super::{Bulla, Site, bulla::Inner, guard, incoming, pages::Way, refusal::Asker, survive::survive};
 use crate::{http::Problem, store::patiently};
 
-/// Nothing from elsewhere, no script, no style but ours; no framing.
+/// Allows only styles, pictures and forms of this server: no scripts, no framing.
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
                    form-action 'self'";
 
-/// The policy of our pages. Browsers hold the redirect after a form to `form-action` as well, so the origins a login may
-/// return to stand there too. (IPv6 addresses can't, CSP 3 section 2.3.1.)
+/// The content security policy of the pages. Browsers apply `form-action` also to the redirect after a form. So the policy contains
+/// the origins to which a login may return. (IPv6 addresses are not possible, CSP 3 section 2.3.1.)
 pub(super) fn content_policy(site: &Site) -> HeaderValue {
     let fits = |origin: &&str| origin.bytes().all(|b| b.is_ascii_graphic() && !b";,[".contains(&b));
     let policy = site.allowed().filter(fits).fold(String::from(CSP), |policy, origin| policy + " " + origin);
@@ -28,10 +28,10 @@ pub(super) fn content_policy(site: &Site) -> HeaderValue {
 }
 
 impl Inner {
-    /// Sets the headers.
+    /// Sets the protective headers.
     pub(super) fn harden(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONTENT_SECURITY_POLICY, self.content_policy.clone());
-        // `no-referrer` would make the forms of a page send `Origin: null`.
+        // With `no-referrer`, the forms of a page would send `Origin: null`.
         let is_page =
             headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
         for (name, value) in [
@@ -60,7 +60,7 @@ pub(super) async fn secure(
     Ok(response)
 }
 
-/// An answer whose error, if it is one, is told as its asker can read it: what no middleware further in has told yet.
+/// Gives an error the form that suits the client, unless an inner middleware has already done so.
 pub(super) fn told<B: MessageBody + 'static>(
     bulla: &Bulla,
     asker: Asker,
@@ -78,8 +78,8 @@ pub(super) fn told<B: MessageBody + 'static>(
     Ok(response.into_response(told).map_into_right_body())
 }
 
-/// An error as its asker is to be told, with the cookies that go out all the same, and readable by whom the answer would have
-/// been; `None` if its own words will do.
+/// The answer to an error in the form for its client. Keeps the cookies and the CORS header of the original answer `said`. `None`
+/// if the original answer is suitable.
 fn tell(error: &Error, asker: &Asker, said: &HeaderMap, ways: &[Way]) -> Option<HttpResponse> {
     let mut told = asker.refuse(&in_our_words(error)?, ways);
     for name in [header::SET_COOKIE, header::ACCESS_CONTROL_ALLOW_ORIGIN] {
@@ -90,7 +90,7 @@ fn tell(error: &Error, asker: &Asker, said: &HeaderMap, ways: &[Way]) -> Option<
     Some(told)
 }
 
-/// An error on its way out.
+/// An error that is being returned, with the data for its answer.
 #[derive(Debug)]
 struct Told {
     error: Error,
@@ -117,8 +117,8 @@ impl actix_web::ResponseError for Told {
     }
 }
 
-/// What the framework itself refuses (a body too large or cut off, an extractor's error) is a problem of ours too;
-/// nothing of a cause.
+/// The problem for an error. An error of the framework itself (a body that is too large or incomplete, an extractor's error) also
+/// becomes a problem, without its cause.
 fn in_our_words(error: &Error) -> Option<Problem> {
     if let Some(problem) = error.as_error::<Problem>() {
         return Some(problem.clone());

@@ -1,4 +1,4 @@
-//! A handler that panics costs its own request, and nobody else anything.
+//! Limits the effect of a panic in a handler to its own request.
 
 use std::panic::AssertUnwindSafe;
 
@@ -7,9 +7,9 @@ use futures_util::FutureExt as _;
 
 use super::Problem;
 
-/// The answer, or a 500 if making it panicked.
+/// The answer, or a 500 if its handler panicked.
 pub(super) async fn survive<R>(answer: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
-    // What the request held is dropped with it, and locks that requests share don't mind poison.
+    // The data of the request is dropped with it, and code that uses shared locks ignores poisoning.
     match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(answer) => answer,
         Err(_) => Err(Problem::internal().into()),

@@ -1,5 +1,5 @@
-//! Requests of one login's callback take turns: a browser that retries or prefetches sends two at once, and a code is good for
-//! one of them. A code that was refused is not asked about again when somebody reloads the page that says so.
+//! Processes the requests of one login's callback one after another. A browser that retries or prefetches sends two at once, but a
+//! code can be used only once. A code that was refused is not sent to the provider again when the person reloads the error page.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,10 +13,10 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::http::Problem;
 
-/// How long a request waits for the one before it, at most: as long as a provider may take for its answers.
+/// The longest time that a request waits for the previous one: the time in which a provider must answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A request's turn; it ends when this is dropped.
+/// The turn of a request. It ends on drop.
 #[derive(Debug)]
 pub(super) struct Turn {
     /// Whether another request with the same state was processed meanwhile.
@@ -25,22 +25,22 @@ pub(super) struct Turn {
     held: Option<OwnedMutexGuard<()>>,
 }
 
-/// The most refusals that are remembered; the oldest is forgotten first.
+/// The number of refusals that are remembered. The oldest is forgotten first.
 const REMEMBERED: usize = 1024;
 
-/// What tells one callback from another: a digest of its query.
+/// The identity of a callback: a digest of its query.
 type Id = [u8; 32];
 
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// The logins whose callbacks are being processed, by their state.
     running: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
-    /// Callbacks that were refused, and how.
+    /// The callbacks that were refused, with the problem.
     refused: Mutex<VecDeque<(Id, Problem)>>,
 }
 
 impl Turns {
-    /// Waits until no other request processes the callback of this login, for a while.
+    /// Waits, for a limited time, until no other request processes the callback of this login.
     pub(super) async fn take(&self, state: &str) -> Turn {
         let turn = self.of(state);
         match Arc::clone(&turn).try_lock_owned() {
@@ -51,14 +51,15 @@ impl Turns {
         }
     }
 
-    /// How this callback was refused before. The same answer is no further attempt.
+    /// The problem with which this callback was refused before. Repeating it does not count as another attempt.
     pub(super) fn refusal(&self, query: &str) -> Option<Problem> {
         let all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted: Id = Sha256::digest(query).into();
         all.iter().find(|(id, _)| *id == wanted).map(|(_, problem)| problem.clone())
     }
 
-    /// Remembers that a callback was refused. Where the provider or the store can't tell, the next request is a new attempt.
+    /// Remembers that a callback was refused. If the provider or the store was unavailable, it is not remembered, so the next
+    /// request is a new attempt.
     pub(super) fn refused(&self, query: &str, problem: &Problem) {
         let is_final = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::CONFLICT]
             .contains(&problem.status_code());

@@ -1,4 +1,4 @@
-//! What must be remembered while somebody is at a provider: sealed into a token of purpose `login`, kept by their browser.
+//! The data of a login while the person is at a provider. It is sealed into a token of purpose `login`, which their browser keeps.
 
 use std::time::Duration;
 
@@ -14,31 +14,31 @@ use crate::{
     token::{OpenBuffer, SealedToken},
 };
 
-/// How long a login elsewhere may take, and how long a nonce is good.
+/// The longest time that a login at a provider can take, and the life of a nonce.
 pub(super) const LIFE: Duration = Duration::from_secs(600);
-/// How often, and how far apart, a node that was refused a code looks whether another node has finished the login.
+/// How many times, and at which interval, a node whose code was refused checks whether another node has finished the login.
 const LOOKS: u32 = 20;
 const BETWEEN: Duration = Duration::from_millis(100);
-/// Characters of the longest place to return to that is remembered: of any that there is ([`super::Site`] checks it), and
-/// what it is sealed into fits a cookie.
+/// The length of the longest return address that is remembered, in characters. No accepted address is longer ([`super::Site`]
+/// checks it), and the sealed token fits into a cookie.
 const RD_MAX: usize = 2048;
 
-/// A login under way.
+/// A login that is not finished, or its trace.
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "for", rename_all = "lowercase")]
 pub(super) enum UnderWay {
-    /// By way of a provider's pages.
+    /// A login on a provider's pages.
     Provider(Flow),
     /// A nonce for an ID token that a browser will present.
     Cookie { nonce: String },
-    /// The same for a program that keeps no cookies.
+    /// A nonce for an ID token that a program without cookies will present.
     Body { nonce: String },
-    /// A login by way of a provider's pages that this browser has finished. The Back button or a reload leads to the
-    /// provider's answer once more.
+    /// A login on a provider's pages that this browser has finished. The Back button or a reload leads to the provider's answer
+    /// again.
     Finished { provider: String, state: String, rd: String },
 }
 
-/// What comes back must fit this.
+/// The data against which the provider's answer is checked.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Flow {
     pub(super) provider: String,
@@ -46,21 +46,21 @@ pub(super) struct Flow {
     pub(super) nonce: String,
     pub(super) verifier: String,
     pub(super) rd: String,
-    /// The session whose user wants the identity linked; none: it is a login.
+    /// The sid of the session whose user links the identity. `None` for a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) link: Option<String>,
-    /// Somebody who is signed in signs in once more.
+    /// Set if a person who is signed in logs in again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) again: Option<Again>,
 }
 
 impl Flow {
-    /// Where the login leads when it is finished.
+    /// The address after the login.
     pub(super) fn leads_to(&self) -> &str {
         if self.rd.is_empty() { "/auth/account" } else { &self.rd }
     }
 
-    /// What is remembered of it afterwards.
+    /// The data that is remembered after the login is finished.
     pub(super) fn finished(&self) -> UnderWay {
         UnderWay::Finished {
             provider: self.provider.clone(),
@@ -86,12 +86,12 @@ impl Inner {
         })
     }
 
-    /// Nothing if it doesn't open, for whatever reason.
+    /// Opens a token. `None` if it does not open, for any reason.
     pub(super) fn open_under_way(&self, token: &str) -> Option<UnderWay> {
         self.open_with_time(token).map(|(under_way, _)| under_way)
     }
 
-    /// The same, and when it was sealed.
+    /// Opens a token, and returns the time of its sealing too.
     pub(super) fn open_with_time(&self, token: &str) -> Option<(UnderWay, Timestamp)> {
         let parts = self.sessions.parts();
         let mut buffer = OpenBuffer::new();
@@ -100,7 +100,7 @@ impl Inner {
         opened.ok().map(|opened| (opened.payload, opened.issued_at))
     }
 
-    /// Spends a nonce; once spent it is refused for as long as anything sealed with it opens.
+    /// Uses up a nonce. It is then refused for as long as any token with it can be opened.
     pub(super) async fn spend(&self, nonce: &str) -> Result<(), Problem> {
         let parts = self.sessions.parts();
         let hash = Sha256::digest(nonce).into();
@@ -111,13 +111,13 @@ impl Inner {
     }
 }
 
-/// What is spent when a login by way of a provider's pages is finished.
+/// The mark that is stored when a login on a provider's pages is finished.
 fn finished(flow: &Flow) -> [u8; 32] {
     Sha256::digest(format!("finished {}", flow.state)).into()
 }
 
 impl Inner {
-    /// Notes that this login is finished. A note that can't be written costs a repeated request its answer, nothing else.
+    /// Notes that this login is finished. If the note can't be written, only a repeated request is affected: it fails.
     pub(super) async fn note_finished(&self, flow: &Flow) {
         let parts = self.sessions.parts();
         if let Err(error) = parts.store.spend(finished(flow), parts.clock.now().plus(LIFE + SKEW * 2)).await {
@@ -125,12 +125,12 @@ impl Inner {
         }
     }
 
-    /// Whether an earlier request with this login's cookie has finished it.
+    /// Whether an earlier request with this login's cookie has finished the login.
     pub(super) async fn is_finished(&self, flow: &Flow) -> Result<bool, Problem> {
         Ok(self.sessions.parts().store.is_spent(finished(flow)).await?)
     }
 
-    /// The same, or whether a request on another node is about to.
+    /// Like [`Self::is_finished`], but waits a while for a request on another node to finish the login.
     pub(super) async fn finishes(&self, flow: &Flow) -> Result<bool, Problem> {
         for _ in 0..LOOKS {
             if self.is_finished(flow).await? {
@@ -142,7 +142,7 @@ impl Inner {
     }
 }
 
-/// Whether two texts are the same, in a time that doesn't tell.
+/// Whether two texts are equal; takes constant time for texts of equal length.
 pub(super) fn same(one: &str, other: &str) -> bool {
     one.as_bytes().ct_eq(other.as_bytes()).into()
 }

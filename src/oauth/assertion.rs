@@ -1,4 +1,4 @@
-//! A client that signs instead of showing a secret: `private_key_jwt` (RFC 7523, section 3).
+//! Client authentication by a signed assertion instead of a secret: `private_key_jwt` (RFC 7523, section 3).
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,14 +9,14 @@ use crate::{
     session::SKEW,
 };
 
-/// What a form calls an assertion.
+/// The value of `client_assertion_type` in a form.
 pub(super) const KIND: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// An assertion is remembered until it ends, and so may not be made for ever: seconds.
+/// The longest life of an assertion, in seconds. The server remembers an assertion until it expires, so its life needs a bound.
 const LONGEST_LIFE: i64 = 3600;
-/// Keys a client may have.
+/// The number of keys that a client can have.
 const MOST_KEYS: usize = 8;
 
-/// An assertion, taken apart. Nothing in it is to be believed yet.
+/// A parsed assertion. Its content is not verified yet.
 pub(super) struct Assertion {
     signed: Signed,
     claims: Claims,
@@ -46,13 +46,14 @@ impl Assertion {
         Some(Self { signed, claims })
     }
 
-    /// Who it says it is from.
+    /// The client that the assertion names.
     pub(super) fn client(&self) -> &str {
         &self.claims.sub
     }
 
-    /// Whether it is from that client, for this server, of this time, and signed by the one key it names. What it must be
-    /// remembered by, so that it is taken once, and until when.
+    /// Checks that the assertion comes from this client, is meant for this server, is valid now, and is signed by the one key it
+    /// names. Returns the name under which it must be remembered, so that it is accepted only once, and the time until which it
+    /// must be remembered.
     pub(super) fn holds(&self, jwks: &str, here: &[String], now: Timestamp) -> Option<(String, Timestamp)> {
         let claims = &self.claims;
         let audience = match &claims.aud {
@@ -71,7 +72,7 @@ impl Assertion {
     }
 }
 
-/// Whether a set of keys will do; if not, which key and why.
+/// Checks a key set. The error names the key and the reason.
 pub(super) fn check_keys(set: &Value) -> Result<(), String> {
     KeySet::check(set, MOST_KEYS)
 }

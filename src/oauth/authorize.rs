@@ -1,5 +1,5 @@
-//! An app has somebody signed in: the request it sends the browser with (RFC 6749, 4.1), the code it gets, and the tokens it
-//! gets for that. PKCE (RFC 7636) always, the issuer in the answer (RFC 9207).
+//! The authorization code grant (RFC 6749, section 4.1): checks the app's authorization request, issues the code, and exchanges the
+//! code for tokens. PKCE (RFC 7636) is always required. The answer contains the issuer (RFC 9207).
 
 use std::{borrow::Cow, time::Duration};
 
@@ -17,55 +17,55 @@ use crate::{
     token::{OpenBuffer, SealError},
 };
 
-/// How long a code may be on its way.
+/// The life of an authorization code.
 pub const CODE_MAX_AGE: Duration = Duration::from_secs(60);
 
-/// A request to sign somebody in, checked.
+/// A checked authorization request.
 #[derive(Clone, Debug)]
 pub struct Authorization {
-    /// For which app.
+    /// The app that sent the request.
     pub client: ClientRow,
     back: Back,
     scope: Scope,
     challenge: String,
-    /// The audience that the app's tokens are to be for, if the request says so.
+    /// The audience of the app's tokens, if the request names one.
     audience: Option<Audience>,
-    /// The address as the request gave it; none if there is but one anyway.
+    /// The redirect URI of the request. `None` if the request omits it, which is allowed if the client has exactly one.
     given: Option<String>,
 }
 
-/// Where the answer goes.
+/// The address to which the answer is sent.
 #[derive(Clone, Debug)]
 struct Back {
     uri: String,
     state: Option<String>,
 }
 
-/// Why nobody is signed in.
+/// The reason why an authorization request fails.
 #[derive(Debug)]
 pub enum Objection {
-    /// For the person to read: there is nowhere to send them back to.
+    /// The error is shown to the person, because no valid redirect URI is known.
     Here(Cow<'static, str>),
-    /// The same: there is no such app.
+    /// Shown to the person as well: the app is unknown or disabled.
     Unknown,
-    /// For the app.
+    /// The error is sent to the app.
     Back(Returned),
-    /// It can't be told at present.
+    /// The answer is unknown: the store is unavailable.
     CannotTell(StoreError),
 }
 
-/// An address to send the browser on to.
+/// The address to which the browser is redirected.
 #[derive(Debug)]
 pub struct Returned(pub String);
 
-/// What a code says; short names, for it travels in an address.
+/// The payload of a code. The names are short, because the code is part of a URL.
 #[derive(Deserialize, Serialize)]
 struct Code {
     id: String,
     client: String,
-    /// The session that is to begin.
+    /// The sid of the session that the code will begin.
     sid: String,
-    /// The login that it goes back to.
+    /// The sid of the person's login.
     by: String,
     scope: String,
     challenge: String,
@@ -76,7 +76,7 @@ struct Code {
 }
 
 impl Issuer<'_> {
-    /// Checks a request: the query of `/oauth/authorize`.
+    /// Checks an authorization request. `query` is the query of `/oauth/authorize`.
     pub async fn authorization(&self, query: &str) -> Result<Authorization, Objection> {
         let form = Form::parse(query.as_bytes()).map_err(|refusal| {
             Objection::Here(format!("The app's request is malformed: {refusal}.").into())
@@ -120,8 +120,8 @@ impl Issuer<'_> {
         }
     }
 
-    /// The address that takes a code for `user`, who is there by `login`, to the app. The code is written down: one that was not
-    /// given here, but made with a stolen key ring, is no good.
+    /// Issues a code for `user`, who is signed in by the session `login`. Returns the app's address with the code. The store
+    /// records each issued code: a code that was forged with a stolen key ring is not recorded and is refused.
     pub async fn approve(
         &self,
         authorization: &Authorization,
@@ -155,7 +155,7 @@ impl Issuer<'_> {
         Returned(format!("{}{mark}{}", back.uri, query.finish()))
     }
 
-    /// A code for tokens. A second use of a code ends what the first has begun (RFC 6749, section 4.1.2).
+    /// Exchanges a code for tokens. A second use of a code ends the session that the first use began (RFC 6749, section 4.1.2).
     pub(super) async fn code(
         &self,
         client: &Client,
@@ -178,7 +178,8 @@ impl Issuer<'_> {
         }
         let again = format!("{text} again");
         if !self.spend(text).await? {
-            // Said before the row is looked for: whoever is just beginning it sees this, or is seen.
+            // The second use is recorded before the session is ended. So if the first request is just beginning the session, either
+            // it sees this record or its session is found here.
             self.spend(&again).await?;
             return Err(self.end_of_code(sid).await?);
         }
@@ -215,7 +216,7 @@ impl Issuer<'_> {
     }
 }
 
-/// What is wrong is told to the app, in the words of RFC 6749, section 4.1.2.1.
+/// Checks the parameters. The error goes to the app, as a code of RFC 6749, section 4.1.2.1, and a description.
 fn check(form: &Form, most: &Scope) -> Result<(Scope, String), (&'static str, &'static str)> {
     let invalid = |description| ("invalid_request", description);
     match form.text("response_type") {
@@ -241,7 +242,7 @@ fn check(form: &Form, most: &Scope) -> Result<(Scope, String), (&'static str, &'
 }
 
 impl Code {
-    /// Whether it was made for this client, this address and whoever holds the verifier.
+    /// Whether the code was issued for this client and this redirect URI, and `verifier` matches its challenge.
     fn fits(&self, client: &Client, form: &Form, verifier: &str) -> bool {
         let uri = form.text("redirect_uri").map(digest);
         let known = (43..=128).contains(&verifier.len());
@@ -250,12 +251,12 @@ impl Code {
     }
 }
 
-/// By what a code is known to have been given.
+/// The name under which the store records that a code was issued.
 fn given(code: &str) -> String {
     format!("{code} given")
 }
 
-/// SHA-256 in base64url: how PKCE challenges are written.
+/// SHA-256 in base64url, the form of a PKCE challenge.
 fn digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text))
 }

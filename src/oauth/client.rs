@@ -1,4 +1,4 @@
-//! Which client is asking: by a secret, by a signature, or, being public, by its name alone (RFC 6749, section 2.3).
+//! Authenticates clients: by a secret, by a signature, or, for public clients, by the id alone (RFC 6749, section 2.3).
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::{
     store::ClientRow,
 };
 
-/// How a request says which client it is from.
+/// The client id in a request, with its proof.
 pub struct Credentials {
     id: String,
     proof: Proof,
@@ -28,15 +28,16 @@ enum Proof {
     Nothing,
 }
 
-/// A client that has been recognised.
+/// An authenticated client.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Its row, as it was read.
+    /// The row of the client, as it was read.
     pub row: ClientRow,
 }
 
 impl Credentials {
-    /// From the `Authorization` header (Basic) or the form; more than one way at once is refused.
+    /// Reads the credentials from the `Authorization` header (Basic) or from the form. A request that uses more than one method is
+    /// refused.
     pub fn of(basic: Option<(String, SecretText)>, form: &Form) -> Result<Self, Refusal> {
         let twice = Refusal::Request("a client says who it is in one way only");
         let named = form.text("client_id");
@@ -68,16 +69,16 @@ impl Credentials {
         Ok(Self { id, proof })
     }
 
-    /// Who it says it is.
+    /// The client id that the request states; not verified yet.
     pub fn id(&self) -> &str {
         &self.id
     }
 }
 
 impl Issuer<'_> {
-    /// The client, or one refusal for every reason; of secrets, after the same work.
+    /// Authenticates a client. Every failure gives the same refusal; for secrets, every failure takes the same work.
     pub async fn recognise(&self, credentials: &Credentials) -> Result<Client, Refusal> {
-        // Only what can't be any client's name takes a shorter way.
+        // Only an id that no client can have skips this work.
         let id = ClientId::new(credentials.id.as_str()).map_err(|_| Refusal::Client)?;
         let (row, now) = self.sessions.parts().store.client(&id).await?;
         let proven = match &credentials.proof {
@@ -97,7 +98,7 @@ impl fmt::Debug for Credentials {
 }
 
 impl Issuer<'_> {
-    /// Whether the client has signed this, and for the first time.
+    /// Whether the client has signed the assertion, and it is used for the first time.
     async fn signed(
         &self,
         row: Option<&ClientRow>,
@@ -114,7 +115,7 @@ impl Issuer<'_> {
     }
 }
 
-/// Whether this is one of the client's secrets; for nobody's the same comparison, and never.
+/// Whether this is one of the client's secrets. For an unknown client the same comparison runs and always fails.
 fn holds(row: Option<&ClientRow>, secret: &SecretText, now: Timestamp) -> bool {
     const NEVER: Digest = Digest([0; 32]);
     let presented = Secret::<32>::from_base64url(secret.expose()).map(|secret| secret.sha256());

@@ -1,4 +1,5 @@
-//! A token for another audience in place of one of our own (RFC 8693): narrower, never wider, and no younger.
+//! Token exchange (RFC 8693): exchanges a token of this server for one with another audience. The new token never has a wider scope
+//! than the old one, and it keeps the old token's time of sealing.
 
 use crate::{
     ids::{Audience, Purpose, Scope},
@@ -7,7 +8,7 @@ use crate::{
     store::Grant,
 };
 
-/// The one kind of token there is here.
+/// The only token type that can be exchanged.
 pub(super) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 impl Issuer<'_> {
@@ -26,15 +27,15 @@ impl Issuer<'_> {
         if audience == Audience::own() {
             return Err(Refusal::Target);
         }
-        // What was sealed for another audience doesn't open here: nothing is exchanged twice.
+        // A token for another audience does not open here, so an exchanged token can't be exchanged again.
         match self.sessions.authenticate_bearer(token)? {
             Bearer::Person(principal) => self.exchange_persons(client, form, &audience, &principal).await,
             Bearer::Machine(service) => self.exchange_services(client, form, &audience, service).await,
         }
     }
 
-    /// A person's token. Row, user and roles are read from the store; a role or a claim that has come since isn't in it, nor
-    /// one that says something else by now.
+    /// Exchanges a person's token. Row, user and roles are read from the store. The new token contains only those roles and claims
+    /// of the user that the old token contains with the same value.
     async fn exchange_persons(
         &self,
         client: &Client,
@@ -44,7 +45,7 @@ impl Issuer<'_> {
     ) -> Result<Granted, Refusal> {
         let (row, user) = self.sessions.confirm(principal).await?;
         let holds = principal.grant().is_some_and(|grant| grant.client == client.row.id);
-        // Nobody knows who shows a public client's name: it exchanges what was given to it.
+        // A public client does not prove its identity, so it can exchange only tokens that were issued to it.
         if row.holder() != principal.grant().map(|grant| &grant.client) || client.row.is_public() && !holds {
             return Err(Refusal::Grant);
         }
@@ -63,7 +64,7 @@ impl Issuer<'_> {
         )
     }
 
-    /// A machine's.
+    /// Exchanges a machine's token.
     async fn exchange_services(
         &self,
         client: &Client,
@@ -97,7 +98,7 @@ impl Issuer<'_> {
     }
 }
 
-/// What is asked for, at most `most`.
+/// The requested scope, which must lie within `most`. Without a request, `most` itself.
 fn narrowed(form: &Form, most: Scope) -> Result<Scope, Refusal> {
     match form.scope()? {
         None => Ok(most),

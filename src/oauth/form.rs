@@ -1,10 +1,10 @@
-//! Parameters of a request, each at most once.
+//! Parses the parameters of a request and refuses repeated ones.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use crate::{ids::Scope, oauth::Refusal, secret::SecretText};
 
-/// The parameters that are understood here; others are ignored (RFC 6749, section 3.1).
+/// The parameters that this server understands. Others are ignored (RFC 6749, section 3.1).
 const KNOWN: [&str; 23] = [
     "actor_token",
     "audience",
@@ -31,16 +31,16 @@ const KNOWN: [&str; 23] = [
     "token_type_hint",
 ];
 
-/// Parameters by name; one without a value is none (RFC 6749, section 3.1). `Debug` prints no values.
+/// The parameters by name. A parameter without a value counts as absent (RFC 6749, section 3.1). `Debug` prints no values.
 pub struct Form {
     once: BTreeMap<&'static str, SecretText>,
-    /// `audience` and `resource` may be given several times (RFC 8693, section 2.1; RFC 8707, section 2).
+    /// `audience` and `resource` may occur several times (RFC 8693, section 2.1; RFC 8707, section 2).
     pub(super) audiences: Vec<SecretText>,
     pub(super) resources: Vec<SecretText>,
 }
 
 impl Form {
-    /// Reads `application/x-www-form-urlencoded`; a parameter given twice could be read in two ways, and is refused.
+    /// Reads `application/x-www-form-urlencoded`. A repeated parameter is refused, because it is ambiguous.
     pub fn parse(text: &[u8]) -> Result<Self, Refusal> {
         let mut form = Self { once: BTreeMap::new(), audiences: vec![], resources: vec![] };
         for (name, value) in form_urlencoded::parse(text).filter(|(_, value)| !value.is_empty()) {
@@ -56,22 +56,22 @@ impl Form {
         Ok(form)
     }
 
-    /// A parameter.
+    /// The value of a parameter.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.once.get(name).map(SecretText::expose)
     }
 
-    /// A parameter that must be there; `missing` says so.
+    /// The value of a required parameter; `missing` is the error message.
     pub(super) fn required(&self, name: &str, missing: &'static str) -> Result<&str, Refusal> {
         self.text(name).ok_or(Refusal::Request(missing))
     }
 
-    /// A secret, taken out.
+    /// The value of a parameter that holds a secret.
     pub(super) fn secret(&self, name: &str) -> Option<SecretText> {
         self.once.get(name).cloned()
     }
 
-    /// The scope that is asked for; none if nothing is said.
+    /// The requested scope. `None` if the request has no scope.
     pub(super) fn scope(&self) -> Result<Option<Scope>, Refusal> {
         self.text("scope").map(str::parse).transpose().map_err(|_| Refusal::Scope)
     }
@@ -83,11 +83,11 @@ impl fmt::Debug for Form {
     }
 }
 
-/// A name or secret out of an `Authorization` header, which wraps it as a form's value (RFC 6749, section 2.3.1).
+/// Decodes a name or secret from an `Authorization` header, where it is encoded like a form value (RFC 6749, section 2.3.1).
 pub(super) fn unwrap(text: &str) -> String {
     let line = format!("v={text}");
     let value = form_urlencoded::parse(line.as_bytes()).next().map(|(_, value)| value);
-    // A bare `&` stands for itself.
+    // A text with a plain `&` was not encoded.
     if text.contains('&') { text.to_owned() } else { value.map(Cow::into_owned).unwrap_or_default() }
 }
 

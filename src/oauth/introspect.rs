@@ -1,4 +1,4 @@
-//! What a token is good for (RFC 7662), told to those it is meant for.
+//! Token introspection (RFC 7662), for the clients that may see a token.
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use crate::{
     session::{Bearer, Denied, SERVICE_MAX_AGE},
 };
 
-/// The scope of a client that may ask about every token of the server's own, not only about those it holds.
+/// The scope of a client that may introspect every token for this server, not only the tokens it holds.
 const EVERY_TOKEN: &str = "introspect";
 
 impl Issuer<'_> {
-    /// Says what an active token is good for. None: it isn't active, or not for this client to know about; which, isn't told.
+    /// Describes an active token. `None` if the token is not active or if this client may not see it; the answer does not tell
+    /// which.
     pub async fn introspect(&self, client: &Client, token: &str) -> Result<Option<Value>, Refusal> {
         if client.row.is_public() {
             return Err(Refusal::Client);
@@ -50,7 +51,8 @@ impl Issuer<'_> {
         self.describe_refresh(client, token).await
     }
 
-    /// By the store's word: the row lives, the user or the client is enabled, and what a token said of roles and claims holds.
+    /// Describes a token by the state of the store: the row is live, the user or the client is enabled, and roles and claims are
+    /// those that still hold.
     async fn describe(&self, bearer: &Bearer, audience: &str) -> Result<Value, Denied> {
         let mut said = json!({"active": true, "token_type": "Bearer", "iss": self.url, "aud": audience});
         match bearer {
@@ -80,7 +82,7 @@ impl Issuer<'_> {
         Ok(said)
     }
 
-    /// A refresh token, for the client that holds it. Asking doesn't use it.
+    /// Describes a refresh token to the client that holds it. This does not use up the token.
     async fn describe_refresh(&self, client: &Client, token: &str) -> Result<Option<Value>, Denied> {
         let Some(row) = self.sessions.examine(token).await? else { return Ok(None) };
         let Some(grant) = row.grant.as_ref().filter(|grant| grant.client == client.row.id) else {
@@ -100,7 +102,7 @@ fn times(said: &mut Value, issued_at: Timestamp, life: Duration) {
     said["exp"] = seconds(issued_at.plus(life)).into();
 }
 
-/// NumericDate (RFC 7519, section 2).
+/// A time as `NumericDate` (RFC 7519, section 2).
 fn seconds(time: Timestamp) -> i64 {
     time.millis().div_euclid(1000)
 }

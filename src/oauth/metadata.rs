@@ -1,10 +1,10 @@
-//! What clients can find out by themselves (RFC 8414).
+//! Authorization server metadata, by which clients configure themselves (RFC 8414).
 
 use serde_json::{Value, json};
 
 use crate::jws::Algorithm;
 
-/// The document at `/.well-known/oauth-authorization-server`; `url` is the issuer.
+/// The document at `/.well-known/oauth-authorization-server`. `url` is the issuer.
 pub fn metadata(url: &str) -> Value {
     let by_secret_or_key = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     let by_any = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];

@@ -1,5 +1,5 @@
-//! OAuth 2: tokens for programs (RFC 6749), narrowed ones for other audiences (RFC 8693), and what their holders may ask
-//! about them (RFC 7009, RFC 7662). Knows the protocol's words, and no status code.
+//! OAuth 2: tokens for programs (RFC 6749), exchange for tokens with other audiences (RFC 8693), revocation (RFC 7009) and
+//! introspection (RFC 7662). This module knows the protocol's error codes, but no HTTP status codes.
 
 mod assertion;
 mod authorize;

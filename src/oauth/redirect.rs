@@ -1,15 +1,15 @@
-//! Where a client may have people sent back to: addresses registered letter by letter (RFC 9700, section 2.1).
+//! Redirect URIs: checks them at registration and compares them exactly with those in requests (RFC 9700, section 2.1).
 
-/// Bytes of the longest address.
+/// The length of the longest redirect URI, in bytes.
 const LONGEST: usize = 1000;
 
-/// An address that can't be registered: why.
+/// The reason why a redirect URI can't be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a redirect URI: {0}")]
 pub(super) struct BadRedirect(&'static str);
 
-/// Whether an address may be registered: `https`, `http` on loopback, or an app's own scheme with a dot in it (RFC 8252,
-/// section 7); no fragment, no user, no wildcard.
+/// Checks that a redirect URI may be registered: `https`, `http` on loopback, or an app's own scheme that contains a dot (RFC 8252,
+/// section 7). Fragments, users and wildcards are refused.
 pub(super) fn check(uri: &str) -> Result<(), BadRedirect> {
     if uri.len() > LONGEST || !uri.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}#*".contains(&b)) {
         return Err(BadRedirect("at most 1000 characters of a URI, without a fragment or a wildcard"));
@@ -31,23 +31,23 @@ fn has_plain_host(rest: &str) -> bool {
     !authority.is_empty() && !authority.starts_with(':') && !authority.contains('@')
 }
 
-/// With a dot, and so neither `javascript` nor `data` nor any other scheme that a browser knows.
+/// An app's own scheme must contain a dot. This excludes `javascript`, `data` and all other schemes that a browser handles itself.
 fn is_own_scheme(scheme: &str) -> bool {
     scheme.contains('.')
         && scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
 }
 
-/// Whether an address is the registered one; at a loopback address the port is the app's choice (RFC 8252, section 7.3).
+/// Whether a redirect URI is the registered one. On a loopback address the app chooses the port (RFC 8252, section 7.3).
 pub(super) fn matches(registered: &str, presented: &str) -> bool {
     registered == presented
         || at(&LOOPBACK, registered).is_some_and(|own| at(&LOOPBACK, presented) == Some(own))
 }
 
-/// Loopback by number: `localhost` may be another machine's name.
+/// Loopback addresses as numbers. The name `localhost` is missing, because it can resolve to another machine.
 const LOOPBACK: [&str; 2] = ["http://127.0.0.1", "http://[::1]"];
 
-/// Host and path of an address at one of these hosts, whatever its port.
+/// The host and the path of a URI that has one of these hosts and any port.
 fn at<'a>(hosts: &[&'static str], uri: &'a str) -> Option<(&'static str, &'a str)> {
     let (host, rest) = hosts.iter().find_map(|host| Some((*host, uri.strip_prefix(host)?)))?;
     let path = match rest.strip_prefix(':') {

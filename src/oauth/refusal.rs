@@ -1,46 +1,47 @@
-//! Why a client gets nothing, in the words of RFC 6749, section 5.2.
+//! The reasons why a client's request fails, with the error codes of RFC 6749, section 5.2.
 
 use crate::{session::Denied, store::StoreError, token::SealError};
 
-/// A refusal. What it says is for the developer of the client; nothing of a cause, a token or a secret.
+/// A refusal. Its text is for the developer of the client and contains no cause, token or secret.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The request is malformed: what about it.
+    /// The request is malformed; the text says how.
     #[error("{0}")]
     Request(&'static str),
-    /// A parameter is given more than once: which.
+    /// The parameter with this name is given more than once.
     #[error("the parameter {0} is given more than once")]
     Twice(&'static str),
-    /// Unknown, disabled, or the wrong secret: one answer for all.
+    /// The client is unknown or disabled, or its secret is wrong. All cases have the same answer.
     #[error(
         "the client is not recognised: client_id is missing or names no client here, or its secret or signature is wrong"
     )]
     Client,
-    /// The code, refresh token or subject token isn't good (any more), or is another client's. One answer for all.
+    /// The code, refresh token or subject token is invalid, has expired or was revoked, or belongs to another client. All cases
+    /// have the same answer.
     #[error("the grant is not valid")]
     Grant,
-    /// This client may not use this grant: why.
+    /// This client may not use this grant; the text says why.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// No such grant here.
+    /// The grant type is not supported.
     #[error("the grant type is not supported")]
     GrantType,
-    /// More than the client, or the token it shows, has.
+    /// The scope is wider than that of the client or of the token it presents.
     #[error("the scope is malformed, or more than may be asked for")]
     Scope,
-    /// No such audience for this client (RFC 8693, section 2.2.2).
+    /// The client has no such audience (RFC 8693, section 2.2.2).
     #[error("the audience is not one of this client's")]
     Target,
-    /// It can't be told at present.
+    /// The answer is unknown: the store is unavailable.
     #[error("this can't be answered at the moment")]
     CannotTell(#[from] StoreError),
-    /// Nothing could be sealed.
+    /// A token could not be sealed.
     #[error("this can't be answered at the moment")]
     Seal(#[from] SealError),
 }
 
 impl Refusal {
-    /// The protocol's word.
+    /// The error code of the protocol.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Request(_) | Self::Twice(_) => "invalid_request",
@@ -56,7 +57,7 @@ impl Refusal {
 }
 
 impl From<Denied> for Refusal {
-    /// A token of a session or a client that isn't good any more is a grant that isn't.
+    /// A token that is no longer valid becomes an invalid grant.
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Token(_) | Denied::Session | Denied::Reuse => Self::Grant,

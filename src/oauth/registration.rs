@@ -1,4 +1,4 @@
-//! What a client may be, the same for the command line and for `/admin`.
+//! Registers clients: the same rules for the command line and for `/admin`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,12 +10,12 @@ use crate::{
     store::{ClientRow, NewClient},
 };
 
-/// Addresses a client may have.
+/// The number of redirect URIs that a client can have.
 const MOST_ADDRESSES: usize = 20;
-/// Audiences: each is tried when the client asks about a token.
+/// The number of audiences that a client can have. Introspection tries each of them.
 const MOST_AUDIENCES: usize = 16;
 
-/// What won't do about a client: which part, and how it must be.
+/// The reason why a client can't be registered: the wrong part, and its rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadClient(String);
@@ -24,26 +24,26 @@ pub struct BadClient(String);
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
-    /// What people call it.
+    /// The name that people see.
     pub name: String,
-    /// What it may ask for.
+    /// The scopes that it may ask for.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// For whom it may exchange tokens.
+    /// The audiences for which it may exchange tokens.
     #[serde(default)]
     pub audiences: Vec<String>,
-    /// Where it may have people sent back to.
+    /// The addresses to which it may have people sent back.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
-    /// Public keys to sign with instead of showing a secret: a JSON Web Key, or a set of them.
+    /// The public keys with which it signs instead of showing a secret: a JSON Web Key, or a set of them.
     pub jwks: Option<Value>,
-    /// An app on somebody's device: it can't keep a secret.
+    /// Whether the client is public: an app on a person's device, which can't keep a secret.
     #[serde(default)]
     pub public: bool,
 }
 
 impl Registration {
-    /// The client, under a fresh id, and its secret if it is to have one: to be shown once.
+    /// Makes the client with a new id. Also returns its secret, if it has one; the secret is shown only once.
     pub fn client(self) -> Result<(NewClient, Option<SecretText>), BadClient> {
         let name = self.name;
         let plain = (1..=128).contains(&name.chars().count()) && !name.chars().any(char::is_control);
@@ -75,7 +75,7 @@ impl Registration {
     }
 }
 
-/// A client as it is shown: nothing that could be presented.
+/// The description of a client. Contains no secret.
 pub fn describe(row: &ClientRow) -> Value {
     serde_json::json!({
         "id": row.id.as_str(), "name": row.name, "public": row.is_public(), "secret": row.secret_hash.is_some(),
@@ -86,18 +86,18 @@ pub fn describe(row: &ClientRow) -> Value {
     })
 }
 
-/// 256 random bits as text, and what is kept of them.
+/// Draws a secret of 256 random bits. Returns it as text, with the hash that is stored.
 pub fn draw_secret() -> Result<(SecretText, Digest), NoRandomness> {
     let secret = Secret::<32>::generate()?;
     Ok((SecretText::new(secret.to_base64url().to_string()), secret.sha256()))
 }
 
-/// Scopes, checked.
+/// Checks the scopes of a client.
 pub fn scopes(words: Vec<String>) -> Result<Scope, BadClient> {
     Scope::new(words).map_err(|bad| BadClient(bad.to_string()))
 }
 
-/// Audiences, checked.
+/// Checks the audiences of a client.
 pub fn audiences(names: Vec<String>) -> Result<Vec<Audience>, BadClient> {
     if names.len() > MOST_AUDIENCES {
         return Err(BadClient(format!("a client has at most {MOST_AUDIENCES} audiences")));
@@ -109,7 +109,7 @@ pub fn audiences(names: Vec<String>) -> Result<Vec<Audience>, BadClient> {
     names.collect()
 }
 
-/// Redirect URIs, checked.
+/// Checks the redirect URIs of a client.
 pub fn redirect_uris(uris: Vec<String>) -> Result<Vec<String>, BadClient> {
     if uris.len() > MOST_ADDRESSES {
         return Err(BadClient(format!("a client has at most {MOST_ADDRESSES} redirect URIs")));
@@ -118,7 +118,7 @@ pub fn redirect_uris(uris: Vec<String>) -> Result<Vec<String>, BadClient> {
     Ok(uris)
 }
 
-/// A key, or a set of keys, as a set.
+/// Checks a key or a set of keys, and returns it as a set.
 pub fn jwks(keys: Value) -> Result<String, BadClient> {
     let set = if keys.get("keys").is_some() { keys } else { serde_json::json!({ "keys": [keys] }) };
     match assertion::check_keys(&set) {

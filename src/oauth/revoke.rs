@@ -1,4 +1,4 @@
-//! A client gives a token back (RFC 7009).
+//! Token revocation (RFC 7009).
 
 use crate::{
     ids::Audience,
@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Issuer<'_> {
-    /// Revokes a token of this client: a service token by itself, any token of a person with the session it is of. What isn't a
-    /// token, not this client's, or revoked already is passed over.
+    /// Revokes a token of this client. A service token is revoked alone; a person's token is revoked together with its session. A
+    /// text that is not a token, or a token that belongs to another client or is already revoked, is ignored.
     pub async fn revoke(&self, client: &Client, token: &str) -> Result<(), Refusal> {
         match self.find_and_revoke(client, token).await {
             Err(Denied::CannotTell(error)) => Err(error.into()),
@@ -31,13 +31,14 @@ impl Issuer<'_> {
                     return self.sessions.revoke_service(&service, &actor).await;
                 }
                 Some(Bearer::Machine(_)) => return Ok(()),
-                // Not what was exchanged: that ends with what it was made from.
+                // A token that was exchanged from another holder's token is not revoked here: it ends with the session of that
+                // token.
                 Some(Bearer::Person(principal)) => match self.sessions.row(&principal).await? {
                     Some(row) if row.holder() == own => row.sid,
                     _ => return Ok(()),
                 },
                 None => match self.sessions.identify_to_end(token).await? {
-                    // Of a row that can't be read it is unknown who holds it; it has ended whoever that is.
+                    // The holder of an unreadable row is unknown. The session is ended anyway.
                     Some(row) if row.holder() == own || row.is_unreadable() => row.sid,
                     _ => return Ok(()),
                 },
@@ -50,7 +51,7 @@ impl Issuer<'_> {
         Ok(())
     }
 
-    /// A token of one of the client's audiences.
+    /// The content of a token that is sealed for one of the client's audiences.
     fn find_for_an_audience(&self, client: &Client, token: &str) -> Option<Bearer> {
         let audiences = client.row.audiences.iter().filter(|audience| **audience != Audience::own());
         audiences.filter_map(|audience| self.sessions.authenticate_for(audience, token).ok()).next()

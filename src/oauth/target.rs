@@ -1,5 +1,5 @@
-//! For whom a token is: `audience` (RFC 8693, section 2.1) and `resource` (RFC 8707) of a request, within what the client is
-//! registered for.
+//! Selects the audience of a token from `audience` (RFC 8693, section 2.1) and `resource` (RFC 8707) in the request. The audience
+//! must be registered for the client.
 
 use crate::{
     ids::Audience,
@@ -7,11 +7,10 @@ use crate::{
     store::ClientRow,
 };
 
-/// The one audience that a request names; none if it names none. The server itself is the empty audience: its own address names
-/// it. A token has one audience, so several names must mean the same one.
+/// The audience that a request names; `None` if it names none. The server itself is the empty audience and is named by its own
+/// address. A token has one audience, so several names must mean the same one.
 ///
-/// A `resource` is the absolute address (http or https) of a resource server. The audience is the one whose name is the
-/// address's host.
+/// A `resource` is the absolute URL (http or https) of a resource server. Its host is the name of the audience.
 pub(super) fn asked(client: &ClientRow, form: &Form, issuer: &str) -> Result<Option<Audience>, Refusal> {
     let audiences = form.audiences.iter().map(|name| (name.expose() == issuer, Some(name.expose())));
     let resources = form.resources.iter().map(|address| {
@@ -35,8 +34,7 @@ pub(super) fn asked(client: &ClientRow, form: &Form, issuer: &str) -> Result<Opt
     Ok(asked)
 }
 
-/// The audience of a token: what is asked for, within what was granted before. `granted`: what the person's sign-in was for, if
-/// it was for one audience.
+/// The audience of a new token. `granted` is the audience of the person's sign-in, if it had one; then `asked` must be the same.
 pub(super) fn chosen(
     granted: Option<Audience>,
     asked: Option<Audience>,
@@ -47,12 +45,12 @@ pub(super) fn chosen(
         (Some(audience), _) | (None, Some(audience)) => audience,
         (None, None) => Audience::own(),
     };
-    // The client may have lost it since.
+    // The client may have lost the audience meanwhile.
     let holds = audience == Audience::own() || client.audiences.contains(&audience);
     if holds { Ok(audience) } else { Err(Refusal::Target) }
 }
 
-/// Scheme, host and port of an absolute address without a fragment, and the host.
+/// Splits an absolute URL without a fragment: scheme, host and port together, and the host alone.
 fn origin(address: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = address.split_once("://")?;
     let plain = address.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\\@".contains(&byte));

@@ -1,4 +1,4 @@
-//! The token endpoint (RFC 6749, section 3.2): which grant, and what comes of it.
+//! The token endpoint (RFC 6749, section 3.2): selects the grant type and issues the tokens.
 
 use crate::{
     ids::{Audience, Purpose, Scope},
@@ -9,23 +9,23 @@ use crate::{
     token::{SealError, SealedToken},
 };
 
-/// What a client gets (RFC 6749, section 5.1).
+/// The answer to a token request (RFC 6749, section 5.1).
 #[derive(Debug)]
 pub struct Granted {
-    /// The token to use.
+    /// The access token.
     pub access: SealedToken,
-    /// Seconds it has left.
+    /// The remaining life of the access token, in seconds.
     pub expires_in: u64,
-    /// What it may be used for.
+    /// The scope of the access token.
     pub scope: Scope,
-    /// The token to renew it with, if there is one: a new one, or the one that was shown and stays in force.
+    /// The refresh token, if there is one: a new one, or the presented one, which remains valid.
     pub refresh: Option<SecretText>,
-    /// What kind of token it is, for an exchange (RFC 8693, section 2.2.1).
+    /// The type of the token, for an exchange (RFC 8693, section 2.2.1).
     pub kind: Option<&'static str>,
 }
 
 impl Issuer<'_> {
-    /// Answers a token request of a client that has been recognised.
+    /// Answers a token request of an authenticated client.
     pub async fn token(&self, client: &Client, form: &Form, device: Device) -> Result<Granted, Refusal> {
         match form.required("grant_type", "grant_type is missing")? {
             "client_credentials" => self.client_credentials(client, form).await,
@@ -36,7 +36,7 @@ impl Issuer<'_> {
         }
     }
 
-    /// Machine to machine (RFC 6749, section 4.4).
+    /// The client credentials grant, for machines (RFC 6749, section 4.4).
     async fn client_credentials(&self, client: &Client, form: &Form) -> Result<Granted, Refusal> {
         if client.row.is_public() {
             return Err(Refusal::Unauthorized("a public client speaks for nobody but its users"));
@@ -47,7 +47,7 @@ impl Issuer<'_> {
         }
         let audience = target::chosen(None, target::asked(&client.row, form, self.url)?, &client.row)?;
         let issued = self.sessions.issue_service(&client.row, scope.clone(), &audience).await;
-        // Changed between the two looks at it: it is for the client to ask again.
+        // The client was changed after it was authenticated. The refusal tells it to authenticate again.
         let (_, access) = issued.map_err(|denied| match denied.into() {
             Refusal::Grant => Refusal::Client,
             other => other,
@@ -55,7 +55,8 @@ impl Issuer<'_> {
         Ok(Granted { access, expires_in: SERVICE_MAX_AGE.as_secs(), scope, refresh: None, kind: None })
     }
 
-    /// Renewal (RFC 6749, section 6), by the rule every session is renewed by. The scope may be narrowed for the access token.
+    /// The refresh token grant (RFC 6749, section 6). The refresh rule is the same as for every session. The request can narrow the
+    /// scope of the access token.
     async fn refresh(&self, client: &Client, form: &Form, device: Device) -> Result<Granted, Refusal> {
         let token = form.required("refresh_token", "refresh_token is missing")?;
         let row = self.sessions.identify(token).await?.ok_or(Refusal::Grant)?;
@@ -70,13 +71,13 @@ impl Issuer<'_> {
         let grant = Grant { client: grant.client, scope: scope.clone() };
         let renewed = self.sessions.renew_for(&grant, token, &device).await?;
         let access = self.sealed_for(&audience, &renewed.principal, renewed.access)?;
-        // Many clients keep the answer alone, so one without a refresh token would be their last.
+        // Many clients keep only the latest answer. Without a refresh token in it, they could not renew again.
         let refresh = renewed.refresh.map_or_else(|| token.to_owned(), SealedToken::into_string);
         let refresh = Some(SecretText::new(refresh));
         Ok(Granted { access, expires_in: self.access_life(), scope, refresh, kind: None })
     }
 
-    /// The access token of an app's session for an audience; `own` is the one for this server.
+    /// The access token of an app's session for an audience. `own` is the token for this server.
     pub(super) fn sealed_for(
         &self,
         audience: &Audience,
@@ -90,7 +91,7 @@ impl Issuer<'_> {
         keys.seal_at(principal.payload(), principal.issued_at())
     }
 
-    /// Seconds a fresh access token has.
+    /// The life of a new access token, in seconds.
     pub(super) fn access_life(&self) -> u64 {
         self.sessions.parts().policy.access_max_age.as_secs()
     }

@@ -1,4 +1,4 @@
-//! Whoever brings a token: a person, or a machine.
+//! The bearer of a token is a person or a machine; this file authenticates both kinds.
 
 use crate::{
     ids::{Audience, Purpose},
@@ -7,17 +7,17 @@ use crate::{
     token::OpenBuffer,
 };
 
-/// Who a bearer token speaks for.
+/// The person or machine that a bearer token speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bearer {
-    /// Somebody who has logged in.
+    /// A person who has logged in.
     Person(Principal),
-    /// A client in its own name.
+    /// A client that speaks for itself.
     Machine(Machine),
 }
 
 impl Sessions {
-    /// Step 1 where machines are let in as well as people: no I/O.
+    /// Step 1 of authentication on routes that accept machines as well as people. Does no I/O.
     pub fn authenticate_bearer(&self, token: &str) -> Result<Bearer, Denied> {
         match self.authenticate_service(token) {
             Ok(service) => Ok(Bearer::Machine(service)),
@@ -26,7 +26,7 @@ impl Sessions {
         }
     }
 
-    /// The same for a token that was sealed for another audience.
+    /// Like [`Self::authenticate_bearer`], for a token that was sealed for another audience.
     pub fn authenticate_for(&self, audience: &Audience, token: &str) -> Result<Bearer, Denied> {
         self.check_feed()?;
         let (parts, mut buffer) = (self.parts(), OpenBuffer::new());
@@ -46,7 +46,11 @@ impl Sessions {
         Ok(Bearer::Person(principal))
     }
 
-    /// Reads a machine's client from the store: `Denied::Session` unless it is there and enabled.
+    /// Reads the client of a machine from the store.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Session` if the client does not exist or is disabled.
     pub async fn confirm_service(&self, service: &Machine) -> Result<ClientRow, Denied> {
         let (client, _) = self.parts().store.client(service.client()).await?;
         client.filter(|client| !client.disabled).ok_or(Denied::Session)

@@ -1,4 +1,4 @@
-//! Begin: a session for a user who has just proven who they are.
+//! Begins a session for a user who has just proven their identity.
 
 use crate::{
     ids::{Audience, Sid},
@@ -11,22 +11,25 @@ use crate::{
 /// A session that has just begun.
 #[derive(Debug)]
 pub struct Issued {
-    /// Who.
+    /// The user.
     pub principal: Principal,
-    /// The row.
+    /// The row of the session.
     pub row: SessionRow,
-    /// The short pass.
+    /// The access token.
     pub access: SealedToken,
-    /// The renewal.
+    /// The refresh token.
     pub refresh: SealedToken,
     /// How many other live sessions the user has.
     pub others: usize,
 }
 
 impl Sessions {
-    /// Begins a session for somebody who has just proven who they are; audit `login`. `presented` is the refresh token the
-    /// same request carried, if any: if it holds, its session ends in the same transaction. `Denied::Session` if the user
-    /// was disabled meanwhile.
+    /// Begins a session for a user who has just proven their identity; audit `login`. `presented` is the refresh token that the
+    /// same request carried, if any. If it is valid, its session ends in the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Session` if the user was disabled meanwhile.
     pub async fn begin(
         &self,
         user: &User,
@@ -38,8 +41,12 @@ impl Sessions {
         self.begin_by(user, proof, transport, device, presented).await
     }
 
-    /// The same by a proof that must still hold when the session begins: `Denied::Session` if the identity is no longer the
-    /// user's, `StoreError::Moved` if the user has another password by now.
+    /// Begins a session by a proof that must still hold when the session begins.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Session` if the identity no longer belongs to the user, `StoreError::Moved` if the user's password has changed
+    /// meanwhile.
     pub async fn begin_by(
         &self,
         user: &User,
@@ -49,7 +56,8 @@ impl Sessions {
         presented: Option<&str>,
     ) -> Result<Issued, Denied> {
         let replaces = match presented {
-            // What doesn't open, or belongs to nothing, replaces nothing; a store that can't tell can't begin either.
+            // A token that does not open, or that belongs to no session, replaces nothing. If the store is unavailable, the session
+            // can't begin either.
             Some(token) => match self.identify_to_end(token).await {
                 Ok(row) => row.map(|row| row.sid),
                 Err(Denied::CannotTell(error)) => return Err(error.into()),
@@ -61,9 +69,12 @@ impl Sessions {
         self.start_session(user, key, NewSession { replaces, proof, ..new }, None).await
     }
 
-    /// Begins a session that a client holds, under a name that was drawn before; audit `login`. `Denied::Session` if the user or
-    /// the client was disabled meanwhile, or `login`, the session it goes back to, has ended. `audience`: the one that the session is for alone; its refresh
-    /// tokens say so.
+    /// Begins a session that a client holds, under a `sid` that was drawn before; audit `login`. `login` is the session of the
+    /// person's login. `audience` limits the session to one audience; its refresh tokens contain it.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Session` if the user or the client was disabled meanwhile, or if the session `login` has ended.
     pub async fn begin_for(
         &self,
         user: &User,
@@ -95,7 +106,8 @@ impl Sessions {
         let event = AuditEvent::new("login", user.id.to_string(), "").with(detail);
         let cap = self.parts.policy.session_cap;
         let row = self.parts.store.begin_session(new, cap, event).await?.ok_or(Denied::Session)?;
-        // Whoever deletes or disables the user from now on ends this session too; who did it just before could not.
+        // Deleting or disabling the user from now on ends this session too. A change just before it could not, so the user is read
+        // again.
         if self.parts.users.find(&user.id).await?.is_none() {
             let event = AuditEvent::new("session.revoked", "system", "")
                 .with(serde_json::json!({"reason": "the user is gone"}));
@@ -106,9 +118,13 @@ impl Sessions {
         self.issue(user, row, &key, audience).await
     }
 
-    /// Changes the password of `user`, who asks in the session `caller` and has shown the one whose hash is `verified`: ends
-    /// all sessions and begins a new one for the caller, in one transaction. `StoreError::Ended` if the caller's session has
-    /// ended, `StoreError::Moved` if the user has another password by now; then nothing is written.
+    /// Changes the password of `user` and, in one transaction, ends all their sessions and begins a new one for the caller.
+    /// `caller` is the session of the request. `verified` is the hash of the password that the user has shown.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError::Ended` if the caller's session has ended, `StoreError::Moved` if the user's password has changed meanwhile. In
+    /// both cases nothing is written.
     pub async fn change_password(
         &self,
         user: &User,
@@ -129,7 +145,7 @@ impl Sessions {
         self.issue(user, row.ok_or(Denied::Session)?, &key, None).await
     }
 
-    /// Draws a name and a key, before anything is written.
+    /// Draws a sid and a key before anything is written.
     fn draw(
         &self,
         user: &User,
@@ -152,7 +168,7 @@ impl Sessions {
             login: None,
             proof: Proof::default(),
         };
-        // Claims that don't fit into a token must fail before a row says that there is a session.
+        // Claims that don't fit into a token must fail before the row of the session is written.
         self.seal_access(user, new.sid, new.grant.clone())?;
         Ok((key, new))
     }

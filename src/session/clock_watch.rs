@@ -1,4 +1,5 @@
-//! Watches the store's clock beside the boot clock: the edge around the pure rule of [`crate::store::leap`].
+//! Compares the store's clock with the boot clock. The rule itself is the pure function in [`crate::store::leap`]; this file does
+//! its I/O.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,10 +14,10 @@ use crate::{
     },
 };
 
-/// How old the mark in the store may become. A change is written at once.
+/// The greatest age of the mark in the store. A change is written at once.
 const WRITE: Duration = Duration::from_secs(60);
 
-/// What this process has seen of the clock.
+/// The last look at the clocks, and the leap that it found.
 #[derive(Debug, Default)]
 pub(super) struct ClockWatch(Mutex<Seen>);
 
@@ -35,17 +36,19 @@ impl ClockWatch {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads both clocks, judges, and remembers: here, and in the store where that is new or the mark is old.
+    /// Reads both clocks, judges them and keeps the result: in this process, and in the store if the result is new or the mark is
+    /// old.
     pub(super) async fn look(&self, store: &dyn Store) -> Result<Option<Leap>, StoreError> {
         let before = since_boot();
         let (mark, now) = store.clock_mark().await?;
         let Seen { last, leap: known } = self.seen();
-        // The boot clock before the question for the time of the first look, after it for the second: never too short.
+        // For the first look, the boot clock is read before the store's clock is asked; for the second look, after it. So the time
+        // between two looks is never measured too short.
         let new = look(mark, last, Look { now, boot: since_boot() });
         let old = |mark: ClockMark| now.since(mark.seen) >= WRITE || now < mark.seen;
         let stale = mark.is_none_or(|mark| mark.leap != new.leap || old(mark));
         let written = !stale || store.note_clock(mark, new).await? == Written::Applied;
-        // Another server was faster: the next look judges anew, from the same time.
+        // If another server has written first, the next look judges again, from the same earlier look.
         let last = if written { Some(Look { now, boot: before }) } else { last };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seen { last, leap: new.leap };
         say(known, new.leap);

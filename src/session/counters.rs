@@ -1,10 +1,10 @@
-//! What happened how often, for metrics: plain counters under fixed names.
+//! Counts events for the metrics: plain counters under fixed names.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::token::Refused;
 
-/// The names: a metric's labels, and so a closed list.
+/// The names of the counters. They are labels of a metric, so the list is closed.
 const NAMES: [&str; 26] = [
     "access.valid",
     "access.revoked",

@@ -1,4 +1,4 @@
-//! The live revocations in memory: one lookup, no I/O.
+//! Holds the live revocations in memory. A lookup does no I/O.
 
 use std::{
     collections::HashMap,
@@ -18,28 +18,28 @@ use crate::{
     store::{Feed, Revocation, Target},
 };
 
-/// Parts of the map, each with a lock of its own, so that adding to one holds up few lookups.
+/// Number of parts of the map. Each part has its own lock, so that an insertion delays few lookups.
 const SHARDS: usize = 64;
 
-/// Bounds of the lag that are counted, in seconds: a second is the promise.
+/// Buckets of the lag histogram, in seconds. The promised bound is one second.
 const LAGS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// Follows the store's feed; asked for every access token.
+/// The revocations in force. It follows the store's feed and is asked for every access token.
 ///
-/// A revoked sid is refused whatever its token's age: its row is gone for good. A client's tokens are refused if
-/// they were issued until the revocation. About 60 bytes of memory for each live revocation.
+/// A revoked sid is refused at any age of its token, because its row is gone for good. A token of a client is refused if it was
+/// issued at or before the revocation of the client's tokens. Each live revocation takes about 60 bytes of memory.
 pub struct Denylist {
-    /// Until when each is held, in milliseconds from `born`.
+    /// The time until which each revocation is held, in milliseconds from `born`.
     sids: Box<[RwLock<HashMap<Sid, u64>>]>,
-    /// Since when each is revoked, and until when that is held.
+    /// The time of the revocation for each client, and the time until which it is held.
     clients: RwLock<HashMap<String, (Timestamp, u64)>>,
     len: AtomicUsize,
     /// Milliseconds from `born` to the last time the feed was known to be complete.
     fresh: AtomicU64,
     born: Instant,
-    /// Seconds from a revocation to its being in force here.
+    /// Seconds between a revocation and its taking effect in this process.
     lag: Histogram,
-    /// Serialises `replace` with `add`, so that nothing added meanwhile is dropped.
+    /// Serialises `replace` with `add`, so that no revocation that is added meanwhile is lost.
     changing: Mutex<()>,
 }
 
@@ -70,18 +70,18 @@ impl Denylist {
             && self.shard(sid).read().unwrap_or_else(PoisonError::into_inner).contains_key(&sid)
     }
 
-    /// Whether a client's token, issued then, has been revoked with all of that client's.
+    /// Whether a client's token that was issued at `issued_at` has been revoked together with all tokens of that client.
     pub fn denies_client(&self, client: &str, issued_at: Timestamp) -> bool {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
         clients.get(client).is_some_and(|(revoked_at, _)| issued_at <= *revoked_at)
     }
 
-    /// How many revocations are held.
+    /// The number of revocations that are held.
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Whether none is.
+    /// Whether no revocation is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -91,13 +91,14 @@ impl Denylist {
         self.born.elapsed().saturating_sub(Duration::from_millis(self.fresh.load(Ordering::Acquire)))
     }
 
-    /// How long revocations took to come into force here, in seconds by the store's time; those loaded at the start aside.
+    /// The time that revocations took to come into force here, in seconds by the store's clock. Does not count the revocations that
+    /// were loaded at the start.
     pub fn lag(&self) -> &Histogram {
         &self.lag
     }
 
-    /// Forgets revocations that no living token can concern any more: those that have been held for as long as they were
-    /// made for. By a clock that nobody sets; what a wrong one forgot would pass again when it is set right.
+    /// Removes revocations that have been held for their full time: no valid token can be affected by them any more. Time is
+    /// measured with a monotonic clock. If a wrong wall clock decided, tokens would be accepted again after it is corrected.
     pub fn prune(&self) {
         self.forget(self.elapsed());
     }
@@ -117,15 +118,16 @@ impl Denylist {
         millis(self.born.elapsed())
     }
 
-    /// Sids are random, so any of their bytes spreads them.
+    /// Sids are random, so any of their bytes distributes them evenly.
     fn shard(&self, sid: Sid) -> &RwLock<HashMap<Sid, u64>> {
         &self.sids[usize::from(sid.0[15]) % SHARDS]
     }
 
-    /// `first` is told when those were revoked that weren't known before.
+    /// Calls `first` with the time of each revocation that was not known before.
     fn insert_all(&self, new: Vec<Revocation>, first: impl Fn(Timestamp)) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Lookups must not take the short cut of an empty list while these go in.
+        // A lookup takes a short cut if the list is empty. The length is raised first, so that no lookup takes it during the
+        // insertion.
         self.len.fetch_add(new.len(), Ordering::AcqRel);
         for revocation in new {
             let revoked_at = revocation.revoked_at;
@@ -136,7 +138,7 @@ impl Denylist {
         self.count();
     }
 
-    /// Whether it wasn't there before.
+    /// Returns whether the revocation is new.
     fn insert(&self, revocation: Revocation) -> bool {
         let Revocation { target, revoked_at, expires_at, .. } = revocation;
         let until = self.elapsed() + millis(expires_at.since(revoked_at));
@@ -163,7 +165,7 @@ impl Denylist {
 }
 
 impl Feed for Denylist {
-    /// Adds before it removes: at no moment is a revocation missing that is in both.
+    /// Adds before it removes, so that a revocation in both the old and the new set is never missing.
     fn replace(&self, all: Vec<Revocation>) {
         self.insert_all(all.clone(), |_| ());
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Machines: the tokens a client gets in its own name.
+//! Service tokens: the tokens that a client gets for itself, as a machine.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
 
-/// Life of a service token (docs/design/sessions.md).
+/// The life of a service token (docs/design/sessions.md).
 pub const SERVICE_MAX_AGE: Duration = Duration::from_secs(3600);
 
-/// A client that speaks for itself: what a valid service token says.
+/// A client that speaks for itself: the content of a valid service token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     client: ClientId,
@@ -37,39 +37,39 @@ impl Machine {
         &self.client
     }
 
-    /// The token's own name, by which it can be revoked.
+    /// The sid of the token, by which it can be revoked.
     pub fn sid(&self) -> Sid {
         self.sid
     }
 
-    /// What it may be used for.
+    /// The scope of the token.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// When it was sealed.
+    /// The time at which the token was sealed.
     pub fn issued_at(&self) -> Timestamp {
         self.issued_at
     }
 
-    /// The same for less.
+    /// The same machine with another scope.
     #[must_use]
     pub fn narrowed(self, scope: Scope) -> Self {
         Self { scope, ..self }
     }
 
-    /// As audit events and tokens name a client: no user id looks like it.
+    /// The name of the client in audit events and tokens. Its form differs from that of every user id.
     pub fn id(&self) -> String {
         Target::Client(self.client.to_string()).to_string()
     }
 
-    /// What its token says.
+    /// The payload of the service token.
     pub fn payload(&self) -> String {
         let payload = Payload { id: self.id(), sid: self.sid.to_string(), scope: self.scope.to_string() };
         serde_json::to_string(&payload).expect("texts have a JSON form")
     }
 
-    /// From what a token says.
+    /// Reads the payload of a token.
     pub fn read(payload: &str, issued_at: Timestamp) -> Result<Self, Refused> {
         let said: Payload = serde_json::from_str(payload).map_err(|_| Refused::Payload)?;
         let Ok(Target::Client(client)) = said.id.parse() else { return Err(Refused::Payload) };
@@ -83,8 +83,13 @@ impl Machine {
 }
 
 impl Sessions {
-    /// A token for a client that has just been recognised as `judged`, for `audience` (the empty one is this server); audit `service.issued` with the token's `sid`.
-    /// `Denied::Session` if the client was changed meanwhile: a change that revokes its tokens revokes this one.
+    /// Issues a service token to the client that was recognised by the row `judged`; audit `service.issued` with the token's `sid`.
+    /// The empty `audience` is this server.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Session` if the client was changed since `judged` was read. A change that comes later and revokes the client's
+    /// tokens revokes this one too.
     pub async fn issue_service(
         &self,
         judged: &ClientRow,
@@ -105,7 +110,7 @@ impl Sessions {
         Ok((service, token))
     }
 
-    /// Step 1 for machines: no I/O.
+    /// Step 1 of authentication for machines. Does no I/O.
     pub fn authenticate_service(&self, token: &str) -> Result<Machine, Denied> {
         self.check_feed()?;
         let mut buffer = OpenBuffer::new();
@@ -118,7 +123,7 @@ impl Sessions {
         Ok(service)
     }
 
-    /// Revokes one service token; audit `service.revoked`. Nothing happens the second time.
+    /// Revokes one service token; audit `service.revoked`. Revoking it a second time has no effect.
     pub async fn revoke_service(&self, service: &Machine, actor: &str) -> Result<(), Denied> {
         let until = service.issued_at.plus(SERVICE_MAX_AGE + SKEW * 2);
         let event = AuditEvent::new("service.revoked", actor, service.sid.to_string());

@@ -1,4 +1,5 @@
-//! Sessions: begin, authenticate, refresh, revoke (docs/design/sessions.md). Knows no cookie and no status code.
+//! Sessions: begin, authenticate, refresh, revoke (docs/design/sessions.md). This module knows neither cookies nor HTTP status
+//! codes.
 
 mod bearer;
 mod begin;

@@ -1,4 +1,4 @@
-//! How often a session's change of address or agent is written down.
+//! Limits how often a change of a session's address or agent is recorded.
 
 use std::{
     collections::HashMap,
@@ -13,15 +13,15 @@ use crate::{
     store::{Device, SessionRow},
 };
 
-/// So many changes of one session are recorded within [`SPAN`]: each of them is a row of the audit, and the holder of one
-/// refresh token could name another agent with each request.
+/// The number of changes of one session that are recorded within [`SPAN`]. Each change adds a row to the audit, and the holder of
+/// one refresh token could send a different agent with each request.
 const MOST: u32 = 4;
 const SPAN: Duration = Duration::from_secs(60);
 
-/// So many sessions are remembered.
+/// The number of sessions that are remembered.
 const SESSIONS: usize = 16_384;
 
-/// The changes that were recorded lately.
+/// The changes that were recorded recently.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     recent: Mutex<HashMap<Sid, Recent>>,
@@ -32,13 +32,14 @@ pub(super) struct Moves {
 struct Recent {
     since: Timestamp,
     count: u32,
-    /// The device last recorded, hashed: where agents are bound the row keeps the old agent, and a change is recorded once.
+    /// Hash of the device that was last recorded. If sessions are bound to their agent, the row keeps the old agent; this field
+    /// ensures that a change is recorded only once.
     last: u64,
 }
 
 impl Moves {
-    /// Whether a renewal comes from another address or agent than the row's, and may be recorded. An address that isn't
-    /// known is no other address.
+    /// Whether a renewal comes from another address or agent than the row has, and may be recorded. An unknown address does not
+    /// count as another one.
     pub(super) fn is_news(&self, row: &SessionRow, device: &Device, now: Timestamp) -> bool {
         let was = &row.device;
         let moved = was.user_agent != device.user_agent || (was.ip != device.ip && !device.ip.is_empty());

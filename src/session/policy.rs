@@ -1,29 +1,29 @@
-//! The times and bounds a session lives by.
+//! The lifetimes and limits of sessions.
 
 use std::{fmt, time::Duration};
 
 use crate::clock::Timestamp;
 
-/// Clocks of nodes and openers may differ by this much.
+/// The allowed difference between the clocks of nodes and openers.
 pub const SKEW: Duration = Duration::from_secs(60);
-/// No access token lives longer, whatever the settings.
+/// The longest life of an access token, whatever the settings say.
 pub const ACCESS_CEILING: Duration = Duration::from_secs(15 * 60);
-/// How long past its end a row counts as live, and how long a revocation is kept: the ceiling plus twice the skew.
+/// How long a row counts as live after its end, and how long a revocation is kept: [`ACCESS_CEILING`] plus twice [`SKEW`].
 pub const KEEP: Duration = Duration::from_secs(17 * 60);
 
-/// How often a late parent of *another* generation is forgiven.
+/// How often a session is granted a pardon for a late token of *another* generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pardon {
-    /// Once in this time; must be above the refresh idle.
+    /// Once in this time, which must be longer than `refresh_idle`.
     Every(Duration),
-    /// Never: any late parent is reuse.
+    /// Never: every late repeat is reuse.
     Never,
 }
 
 /// What happens to access tokens when the revocation feed is older than `max_staleness`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStale {
-    /// They go on passing; `/health/ready` says so.
+    /// They are still accepted; `/health/ready` reports the state.
     Serve,
     /// They are refused as *cannot tell*.
     Refuse,
@@ -32,25 +32,25 @@ pub enum OnStale {
 /// Lifetimes and rules (docs/design/sessions.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Life of an access token; at most [`ACCESS_CEILING`].
+    /// The life of an access token; at most [`ACCESS_CEILING`].
     pub access_max_age: Duration,
-    /// Sliding life of a session.
+    /// The life of a session without a renewal. Each rotation extends it.
     pub refresh_idle: Duration,
-    /// Absolute life of a session.
+    /// The absolute life of a session.
     pub session_max_age: Duration,
-    /// W: how long a lost answer may be asked for again.
+    /// W: how long the answer to a rotation can be asked for again if it was lost.
     pub replay_window: Duration,
-    /// How often a later one is pardoned.
+    /// How often a repeat after `replay_window` is pardoned.
     pub pardon: Pardon,
-    /// Live sessions a user may have; the oldest go.
+    /// The number of live sessions a user can have. The oldest are ended first.
     pub session_cap: u32,
-    /// A row - 1 repeat from another `User-Agent` is a pardon.
+    /// Whether a repeat of the last rotation from another `User-Agent` needs a pardon.
     pub bind_agent: bool,
-    /// How long after a login a person may change their ways in without showing the password again.
+    /// How long after a login a person can change their login methods without showing the password again.
     pub reauth_within: Duration,
-    /// How old the feed may be.
+    /// The greatest age of the revocation feed.
     pub max_staleness: Duration,
-    /// And what then.
+    /// What happens when the feed is older.
     pub on_stale: OnStale,
 }
 
@@ -71,25 +71,28 @@ impl Default for Policy {
     }
 }
 
-/// A policy that contradicts itself; names the setting and the bound.
+/// A contradiction in a policy. The text names the setting and its bound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PolicyError(pub String);
 
 impl Policy {
-    /// R: the least time between rotations, half the life of an access token.
+    /// R: the least time between two rotations, half the life of an access token.
     pub fn rotate_after(&self) -> Duration {
         self.access_max_age / 2
     }
 
-    /// Whether a proof of who somebody is, made then, is recent at `now` (both by the store's clock). A time ahead of the
-    /// clock by more than the skew was written by a clock that was wrong, and proves nothing.
+    /// Whether a proof of identity made at `auth_time` is recent at `now` (both by the store's clock). A time that is ahead of the
+    /// clock by more than the skew was written by a wrong clock and proves nothing.
     pub fn is_recent(&self, auth_time: Option<Timestamp>, now: Timestamp) -> bool {
         auth_time.is_some_and(|at| now.since(at) <= self.reauth_within && at.since(now) <= SKEW)
     }
 
-    /// Checks the bounds of docs/design/sessions.md. The error names the first setting that breaks one, as it is
-    /// called in `bulla.toml`, with its value and the bound.
+    /// Checks the bounds of docs/design/sessions.md.
+    ///
+    /// # Errors
+    ///
+    /// The error names the first setting that breaks a bound, as it is called in `bulla.toml`, with its value and the bound.
     pub fn check(&self) -> Result<(), PolicyError> {
         self.check_ranges()?;
         let (window, rotate_after) = (self.replay_window, self.rotate_after());
@@ -122,7 +125,7 @@ impl Policy {
         Ok(())
     }
 
-    /// No time is nothing, and none is beyond what its kind can have.
+    /// Checks that no time is zero and none is longer than its maximum.
     fn check_ranges(&self) -> Result<(), PolicyError> {
         let pardon = match self.pardon {
             Pardon::Every(every) => every,
@@ -144,7 +147,7 @@ impl Policy {
     }
 }
 
-/// Longer is a slip of the pen, and sums of times should not overflow.
+/// A longer time is certainly a mistake in the settings. The limit also keeps sums of times from overflowing.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 fn bound(holds: bool, name: &str, value: Duration, must: fmt::Arguments<'_>) -> Result<(), PolicyError> {

@@ -1,4 +1,4 @@
-//! Presence: whether a request brings a session itself, which its access token alone doesn't.
+//! Checks whether a request presents a live session by its refresh token. An access token alone does not prove that.
 
 use crate::{
     clock::Timestamp,
@@ -9,24 +9,24 @@ use crate::{
     store::{Device, SessionRow, StoreError, User, Written},
 };
 
-/// How often a row may change under a judgement before the answer is "cannot tell".
+/// How often a row can change during the judgement before the answer is "cannot tell".
 const TRIES: usize = 16;
 
-/// A refresh token that its row would rotate or repeat now.
+/// A live session whose refresh token its row would rotate or repeat now.
 #[derive(Clone, Debug)]
 pub struct Present {
     /// The row.
     pub row: SessionRow,
-    /// Its user, with present roles.
+    /// The user of the session, with the current roles.
     pub user: User,
-    /// The store's time of the read.
+    /// The store's time when the row was read.
     pub now: Timestamp,
 }
 
 impl Sessions {
-    /// The session that a refresh token shows, if its row would rotate or repeat it now. None: only a pardon would let it
-    /// pass, or the row lags behind it. Renews nothing; reuse ends the session, and another address or agent is written
-    /// down, as everywhere.
+    /// The session of a refresh token, if its row would rotate or repeat the token now. `None` if only a pardon would accept the
+    /// token, or if the token is ahead of the row. Renews nothing. As in a renewal, reuse ends the session, and another address or
+    /// agent is recorded.
     pub async fn present(&self, refresh: &str, device: &Device) -> Result<Option<Present>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let said = refresh::Presented {
@@ -40,7 +40,7 @@ impl Sessions {
             let (row, user) = found.filter(|(row, _)| own(row)).ok_or(Denied::Session)?;
             let user = user.ok_or(Denied::Session)?;
             match refresh::judge(&(&row).into(), &said, now, &Rule::from(&self.parts().policy)) {
-                // The guard may have pardoned this very token for this request; shortly after a pardon it repeats.
+                // The guard may have pardoned this same token for this request; shortly after a pardon the token is a repeat.
                 Outcome::RepeatSame if row.pardoned_gen == Some(presented.generation) => return Ok(None),
                 Outcome::Rotate { .. } | Outcome::RepeatAccess | Outcome::RepeatSame => {
                     self.note_move(&row, device, now).await?;

@@ -1,4 +1,4 @@
-//! Who a request speaks for.
+//! The person a request speaks for.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,22 +11,22 @@ use crate::{
     token::{Opened, Refused},
 };
 
-/// The names in an access token's payload that are Bulla's own; claims of an application can't take them.
+/// The names in an access token's payload that Bulla uses itself. Claims of an application can't have these names.
 pub const RESERVED_CLAIMS: [&str; 5] = ["id", "sid", "client_id", "scope", "roles"];
 
-/// Who a request speaks for: what a valid access token says. Roles and claims are those of the time it was sealed.
+/// The person a request speaks for: the content of a valid access token. Roles and claims are those at the time of sealing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// The id, then the payload: one is made for every request, and so in one allocation.
+    /// The id, followed by the payload. Every request makes one of these, so both share one allocation.
     text: Box<str>,
     id_len: u8,
     sid: Sid,
-    /// Boxed, since nearly nobody's token has one.
+    /// Boxed, because few tokens have a grant.
     grant: Option<Box<Grant>>,
     issued_at: Timestamp,
 }
 
-/// The part of the payload that every request needs; borrowed where the text has no escapes.
+/// The part of the payload that every request needs. Borrowed if the text has no escapes.
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow)]
@@ -57,18 +57,19 @@ struct Access<'a> {
     claims: &'a Map<String, Value>,
 }
 
-/// `id` and `sid` of a payload as [`Principal::of`] writes it, which nearly every one is: a third of a parser's time.
-/// The payload has been opened, so it is one object of strict JSON in which no key comes twice.
+/// Reads `id` and `sid` from a payload in the form that [`Principal::of`] writes, which nearly every payload has. This takes a
+/// third of a JSON parser's time. The payload was opened before, so it is one object of strict JSON without duplicate keys.
 fn own_head(payload: &str) -> Option<(&str, &str)> {
     let rest = payload.strip_prefix(r#"{"id":""#)?;
-    // An escape may hide a quote, or a name, and is for the parser; so is what a client holds. In a `sid` there can be none.
+    // An escape can hide a quote or a name, and a client's token has more fields: the JSON parser reads both. A `sid` has no
+    // escapes.
     let end = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
     let (id, rest) = rest.split_at(end);
     let (sid, rest) = rest.strip_prefix(r#"","sid":""#)?.split_at_checked(22)?;
     (rest.starts_with('"') && names_no_client(rest)).then_some((id, sid))
 }
 
-/// Whether a payload can't have the key `client_id`, however it is written. Few have an underscore at all.
+/// Whether a payload can't contain the key `client_id` in any notation. Few payloads have an underscore at all.
 fn names_no_client(rest: &str) -> bool {
     memchr::memchr2(b'_', b'\\', rest.as_bytes()).is_none()
         || !rest.contains('\\') && !rest.contains("client_id")
@@ -86,7 +87,7 @@ impl Serialize for UserId {
 }
 
 impl Principal {
-    /// From an opened access token: an `id` of 1 to 255 bytes and a `sid` are asked for.
+    /// Reads an opened access token. It must have an `id` of 1 to 255 bytes and a `sid`.
     pub(super) fn read(opened: Opened<&str>) -> Result<Self, Refused> {
         match own_head(opened.payload) {
             Some((id, sid)) => Self::new(id, sid.parse(), None, opened.payload, opened.issued_at),
@@ -113,7 +114,7 @@ impl Principal {
         Ok(Self { text: text.into_boxed_str(), id_len, sid, grant: grant.map(Box::new), issued_at })
     }
 
-    /// From a user as it is now: what a new access token of the session says.
+    /// Makes the principal of a user as they are now: the content of a new access token of the session.
     pub(super) fn of(user: &User, sid: Sid, grant: Option<Grant>, issued_at: Timestamp) -> Self {
         let mut claims = Cow::Borrowed(&user.claims);
         if RESERVED_CLAIMS.iter().any(|name| claims.contains_key(*name)) {
@@ -132,13 +133,14 @@ impl Principal {
             .expect("a user id has 1 to 255 bytes")
     }
 
-    /// The same person for a client, with what is left of their roles and claims in `user`; as old as this one.
+    /// The same person for a client, with the roles and claims of `user` and the age of this principal. `user` comes from
+    /// [`Self::left_of`].
     #[must_use]
     pub fn narrowed(&self, user: &User, grant: Grant) -> Self {
         Self::of(user, self.sid, Some(grant), self.issued_at)
     }
 
-    /// The user with those roles and claims only that the token says too: none that has come or changed since.
+    /// The user, with only those of their present roles and claims that the token contains with the same value.
     pub fn left_of(&self, mut user: User) -> User {
         let (roles, claims) = (self.said_roles(), self.claims());
         user.roles.retain(|role| roles.contains(role));
@@ -146,33 +148,33 @@ impl Principal {
         user
     }
 
-    /// `users.id` as text, or what names a user in the embedding program.
+    /// `users.id` as text, or the user's id in the embedding program.
     pub fn id(&self) -> &str {
         &self.text[..usize::from(self.id_len)]
     }
 
-    /// The same as a type.
+    /// [`Self::id`] as a [`UserId`].
     pub fn user_id(&self) -> UserId {
         UserId::new(self.id()).expect("an id has 1 to 255 bytes")
     }
 
-    /// The session.
+    /// The sid of the session.
     pub fn sid(&self) -> Sid {
         self.sid
     }
 
-    /// The client that holds the token, and what it may do with it; none: it is of a login of our own pages.
+    /// The client that holds the token, and its scope. `None` if the token belongs to a login on Bulla's own pages.
     pub fn grant(&self) -> Option<&Grant> {
         self.grant.as_deref()
     }
 
-    /// The roles when the token was sealed. None for a token that was granted to a client: an app does what its scope says,
-    /// not what its person may.
+    /// The roles at the time of sealing. Empty for a token that was granted to a client: the scope decides what an app may do, not
+    /// the roles of its user.
     pub fn roles(&self) -> Vec<String> {
         if self.grant.is_some() { Vec::new() } else { self.said_roles() }
     }
 
-    /// The roles that the payload has.
+    /// The roles in the payload.
     fn said_roles(&self) -> Vec<String> {
         serde_json::from_str(self.payload()).map_or_else(|_| Vec::new(), |Roles { roles }| roles)
     }

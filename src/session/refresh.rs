@@ -1,8 +1,8 @@
-//! The refresh rule (docs/design/sessions.md): a pure function of (row, presented, now, policy).
+//! The refresh rule (docs/design/sessions.md): a pure function of row, presented token, time and policy.
 //!
-//! Everything else about a renewal is an edge around it: opening the token, reading the row, writing what
-//! was decided if the row is still the one that was judged, sealing the answer. `tests/it/model.rs` searches
-//! all interleavings of clients, thieves and nodes with this very function.
+//! The other parts of a renewal are I/O around it: open the token, read the row, write the decision if the row is still the one
+//! that was judged, seal the answer. `tests/it/model.rs` searches all interleavings of clients, thieves and nodes with this same
+//! function.
 
 use std::time::Duration;
 
@@ -13,20 +13,21 @@ use crate::{
     store::SessionRow,
 };
 
-/// What the rule knows of a row.
+/// The fields of a session's row that the rule needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a> {
     /// SHA-256 of the session's key.
     pub secret_hash: Digest,
-    /// How many times it was rotated.
+    /// How many times the refresh token was rotated.
     pub generation: u64,
-    /// When it was last rotated or pardoned.
+    /// The time of the last rotation or pardon.
     pub rotated_at: Timestamp,
-    /// The generation last pardoned, and when.
+    /// The generation that was last pardoned, and the time.
     pub pardoned: Option<(u64, Timestamp)>,
-    /// When it ends: the earlier of the idle and the absolute expiry.
+    /// The end of the session: the earlier of the idle and the absolute expiry.
     pub ends_at: Timestamp,
-    /// `User-Agent` of the device that began it, or that it has moved to; with `bind_agent` always the first.
+    /// `User-Agent` of the device that began the session, or of the device it has moved to. With `bind_agent` it is always the
+    /// first.
     pub agent: &'a str,
 }
 
@@ -43,25 +44,25 @@ impl<'a> From<&'a SessionRow> for Chain<'a> {
     }
 }
 
-/// What a refresh token says, and who brought it.
+/// The content of a refresh token, and the agent that presented it.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
-    /// SHA-256 of the key it carries.
+    /// SHA-256 of the key in the token.
     pub secret_hash: Digest,
-    /// The generation it carries.
+    /// The generation in the token.
     pub generation: u64,
     /// `User-Agent` of the request.
     pub agent: &'a str,
 }
 
-/// The part of the [`Policy`] that the rule goes by.
+/// The part of the [`Policy`] that the rule uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// W: within it a lost answer may be asked for again.
+    /// W: within this time the answer to a rotation can be asked for again.
     pub window: Duration,
     /// R: the least time between two rotations.
     pub rotate_after: Duration,
-    /// How often a later repeat is forgiven.
+    /// How often a later repeat is pardoned.
     pub pardon: Pardon,
     /// Whether a repeat of the last rotation from another `User-Agent` counts as a late one.
     pub bind_agent: bool,
@@ -78,12 +79,13 @@ impl From<&Policy> for Rule {
     }
 }
 
-/// What becomes of a presented refresh token.
+/// The result of presenting a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The row is over, or the key isn't its key. Nothing is written.
+    /// The session has ended, or the key does not match its row. Nothing is written.
     Invalid,
-    /// The token is ahead of the row: the store was set back. The session goes on from the token; an alarm.
+    /// The token is ahead of its row, because the store was restored to an older state. The session continues from the token, and
+    /// an alarm is raised.
     Forward {
         /// The row's next generation.
         to: u64,
@@ -93,25 +95,25 @@ pub enum Outcome {
         /// The row's next generation.
         to: u64,
     },
-    /// Too soon for a rotation: a new access token only. Nothing is written.
+    /// It is too early for a rotation: only a new access token is issued. Nothing is written.
     RepeatAccess,
-    /// The answer to the last rotation was lost: the row's generation is sealed again. Nothing is written.
+    /// The answer to the last rotation was lost: a token of the row's generation is sealed again. Nothing is written.
     RepeatSame,
-    /// The same, asked for late: forgiven, and remembered in the row.
+    /// Like `RepeatSame`, but late: pardoned, and the pardon is recorded in the row.
     Pardon {
         /// The generation that was presented.
         generation: u64,
     },
-    /// Forgiven before: the same answer again. Nothing is written.
+    /// The same token was pardoned before: it gets the same answer again. Nothing is written.
     PardonAgain,
-    /// An outdated token outside every window: theft. The row is deleted.
+    /// An outdated token outside every window: taken as theft. The row is deleted.
     Reuse,
 }
 
-/// Judges a presented token by its row: the first line of the table in docs/design/sessions.md that fits.
+/// Judges a presented token by its row. The first matching line of the table in docs/design/sessions.md decides.
 ///
-/// `now` is the store's clock at the time the row was read. That there is a row, and a user who may have
-/// one, is for the caller to find out first. Comparing the keys takes constant time.
+/// `now` is the store's clock at the time the row was read. The caller checks first that the row exists and that its user may have
+/// a session. The keys are compared in constant time.
 pub fn judge(row: &Chain<'_>, presented: &Presented<'_>, now: Timestamp, rule: &Rule) -> Outcome {
     if now >= row.ends_at || presented.secret_hash != row.secret_hash {
         return Outcome::Invalid;
@@ -133,7 +135,7 @@ pub fn judge(row: &Chain<'_>, presented: &Presented<'_>, now: Timestamp, rule: &
     }
 }
 
-/// The last rotation, asked for again too late to be a plain repeat.
+/// Judges a repeat of the last rotation that comes too late to be a plain repeat.
 fn late(row: &Chain<'_>, presented: &Presented<'_>, now: Timestamp, rule: &Rule) -> Outcome {
     let Pardon::Every(every) = rule.pardon else { return Outcome::Reuse };
     match row.pardoned {
@@ -159,7 +161,7 @@ mod tests {
         Rule::from(&Policy::default())
     }
 
-    /// A row of generation 5, rotated this many milliseconds ago.
+    /// A row of generation 5 that was rotated `age` milliseconds ago.
     fn row(age: i64) -> Chain<'static> {
         Chain {
             secret_hash: KEY,

@@ -1,4 +1,4 @@
-//! Renew: step 2 of the ladder, the edge around the pure rule of [`super::refresh`].
+//! Renews a session: step 2 of authentication. The rule itself is the pure function in [`super::refresh`]; this file does its I/O.
 
 use std::time::Duration;
 
@@ -13,36 +13,36 @@ use crate::{
     token::SealedToken,
 };
 
-/// How often a row may change under a judgement before the answer is "cannot tell".
+/// How often a row can change during the judgement before the answer is "cannot tell".
 const TRIES: usize = 16;
 
-/// A refresh token that held.
+/// A renewed session.
 #[derive(Debug)]
 pub struct Renewed {
-    /// Who, with present roles and claims.
+    /// The person, with the current roles and claims.
     pub principal: Principal,
     /// How the session's tokens travel.
     pub transport: Transport,
     /// A new access token.
     pub access: SealedToken,
-    /// A new refresh token, if the rule hands one out.
+    /// A new refresh token, if the rule issues one.
     pub refresh: Option<SealedToken>,
-    /// What is left of the session's life: the longest `Max-Age` its refresh cookie can have.
+    /// The rest of the session's life: the longest `Max-Age` of its refresh cookie.
     pub refresh_max_age: Duration,
-    /// `rotate`, `repeat`, `pardon`, `forward`: for logs.
+    /// `rotate`, `repeat`, `pardon` or `forward`; for logs.
     pub outcome: &'static str,
 }
 
-/// What was decided.
+/// The decision on a presented refresh token.
 struct Decided {
     outcome: &'static str,
-    /// The generation of the refresh token to hand out.
+    /// The generation of the refresh token to issue.
     carries: Option<u64>,
     idle_expires_at: Timestamp,
     write: Write,
 }
 
-/// What is to be written before the answer goes out.
+/// The change to write before the answer is sent.
 enum Write {
     Nothing,
     Change(SessionChange, Option<AuditEvent>),
@@ -50,13 +50,13 @@ enum Write {
 }
 
 impl Sessions {
-    /// Step 2: by the refresh token's row. Reads row and user, judges, writes only if the row is still the one that was
-    /// judged, else judges anew. `now` is the store's.
+    /// Step 2: authenticates by the row of the refresh token. Reads row and user, judges, and writes only if the row is still the
+    /// one that was judged; otherwise judges again. All times are the store's.
     pub async fn renew(&self, refresh: &str, device: &Device) -> Result<Renewed, Denied> {
         self.renew_held(refresh, device, None).await
     }
 
-    /// The same for a session that a client holds: its own only. The access token is for `grant`'s scope.
+    /// Like [`Self::renew`], for a session that the client of `grant` holds. The access token has the scope of `grant`.
     pub async fn renew_for(&self, grant: &Grant, refresh: &str, device: &Device) -> Result<Renewed, Denied> {
         self.renew_held(refresh, device, Some(grant)).await
     }
@@ -96,8 +96,8 @@ impl Sessions {
             let (row, user) = found.filter(|(row, _)| of_these(row)).ok_or(Denied::Session)?;
             let user = user.ok_or(Denied::Session)?;
             let decided = self.decide(&row, &presented, device, now)?;
-            // Sealed after the decision, with the roles and claims of now, and before the write: what can't be
-            // sealed must not use up a rotation that nobody gets.
+            // The tokens are sealed after the decision, with the current roles and claims, and before the write. If sealing fails,
+            // no rotation is used up.
             let answer = match &decided.write {
                 Write::End(_) => Err(Denied::Reuse),
                 Write::Nothing | Write::Change(..) => {
@@ -119,20 +119,20 @@ impl Sessions {
         Err(StoreError::Unavailable("the session kept changing".into()).into())
     }
 
-    /// Whether a client may still hold what has just been sealed for it. Asked after the sealing: a change that comes later
-    /// revokes the client's tokens until then, and this one with them.
+    /// Checks that the client may still hold the tokens that have just been sealed for it. The check comes after the sealing: a
+    /// later change revokes the tokens of the client that were issued until then, including these.
     pub(super) async fn still_held(&self, grant: Option<&Grant>) -> Result<(), Denied> {
         let Some(grant) = grant else { return Ok(()) };
         let (client, _) = self.parts.store.client(&grant.client).await?;
         let client = client.filter(|client| !client.disabled).ok_or(Denied::Session)?;
         match grant.may_be_held_by(&client) {
             true => Ok(()),
-            // With fewer scopes by now: asked again, it gets a token for those.
+            // The client has fewer scopes now. On a retry it gets a token for the remaining ones.
             false => Err(StoreError::Unavailable("the client was changed meanwhile".into()).into()),
         }
     }
 
-    /// Judges; writes nothing yet.
+    /// Judges the token; writes nothing.
     fn decide(
         &self,
         row: &SessionRow,
@@ -177,8 +177,8 @@ impl Sessions {
         })
     }
 
-    /// Writes down that a session is renewed from another address or agent than before, once per change. The row then has the
-    /// new one; where agents are bound it keeps the agent that it is bound to.
+    /// Records that a session is renewed from another address or agent than before, once per change. The row gets the new values;
+    /// if sessions are bound to their agent, it keeps the first agent.
     pub(super) async fn note_move(
         &self,
         row: &SessionRow,
@@ -193,11 +193,11 @@ impl Sessions {
             to.user_agent.clone_from(&row.device.user_agent);
         }
         let detail = serde_json::json!({"from": row.device, "to": device, "generation": row.generation});
-        // Lost: another request has written it, or the session has ended.
+        // If the write is lost, another request has recorded the change or the session has ended.
         self.parts.store.move_session(row, &to, event("refresh.moved", row, detail)).await.map(drop)
     }
 
-    /// Writes what was decided, if the row is still the one that was judged.
+    /// Writes the decision if the row is still the one that was judged.
     async fn write(&self, row: &SessionRow, write: Write) -> Result<Written, StoreError> {
         match write {
             Write::Nothing => Ok(Written::Applied),

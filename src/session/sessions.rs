@@ -1,4 +1,4 @@
-//! The service: rows, tokens, denylist and policy together. `begin` and `renew` are its two larger verbs.
+//! The session service: combines rows, tokens, denylist and policy. Its two larger operations are in `begin` and `renew`.
 
 use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 
@@ -18,54 +18,54 @@ use crate::{
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
 
-/// Cookies hold 4096 bytes with name and attributes: longer tokens are not sealed for a session.
+/// A cookie holds 4096 bytes including name and attributes. A longer token is not sealed for a session.
 const COOKIE_CHARS: usize = 3800;
 
-/// No session is rotated so often; beyond, integers in JSON are not exact (RFC 7493, section 2.2).
+/// An upper bound that no real session reaches. JSON integers above it are not exact (RFC 7493, section 2.2).
 const MOST_ROTATIONS: u64 = 1 << 53;
 
 thread_local! {
-    /// Where access tokens are opened, without clearing three kilobytes for each. Refresh tokens, which hold a key, have
-    /// buffers of their own that are wiped at once.
+    /// The buffer in which access tokens are opened. It is reused, so that three kilobytes need not be cleared for each token.
+    /// Refresh tokens contain a key, so each has its own buffer, which is wiped at once.
     static BUFFER: RefCell<OpenBuffer> = const { RefCell::new(OpenBuffer::new()) };
 }
 
-/// What a [`Sessions`] is made of.
+/// The parts of a [`Sessions`].
 #[derive(Clone)]
 pub struct Parts {
-    /// The rows.
+    /// The store of the rows.
     pub store: Arc<dyn Store>,
-    /// Where users come from.
+    /// The source of users.
     pub users: Arc<dyn Users>,
     /// The keys in force.
     pub tokens: Arc<Tokens>,
     /// Lifetimes and rules.
     pub policy: Policy,
-    /// This node's clock: for tokens' ages only, never for the refresh rule.
+    /// This node's clock. Used for the age of tokens only, never for the refresh rule.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Why nobody was recognised.
+/// The reason why a token is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
-    /// The token doesn't open.
+    /// The token does not open.
     #[error("invalid")]
     Token(#[from] Refused),
-    /// It opens, and its session is revoked, gone, expired, of a disabled user, or of another key.
+    /// The token opens, but its session is revoked, gone or expired, its user is disabled, or its key does not match.
     #[error("invalid")]
     Session,
-    /// An outdated refresh token outside the window: the session was just ended.
+    /// An outdated refresh token outside the window. The session has just been ended.
     #[error("invalid")]
     Reuse,
-    /// Can't tell: the store is away, or the feed is stale. 503, cookies untouched.
+    /// The answer is unknown: the store is unavailable or the feed is stale. Status 503; cookies stay unchanged.
     #[error("cannot tell: {0}")]
     CannotTell(#[from] StoreError),
-    /// Nothing could be sealed.
+    /// A token could not be sealed.
     #[error("cannot tell: {0}")]
     Seal(#[from] SealError),
 }
 
-/// Sessions of one installation.
+/// The sessions of one installation.
 pub struct Sessions {
     pub(super) parts: Parts,
     pub(super) counters: Counters,
@@ -81,7 +81,7 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// What a refresh token says.
+/// The payload of a refresh token.
 #[derive(Deserialize, Serialize)]
 pub(super) struct RefreshPayload {
     pub(super) id: String,
@@ -89,12 +89,12 @@ pub(super) struct RefreshPayload {
     #[serde(rename = "gen")]
     pub(super) generation: u64,
     pub(super) key: zeroize::Zeroizing<String>,
-    /// The audience that an app's session was granted for; none: the server itself, or what the client asks for.
+    /// The audience that an app's session was granted for. `None`: this server, or the audience that the client asks for.
     #[serde(rename = "aud", default, skip_serializing_if = "Option::is_none")]
     pub(super) audience: Option<String>,
 }
 
-/// A refresh token, opened and checked for shape.
+/// A refresh token that was opened and whose form was checked.
 pub(super) struct Presented {
     pub(super) user_id: UserId,
     pub(super) sid: Sid,
@@ -104,7 +104,7 @@ pub(super) struct Presented {
 }
 
 impl Sessions {
-    /// Loads the denylist and follows the feed: complete when this returns.
+    /// Loads the denylist and follows the feed. The denylist is complete when this returns.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let denylist = Arc::new(Denylist::default());
         let following = parts.store.follow(Arc::clone(&denylist) as _).await?;
@@ -118,7 +118,7 @@ impl Sessions {
         })
     }
 
-    /// Step 1 of the ladder: no I/O. An access token without `sid` is refused.
+    /// Step 1 of authentication. Does no I/O. Refuses an access token without `sid`.
     pub fn authenticate(&self, access: &str) -> Result<Principal, Denied> {
         let outcome = self.open_access(access);
         match &outcome {
@@ -130,7 +130,7 @@ impl Sessions {
         outcome
     }
 
-    /// Refuses to tell who has been revoked from a feed that is too old, if the settings say so.
+    /// Fails if the feed is too old and the settings refuse tokens in that case.
     pub(super) fn check_feed(&self) -> Result<(), StoreError> {
         let policy = &self.parts.policy;
         if policy.on_stale == OnStale::Refuse && self.denylist.age() > policy.max_staleness {
@@ -153,7 +153,7 @@ impl Sessions {
         Ok(principal)
     }
 
-    /// Asks the denylist.
+    /// Refuses a token that the denylist revokes.
     pub(super) fn unless_revoked(
         &self,
         sid: Sid,
@@ -167,8 +167,9 @@ impl Sessions {
         }
     }
 
-    /// Opens a refresh token. How old it may be is its row's to say, so it opens as long as any row can live: a parent whose
-    /// rotation got lost is honest at twice the idle time, and an outdated token gives a thief away at any age.
+    /// Opens a refresh token. The row decides how old it can be, so it opens for as long as any row can live. A client whose
+    /// rotation was lost can honestly present the previous token up to twice the idle time later, and an outdated token reveals a
+    /// thief at any age.
     pub(super) fn open_refresh(&self, refresh: &str) -> Result<Presented, Refused> {
         let (now, max_age) = (self.parts.clock.now(), self.parts.policy.session_max_age + SKEW);
         let mut buffer = OpenBuffer::new();
@@ -194,7 +195,7 @@ impl Sessions {
     ) -> Result<(Principal, SealedToken), SealError> {
         let now = self.parts.clock.now();
         let principal = match grant {
-            // What an app holds is not its person: the scope says what it may do.
+            // A token held by an app has no roles: the scope decides what the app may do.
             Some(grant) => Principal::of(&User { roles: Vec::new(), ..user.clone() }, sid, Some(grant), now),
             None => Principal::of(user, sid, None, now),
         };
@@ -226,19 +227,20 @@ impl Sessions {
         self.parts.tokens.refresh(|keys| keys.seal_at(&json, self.parts.clock.now()))
     }
 
-    /// The audience that the session of a refresh token was granted for, if it was for one.
+    /// The audience that the session of a refresh token was granted for, if it was granted for one.
     pub fn granted_audience(&self, refresh: &str) -> Result<Option<Audience>, Denied> {
         Ok(self.open_refresh(refresh)?.audience)
     }
 
-    /// The live session a refresh token belongs to, if its key matches the row (any generation).
+    /// The live session of a refresh token, if the key matches the row. The generation is not checked.
     pub async fn identify(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let (row, now) = self.parts.store.session(presented.sid).await?;
         Ok(row.filter(|row| presented.key.sha256() == row.secret_hash && now < row.ends_at()))
     }
 
-    /// The same for those who end it: a row that can't be read is returned as well. Nobody is let in by it.
+    /// Like [`Self::identify`], for callers that end the session: also returns a row that can't be read. It must not be used to
+    /// grant access.
     pub async fn identify_to_end(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let (row, now) = self.parts.store.session(presented.sid).await?;
@@ -246,7 +248,7 @@ impl Sessions {
         Ok(row.filter(|row| row.is_unreadable() || owned(row)))
     }
 
-    /// The row of a refresh token that would be honoured now (a pardon aside). Nothing is written, whatever it is.
+    /// The row of a refresh token that would be accepted now without a new pardon. Writes nothing.
     pub async fn examine(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let (row, now) = self.parts.store.session(presented.sid).await?;
@@ -262,8 +264,11 @@ impl Sessions {
         Ok(row.clone().filter(holds))
     }
 
-    /// Reads row, user and roles from the store for a principal (where something is changed or administered):
-    /// `Denied::Session` unless the row lives and the user is enabled.
+    /// Reads row, user and roles of a principal from the store. Used before changes and administration.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Session` unless the row is live and the user is enabled.
     pub async fn confirm(&self, principal: &Principal) -> Result<(SessionRow, User), Denied> {
         let (row, now) = self.parts.store.session(principal.sid()).await?;
         let row = row.filter(|row| row.user_id.as_str() == principal.id() && now < row.ends_at());
@@ -272,28 +277,30 @@ impl Sessions {
         Ok((row, user))
     }
 
-    /// The row a principal's token names, over or not; none if it is gone or another's: a token says nothing about rows.
+    /// The row of a principal's session, whether it has ended or not. `None` if the row is gone or belongs to another user; the
+    /// token alone does not prove that its row exists.
     pub async fn row(&self, principal: &Principal) -> Result<Option<SessionRow>, StoreError> {
         let (row, _) = self.parts.store.session(principal.sid()).await?;
         Ok(row.filter(|row| row.user_id.as_str() == principal.id()))
     }
 
-    /// Ends one session (`logout` or `session.revoked`); false if there was none.
+    /// Ends one session (`logout` or `session.revoked`). Returns false if it did not exist.
     pub async fn end(&self, sid: Sid, event: AuditEvent) -> Result<bool, StoreError> {
         Ok(!self.parts.store.end_sessions(SessionEnd::One(sid), event).await?.is_empty())
     }
 
-    /// Ends one of a user's sessions; false if this user has none of that name.
+    /// Ends one of a user's sessions. Returns false if this user has no session with that sid.
     pub async fn end_own(&self, user: &UserId, sid: Sid, event: AuditEvent) -> Result<bool, StoreError> {
         Ok(!self.parts.store.end_sessions(SessionEnd::OneOf(user.clone(), sid), event).await?.is_empty())
     }
 
-    /// Ends all of a user's sessions; returns how many.
+    /// Ends all sessions of a user. Returns their number.
     pub async fn end_all(&self, user: &UserId, event: AuditEvent) -> Result<usize, StoreError> {
         Ok(self.parts.store.end_sessions(SessionEnd::AllOf(user.clone()), event).await?.len())
     }
 
-    /// Deletes what has expired, in the store and in memory; returns rows deleted. By a clock that leaps nothing is deleted.
+    /// Deletes expired rows in the store and expired revocations in memory. Returns the number of deleted rows. Deletes no rows
+    /// while the store's clock has leapt.
     pub async fn sweep(&self, audit_keep: Duration) -> Result<u64, StoreError> {
         self.denylist.prune();
         match self.look_at_clock().await? {
@@ -302,27 +309,27 @@ impl Sessions {
         }
     }
 
-    /// Looks whether the store's clock leaps (a server does every few seconds), and remembers it in the store.
+    /// Checks whether the store's clock has leapt, and remembers the result in the store. A server calls this every few seconds.
     pub async fn look_at_clock(&self) -> Result<Option<Leap>, StoreError> {
         self.watch.look(&*self.parts.store).await
     }
 
-    /// The leap that the last look found.
+    /// The leap that the last check found.
     pub fn leap(&self) -> Option<Leap> {
         self.watch.leap()
     }
 
-    /// The parts it was made of.
+    /// The parts of the service.
     pub fn parts(&self) -> &Parts {
         &self.parts
     }
 
-    /// The denylist (size, age: for metrics and readiness).
+    /// The denylist. Metrics and readiness use its size and age.
     pub fn denylist(&self) -> &Denylist {
         &self.denylist
     }
 
-    /// What has been counted, by name.
+    /// The counters, by name.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -10,14 +10,14 @@ use crate::{
     token::{SealCounts, TokenKeys},
 };
 
-/// The keys in force for the server's own purposes. Readers never wait; `install` replaces all at once.
+/// The keys in force for the server's own purposes. Readers never wait. `install` replaces all keys at once.
 #[derive(Debug)]
 pub struct Tokens {
     bundle: ArcSwap<Bundle>,
     counts: Arc<SealCounts>,
 }
 
-/// One ring and what was derived from it: never seen half replaced.
+/// A ring and the keys derived from it. Readers see the old bundle or the new one, never a mixture.
 #[derive(Debug)]
 struct Bundle {
     ring: Arc<Ring>,
@@ -37,14 +37,14 @@ impl Bundle {
 }
 
 impl Tokens {
-    /// Derives all keys of a ring.
+    /// Derives all keys from a ring.
     pub fn new(ring: Ring) -> Self {
         let counts = Arc::new(SealCounts::default());
         Self { bundle: ArcSwap::new(Bundle::derive(ring, &counts)), counts }
     }
 
-    /// Puts another ring in force: the next token is sealed, and opened, under its keys. What this process
-    /// sealed under each key goes on being counted.
+    /// Puts another ring in force. The next token is sealed and opened with its keys. The counts of tokens that this process has
+    /// sealed continue.
     pub fn install(&self, ring: Ring) {
         self.bundle.store(Bundle::derive(ring, &self.counts));
     }
@@ -74,12 +74,12 @@ impl Tokens {
         use_keys(&self.bundle.load().login)
     }
 
-    /// Keys of a purpose and audience that are asked for too seldom to be held ready; derived in some microseconds.
+    /// Derives the keys of a purpose and audience that are needed too seldom to keep them ready. This takes some microseconds.
     pub fn derive(&self, purpose: &Purpose, audience: &Audience) -> TokenKeys {
         TokenKeys::derive_counted(&self.ring(), purpose, audience, &self.counts)
     }
 
-    /// Tokens sealed by this process under each key.
+    /// The number of tokens that this process sealed with each key.
     pub fn sealed(&self) -> Vec<(Kid, u64)> {
         self.counts.all()
     }
