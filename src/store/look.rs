@@ -30,7 +30,7 @@ pub(crate) struct Facts {
     pub(crate) triggers: Vec<String>,
     /// Rows that can't be read.
     pub(crate) bad: Vec<BadRow>,
-    /// The server's last reading of the clock.
+    /// The state of the clock that the servers have recorded.
     pub(crate) clock: Option<ClockMark>,
     /// The highest generation of a key ring that a server had in force, with that ring's fingerprint.
     pub(crate) ring_mark: Option<(u64, [u8; 32])>,

@@ -165,7 +165,7 @@ pub struct NewSession {
     pub grant: Option<Grant>,
     /// The login of the user from which this session derives. If that login has ended, no session begins.
     pub login: Option<Sid>,
-    /// What the person has proven. The transaction that begins the session requires that it still holds.
+    /// The proof of the person's identity. The transaction that begins the session requires that the proof still holds.
     pub proof: Proof,
 }
 
