@@ -1,4 +1,4 @@
-//! Reads and writes the rows of `clients` and of `used` (used nonces).
+//! Reads and writes the rows of `clients`.
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;

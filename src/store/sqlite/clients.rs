@@ -1,4 +1,4 @@
-//! Reads and writes the rows of `clients` and of `used` (used nonces).
+//! Reads and writes the rows of `clients`.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 

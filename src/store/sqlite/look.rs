@@ -59,7 +59,7 @@ pub(super) fn others(path: &Path) -> Result<Option<Vec<String>>, StoreError> {
 
 /// The parts of a file that can be read without leaving a trace.
 enum Reading {
-    /// There is no file, or an empty one.
+    /// The file does not exist or is empty.
     Nothing,
     /// The file has a write-ahead log without its index. Reading it would write the index.
     Unread,
