@@ -92,7 +92,7 @@ impl Providers {
     ///
     /// # Errors
     ///
-    /// `StoreError::Ended` if the session has ended meanwhile.
+    /// `StoreError::Ended` if the session has ended meanwhile, `StoreError::Conflict` if the identity is linked to another user.
     pub async fn link(
         &self,
         provider: &Provider,

@@ -78,7 +78,8 @@ async fn document(settings: &ProviderSettings, fetch: &Fetch) -> Result<Document
     Ok(document)
 }
 
-/// Parses a discovered address. Because the provider chose it, it must not lead to this machine or its private network.
+/// Parses a discovered address. Because the provider chose it, it must not lead to this machine or its private network,
+/// unless its host is also the host of the issuer.
 fn discovered(text: &str, issuer: &str) -> Result<Url, String> {
     let url = endpoint(text, issuer)?;
     let host = |url: &Url| url.host_str().map(str::to_owned);

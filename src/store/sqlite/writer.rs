@@ -100,7 +100,7 @@ fn within_savepoint<T>(
         Ok(done) => run("RELEASE change").map(|_| done).map_err(Into::into),
         Err(error) => {
             // A failure that has rolled back the whole transaction (disk full) leaves no savepoint. The commit then
-                // reports the failure.
+            // reports the failure.
             let _ = run("ROLLBACK TO change").and_then(|_| run("RELEASE change"));
             Err(error)
         }
