@@ -102,12 +102,11 @@ impl Hasher {
         .await
     }
 
-    /// Whether `password` matches the hash. Without a hash, or with a hash that is not acceptable, the result is false after the
-    /// same time.
+    /// Whether `password` matches the hash. Without a hash, the result is false after the same time.
     ///
     /// # Errors
     ///
-    /// `Busy` if the queue is full.
+    /// `Busy` if the queue is full, `BadHash` if the hash is not acceptable (after the same time as well).
     pub async fn verify(&self, password: &SecretText, hash: Option<&str>) -> Result<bool, HashError> {
         self.verify_in(self.enter()?, password, hash).await
     }

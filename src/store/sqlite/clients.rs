@@ -1,4 +1,4 @@
-//! Reads and writes the rows of `clients`.
+//! Reads and writes the rows of `clients`, and writes revocations of service tokens.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
