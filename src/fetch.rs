@@ -1,6 +1,6 @@
-//! Requests to other servers: HTTPS, one answer, no redirects, little time and little memory.
+//! Sends requests to other servers: HTTPS, one answer, no redirects, with limits on time and memory.
 //!
-//! `HTTPS_PROXY` and `NO_PROXY` are obeyed, `SSL_CERT_FILE` and `SSL_CERT_DIR` too. Plain HTTP goes to loopback alone.
+//! Respects `HTTPS_PROXY` and `NO_PROXY`, `SSL_CERT_FILE` and `SSL_CERT_DIR`. Plain HTTP is allowed only to loopback.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -18,30 +18,30 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-/// How long a request may take, from the name's lookup to the last byte of the answer.
+/// The time limit of a request, from the name lookup to the last byte of the answer.
 const TIME: Duration = Duration::from_secs(5);
-/// Bytes of the longest body that is read.
+/// The largest body that is read, in bytes.
 const LONGEST: usize = 256 << 10;
 
-/// Why there is no answer. Names no secret: of a URL only what the caller knows.
+/// The reason why there is no answer. Contains no secret, and no part of a URL that the caller does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// Neither HTTPS nor plain HTTP on loopback.
+    /// The URL is neither HTTPS nor plain HTTP on loopback.
     #[error("plain HTTP beyond loopback is refused")]
     Insecure,
-    /// Not within five seconds.
+    /// The complete answer did not arrive within five seconds.
     #[error("no whole answer within 5 seconds")]
     Slow,
-    /// A body beyond 256 KiB.
+    /// The body is longer than 256 KiB.
     #[error("the answer is longer than 256 KiB")]
     Long,
-    /// No connection, no TLS, or a broken answer.
+    /// The connection or TLS failed, or the answer is malformed.
     #[error("{0}")]
     Failed(String),
 }
 
-/// A client for such requests. It is made at the first one: who never asks pays nothing.
+/// A client for such requests. It is created at the first request, so a program without requests has no cost.
 #[derive(Debug, Default)]
 pub struct Fetch(OnceLock<Result<Clients, FetchError>>);
 
@@ -55,7 +55,7 @@ struct Clients {
 }
 
 impl Fetch {
-    /// Sends a request and reads the answer, whatever its status. A redirect is an answer like any other.
+    /// Sends a request and reads the answer, whatever its status. Redirects are returned and not followed.
     pub async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
         if !is_secure(request.uri()) {
             return Err(FetchError::Insecure);
@@ -65,7 +65,7 @@ impl Fetch {
     }
 }
 
-/// Whether what is sent there can't be read on the way.
+/// Whether data sent to this URL can't be read on the way.
 fn is_secure(uri: &Uri) -> bool {
     match uri.scheme_str() {
         Some("https") => true,
@@ -74,7 +74,7 @@ fn is_secure(uri: &Uri) -> bool {
     }
 }
 
-/// Whether a URL's host is this machine: `localhost`, 127.0.0.0/8, `[::1]`.
+/// Whether the host of a URL is this machine: `localhost`, 127.0.0.0/8, `[::1]`.
 pub fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
@@ -113,7 +113,7 @@ impl Clients {
     }
 }
 
-/// The certificates that this machine trusts, ring's cryptography.
+/// Returns the TLS configuration, with the certificates that this machine trusts and ring's cryptography.
 fn trust() -> Result<rustls::ClientConfig, FetchError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -133,7 +133,8 @@ fn tcp() -> HttpConnector {
     tcp
 }
 
-/// Connections aren't kept: logins are rare, and the next one may come from another thread's runtime.
+/// Creates a client that does not keep connections: logins are rare, and the next one may come from the runtime of another
+/// thread.
 fn client<C>(tls: &rustls::ClientConfig, connector: C) -> Through<C>
 where
     HttpsConnector<C>: hyper_util::client::legacy::connect::Connect + Clone,
@@ -142,7 +143,7 @@ where
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https.wrap_connector(connector))
 }
 
-/// The innermost cause: "connection refused" says more than "client error".
+/// Returns the innermost cause of an error: "connection refused" is more useful than "client error".
 fn root(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {

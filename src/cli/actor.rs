@@ -1,18 +1,18 @@
-//! Who runs a command: the system user, as audit events name them.
+//! The actor of a command in audit events: the system user who runs it.
 
 use crate::store::AuditEvent;
 
-/// Longest name of a system user that is taken over.
+/// The longest name of a system user that is used as the actor, in bytes.
 const LONGEST: usize = 64;
 
-/// An event that this command causes.
+/// Returns an audit event caused by this command.
 pub(super) fn event(name: &'static str, subject: impl Into<String>) -> AuditEvent {
     AuditEvent::new(name, actor(), subject)
 }
 
-/// `cli:` and the name of the effective user, which the kernel vouches for, or `uid=` and its number where that has no
-/// name. Behind it, in brackets, the user who called `sudo` or `doas`: this is in the environment, and only as true as
-/// the environment is.
+/// Returns `cli:` and the name of the effective user, which the kernel guarantees, or `uid=` and the user's number if it has no
+/// usable name. The user who called `sudo` or `doas` follows in brackets. That name comes from the environment, so it is only as
+/// reliable as the environment.
 pub(super) fn actor() -> String {
     let caller = |tool: &'static str, variable| std::env::var(variable).ok().map(|name| (tool, name));
     let caller = caller("sudo", "SUDO_USER").or_else(|| caller("doas", "DOAS_USER"));
@@ -28,7 +28,7 @@ fn named(uid: u32, name: Option<String>, caller: Option<(&str, String)>) -> Stri
     }
 }
 
-/// Whether a name can't be taken for anything else in an audit row.
+/// Whether a name can't be confused with anything else in an audit row.
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_alphanumeric() || "._-@\\$+".contains(c);
     (1..=LONGEST).contains(&name.len()) && name.chars().all(plain)

@@ -1,4 +1,4 @@
-//! The command line as clap reads it, and its way into a [`Context`].
+//! Defines the command line for clap and builds the [`Context`] from it.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ use crate::{
     store::Database,
 };
 
-/// The settings file, unless another one is named.
+/// The default settings file.
 pub(super) const SETTINGS_FILE: &str = "bulla.toml";
 
 /// Sessions without JWT: opaque sealed tokens, two cookies, revocation by deletion, keys that roll over.
@@ -106,7 +106,7 @@ enum Command {
     Man,
 }
 
-/// Runs the program: parses, runs, says what went wrong, returns the exit code.
+/// Runs the program: parses the command line, runs the command, prints errors. Returns the exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
@@ -116,7 +116,7 @@ pub fn main() -> ExitCode {
             if error.use_stderr() && log::of_arguments(&arguments).is_json() {
                 log::fail(error.to_string().trim_end());
             } else {
-                // A pipe that is closed is nobody's failure.
+                // A closed pipe is not an error.
                 let _ = error.print();
             }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
@@ -188,7 +188,7 @@ async fn run(cli: Cli, suggest: Suggest, warning: Option<String>) -> Result<(), 
         );
     }
     let ctx = Context { settings, file: file.clone(), clock: Arc::new(SystemClock), json: cli.json, suggest };
-    // The server's go into its log.
+    // The server writes its warnings to its log.
     if !matches!(cli.command, Command::Serve(_)) {
         ctx.settings.warnings.iter().for_each(|warning| ctx.say(&format!("warning: {warning}")));
     }
@@ -220,7 +220,7 @@ async fn command(
     }
 }
 
-/// The flags that are settings.
+/// Returns the flags that are settings.
 fn flags(cli: &Cli) -> Vec<(&'static str, String)> {
     let mut flags = Vec::new();
     flags.extend(cli.keys.as_ref().map(|path| ("keys", path.display().to_string())));
@@ -235,7 +235,7 @@ fn flags(cli: &Cli) -> Vec<(&'static str, String)> {
 fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<Settings, CliError> {
     let bad = |error: crate::config::BadSetting| CliError::Usage(error.to_string());
     let mut layers = vec![Layer::flags(flags.to_vec()), Layer::environment(variables()).map_err(bad)?];
-    // A file that is named must be there, unless it is about to be made.
+    // A settings file that was named must exist, unless `init` is about to create it.
     let may_be_missing = cli.config.is_none() || matches!(cli.command, Command::Init(_));
     match std::fs::read_to_string(file) {
         Ok(text) => layers.push(Layer::file(file, &text).map_err(bad)?),
@@ -247,7 +247,7 @@ fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<
     Settings::resolve(&layers).map_err(bad)
 }
 
-/// What is called `BULLA_…`.
+/// Returns the environment variables named `BULLA_…`.
 fn variables() -> Vec<(String, std::ffi::OsString)> {
     let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     named.filter(|(name, _)| name.starts_with("BULLA_")).collect()
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn every_command_is_put_together_soundly() {
         Cli::command().debug_assert();
-        // An argument of a command may not take the name of a global one: clap finds out only when it is given.
+        // An argument of a command must not have the name of a global argument. clap detects this only when the argument is used.
         let globals: Vec<_> = Cli::command().get_arguments().map(|arg| arg.get_id().clone()).collect();
         let mut rooms: Vec<clap::Command> = Cli::command().get_subcommands().cloned().collect();
         while let Some(room) = rooms.pop() {

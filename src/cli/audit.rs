@@ -1,4 +1,4 @@
-//! `bulla audit`: the log of what was decided.
+//! `bulla audit`: prints the audit log.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use clap::Args;
 use super::{CliError, Context, open_store};
 use crate::store::AuditRow;
 
-/// How often the log is looked at while it is followed.
+/// How often new events are read while the log is followed.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// What to print.
@@ -21,11 +21,12 @@ pub(super) struct AuditArgs {
     limit: u32,
 }
 
-/// Prints events, one a line.
+/// Prints events, one per line.
 pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError> {
     let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     let mut rows = store.audit(None, args.limit).await?;
-    // Where numbers commit out of order, one among these may be missing yet: the following begins before it.
+    // If event numbers commit out of order, an event between these may still be missing. Following therefore begins before them,
+    // and skips those already shown.
     let shown: HashSet<i64> = rows.iter().map(|row| row.seq).collect();
     let mut last = match rows.first() {
         Some(row) => row.seq.saturating_sub(1),

@@ -1,4 +1,5 @@
-//! `bulla client`: the programs that may ask for tokens. A secret is printed once, when it is made, and kept as a digest.
+//! `bulla client`: manages the programs that may request tokens. A secret is printed only once, when it is created, and is stored
+//! as a digest.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -112,7 +113,7 @@ impl From<BadClient> for CliError {
     }
 }
 
-/// Runs one of them.
+/// Runs a client command.
 pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), CliError> {
     let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     match command {
@@ -151,7 +152,7 @@ pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), Cli
     }
 }
 
-/// A client by name or id, or an error that says how to see all.
+/// Returns a client by name or id. The error says how to list all clients.
 async fn find(store: &dyn Store, client: &str) -> Result<ClientRow, CliError> {
     if let Ok(id) = ClientId::new(client)
         && let (Some(row), _) = store.client(&id).await?
@@ -187,7 +188,8 @@ async fn add(
     hand_out(ctx, &row, secret.as_ref())
 }
 
-/// Prints what the client's operator needs. The secret is data: it goes to stdout, to be piped to where it is kept.
+/// Prints the data that the client's operator needs. The secret goes to stdout with it, so that it can be piped to where it is
+/// stored.
 fn hand_out(ctx: &Context, row: &ClientRow, secret: Option<&SecretText>) -> Result<(), CliError> {
     if ctx.json {
         let mut shown = describe(row);
@@ -230,7 +232,7 @@ async fn rotate(store: &dyn Store, ctx: &Context, client: &str, overlap: Duratio
     hand_out(ctx, &row, Some(&secret))
 }
 
-/// Whether a client is let in.
+/// Whether a client is enabled.
 #[derive(Clone, Copy)]
 enum Switch {
     On,
@@ -248,7 +250,7 @@ async fn switch(store: &dyn Store, ctx: &Context, client: &str, to: Switch) -> R
     Ok(())
 }
 
-/// How a client says who it is.
+/// Returns how a client authenticates.
 fn kind(row: &ClientRow) -> &'static str {
     match (&row.secret_hash, &row.jwks, &row.former) {
         (_, Some(_), _) => "keys",

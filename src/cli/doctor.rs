@@ -1,4 +1,4 @@
-//! `bulla doctor`: looks at everything an installation needs, says what is wrong and what to change.
+//! `bulla doctor`: checks everything an installation needs, and prints the faults with their remedies.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// One thing that was looked at: how it is, or what is wrong with it and what mends it.
+/// The result of one check: the state that was found, or the fault with its remedy.
 struct Check {
     name: String,
     found: Result<String, String>,
@@ -35,7 +35,7 @@ impl Check {
     }
 }
 
-/// Looks at all of it; exit code 6 if anything is wrong.
+/// Runs all checks. The exit code is 6 if any check finds a fault.
 pub(super) async fn run(ctx: &Context) -> Result<(), CliError> {
     let mut checks = vec![Check::new("settings", Ok::<_, String>("they agree"))];
     installation(ctx, &mut checks).await;
@@ -48,19 +48,19 @@ pub(super) async fn run(ctx: &Context) -> Result<(), CliError> {
     report(&checks, ctx.json, &ctx.suggest)
 }
 
-/// Settings that can't be used are a fault like any other, and the only one that can be found then.
+/// Reports settings that can't be used, as a fault like any other. No other check is possible without settings.
 pub(super) fn bad_settings(error: &CliError, as_json: bool, suggest: &Suggest) -> Result<(), CliError> {
     report(&[Check::new("settings", Err::<String, _>(error))], as_json, suggest)
 }
 
-/// The key ring and the database, and whether they belong together. Both are read only.
+/// Checks the key ring and the database, and whether they belong together. Only reads both.
 async fn installation(ctx: &Context, checks: &mut Vec<Check>) {
     let settings = &ctx.settings;
     let directory = KeyDirectory::new(&settings.keys).allow_group_read(settings.allow_group_read);
     let facts = database(ctx, checks).await;
     let mark = facts.as_ref().and_then(|facts| facts.ring_mark);
     let ring = directory.load().map_err(|error| match (&error, mark) {
-        // A new ring beside a database that has known another one is refused: `init` would not mend this.
+        // If the database has recorded another ring, a new ring is refused, so `init` would not repair this.
         (RingError::Missing(path), Some(_)) => lost(path),
         _ => error.to_string(),
     });
@@ -72,7 +72,7 @@ async fn installation(ctx: &Context, checks: &mut Vec<Check>) {
     }
 }
 
-/// The database and its triggers; what else was read of it.
+/// Checks the database and its triggers. Returns the other facts read from it.
 async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
     let database = &ctx.settings.database;
     let facts = match database.look(&*ctx.clock).await {
@@ -97,7 +97,7 @@ async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
     };
     checks.push(Check::new("triggers", triggers));
     rows(&facts.bad, checks);
-    // As a server has seen it last, or would see it now.
+    // Uses the last reading of a server. If there is none, uses the reading that a server would take now.
     if let Some(leap) = look(facts.clock, None, Look { now: facts.now, boot: since_boot() }).leap {
         checks.push(Check::new("clock", Err::<String, _>(leap)));
     }
@@ -107,7 +107,7 @@ async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
     Some(facts)
 }
 
-/// Why a database that is no installation's can't be used.
+/// Explains why a database that belongs to no installation can't be used.
 pub(super) fn unusable(database: &Database, found: &Found) -> String {
     match found {
         Found::Schema { found, known } if found < known => format!(
@@ -125,7 +125,7 @@ pub(super) fn unusable(database: &Database, found: &Found) -> String {
     }
 }
 
-/// Rows that can't be read, each with the statement that mends it.
+/// Reports each row that can't be read, with the statement that repairs it.
 fn rows(bad: &[BadRow], checks: &mut Vec<Check>) {
     if bad.is_empty() {
         checks.push(Check::new("rows", Ok::<_, String>("every row can be read")));
@@ -137,13 +137,13 @@ fn rows(bad: &[BadRow], checks: &mut Vec<Check>) {
     }));
 }
 
-/// The files with secrets that others may read or write.
+/// Reports files with secrets that other users may read or write.
 fn secrets(ctx: &Context, checks: &mut Vec<Check>) {
     let open = modes::open_to_others(ctx);
     checks.extend(open.into_iter().map(|fault| Check::new("secrets", Err::<String, _>(fault))));
 }
 
-/// Each provider, as a login would meet it.
+/// Checks each provider in the same way as a login uses it.
 async fn providers(ctx: &Context, checks: &mut Vec<Check>) {
     let fetch = Arc::new(Fetch::default());
     for settings in &ctx.settings.providers {
@@ -155,7 +155,7 @@ async fn providers(ctx: &Context, checks: &mut Vec<Check>) {
     }
 }
 
-/// Where browsers see the server.
+/// Returns the origin under which browsers reach the server.
 fn origin(settings: &Settings) -> String {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     settings.public_url.clone().unwrap_or_else(|| format!("{scheme}://localhost:{}", settings.listen.port()))

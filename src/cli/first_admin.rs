@@ -1,4 +1,4 @@
-//! The first administrator of an installation, and the way its password reaches the operator without a log.
+//! Adds the first administrator of an installation, and gives its password to the operator without writing it to a log.
 
 use std::{
     fs,
@@ -14,19 +14,20 @@ use crate::{
     store::{Database, NewUser, StoreError},
 };
 
-/// The file that holds the password where standard error is not a terminal.
+/// The file for the password if standard error is not a terminal.
 const FILE: &str = "admin-password";
 
-/// Adds the user `admin` to an installation without users. Its password is printed to standard error only if that is a
-/// terminal and not a log (`log = "json"`; a container may have a terminal): a service manager, a container and a
-/// redirection keep what is printed. Else the password is written to
-/// a file that its owner alone can read, and a log line names the file.
+/// Adds the user `admin` to an installation without users.
+///
+/// The password is printed to standard error only if that is a terminal and not a log (`log = "json"`; a container may have a
+/// terminal). A service manager, a container or a redirection would store the printed password. In those cases the password is
+/// written to a file that only its owner can read, and a log line names the file.
 pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliError> {
     let store = &bulla.sessions().parts().store;
     if !store.users(None, 1).await?.is_empty() {
         return Ok(());
     }
-    // Users whose rows can't be read are users.
+    // Users whose rows can't be read count as users too.
     if store.bad_rows().await?.iter().any(|row| row.table == "users") {
         return Ok(());
     }
@@ -38,7 +39,7 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
     let password = Secret::<15>::generate().map_err(|error| failed(&error))?.to_base64url();
     let hash =
         bulla.hasher().hash(&SecretText::new(password.to_string())).await.map_err(|error| failed(&error))?;
-    // Written before the user exists: a folder that takes no files must not leave a user whose password is lost.
+    // Writes the password before the user exists. If the folder is not writable, no user with an unknown password remains.
     let noted = match io::stderr().is_terminal() && !ctx.settings.log_json {
         true => None,
         false => {
@@ -54,7 +55,7 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
         ..NewUser::default()
     };
     match store.add_user(user, actor::event("user.added", "")).await {
-        // Another node that starts at the same moment has added it; its password is the one that counts.
+        // Another node that started at the same moment has added the user. The password of that node counts.
         Err(StoreError::Conflict(_)) => return Ok(()),
         added => added?,
     };
@@ -72,7 +73,8 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
     Ok(())
 }
 
-/// Beside the database, whose folder the server writes to; for PostgreSQL beside the keys.
+/// Returns the folder of the database, to which the server can write. For PostgreSQL, returns the folder that contains the keys
+/// directory.
 fn folder(ctx: &Context) -> PathBuf {
     let beside = match &ctx.settings.database {
         Database::Sqlite(path) => path,
@@ -82,8 +84,8 @@ fn folder(ctx: &Context) -> PathBuf {
     std::path::absolute(parent.unwrap_or(Path::new("."))).unwrap_or_else(|_| ".".into())
 }
 
-/// A password in a file under a passing name: the last name is taken when the user exists, so a node that loses the
-/// race for the first user can't replace the password of the node that wins it.
+/// A password in a file with a temporary name. The file gets its final name only when the user exists. A node that loses the race
+/// for the first user therefore can't replace the password of the winner.
 struct Note {
     passing: Option<PathBuf>,
     path: PathBuf,
@@ -101,7 +103,7 @@ impl Note {
         Ok(note)
     }
 
-    /// Gives the file its last name and returns it. Replaces a file that an earlier installation has left.
+    /// Gives the file its final name and returns the path. Replaces a file of an earlier installation.
     fn keep(mut self) -> io::Result<PathBuf> {
         if let Some(passing) = &self.passing {
             fs::rename(passing, &self.path)?;

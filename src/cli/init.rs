@@ -1,4 +1,4 @@
-//! `bulla init`: a ring, a database, a bulla.toml.
+//! `bulla init`: creates a key ring, a database and a bulla.toml.
 
 use std::{
     io::Write as _,
@@ -33,8 +33,8 @@ fn suite(text: &str) -> Result<Suite, String> {
         .map_err(|_| "must be xaes-256-gcm, aes-256-gcm or xchacha20-poly1305".into())
 }
 
-/// Makes what is missing; what is there stays as it is. Paths that were `given` go into the file, and so does a database that
-/// nodes share, wherever it was named, so that the next command finds them.
+/// Creates the missing parts and leaves existing ones unchanged. The `given` paths are written into the settings file, so that
+/// the next command finds them. A PostgreSQL database is written there too, wherever it was named.
 pub(super) async fn run(
     args: &InitArgs,
     given: &[(&'static str, String)],
@@ -67,7 +67,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// The folder of a database, its owner's alone if it is missing.
+/// Creates the folder of a database if it is missing, accessible only to its owner.
 fn make_folder(database: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
@@ -77,7 +77,7 @@ fn make_folder(database: &Path) -> Result<(), CliError> {
     made.map_err(|error| CliError::Failed(typed::why_not(folder, &error, rustix::fs::Access::WRITE_OK)))
 }
 
-/// Triggers that somebody has dropped, disabled or changed are made again.
+/// Creates triggers again that were dropped, disabled or changed.
 async fn restore_triggers(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
     let database = &ctx.settings.database;
     let restored = store.restore_triggers().await?;
@@ -95,7 +95,7 @@ async fn restore_triggers(store: &dyn Store, ctx: &Context) -> Result<(), CliErr
     Ok(())
 }
 
-/// What goes into the file, which others may read.
+/// Returns the settings to write into the file. No password is among them, because other users may read the file.
 fn to_be_found(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static str, String)> {
     let Database::Postgres(url) = &ctx.settings.database else { return given.to_vec() };
     if url.holds_password() {
@@ -105,8 +105,8 @@ fn to_be_found(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static
     others.chain([("database", url.without_password())]).collect()
 }
 
-/// Paths as the file is to name them, which starts from its own folder; where that isn't the working directory, those that go
-/// by default there as well.
+/// Rewrites paths relative to the folder of the settings file, because the file's paths are resolved there. If that folder is not
+/// the working directory, the default paths are written into the file too.
 fn beside_file(
     file: &Path,
     mut given: Vec<(&'static str, String)>,
@@ -135,7 +135,7 @@ fn write_sample(path: &Path, given: &[(&'static str, String)], ctx: &Context) ->
     let name = path.display();
     let failed =
         |error: std::io::Error| CliError::Failed(typed::why_not(path, &error, rustix::fs::Access::WRITE_OK));
-    // The password of the database may be written into it later, whatever the umask is now.
+    // The mode is independent of the umask, because the operator may later write the database's password into the file.
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(mut file) => {
             file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! `bulla keys`: the only hand that writes the keys directory (docs/design/keys.md).
+//! `bulla keys`: manages the keys directory. No other command changes an existing key ring (docs/design/keys.md).
 
 mod database;
 mod export;
@@ -20,11 +20,11 @@ use crate::{
     store::Found,
 };
 
-/// How long servers are waited for if nothing is said: one that has died is known to be gone by then.
+/// How long a rotation waits for servers by default. A server that has died counts as gone after this time.
 const WAIT: &str = "10s";
 /// How far clocks may differ (docs/design/sessions.md).
 const SKEW: Duration = Duration::from_secs(60);
-/// How long a retired key is kept if nothing is said.
+/// How long a retired key is kept by default.
 const KEEP: Duration = Duration::from_secs(2 * 3600);
 
 /// `bulla keys` and what it is to do.
@@ -137,12 +137,12 @@ pub enum Format {
     Jwk,
 }
 
-/// A time on the command line.
+/// A time given on the command line.
 #[derive(Clone, Copy, Debug)]
 pub enum When {
     /// The time at which the command runs.
     Now,
-    /// This one.
+    /// The given time.
     At(Timestamp),
 }
 
@@ -153,7 +153,7 @@ fn parse_when(text: &str) -> Result<When, String> {
     text.parse().map(When::At).map_err(|e| format!("`{text}` is neither `now` nor a time: {e}"))
 }
 
-/// What to say whenever keys of a suite are made, if anything.
+/// Returns the note to print when keys of a suite are created, if there is one.
 pub const fn suite_note(suite: Suite) -> Option<&'static str> {
     match suite {
         Suite::Aes256Gcm => Some(
@@ -163,7 +163,7 @@ pub const fn suite_note(suite: Suite) -> Option<&'static str> {
     }
 }
 
-/// Runs one of them.
+/// Runs a keys command.
 pub async fn run(args: KeysArgs, ctx: &Context) -> Result<(), CliError> {
     let keys = KeyDirectory::new(&ctx.settings.keys).allow_group_read(ctx.settings.allow_group_read);
     let database = match &args.command {
@@ -210,7 +210,7 @@ async fn rotate(
     }
     let old = keys.load()?;
     old.check_mark(database.mark(ctx).await)?;
-    // Who hasn't got this ring hasn't got its staged key, and would refuse what is sealed under it.
+    // A server without this ring does not have its staged key. It would refuse tokens sealed under that key.
     let behind = if args.now { Vec::new() } else { database.behind(ctx, old.generation, args.wait).await };
     if !behind.is_empty() {
         return Err(CliError::Failed(format!(
@@ -254,8 +254,8 @@ async fn revoke(
     let mut old = keys.listing().ok();
     let ring = match args.kid {
         Some(kid) => {
-            // A damaged ring may be mended by a revocation, so that it doesn't load is no reason to stop; that it
-            // is an old copy is one.
+            // A revocation may repair a damaged ring, so it continues if the ring can't be loaded. It stops if the ring is an old
+            // copy.
             if let Ok(old) = keys.load() {
                 old.check_mark(mark)?;
             }
@@ -265,7 +265,7 @@ async fn revoke(
         None => keys.revoke_all(mark.map_or(0, |(generation, _)| generation), now)?,
     };
     let revoked = |kid| ring.keys.iter().any(|key| key.kid == kid && key.state == KeyState::Revoked);
-    // One that was lost had keys whose names nobody knows any more.
+    // If the ring was lost, the names of its keys are unknown.
     let kids = old.iter().flat_map(|old| &old.keys);
     if old.is_none() {
         let detail = json!({ "generation": ring.generation, "all": true });
@@ -306,7 +306,7 @@ async fn not_before(
     report::changed(ctx, &ring, now)
 }
 
-/// What mends a ring that is gone, where the database has known it.
+/// Returns the remedy for a lost ring that the database has recorded.
 pub(super) fn lost(path: &std::path::Path) -> String {
     format!(
         "{}: no key ring here, and this database has known another key ring, so bulla init makes none; restore the \
@@ -316,7 +316,7 @@ pub(super) fn lost(path: &std::path::Path) -> String {
     )
 }
 
-/// Why there is no ring at a path: none was ever made, or one was lost.
+/// Explains why there is no ring at a path: either none was ever created, or it was lost.
 pub(super) async fn no_ring(path: std::path::PathBuf, ctx: &Context) -> CliError {
     match ctx.settings.database.look(&*ctx.clock).await {
         Ok(Found::Present(facts)) if facts.ring_mark.is_some() => CliError::NotFound(lost(&path)),
@@ -324,7 +324,7 @@ pub(super) async fn no_ring(path: std::path::PathBuf, ctx: &Context) -> CliError
     }
 }
 
-/// The longest life a token under a retired key may still have, and the skew.
+/// Returns the longest remaining life of a token under a retired key, plus the skew.
 fn least_keep(policy: &Policy) -> Duration {
     policy.access_max_age.max(policy.refresh_idle).max(SERVICE_MAX_AGE) + SKEW
 }

@@ -1,5 +1,5 @@
-//! The server's log on standard error, as text or as JSON. In JSON every line is an object: errors at the start, which
-//! come before the settings are known or because they are wrong, and panics too.
+//! The server's log on standard error, as text or as JSON. In JSON every line is an object. This includes panics, and errors at
+//! the start before the settings are known or because they are wrong.
 
 use std::{
     fs, io,
@@ -10,7 +10,7 @@ use std::{
 use super::{args::SETTINGS_FILE, suggest::Suggest};
 use crate::config::Settings;
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Text,
@@ -27,30 +27,30 @@ impl Format {
     }
 }
 
-/// Logs to stderr, at this level. Libraries don't go below `warn`: what they would say of a request may be a header's
-/// value.
+/// Starts logging to standard error at this level. Libraries log only `warn` and above, because their lower levels may log values
+/// of request headers.
 pub(super) fn start(format: Format, level: &str, suggest: &Suggest) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::new(format!("warn,bulla={level}"));
     let suggest = Arc::new(if format.is_json() { suggest.in_json() } else { suggest.clone() });
     let writer = move || Lines(Arc::clone(&suggest));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
-    // A reader of the logs that has gone is no reason to panic, which the complaint about it would be.
+    // If standard error is closed, an error message about it would panic. So such errors are not reported.
     let logs = logs.log_internal_errors(false);
-    // Somebody who embeds the command line may have set up logs already.
+    // A program that embeds the command line may have set up a logger already.
     let _ = if format.is_json() { logs.json().try_init() } else { logs.try_init() };
-    // Where, never what: a message may hold what a request brought.
+    // Logs the place of a panic without its message, because the message may contain data from a request.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a panic: this is a bug, please report it");
     }));
 }
 
-/// Writes lines of the log to standard error, the commands that they suggest with the flags of this server.
+/// Writes log lines to standard error, and adds this server's flags to the commands that the lines suggest.
 struct Lines(Arc<Suggest>);
 
 impl io::Write for Lines {
-    /// Takes a whole line: the log writes it at once.
+    /// Receives a complete line, because the logger writes each line in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match std::str::from_utf8(line) {
             Ok(text) => io::stderr().write_all(self.0.typed(text).as_bytes())?,
@@ -64,13 +64,13 @@ impl io::Write for Lines {
     }
 }
 
-/// Logs as JSON why the server doesn't start, or has ended.
+/// Logs as JSON why the server does not start or has ended.
 pub(super) fn fail(why: &str) {
     start(Format::Json, "info", &Suggest::default());
     tracing::error!("{why}");
 }
 
-/// The format that a server's settings ask for, be they wrong otherwise: the environment wins over the file.
+/// Returns the log format in a server's settings, even if other settings are wrong. The environment overrides the file.
 pub(super) fn of_server(file: &Path) -> Format {
     let asked = match std::env::var_os("BULLA_LOG") {
         Some(asked) => asked.to_str().map(|asked| asked.trim().to_owned()),
@@ -79,7 +79,7 @@ pub(super) fn of_server(file: &Path) -> Format {
     if asked.as_deref() == Some("json") { Format::Json } else { Format::Text }
 }
 
-/// The same for arguments that can't be parsed. Text unless they are for `serve`.
+/// Returns the log format for arguments that can't be parsed. It is text unless the arguments are for `serve`.
 pub(super) fn of_arguments(arguments: &[String]) -> Format {
     if !arguments.iter().any(|word| word == "serve") {
         return Format::Text;
@@ -93,8 +93,8 @@ pub(super) fn of_arguments(arguments: &[String]) -> Format {
     of_server(&file.unwrap_or_else(|| SETTINGS_FILE.into()))
 }
 
-/// What a settings file says of `log`. Of a file that can't be parsed as a whole the lines before its first table are
-/// read one by one.
+/// Reads `log` from a settings file. If the file as a whole can't be parsed, the lines before its first table are parsed one by
+/// one.
 fn in_file(text: &str) -> Option<String> {
     let log = |table: toml::Table| table.get("log").and_then(|log| log.as_str()).map(str::to_owned);
     if let Ok(table) = text.parse() {

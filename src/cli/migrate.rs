@@ -1,4 +1,4 @@
-//! `bulla migrate`: from one machine's file to a database that a fleet shares.
+//! `bulla migrate`: moves an installation from a SQLite file to a PostgreSQL database that several nodes share.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ pub(super) struct MigrateArgs {
 }
 
 impl MigrateArgs {
-    /// Whether the command line shows a password to the whole machine.
+    /// Whether the command line contains a password, which all users of the machine can see.
     pub(super) fn shows_password(&self) -> bool {
         matches!(&self.to, Some(Database::Postgres(url)) if url.holds_password())
     }
@@ -43,7 +43,7 @@ impl MigrateArgs {
     }
 }
 
-/// Moves users, identities, sessions, clients, revocations, spent nonces and the audit.
+/// Moves users, identities, sessions, clients, revocations, used nonces and the audit.
 pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliError> {
     let (from, to) = args.ends(&ctx.settings.database)?;
     let old = Database::from(from.as_path());
@@ -77,8 +77,8 @@ fn named(database: &Database, error: StoreError) -> CliError {
     }
 }
 
-/// Waits until no server uses the file. One that was stopped just now can't be told from one that is about to say again
-/// that it lives.
+/// Waits until no server uses the file. A server that was just stopped looks like a server whose next report is due, so this
+/// takes some seconds.
 async fn unused(store: &dyn Store, database: &Database, ctx: &Context) -> Result<(), CliError> {
     let first = store.nodes().await?;
     if first.is_empty() {

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: `bulla` and its subcommands, one module for each.
 
 mod actor;
 mod args;
@@ -28,18 +28,18 @@ use crate::{
     store::{Database, Store, StoreError},
 };
 
-/// What a command works with: the settings, resolved, and what `main` holds.
+/// The environment of a command: the resolved settings and the state of `main`.
 #[derive(Debug)]
 pub struct Context {
-    /// Flags, environment and file, resolved.
+    /// The settings resolved from flags, environment and file.
     pub settings: Settings,
-    /// The settings file, which may be missing.
+    /// The settings file. It may not exist.
     pub file: PathBuf,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// `--json`: data as JSON on stdout.
+    /// Whether `--json` was given: data is printed as JSON on stdout.
     pub json: bool,
-    /// How the commands that messages suggest are typed here.
+    /// Completes the commands that messages suggest.
     pub suggest: suggest::Suggest,
 }
 
@@ -49,22 +49,22 @@ impl Context {
         print(text)
     }
 
-    /// Says something to the person at the terminal, on stderr. That nobody listens is no failure.
+    /// Prints a message for the person at the terminal to stderr. A closed stderr is not an error.
     pub fn say(&self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{}", self.suggest.typed(text));
     }
 }
 
-/// Why a command failed: what is wrong, where, and what mends it. Never holds a secret.
+/// The reason why a command failed: the fault, its place and the remedy. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// It failed.
+    /// The command failed.
     #[error("{0}")]
     Failed(String),
-    /// It was called wrongly.
+    /// The command was called wrongly.
     #[error("{0}")]
     Usage(String),
-    /// What it names isn't there.
+    /// The named object does not exist.
     #[error("{0}")]
     NotFound(String),
     /// There is no key ring at this path.
@@ -73,10 +73,10 @@ pub enum CliError {
     /// A token was refused.
     #[error("{0}")]
     TokenRefused(String),
-    /// The store or the network is away.
+    /// The store or the network is unavailable.
     #[error("{0}")]
     Unavailable(String),
-    /// A check found faults; they are printed already.
+    /// A check found faults, which are already printed.
     #[error("{0}")]
     Faults(String),
 }
@@ -109,8 +109,8 @@ impl From<StoreError> for CliError {
     }
 }
 
-/// Keeps root keys out of core dumps and out of the hands of other processes of this user: no core is written, and none may
-/// be taken with a debugger. Returns a warning where the system refuses that.
+/// Protects root keys in memory from other processes of the same user: disables core dumps, and prevents debuggers from
+/// attaching. Returns a warning if the system refuses this.
 fn keep_memory_private() -> Option<String> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
@@ -120,7 +120,7 @@ fn keep_memory_private() -> Option<String> {
     Some(format!("a core dump of this program can't be prevented ({error}); it would hold the keys"))
 }
 
-/// Prints data to stdout, with a newline. A reader that has seen enough ends the program, as pipes do.
+/// Prints data to stdout, with a newline. If the reader has closed the pipe, ends the program with exit code 0.
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -130,13 +130,13 @@ fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// The database of the settings, beside a running server or without one. It is made by `init` alone.
+/// Opens the database in the settings, whether or not a server is running. Fails if it does not exist: only `init` creates it.
 async fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, CliError> {
     expect_database(&settings.database).await?;
     Ok(settings.database.open_for(clock, settings.allow_group_read).await?)
 }
 
-/// An error that says what makes it, where there is no database.
+/// Fails if there is no database. The error says how to create it.
 async fn expect_database(database: &Database) -> Result<(), CliError> {
     match database.exists().await {
         Ok(true) => Ok(()),
@@ -148,7 +148,7 @@ async fn expect_database(database: &Database) -> Result<(), CliError> {
     }
 }
 
-/// Says where no database is, and what makes one there.
+/// Returns the message that there is no database at this place, with the command that creates it.
 fn no_database(database: &Database) -> String {
     let place = match database {
         Database::Sqlite(path) => {
@@ -162,7 +162,7 @@ fn no_database(database: &Database) -> String {
     )
 }
 
-/// Says how many rows of a table a list has passed over.
+/// Prints how many rows of a table a list has skipped.
 async fn say_unread(store: &dyn Store, table: &str, ctx: &Context) -> Result<(), CliError> {
     match store.bad_rows().await?.iter().filter(|row| row.table == table).count() {
         0 => {}
@@ -174,10 +174,10 @@ async fn say_unread(store: &dyn Store, table: &str, ctx: &Context) -> Result<(),
     Ok(())
 }
 
-/// Characters up to which a cell widens its column.
+/// The largest number of characters by which a cell can widen its column.
 const WIDEST: usize = 256;
 
-/// Lines of cells, in columns. Control characters of a stranger's text don't reach the terminal.
+/// Formats lines of cells in columns. Replaces control characters, so that stored text from strangers can't control the terminal.
 fn table(lines: &[Vec<String>]) -> String {
     let clean =
         |cell: &String| cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>();
@@ -185,11 +185,11 @@ fn table(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let count = |cell: &String| cell.chars().count();
     let width = |column| lines.iter().filter_map(|line| line.get(column)).map(count).max().unwrap_or(0);
-    // One very long cell, as in a row typed in by hand, makes no other line longer.
+    // The limit keeps one very long cell, for example in a row inserted by hand, from making all other lines long.
     let widths: Vec<usize> = (0..columns).map(|column| width(column).min(WIDEST)).collect();
     let line = |cells: &Vec<String>| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| {
-            // `{cell:<width$}` panics where a width is beyond 65,535.
+            // `{cell:<width$}` panics if the width is above 65,535.
             cell.clone() + &" ".repeat(width.saturating_sub(count(cell)))
         });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
@@ -197,7 +197,7 @@ fn table(lines: &[Vec<String>]) -> String {
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// How long ago, as a person would say it.
+/// Formats how long ago a time was, for people.
 fn ago(then: Timestamp, now: Timestamp) -> String {
     match now.since(then).as_secs() {
         seconds @ 0..60 => format!("{seconds} s ago"),

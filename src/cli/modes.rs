@@ -1,4 +1,4 @@
-//! The modes of files that hold secrets: the settings file with a password in it, the secrets of providers, the passwords of
+//! Checks the modes of files with secrets: a settings file with a password, the secrets of providers, the passwords of
 //! PostgreSQL.
 
 use std::{
@@ -9,17 +9,17 @@ use std::{
 use super::Context;
 use crate::{identity::openid::ClientSecret, ids::typed, store::Database};
 
-/// Who besides its owner may read a file.
+/// The users who may read a file in addition to its owner.
 #[derive(Clone, Copy)]
 enum Readers {
-    /// Everybody: nothing secret is in it.
+    /// All users, because the file contains no secret.
     All,
-    /// Its group, where `allow_group_read` says so.
+    /// The file's group, because `allow_group_read` is set.
     Group,
     None,
 }
 
-/// The files that hold secrets or decide what the server does, as far as they are there.
+/// Returns the existing files that contain secrets or control the server.
 fn watched(ctx: &Context) -> Vec<(PathBuf, Readers)> {
     let secret = if ctx.settings.allow_group_read { Readers::Group } else { Readers::None };
     let of_file = if holds_password(&ctx.file) { secret } else { Readers::All };
@@ -28,15 +28,15 @@ fn watched(ctx: &Context) -> Vec<(PathBuf, Readers)> {
         ClientSecret::File(path) => Some((path.clone(), secret)),
         ClientSecret::None | ClientSecret::Text(_) => None,
     }));
-    // By the rules of libpq it is ignored if anybody else may read it.
+    // By the rules of libpq, this file is ignored if other users may read it.
     let passwords = std::env::var_os("PGPASSFILE").map(|path| (path.into(), Readers::None));
     files.extend(passwords.filter(|_| matches!(ctx.settings.database, Database::Postgres(_))));
     files.retain(|(file, _)| file.is_file());
     files
 }
 
-/// Those that others may read or write, each with the command that mends it. Users who may write a settings file decide where
-/// the keys are.
+/// Returns the files that other users may read or write, each with the command that repairs it. A user who may write the settings
+/// file decides where the keys are.
 pub(super) fn open_to_others(ctx: &Context) -> Vec<String> {
     let open = |(file, readers): (PathBuf, Readers)| {
         let mode = file.metadata().ok()?.permissions().mode() & 0o7777;
@@ -56,7 +56,7 @@ pub(super) fn open_to_others(ctx: &Context) -> Vec<String> {
     watched(ctx).into_iter().filter_map(open).collect()
 }
 
-/// Whether a password stands in a settings file.
+/// Whether a settings file contains a password.
 fn holds_password(file: &Path) -> bool {
     let text = std::fs::read_to_string(file).map(zeroize::Zeroizing::new).unwrap_or_default();
     let table: toml::Table = text.parse().unwrap_or_default();

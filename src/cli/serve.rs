@@ -1,4 +1,4 @@
-//! `bulla serve`: the server as a process. Signals, logs, the first administrator.
+//! `bulla serve`: runs the server as a process, with its signals, its log and the first administrator.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -21,7 +21,7 @@ use crate::{
     store::StoreError,
 };
 
-/// How often the process asks itself whether its store can still be trusted.
+/// How often the process checks that its store is still reliable.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How to serve.
@@ -49,7 +49,7 @@ pub(super) struct ServeArgs {
 }
 
 impl ServeArgs {
-    /// The flags that are settings.
+    /// Returns the flags that are settings.
     pub(super) fn settings(&self) -> impl Iterator<Item = (&'static str, String)> {
         let named = [
             ("listen", &self.listen),
@@ -62,7 +62,7 @@ impl ServeArgs {
     }
 }
 
-/// Serves until a signal ends it; requests under way are answered first.
+/// Serves until a signal ends it. Requests in progress are answered first.
 pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError> {
     let settings = &ctx.settings;
     log::start(log::Format::of(settings), settings.log_level, &ctx.suggest);
@@ -71,7 +71,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
         tracing::warn!("{open}");
     }
     if !args.init {
-        // One letter wrong in a path is not to become a new, empty installation that knows nobody.
+        // A typing error in a path must not create a new, empty installation without users.
         super::expect_database(&settings.database).await?;
     }
     let listen = |error: std::io::Error| {
@@ -118,7 +118,8 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     if args.init {
         first_admin(&bulla, ctx).await?;
     }
-    // Before anybody is told that it serves: a signal that comes then is obeyed, not fatal.
+    // Registers the signal handlers before the server is announced. A signal that arrives right after that is then handled and
+    // does not kill the process.
     let signals =
         Signals::take().map_err(|error| CliError::Failed(format!("signals can't be received: {error}")))?;
     let how = Serve { workers: settings.workers, shutdown_timeout: settings.shutdown_timeout, tls, admin };
@@ -161,7 +162,8 @@ fn started(error: StartError, init: bool) -> CliError {
     }
 }
 
-/// Every connection takes a descriptor, and the usual soft limit of 1,024 is soon reached: take what the hard one allows.
+/// Raises the soft limit on open files to the hard limit. Every connection needs a descriptor, and the usual soft limit of 1,024
+/// is soon reached.
 fn take_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -170,7 +172,7 @@ fn take_descriptors() {
     }
 }
 
-/// What a process is told from outside.
+/// The signals that the process handles.
 struct Signals {
     hangup: Signal,
     terminate: Signal,
@@ -187,8 +189,8 @@ impl Signals {
     }
 }
 
-/// Obeys signals: HUP looks at the keys now, TERM and INT end the server after what is under way. Ends it as well if
-/// the store can't be trusted any more. Returns when told to end a second time: then nothing is waited for.
+/// Handles signals: HUP reloads the keys, TERM and INT end the server after the requests in progress. Also ends the server if the
+/// store is no longer reliable. Returns at a second request to end; then nothing is waited for.
 async fn watch(
     mut signals: Signals,
     bulla: &Bulla,
@@ -196,14 +198,14 @@ async fn watch(
     listens: SocketAddr,
     workers: usize,
 ) {
-    // Not a sleep, which every signal would begin anew.
+    // An interval is used instead of a sleep, because every signal would restart a sleep.
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ending = false;
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => {
-                // On its own: keys on a mount that hangs are no reason to be deaf to the next signal.
+                // Runs in a separate task. Otherwise a hanging mount with the keys would block the handling of the next signal.
                 let bulla = bulla.clone();
                 actix_web::rt::spawn(async move { bulla.reload_ring().await });
                 continue;
@@ -224,7 +226,7 @@ async fn watch(
         let server = server.clone();
         actix_web::rt::spawn(async move {
             drain(listens, workers).await;
-            // The command is sent at once; its future only waits for the end, which `run` does.
+            // `stop` sends the command at once. Its future only waits for the end, and `run` does that.
             drop(server.stop(true));
         });
     }

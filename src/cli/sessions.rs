@@ -1,4 +1,4 @@
-//! `bulla session`: show sessions and end them, beside a running server.
+//! `bulla session`: lists and ends sessions, also while a server runs.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{CliError, Context, actor, ago, open_store, say_unread, table, users};
 use crate::{ids::Sid, store::SessionEnd};
 
-/// How many sessions a list shows.
+/// The largest number of sessions in a list.
 const MOST: u32 = 10_000;
 
 /// What to do with sessions.
@@ -37,7 +37,7 @@ pub(super) enum SessionCommand {
     },
 }
 
-/// Runs one of them.
+/// Runs a session command.
 pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), CliError> {
     let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     match command {

@@ -1,17 +1,17 @@
-//! The commands that messages suggest, as they must be typed here: with the flags that this command was given, for
-//! without them they'd be about another installation.
+//! Completes the commands that messages suggest with the flags of this command. Without these flags they would apply to another
+//! installation.
 
 use std::path::Path;
 
 use super::args::Cli;
 use crate::{ids::typed, store::Database};
 
-/// What the messages of this command suggest.
+/// The parts that complete a suggested command.
 #[derive(Clone, Debug, Default)]
 pub struct Suggest {
-    /// ` --keys … --database …`, as given.
+    /// ` --keys … --database …`, as they were given.
     flags: String,
-    /// The whole command.
+    /// The complete present command.
     this: String,
 }
 
@@ -27,7 +27,7 @@ impl Suggest {
         if let Some(keys) = &cli.keys {
             add("--keys", &keys.display().to_string());
         }
-        // A password isn't repeated.
+        // A password is not repeated.
         let shown = |text: &&String| match Database::from(text.as_str()) {
             Database::Postgres(url) => !url.holds_password(),
             Database::Sqlite(_) => true,
@@ -41,7 +41,7 @@ impl Suggest {
         Self { flags, this }
     }
 
-    /// For texts that are inside a string of JSON.
+    /// Returns the same parts escaped for a JSON string.
     pub(super) fn in_json(&self) -> Self {
         let escaped = |text: &str| {
             let quoted = serde_json::Value::from(text).to_string();
@@ -50,7 +50,7 @@ impl Suggest {
         Self { flags: escaped(&self.flags), this: escaped(&self.this) }
     }
 
-    /// The text with its suggestions as they must be typed.
+    /// Returns the text with its suggested commands completed.
     pub(super) fn typed(&self, text: &str) -> String {
         let mut parts = text.split('`');
         let mut out = parts.next().unwrap_or_default().to_owned();
@@ -59,7 +59,7 @@ impl Suggest {
             out.push('`');
             out += part;
             let command = quoted && part.starts_with("bulla ") && !part.ends_with('…');
-            // An error has its flags already when it comes to the log.
+            // An error that reaches the log already contains the flags.
             if command && !part.contains(" --help") && !part.ends_with(&self.flags) {
                 out += &self.flags;
             }

@@ -1,4 +1,4 @@
-//! `bulla token`: seal, open and inspect tokens with the ring itself.
+//! `bulla token`: seals, opens and inspects tokens with the key ring.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -74,7 +74,7 @@ impl Binding {
     }
 }
 
-/// Runs one of them.
+/// Runs a token command.
 pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliError> {
     let ring =
         KeyDirectory::new(&ctx.settings.keys).allow_group_read(ctx.settings.allow_group_read).load()?;
@@ -105,7 +105,7 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
             let state = ring.keys.iter().find(|key| key.kid == kid).map(|key| key.state);
             let keys = binding.keys(&ring);
             let mut buffer = OpenBuffer::new();
-            // As old as can be: whether it is too old is for its opener; here its age is shown.
+            // Accepts any age. The application that opens a token decides whether it is too old; here its age is shown.
             let opened = keys.open_at(&text, now, Duration::MAX, &mut buffer);
             let (issued_at, outcome) = match &opened {
                 Ok(opened) => (Some(opened.issued_at), "opens"),
@@ -129,14 +129,14 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
     }
 }
 
-/// An argument as it is, or standard input for `-`, less the line end that a pipe puts there. None: not UTF-8, so neither
-/// a token nor JSON.
+/// Returns an argument, or standard input for `-`, without the line end that a pipe adds. `None` if it is not UTF-8, because it
+/// is then neither a token nor JSON.
 fn argument(given: &OsStr) -> Result<Option<Zeroizing<String>>, CliError> {
     if given != "-" {
         return Ok(given.to_str().map(|text| Zeroizing::new(text.to_owned())));
     }
     let mut read = Zeroizing::new(Vec::new());
-    // More than any token or payload can be; what is cut off here is refused for its length.
+    // The limit is above the size of any token or payload. Longer input is cut off here and later refused for its length.
     let input = std::io::stdin().lock().take(1 << 16).read_to_end(&mut read);
     input.map_err(|error| CliError::Failed(format!("standard input can't be read: {error}")))?;
     let text =

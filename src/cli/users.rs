@@ -1,4 +1,4 @@
-//! `bulla user`: add, show and change users. Passwords come from a prompt or standard input, never from an argument.
+//! `bulla user`: adds, shows and changes users. Passwords are read from a prompt or from standard input, never from an argument.
 
 use std::{io::Read as _, sync::Arc};
 
@@ -76,7 +76,7 @@ pub(super) enum UserCommand {
     },
 }
 
-/// Runs one of them.
+/// Runs a user command.
 pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliError> {
     let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     match command {
@@ -90,7 +90,7 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
                 return Err(CliError::Usage("say which: --add ROLE or --remove ROLE".into()));
             }
             let user = find(&*store, &name).await?;
-            // In this order: a role that is both taken and given is given.
+            // A role that is both added and removed is added.
             let remove = remove.into_iter().filter(|role| !add.contains(role)).collect();
             let change = UserChange { add_roles: add, remove_roles: remove, ..UserChange::default() };
             change_user(&*store, ctx, &user, change, "user.changed").await
@@ -115,7 +115,7 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
     }
 }
 
-/// The user of a name, or an error that says how to see all.
+/// Returns a user by name. The error says how to list all users.
 pub(super) async fn find(store: &dyn Store, name: &str) -> Result<UserRow, CliError> {
     let missing = || CliError::NotFound(format!("no user {name:?}; `bulla user list` shows them"));
     store.user_by_name(name).await?.ok_or_else(missing)
@@ -160,7 +160,7 @@ async fn passwd(store: &dyn Store, ctx: &Context, name: &str, from_stdin: bool) 
     Ok(())
 }
 
-/// Asks for a new password (twice, at a terminal), checks and hashes it.
+/// Asks for a new password (twice if at a terminal), checks it and hashes it.
 async fn new_password(ctx: &Context, from_stdin: bool) -> Result<String, CliError> {
     let password = if from_stdin { stdin_line()? } else { prompt()? };
     let rule = PasswordRule { min: ctx.settings.password_min };

@@ -1,8 +1,8 @@
-//! Durations as people write them in settings and flags: `10s`, `2m`, `1h`, `7d`.
+//! Parses and formats durations in settings and flags: `10s`, `2m`, `1h`, `7d`.
 
 use std::time::Duration;
 
-/// Reads a whole number and a unit: `ms`, `s`, `m`, `h` or `d`. The error says what is expected.
+/// Parses a whole number with a unit: `ms`, `s`, `m`, `h` or `d`. The error says which form is expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -17,13 +17,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let number: Option<u64> = number.parse().ok();
     number
         .and_then(|number| number.checked_mul(millis_per_unit))
-        // A century is enough for anybody and keeps every sum of times in range.
+        // The limit of a century keeps every sum of times in range.
         .filter(|millis| *millis <= 100 * 366 * 86_400_000)
         .map(Duration::from_millis)
         .ok_or_else(|| format!("`{text}` is not a duration of at most 100 years; write 10s, 2m, 1h or 7d"))
 }
 
-/// Writes a duration as people read it, in its largest two units: `2h 5m`, `41s`.
+/// Formats a duration in its largest two units: `2h 5m`, `41s`.
 pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (d, h, m, s) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

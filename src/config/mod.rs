@@ -1,4 +1,5 @@
-//! Settings: flags, then `BULLA_*`, then `bulla.toml`; resolved into [`Settings`], with nothing left to interpret.
+//! Settings: resolves flags, `BULLA_*` variables and `bulla.toml` into a checked [`Settings`]. Flags override variables, and
+//! variables override the file.
 
 mod duration;
 mod place;
@@ -13,64 +14,66 @@ pub use resolve::{BadSetting, KNOBS, Layer, sample};
 
 use crate::{identity::openid::ProviderSettings, session::Policy, store::Database};
 
-/// Everything a server needs to know, checked.
+/// All settings of a server, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What is odd but stops nothing, for a line on stderr or in the log.
+    /// Warnings about settings that are odd but usable, for stderr or the log.
     pub warnings: Vec<String>,
-    /// Where it listens (default 127.0.0.1:8080).
+    /// The address on which the server listens (default 127.0.0.1:8080).
     pub listen: SocketAddr,
-    /// A listener for probes and metrics alone, plain HTTP; without it they are routes of `listen`.
+    /// The address of a plain HTTP listener only for probes and metrics. If it is `None`, probes and metrics are routes of
+    /// `listen`.
     pub admin_listen: Option<SocketAddr>,
-    /// Certificate chain and key, PEM; TLS if given.
+    /// Certificate chain and key, PEM. If given, the server speaks TLS.
     pub tls: Option<Tls>,
     /// The keys directory (default `keys`).
     pub keys: PathBuf,
-    /// Accept group-readable keys.
+    /// Whether keys that their group can read are accepted.
     pub allow_group_read: bool,
-    /// SQLite file (default `bulla.db`), or a PostgreSQL database.
+    /// The database: a SQLite file (default `bulla.db`) or a PostgreSQL database.
     pub database: Database,
-    /// Where the world sees the server, e.g. `https://login.example.org`; none: loopback, `http://localhost:PORT`.
+    /// The origin under which browsers reach the server, e.g. `https://login.example.org`. If it is `None`, the server is on
+    /// loopback: `http://localhost:PORT`.
     pub public_url: Option<String>,
-    /// Further origins `rd` may return to.
+    /// Further origins to which `rd` may lead.
     pub allowed_origins: Vec<String>,
-    /// Whose word about the client's address is believed.
+    /// The proxies whose information about the client's address is trusted.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// The header in which they give it.
+    /// The header in which these proxies give the client's address.
     pub forwarded_header: ForwardedHeader,
-    /// One login for several subdomains.
+    /// The cookie domain for one login on several subdomains.
     pub cookie_domain: Option<String>,
-    /// Lifetimes and rules.
+    /// Lifetimes and other rules of sessions.
     pub policy: Policy,
-    /// Where people with an account elsewhere may come from, in order of their names.
+    /// The OpenID providers, ordered by name.
     pub providers: Vec<ProviderSettings>,
-    /// Least code points of a new password.
+    /// The smallest number of code points in a new password.
     pub password_min: usize,
-    /// How many logins may wait for the hashing pool.
+    /// The largest number of logins that may wait for the hashing pool.
     pub login_queue: usize,
     /// How long audit rows are kept.
     pub audit_keep: Duration,
-    /// `text` or `json` logs.
+    /// Whether logs are JSON instead of text.
     pub log_json: bool,
-    /// How much is logged: `error`, `warn`, `info`, `debug` (a line per request) or `trace`.
+    /// The log level: `error`, `warn`, `info`, `debug` (a line per request) or `trace`.
     pub log_level: &'static str,
-    /// Threads that serve requests.
+    /// The number of threads that serve requests.
     pub workers: usize,
-    /// How long a shutdown waits for requests under way.
+    /// How long a shutdown waits for requests in progress.
     pub shutdown_timeout: Duration,
 }
 
-/// Files of a certificate.
+/// The files of a certificate.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// Chain, PEM.
+    /// The certificate chain, PEM.
     pub cert: PathBuf,
-    /// Key, PEM.
+    /// The key, PEM.
     pub key: PathBuf,
 }
 
-/// Which header the trusted proxies write the client's address into. Only one is read: a proxy that writes one passes on
-/// what a client says in the other.
+/// The header in which the trusted proxies give the client's address. Only one header is read, because a proxy that writes one of
+/// them forwards the other unchanged from the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`, which nearly every proxy writes.

@@ -1,4 +1,5 @@
-//! Where something stands in `bulla.toml`: the line for an error, and the folder that relative paths start from.
+//! Finds the place of a setting in `bulla.toml`: its line for error messages, and the folder against which relative paths are
+//! resolved.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +7,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::store::Database;
 
-/// Settings that are paths.
+/// The settings that are paths.
 const PATHS: [&str; 3] = ["keys", "tls_cert", "tls_key"];
 
-/// The text of a file, and its name.
+/// The name and the text of a settings file.
 pub(super) struct Places<'a> {
     file: &'a Path,
     text: &'a str,
@@ -20,7 +21,7 @@ impl<'a> Places<'a> {
         Self { file, text }
     }
 
-    /// The place of a key, by the names of the tables around it and its own: `in bulla.toml, line 3`.
+    /// Returns the place of a key, given the names of its tables and its own: `in bulla.toml, line 3`.
     pub(super) fn of_key(&self, names: &[&str]) -> String {
         let line = self.find(names).map(|line| format!(", line {line}")).unwrap_or_default();
         format!("in {}{line}", self.file.display())
@@ -41,11 +42,11 @@ impl<'a> Places<'a> {
         found
     }
 
-    /// A setting's text; a relative path starts from the file's folder, not from where a command runs.
+    /// Returns the value of a setting. A relative path is resolved against the file's folder, not against the working directory.
     pub(super) fn beside_file(&self, name: &str, text: String) -> String {
         match name {
             "database" => match text.trim().parse::<Database>() {
-                // What is no database is refused where the settings are resolved.
+                // A value that names no database is refused later, when the settings are resolved.
                 Ok(database) => database.beside(self.folder()).unwrap_or(text),
                 Err(_) => text,
             },
@@ -54,7 +55,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// A path from the file's folder.
+    /// Resolves a path against the file's folder.
     pub(super) fn path(&self, text: &str) -> String {
         if text.trim().is_empty() {
             return text.to_owned();
@@ -67,7 +68,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The line of a byte, counted from 1.
+/// Returns the line of a byte position, counted from 1.
 pub(super) fn line(text: &str, at: usize) -> usize {
     text.get(..at).unwrap_or(text).matches('\n').count() + 1
 }

@@ -1,4 +1,5 @@
-//! Layers of text become [`Settings`]: a flag wins over the environment, the environment over the file, the file over the default.
+//! Resolves layers of settings into [`Settings`]: flags override the environment, the environment overrides the file, the file
+//! overrides the defaults.
 
 use std::{
     collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration,
@@ -14,7 +15,7 @@ use crate::{
     token::KeyExport,
 };
 
-/// Every setting: its name in `bulla.toml` (in the environment: `BULLA_` and upper case), its default, what it is.
+/// All settings: the name in `bulla.toml` (in the environment: `BULLA_` and upper case), the default, and a description.
 pub const KNOBS: [(&str, &str, &str); 27] = [
     ("listen", "127.0.0.1:8080", "address and port to serve on"),
     (
@@ -57,12 +58,12 @@ pub const KNOBS: [(&str, &str, &str); 27] = [
     ("log_level", "info", "error, warn, info, debug (a line per request) or trace"),
 ];
 
-/// A setting that can't be used: which, where it stands, why.
+/// The error for a setting that can't be used: its name, its place and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadSetting(pub String);
 
-/// One layer: texts by name, and where they come from.
+/// One layer of settings: their texts and places by name.
 #[derive(Clone, Debug)]
 pub struct Layer {
     values: BTreeMap<String, Said>,
@@ -70,7 +71,7 @@ pub struct Layer {
     warnings: Vec<String>,
 }
 
-/// The text of a setting, and where it stands.
+/// The text of a setting, and its place.
 #[derive(Clone, Debug)]
 struct Said {
     text: String,
@@ -78,15 +79,19 @@ struct Said {
 }
 
 impl Layer {
-    /// From flags that were given.
+    /// Returns the layer of the given flags.
     pub fn flags(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let said = |text| Said { text, place: "on the command line".into() };
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), said(value))).collect();
         Self { values, providers: BTreeMap::new(), warnings: Vec::new() }
     }
 
-    /// From `BULLA_*`. A name that is no setting is a warning: Kubernetes sets `BULLA_PORT`, `BULLA_SERVICE_HOST` and
-    /// more for a Service that is called bulla.
+    /// Returns the layer of the `BULLA_*` variables. An unknown name is only a warning, because Kubernetes sets `BULLA_PORT`,
+    /// `BULLA_SERVICE_HOST` and more for a Service named bulla.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a value that is not UTF-8, and for a provider's field that can't be set by a variable.
     pub fn environment(variables: impl IntoIterator<Item = (String, OsString)>) -> Result<Self, BadSetting> {
         const OTHERS: [&str; 5] =
             ["BULLA_CONFIG", "BULLA_BIN", "BULLA_ROTATE_HOOK", "BULLA_GENERATION", KeyExport::VARIABLE];
@@ -125,7 +130,11 @@ impl Layer {
         Ok(Self { values, providers, warnings })
     }
 
-    /// From the text of `bulla.toml`.
+    /// Returns the layer of the text of `bulla.toml`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is not TOML, or contains unknown settings or values of a wrong type.
     pub fn file(path: &Path, text: &str) -> Result<Self, BadSetting> {
         let places = Places::of(path, text);
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -164,7 +173,7 @@ fn known(name: &str, origin: &str) -> Result<(), BadSetting> {
         .map_err(|near| BadSetting(format!("{name} {origin}: there is no such setting{}", hint(near))))
 }
 
-/// Whether a name is one of these; the error is the nearest of them, if one is near.
+/// Checks that a name is one of `knobs`. The error is the most similar one, if there is a similar one.
 pub(super) fn suggest<'a>(
     knobs: impl Iterator<Item = &'a str> + Clone,
     name: &str,
@@ -172,17 +181,17 @@ pub(super) fn suggest<'a>(
     if knobs.clone().any(|knob| knob == name) {
         return Ok(());
     }
-    // A few letters may be wrong, but not most of them.
+    // A few letters may differ, but not most of them.
     let close = |knob: &&str| distance(knob, name) <= 3.min(name.len() / 2);
     Err(knobs.min_by_key(|knob| distance(knob, name)).filter(close))
 }
 
-/// A suggestion as the end of an error.
+/// Formats a suggestion as the end of an error message.
 pub(super) fn hint(near: Option<&str>) -> String {
     near.map(|knob| format!("; did you mean {knob}?")).unwrap_or_default()
 }
 
-/// Levenshtein's distance, for a suggestion.
+/// Returns the Levenshtein distance of two names.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -217,7 +226,7 @@ impl Layers<'_> {
     ) -> Result<T, BadSetting> {
         let (text, origin) = self.text(name);
         read(text.trim()).map_err(|why| match name {
-            // A password may stand in it.
+            // The text is not shown, because it may contain a password.
             "database" => BadSetting(format!("{name} {origin}: {why}")),
             _ => BadSetting(format!("{name} = {text:?} {origin}: {why}")),
         })
@@ -243,7 +252,11 @@ impl Layers<'_> {
 }
 
 impl Settings {
-    /// Resolves layers, strongest first, and refuses what contradicts itself.
+    /// Resolves layers, strongest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a value that can't be used, and for settings that contradict each other.
     pub fn resolve(layers: &[Layer]) -> Result<Self, BadSetting> {
         let providers = providers::resolve(layers)?;
         let warnings = layers.iter().flat_map(|layer| layer.warnings.iter().cloned()).collect();
@@ -298,7 +311,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Passwords and tokens don't travel in the clear: TLS, a trusted proxy in front, or loopback for trying it out.
+    /// Refuses to send passwords and tokens unencrypted. The server needs TLS, a trusted proxy in front of it, or loopback for
+    /// trials.
     fn check_listener(&self) -> Result<(), BadSetting> {
         let loopback = self.listen.ip().is_loopback();
         if self.admin_listen.is_some_and(|admin| admin == self.listen && admin.port() != 0) {
@@ -367,7 +381,7 @@ fn path(text: &str) -> Result<std::path::PathBuf, String> {
 
 fn audit_keep(text: &str) -> Result<Duration, String> {
     let keep = parse_duration(text)?;
-    // Less would sweep away what was recorded before anybody can have read it.
+    // With a shorter time, rows would be deleted before an operator could read them.
     if keep < Duration::from_secs(3600) { Err("must be at least 1h".into()) } else { Ok(keep) }
 }
 
@@ -387,7 +401,8 @@ fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
         .ok_or_else(|| format!("must be {}", names.join(" or ")))
 }
 
-/// Scheme, host and port; nothing after. As browsers write it: in lower case, without the scheme's own port.
+/// Parses an origin: scheme, host and port, nothing after. Returns it in the form that browsers use: lower case, without the
+/// scheme's default port.
 fn origin(text: &str) -> Result<String, String> {
     let text = text.trim().trim_end_matches('/').to_ascii_lowercase();
     let must = || "must be an origin, as https://login.example.org".to_owned();
@@ -430,7 +445,7 @@ fn is_local(url: &str) -> bool {
         || host == "[::1]"
 }
 
-/// A `bulla.toml` with every setting at its default, commented out, but those that are `given`.
+/// Returns a `bulla.toml` that contains every setting with its default as a comment. The `given` settings are not comments.
 pub fn sample(given: &[(&str, String)]) -> String {
     let mut text =
         String::from("# Settings of Bulla. Flags and BULLA_* in the environment win over this file.\n");
@@ -447,7 +462,7 @@ pub fn sample(given: &[(&str, String)]) -> String {
 }
 
 impl Settings {
-    /// Whether it listens where only this machine can reach it.
+    /// Whether the server listens on a loopback address, which only this machine can reach.
     pub fn is_loopback(&self) -> bool {
         SocketAddr::ip(&self.listen).is_loopback()
     }

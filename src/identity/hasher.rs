@@ -1,6 +1,6 @@
-//! Argon2id in a bounded pool of its own, memory reused while busy and given back when idle.
+//! Hashes passwords with Argon2id in a bounded pool of threads. The threads reuse their memory while busy and free it when idle.
 //!
-//! A storm of logins fills this pool and its queue; it can't slow down those who are already in.
+//! Many logins at once fill only this pool and its queue. They do not slow down users who are already logged in.
 
 use std::{
     sync::{
@@ -23,33 +23,33 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::secret::{self, SecretText};
 
-/// KiB, passes, lanes of new hashes (OWASP's least for Argon2id; RFC 9106).
+/// KiB of memory, passes and lanes of new hashes (OWASP's minimum for Argon2id; RFC 9106).
 const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
-/// What a stored hash may ask for at the most: more would let a row stop the server.
+/// The largest accepted parameters of a stored hash. Larger ones would let a single row stop the server.
 const MOST: (u32, u32, u32) = (256 * 1024, 16, 8);
-/// Memory is given back after this long without work.
+/// The time without work after which a thread frees its memory.
 const IDLE: Duration = Duration::from_secs(5);
-/// Allocations above 32 MiB are always mapped apart and so go back to the system when freed; of a hasher's only the
-/// blocks in use are ever touched.
+/// Block count just above 32 MiB. Allocations above 32 MiB are always mapped separately, so the system gets the memory back when
+/// it is freed. Only the blocks in use are ever touched.
 const APART: usize = (33 << 20) / Block::SIZE;
 
-/// Why nothing was hashed.
+/// The reason why nothing was hashed.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
-    /// As many wait as may.
+    /// The queue is full.
     #[error("too many logins at once")]
     Busy,
-    /// A stored hash isn't Argon2id, or its parameters are absurd.
+    /// The stored hash is not Argon2id, or its parameters are not acceptable.
     #[error("a stored password hash is not acceptable")]
     BadHash,
-    /// The system's generator or the allocator failed.
+    /// The system's random generator or the allocator failed.
     #[error("hashing failed")]
     Failed,
 }
 
 type Work = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 
-/// The pool. Its threads end when it is dropped.
+/// The pool of hashing threads. The threads end when it is dropped.
 #[derive(Debug)]
 pub struct Hasher {
     queue: SyncSender<Work>,
@@ -59,14 +59,16 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// `threads` hash at once (each with 19 MiB while it works), at most `waiting` wait.
+    /// Starts a pool. `threads` passwords are hashed at once (each takes 19 MiB while it is hashed), and at most `waiting` more
+    /// wait.
     pub fn new(threads: usize, waiting: usize) -> Self {
         let threads = threads.max(1);
         let (queue, work) = mpsc::sync_channel(waiting + threads);
         let work = Arc::new(Mutex::new(work));
         for n in 0..threads {
             let work = Arc::clone(&work);
-            // Without a thread the queue fills and logins are told so; those who are in don't need it.
+            // If no thread can be started, the queue fills up and logins get the error "busy". Users who are already logged in
+            // need no thread.
             if let Err(error) =
                 thread::Builder::new().name(format!("bulla-hash-{n}")).spawn(move || run(&work))
             {
@@ -76,7 +78,11 @@ impl Hasher {
         Self { queue, waiting: Arc::default(), limit: waiting + threads, hashed: Arc::default() }
     }
 
-    /// A PHC string for a password (NFC first). Argon2id, 19 MiB, t=2, p=1; about 14 ms of one core.
+    /// Returns the PHC string of a password, normalized to NFC: Argon2id, 19 MiB, t=2, p=1. Takes about 14 ms of one core.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if the queue is full.
     pub async fn hash(&self, password: &SecretText) -> Result<String, HashError> {
         let password = normal(password);
         self.run(self.enter()?, move |memory| {
@@ -96,18 +102,26 @@ impl Hasher {
         .await
     }
 
-    /// Whether `password` matches; without a hash, or with one that isn't acceptable, takes the same time and doesn't.
+    /// Whether `password` matches the hash. Without a hash, the result is false after the same time.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if the queue is full, `BadHash` if the hash is not acceptable (after the same time as well).
     pub async fn verify(&self, password: &SecretText, hash: Option<&str>) -> Result<bool, HashError> {
         self.verify_in(self.enter()?, password, hash).await
     }
 
-    /// A place in the queue, for a password whose hash is still to be fetched: a storm of logins is turned away before
-    /// it reads anything.
+    /// Reserves a place in the queue for a password whose hash is still to be read. Excess logins are then refused before they
+    /// read anything.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if the queue is full.
     pub fn enter(&self) -> Result<Place, HashError> {
         Place::take(&self.waiting, self.limit).ok_or(HashError::Busy)
     }
 
-    /// [`Self::verify`] with that place.
+    /// Like [`Self::verify`], with a place that was reserved before.
     pub async fn verify_in(
         &self,
         place: Place,
@@ -126,12 +140,12 @@ impl Hasher {
         .await
     }
 
-    /// How many wait or are being hashed now.
+    /// Returns how many passwords are waiting or being hashed now.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// How many have been hashed since the start: one for each password that was checked or set, whatever came of it.
+    /// Returns how many hashes were computed since the start: one for each password that was checked or set, whatever the result.
     pub fn hashed(&self) -> u64 {
         self.hashed.load(Ordering::Relaxed)
     }
@@ -144,10 +158,11 @@ impl Hasher {
         let (answer, answered) = oneshot::channel();
         let hashed = Arc::clone(&self.hashed);
         let work = Box::new(move |memory: &mut Vec<Block>| {
-            // Whoever asked may have hung up: then the work isn't worth doing.
+            // If the caller has stopped waiting, the work is skipped.
             let done = if answer.is_closed() { Err(HashError::Failed) } else { work(memory) };
             hashed.fetch_add(u64::from(!matches!(done, Err(HashError::Failed))), Ordering::Relaxed);
-            // Before the answer: who has it is not to be turned away for a place that is still his own.
+            // Releases the place before the answer. Otherwise a caller's next password could be refused because of the place that
+            // it still holds.
             drop(place);
             drop(answer.send(done));
         });
@@ -156,7 +171,7 @@ impl Hasher {
     }
 }
 
-/// A place in the queue, given back when dropped.
+/// A place in the queue. It is released when dropped.
 #[derive(Debug)]
 pub struct Place(Arc<AtomicUsize>);
 
@@ -174,7 +189,7 @@ impl Drop for Place {
     }
 }
 
-/// One thread of the pool.
+/// Runs one thread of the pool.
 fn run(work: &Mutex<Receiver<Work>>) {
     let mut memory = Vec::new();
     loop {
@@ -205,7 +220,7 @@ fn argon2id(
     Ok(output)
 }
 
-/// A hash from the database, checked.
+/// A checked hash from the database.
 #[derive(Clone)]
 struct Stored {
     params: Params,
@@ -225,7 +240,7 @@ impl Stored {
     }
 }
 
-/// What the password of somebody who doesn't exist is compared with: the same work, and never equal.
+/// Returns the hash that is used for users who do not exist. It costs the same work and never matches.
 fn nobody() -> Result<Stored, HashError> {
     static NOBODY: OnceLock<Option<Stored>> = OnceLock::new();
     let make = || {
@@ -237,20 +252,20 @@ fn nobody() -> Result<Stored, HashError> {
     NOBODY.get_or_init(make).clone().ok_or(HashError::Failed)
 }
 
-/// Whether a stored hash is cheaper than a new one would be.
+/// Whether a stored hash is weaker than a new one.
 pub(super) fn is_weak(hash: &str) -> bool {
     Stored::read(hash)
         .is_some_and(|stored| stored.params.m_cost() < COST.0 || stored.params.t_cost() < COST.1)
 }
 
-/// Unicode's composed form: one password, however the keyboard spells it.
+/// Normalizes a password to NFC, so that it matches however a keyboard encodes it.
 fn normal(password: &SecretText) -> Zeroizing<String> {
     let mut composed = Zeroizing::new(String::with_capacity(password.expose().len() * 3));
     composed.extend(password.expose().nfc());
     composed
 }
 
-/// Code points of a password in that form.
+/// Returns the number of code points of the normalized password.
 pub(super) fn length(password: &SecretText) -> usize {
     let mut composed = normal(password);
     let length = composed.chars().count();

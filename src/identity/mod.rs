@@ -1,4 +1,5 @@
-//! Identities: how somebody proves who they are (step 3 of the ladder). Knows no session; yields a [`crate::store::User`].
+//! Identities: how people authenticate, by password or by an OpenID provider (step 3 of the ladder). This module knows no
+//! sessions; its result is a [`crate::store::User`].
 
 mod hasher;
 pub mod openid;

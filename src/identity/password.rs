@@ -1,4 +1,4 @@
-//! Names and passwords over the table `users`.
+//! Checks names and passwords of the users in the table `users`.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use crate::{
     store::{LoginError, SessionRow, Store, StoreError, User, UserRow, Users},
 };
 
-/// No password is longer, in code points.
+/// The largest number of code points in a password.
 const MAX: usize = 256;
 
-/// What a new password must be: `min` to 256 code points in Unicode's composed form (NFC).
+/// The rule for a new password: `min` to 256 code points after normalization to NFC.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordRule {
-    /// Least code points (default 8).
+    /// The smallest number of code points (default 8).
     pub min: usize,
 }
 
 impl PasswordRule {
-    /// Checks a new password; the error tells the user what to change.
+    /// Checks a new password. The error tells the user which part of the rule it breaks.
     pub fn check(&self, password: &SecretText) -> Result<(), String> {
         match hasher::length(password) {
             length if length < self.min => Err(format!("a password has at least {} characters", self.min)),
@@ -34,19 +34,19 @@ impl PasswordRule {
     }
 }
 
-/// The users of the table `users`.
+/// The source of users over the table `users`.
 pub struct StoreUsers {
     store: Arc<dyn Store>,
     hasher: Arc<Hasher>,
 }
 
 impl StoreUsers {
-    /// Over a store, hashing in a pool.
+    /// Creates the source over a store and a hashing pool.
     pub fn new(store: Arc<dyn Store>, hasher: Arc<Hasher>) -> Self {
         Self { store, hasher }
     }
 
-    /// Whether a password is the one of a stored hash; `name` is the user's, for the log.
+    /// Whether a password matches a stored hash. `name` is the user's name, for the log.
     async fn matches(
         &self,
         place: Place,
@@ -70,7 +70,7 @@ impl StoreUsers {
         }
     }
 
-    /// A hash made when hashing was cheaper is replaced while the password is at hand. Returns the hash that the row has.
+    /// Replaces a hash that is weaker than a new one, while the password is known. Returns the hash in the row.
     async fn strengthen(&self, id: &UserId, hash: String, password: &SecretText) -> String {
         if !hasher::is_weak(&hash) {
             return hash;
@@ -78,7 +78,7 @@ impl StoreUsers {
         let Ok(stronger) = self.hasher.hash(password).await else { return hash };
         match self.store.rehash_password(id, &hash, stronger.clone()).await {
             Ok(true) => stronger,
-            // Somebody else has changed it; who holds a session to this hash finds out.
+            // Another request has changed the password. The transaction that begins a session with this hash then fails.
             Ok(false) => hash,
             Err(error) => {
                 tracing::warn!(%error, "a password hash could not be strengthened");
@@ -114,7 +114,7 @@ impl Users for StoreUsers {
     async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
         let place = self.hasher.enter().map_err(|_| LoginError::Busy)?;
         let row = self.store.user_by_name(name).await?;
-        // Nobody's password is that long (or nothing): refused after the same work as any other.
+        // A password can't be empty or longer than `MAX`. Such a password is refused after the same work as any other.
         let possible = password.expose().len() <= 16 * MAX && (1..=MAX).contains(&hasher::length(password));
         let hash =
             row.as_ref().filter(|row| possible && !row.disabled).and_then(|row| row.password_hash.clone());
@@ -142,7 +142,8 @@ impl Users for StoreUsers {
     ) -> Result<bool, LoginError> {
         match self.store.user(&user.id).await?.and_then(|row| row.password_hash) {
             Some(hash) if hash == against.expose() => Ok(true),
-            // Another hash may be of the same password: strengthened, or set to what it was.
+            // A different hash may belong to the same password, for example after it was strengthened or set to the same password
+            // again.
             Some(hash) => {
                 let place = self.hasher.enter().map_err(|_| LoginError::Busy)?;
                 self.matches(place, &user.name, password, Some(&hash)).await

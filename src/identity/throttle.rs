@@ -1,4 +1,5 @@
-//! Slows down guessing: an attempt is charged before its proof is checked, and a success takes its own charge back.
+//! Slows down guessing of passwords and other proofs. Each attempt is charged before its proof is checked, and the charge is
+//! taken back if the attempt succeeds.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,30 +17,31 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::clock::{Clock, Timestamp};
 
-/// Failures without a delay.
+/// The number of failures without a delay.
 const FREE: u32 = 10;
-/// Failures from which on the delay no longer grows.
+/// The number of failures from which the delay no longer grows.
 const MOST_FAILURES: u32 = FREE + 7;
-/// The delay doubles up to this.
+/// The longest delay. The delay doubles up to this value.
 const MOST_DELAY: Duration = Duration::from_secs(60);
-/// One failure is forgiven in each of these that passes without another. A count that has reached the longest delay is
-/// forgotten after 17 minutes: whoever tries once in each delay keeps the delay.
+/// One failure is forgiven for each such period that passes without another failure. A count that has reached the longest delay
+/// is forgotten after 17 minutes. An attacker who tries once in each delay keeps the longest delay.
 const FORGIVES: Duration = Duration::from_secs(60);
-/// How long an attempt waits for others in flight to be decided.
+/// How long an attempt waits for the results of other attempts.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Requests of OAuth clients that may wait.
+/// The largest number of waiting requests of OAuth clients.
 const CLIENTS: usize = 1024;
-/// Counts kept, and pairs of account and address kept.
+/// The largest number of counts, and of pairs of account and address.
 const ROOM: usize = 50_000;
-/// Characters of an account's name that count. No user has a longer name, and folding costs time for each.
+/// The number of characters of an account's name that are used. No user has a longer name, and folding takes time for each
+/// character.
 const NAME_MAX: usize = 129;
 
-/// Whose attempts are counted. Each kind has counts of its own.
+/// The kind of account whose attempts are counted. Each kind has separate counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Account<'a> {
     /// A user, by the name that was typed.
     User(&'a str),
-    /// A provider of identities: it is not known which of its people fails.
+    /// A provider of identities. It is not known which of the provider's users failed.
     Provider(&'a str),
     /// An OAuth client, by the id that was sent.
     Client(&'a str),
@@ -55,35 +57,36 @@ impl Account<'_> {
     }
 }
 
-/// Come back later.
+/// The refusal of an attempt that must be repeated later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttled {
-    /// When to try again, for `Retry-After`.
+    /// The time after which to try again, for `Retry-After`.
     pub retry_after: Duration,
-    /// Why.
+    /// The reason for the refusal.
     pub reason: Reason,
 }
 
-/// What an attempt was refused for.
+/// The reason why an attempt was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Failures of this account from anywhere, and nothing else: an address it has logged in from is spared ([`Throttle::spare`]).
+    /// Only the failures of this account from any address. An address from which the account has logged in before is exempt
+    /// ([`Throttle::spare`]).
     Account,
-    /// Failures of this account from this address, or of all accounts of this kind from this address.
+    /// The failures of this account from this address, or of all accounts of this kind from this address.
     Address,
-    /// As many attempts wait for others in flight as may.
+    /// Too many attempts are waiting for the results of others.
     Busy,
 }
 
-/// Counts failures per account and address, per user, and per address (an IPv6 /64 counts as one). Bounded memory.
+/// Counts failures per account and address, per user, and per address (an IPv6 /64 counts as one address). Its memory is bounded.
 #[derive(Debug)]
 pub struct Throttle {
     state: Mutex<State>,
-    /// An attempt was decided.
+    /// Notified when the result of an attempt is known.
     decided: Notify,
-    /// Attempts of people that may wait.
+    /// The largest number of waiting attempts of people.
     room: usize,
-    /// Keys are hashes under a random state: names aren't kept, and nobody can aim at a bucket.
+    /// Keys are hashes with a random state. So names are not stored, and an attacker can't choose names that share a bucket.
     hashing: RandomState,
 }
 
@@ -91,13 +94,13 @@ pub struct Throttle {
 struct State {
     counts: HashMap<u64, Count>,
     known: Known,
-    /// Pairs about which the past has been asked.
+    /// Pairs whose past logins were already looked up.
     asked: Known,
-    /// By kind of account, so that a crowd of programs keeps no person waiting.
+    /// The number of waiting attempts by kind of account, so that many waiting programs do not block people.
     waiting: [usize; 3],
 }
 
-/// Pairs of account and address, the oldest of which go first. Those that have logged in are spared the user's count.
+/// Pairs of account and address, with the oldest removed first. Pairs that have logged in are exempt from the user's count.
 #[derive(Debug, Default)]
 struct Known {
     last: HashMap<u64, u64>,
@@ -110,7 +113,7 @@ impl Known {
         self.next += 1;
         self.last.insert(pair, self.next);
         self.order.push_back((pair, self.next));
-        // Entries that a later login has overtaken stand in the order only.
+        // An entry that a later login has replaced is only in the order.
         while self.last.len() > ROOM || self.order.len() > 2 * ROOM {
             let Some((oldest, at)) = self.order.pop_front() else { break };
             if self.last.get(&oldest) == Some(&at) {
@@ -123,11 +126,11 @@ impl Known {
 #[derive(Clone, Copy, Debug)]
 struct Count {
     failures: u32,
-    /// Attempts charged and not decided yet.
+    /// Attempts that are charged and whose result is not known yet.
     pending: u32,
-    /// When the next attempt may be made.
+    /// The time of the next allowed attempt.
     free_at: Timestamp,
-    /// Since when nothing has been forgiven.
+    /// The time since when no failure was forgiven.
     since: Timestamp,
 }
 
@@ -136,8 +139,8 @@ impl Count {
         Self { failures: 0, pending: 0, free_at: now, since: now }
     }
 
-    /// Forgives what is to be forgiven by now. A clock that was set back lengthens no delay: what seems to lie ahead is counted
-    /// from now.
+    /// Forgives the failures that are due at `now`. If the clock was set back, times in the future are counted from now, so no
+    /// delay gets longer.
     fn at(&mut self, now: Timestamp) {
         if self.since > now {
             self.since = now;
@@ -162,7 +165,7 @@ impl Count {
         }
     }
 
-    /// Attempts that may be in flight at once: the free ones that are left; then one at a time.
+    /// Returns how many attempts may be in progress at once: the remaining free attempts, or one if none remain.
     fn room(self) -> u32 {
         FREE.saturating_sub(self.failures).max(1)
     }
@@ -172,14 +175,15 @@ impl Count {
     }
 }
 
-/// What an attempt's counts say at present.
+/// The state of an attempt according to its counts.
 enum Judgement {
     Admitted,
     Waits,
     Refused(Throttled),
 }
 
-/// An attempt that may be checked now. Dropped undecided, as by a client that hangs up, it is a failure.
+/// An attempt whose proof may be checked now. It counts as a failure if it is dropped without a result, for example because the
+/// client hangs up.
 #[derive(Debug)]
 #[must_use]
 pub struct Charge<'t> {
@@ -195,14 +199,15 @@ enum Outcome {
     Undecided,
 }
 
-/// The counts of an attempt.
+/// The keys of the counts of an attempt.
 #[derive(Clone, Copy, Debug)]
 struct Keys {
-    /// This account at this address; none where the address is unknown.
+    /// This account at this address; `None` if the address is unknown.
     pair: Option<u64>,
-    /// The account from anywhere; none where strangers' failures would keep all its people out.
+    /// The account from any address; `None` for accounts other than users, because failures of strangers would lock out all
+    /// people behind such an account.
     account: Option<u64>,
-    /// The address; none where it is unknown.
+    /// The address; `None` if it is unknown.
     address: Option<u64>,
 }
 
@@ -219,13 +224,18 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// `room`: how many attempts may wait while others of the same account or address are in flight.
+    /// Creates a throttle. `room` is the number of attempts that may wait while others of the same account or address are in
+    /// progress.
     pub fn new(room: usize) -> Self {
         Self { state: Mutex::default(), decided: Notify::new(), room, hashing: RandomState::new() }
     }
 
-    /// Asked before a proof is checked: charges the attempt. Where the free attempts are all in flight it waits until some are
-    /// decided, so that good logins of many people behind one address come in one after the other.
+    /// Charges an attempt before its proof is checked. If all free attempts are in progress, waits until some results are known.
+    /// The valid logins of many people behind one address then succeed one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the attempt is refused, with the time after which to try again.
     pub async fn admit(
         &self,
         account: Account<'_>,
@@ -255,8 +265,8 @@ impl Throttle {
         }
     }
 
-    /// Whether it is worth asking if this user has logged in from this address: once for each pair, since whoever is refused
-    /// may come again and again.
+    /// Whether to look up if this user has logged in from this address before. True only once for each pair, because a refused
+    /// client may come again and again.
     pub fn may_ask(&self, account: Account<'_>, address: IpAddr) -> bool {
         let Some(pair) = self.keys(account, Some(address)).pair else { return false };
         let mut state = self.lock();
@@ -267,15 +277,15 @@ impl Throttle {
         asks
     }
 
-    /// An address that this user has logged in from, by an account of the past: spared the user's count from now on.
+    /// Exempts an address from the user's count from now on, because earlier records show that the user has logged in from it.
     pub fn spare(&self, account: Account<'_>, address: IpAddr) {
         if let Some(pair) = self.keys(account, Some(address)).pair {
             self.lock().known.add(pair);
         }
     }
 
-    /// Judges, and charges what is admitted. Who has waited for others and sees them fail is refused: only the free attempts
-    /// are checked of those that come at once.
+    /// Judges an attempt, and charges it if it is admitted. An attempt that has waited is refused once the free attempts have
+    /// failed: of many attempts at once, only the free ones are checked.
     fn judge(&self, keys: Keys, now: Timestamp, has_waited: bool) -> Judgement {
         let mut state = self.lock();
         let spared = keys.pair.is_some_and(|pair| state.known.last.contains_key(&pair));
@@ -315,8 +325,9 @@ impl Throttle {
             count.at(now);
             count.pending = count.pending.saturating_sub(1);
             match outcome {
-                // The owner's own slips are forgotten. Those of others from the address stay, and so do those of the account:
-                // else ten guesses and one login with an account of one's own would be free again and again.
+                // A success deletes the failures of this account from this address. The failures of the address and of the
+                // account from elsewhere stay. Otherwise an attacker could repeat ten guesses and one login with their own
+                // account without a delay.
                 Some(Outcome::Succeeded) if Some(key) == keys.pair => {
                     *count = Count { pending: count.pending, ..Count::new(now) }
                 }
@@ -367,17 +378,17 @@ impl State {
 }
 
 impl Charge<'_> {
-    /// The proof holds: the charge is taken back, and a user's address is spared the user's count from now on.
+    /// The proof is valid. The charge is taken back, and a user's address is exempt from the user's count from now on.
     pub fn succeeded(mut self) {
         self.outcome = Some(Outcome::Succeeded);
     }
 
-    /// Nothing could be checked, by no fault of the one who asks: the charge is taken back.
+    /// The proof could not be checked, and this is not the client's fault. The charge is taken back.
     pub fn undecided(mut self) {
         self.outcome = Some(Outcome::Undecided);
     }
 
-    /// The proof is wrong: the charge stays.
+    /// The proof is wrong. The charge stays.
     pub fn failed(self) {}
 }
 
@@ -387,7 +398,7 @@ impl Drop for Charge<'_> {
     }
 }
 
-/// A place among those who wait.
+/// A place among the waiting attempts.
 struct Waiting<'t> {
     throttle: &'t Throttle,
     kind: usize,
@@ -395,7 +406,7 @@ struct Waiting<'t> {
 
 impl<'t> Waiting<'t> {
     fn begin(throttle: &'t Throttle, kind: usize) -> Option<Self> {
-        // A client's secret costs no hashing: more may wait for it.
+        // Checking a client's secret needs no password hashing, so more attempts may wait.
         let room =
             if kind == Account::Client("").kind() { throttle.room.max(CLIENTS) } else { throttle.room };
         let waiting = &mut throttle.lock().waiting[kind];
@@ -412,13 +423,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A user's name as names are compared, so that each spelling of one shares its count. Cut before it is folded: one
-/// character may fold to 18, and each costs time.
+/// Folds a user's name in the same way as names are compared, so that all spellings of a name share a count. The name is cut
+/// before it is folded, because one character may fold to 18, and each takes time.
 pub(crate) fn folded(name: &str) -> String {
     name.trim().chars().take(NAME_MAX).nfkc().collect::<String>().to_lowercase()
 }
 
-/// An address, or the /64 an IPv6 host can pick its own from.
+/// Returns an address; for IPv6 its /64 network, from which a host can choose its own addresses.
 pub(crate) fn network(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(v4) => u128::from(u32::from(v4)),
@@ -426,7 +437,8 @@ pub(crate) fn network(address: IpAddr) -> u128 {
     }
 }
 
-/// Forgets what is forgiven; if that isn't enough, the mildest: a flood of names can't wash away a long delay.
+/// Removes the forgiven counts. If that is not enough, removes those with the fewest failures, so that many new names can't push
+/// out a count with a long delay.
 fn make_room(counts: &mut HashMap<u64, Count>, now: Timestamp) {
     counts.retain(|_, count| {
         count.at(now);

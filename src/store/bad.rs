@@ -1,21 +1,21 @@
-//! Rows that the program can't read: written by hand while the triggers were away, or before there were any.
+//! Rows that the program can't read: rows written by hand while the triggers were missing, or before the triggers existed.
 //!
-//! Where one row is asked for, a session that can't be read has ended, a user is disabled and without roles, a client is unknown;
-//! a list passes over such rows. Both say so in the log.
+//! If a caller reads one such row, an unreadable session counts as ended, an unreadable user as disabled and without roles, an
+//! unreadable client as unknown. A list skips such rows. Both cases are logged.
 
-/// A row that can't be read.
+/// A row that the program can't read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRow {
-    /// Its table.
+    /// The table of the row.
     pub table: &'static str,
-    /// Which row, as the condition of a statement: `id = 7`.
+    /// The condition of an SQL statement that selects the row: `id = 7`.
     pub key: String,
     /// The first column that can't be read.
     pub column: String,
 }
 
 impl BadRow {
-    /// The statement that mends it.
+    /// Returns the SQL statement that repairs the row.
     pub fn mend(&self) -> String {
         let Self { table, key, column } = self;
         let value = match (*table, column.as_str()) {
@@ -26,14 +26,14 @@ impl BadRow {
             ("users" | "clients", "created_at" | "disabled") => "0",
             ("users", "name") => "'user ' || id",
             ("clients", "name") => "id",
-            // A session that is deleted has ended: its user logs in anew. Servers write their rows of `nodes` and `ring` again.
+            // Deleting a session ends it: the user must log in again. Servers write their rows of `nodes` and `ring` again.
             _ => return format!("DELETE FROM {table} WHERE {key};"),
         };
         format!("UPDATE {table} SET {column} = {value} WHERE {key};")
     }
 }
 
-/// Says that rows were passed over: one line, however many there are.
+/// Logs that a list skipped unreadable rows: one line, whatever their number.
 pub(super) fn passed_over(bad: &[BadRow]) {
     let Some(first) = bad.first() else { return };
     tracing::warn!(

@@ -1,11 +1,13 @@
-//! Who asks for a change, and whether they still may. Pure: a store reads in its transaction, asks here, writes.
+//! Checks whether the caller of a change still has the right to make it. Pure functions: a store reads the rows in its
+//! transaction, calls these functions, then writes.
 
 use super::{Caller, ClientRow, LinkedIdentity, SessionRow, StoreError, UserRow};
 use crate::clock::Timestamp;
 
 impl Caller {
-    /// Whether the person of these rows may still ask. Without a row of `users` (an embedding program's user) the session
-    /// alone decides: the roles are not in the store.
+    /// Checks that a person still has the right to make the change: the session is live, the user is enabled and has `role`. If
+    /// the user has no row in `users` (the user of an embedding program), only the session is checked, because the store does not
+    /// know the roles.
     pub(super) fn person_may(
         role: Option<&str>,
         session: Option<&SessionRow>,
@@ -20,7 +22,7 @@ impl Caller {
         }
     }
 
-    /// Whether the client of this row may still ask.
+    /// Checks that a client still has the right to make the change: it is enabled and has `scope`.
     pub(super) fn client_may(scope: &str, client: Option<&ClientRow>) -> Result<(), StoreError> {
         match client.is_some_and(|row| !row.disabled && row.scopes.contains(scope)) {
             true => Ok(()),
@@ -30,7 +32,7 @@ impl Caller {
 }
 
 impl LinkedIdentity {
-    /// As the audit and programs see it.
+    /// The JSON form for the audit and for programs.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "issuer": self.identity.issuer, "subject": self.identity.subject, "linked_at": self.linked_at,

@@ -1,4 +1,4 @@
-//! Clients: programs that may ask for tokens (RFC 6749, section 2). What every store decides alike about them.
+//! OAuth clients, the programs that request tokens (RFC 6749, section 2), and the rules that every store applies to them.
 
 use std::time::Duration;
 
@@ -9,93 +9,94 @@ use crate::{
     store::StoreError,
 };
 
-/// A client.
+/// A row of `clients`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientRow {
-    /// What the protocol calls it.
+    /// The client id of the protocol (`client_id`).
     pub id: ClientId,
-    /// What people call it; unique.
+    /// The name for people; unique.
     pub name: String,
-    /// SHA-256 of its secret; none: it signs, is public, or can't prove who it is.
+    /// SHA-256 of the client's secret. `None` if the client signs assertions, is public, or has no way to authenticate.
     pub secret_hash: Option<Digest>,
-    /// The secret before, while it is still good.
+    /// The previous secret, as long as it is still valid.
     pub former: Option<FormerSecret>,
-    /// Public keys it signs with, a JSON Web Key Set.
+    /// The public keys for the client's signatures, as a JSON Web Key Set.
     pub jwks: Option<String>,
-    /// Whether it proves nothing: an app on a person's device (RFC 6749, section 2.1). [`Self::is_public`] asks for more.
+    /// Whether the client is an app on a person's device that can't authenticate (RFC 6749, section 2.1). [`Self::is_public`]
+    /// checks more than this field.
     pub public: bool,
-    /// What it may ask for.
+    /// The scope that the client may request.
     pub scopes: Scope,
-    /// For whom it may exchange tokens, and whose tokens it may ask about.
+    /// The audiences for which the client may exchange tokens, and whose tokens it may introspect.
     pub audiences: Vec<Audience>,
-    /// Where it may have people sent back to.
+    /// The redirect URIs that the client may use.
     pub redirect_uris: Vec<String>,
-    /// Whether it is refused everything.
+    /// Whether every request of the client is refused.
     pub disabled: bool,
-    /// When it was added.
+    /// The time at which the client was added.
     pub created_at: Timestamp,
 }
 
-/// A secret that has a successor.
+/// A previous secret that was replaced by a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormerSecret {
-    /// Its SHA-256.
+    /// SHA-256 of the secret.
     pub hash: Digest,
-    /// It is good until then, by the store's time.
+    /// The end of its validity, by the store's time.
     pub until: Timestamp,
 }
 
 /// A client to add.
 #[derive(Clone, Debug)]
 pub struct NewClient {
-    /// Drawn by the caller.
+    /// The client id, drawn at random by the caller.
     pub id: ClientId,
-    /// 1 to 128 characters, no control characters, checked by the caller.
+    /// The name: 1 to 128 characters, no control characters. The caller checks this.
     pub name: String,
-    /// SHA-256 of its secret.
+    /// SHA-256 of the client's secret.
     pub secret_hash: Option<Digest>,
-    /// Its public keys, checked by the caller.
+    /// The client's public keys, checked by the caller.
     pub jwks: Option<String>,
-    /// Whether it proves nothing. Then it has neither secret nor keys.
+    /// Whether the client is public. A public client has neither a secret nor keys.
     pub public: bool,
-    /// What it may ask for.
+    /// The scope that the client may request.
     pub scopes: Scope,
-    /// For whom.
+    /// The audiences of the client.
     pub audiences: Vec<Audience>,
-    /// Where it may have people sent back to, checked by the caller.
+    /// The redirect URIs that the client may use, checked by the caller.
     pub redirect_uris: Vec<String>,
 }
 
-/// A change of a client; `None` leaves as is. Its tokens are revoked (by trigger) by any but that of redirect URIs, and by a
-/// new secret that leaves the old one no time.
+/// A change of a client. `None` leaves a field unchanged. A trigger revokes the client's tokens at every change, with two
+/// exceptions: a change of the redirect URIs, and a new secret during whose `overlap` the old secret stays valid.
 #[derive(Clone, Debug, Default)]
 pub struct ClientChange {
     /// A new secret.
     pub secret: Option<NewSecret>,
-    /// Public keys, in place of secrets.
+    /// Public keys; they replace the secrets.
     pub jwks: Option<String>,
-    /// What it may ask for.
+    /// The scope that the client may request.
     pub scopes: Option<Scope>,
-    /// For whom.
+    /// The audiences of the client.
     pub audiences: Option<Vec<Audience>>,
-    /// Where it may have people sent back to.
+    /// The redirect URIs that the client may use.
     pub redirect_uris: Option<Vec<String>>,
-    /// Disabling ends the sessions it holds (by trigger).
+    /// Whether the client is disabled. Disabling ends the client's sessions (by trigger).
     pub disabled: Option<bool>,
 }
 
-/// A secret in place of another.
+/// A secret that replaces the present one.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSecret {
-    /// Its SHA-256.
+    /// SHA-256 of the new secret.
     pub hash: Digest,
-    /// How long the one before stays good.
+    /// How long the previous secret stays valid.
     pub overlap: Duration,
 }
 
 impl ClientRow {
-    /// Whether its name alone identifies it. The row says so: a missing secret does not, and a row with a secret or keys
-    /// asks for them whatever else it says.
+    /// Whether the client id alone identifies the client. The column `public` decides: a missing secret does not make a client
+    /// public, and a client with a secret or keys must authenticate even if its row says `public`.
     pub fn is_public(&self) -> bool {
         self.public && self.secret_hash.is_none() && self.former.is_none() && self.jwks.is_none()
     }
@@ -113,7 +114,7 @@ impl ClientRow {
     }
 }
 
-/// What a row holds in another form than the program does.
+/// The columns whose form in the database differs from the form in the program.
 pub(super) struct Columns {
     pub(super) secret_hash: Option<[u8; 32]>,
     pub(super) former_hash: Option<[u8; 32]>,
@@ -145,7 +146,7 @@ impl Columns {
 }
 
 impl NewClient {
-    /// Its row if it is added at `now`.
+    /// Returns the row of a client that is added at `now`.
     pub(super) fn row(self, now: Timestamp) -> ClientRow {
         ClientRow {
             id: self.id,
@@ -164,8 +165,9 @@ impl NewClient {
 }
 
 impl ClientChange {
-    /// The row after it. A client proves itself in one way: keys take the place of its secrets, what signs gets no secret, and
-    /// what is public, out there on devices that know of neither, stays so.
+    /// Returns the row after the change. A client authenticates in one way only. New keys replace the secrets. A client that
+    /// signs can't get a secret. A public client stays public, because its copies on people's devices have neither secret nor
+    /// keys.
     pub(super) fn apply(&self, before: &ClientRow, now: Timestamp) -> Result<ClientRow, StoreError> {
         if before.public && (self.secret.is_some() || self.jwks.is_some()) {
             return Err(StoreError::Conflict(format!("{} is public, and has no secret", before.name)));
@@ -191,7 +193,7 @@ impl ClientChange {
     }
 }
 
-/// Why a name can't be had.
+/// The error for a name that is already taken.
 pub(super) fn taken() -> StoreError {
     StoreError::Conflict("there is a client of this name already".into())
 }
@@ -264,7 +266,7 @@ mod tests {
         let secret = ClientChange { secret: Some(new), ..ClientChange::default() };
         assert_eq!(keys().apply(&row(Some(1), None, false), now).unwrap(), row(None, Some("{}"), false));
         assert_eq!(keys().apply(&row(None, Some("[]"), false), now).unwrap(), row(None, Some("{}"), false));
-        // A row typed in without a secret gets its first one.
+        // A row that was inserted by hand without a secret gets its first secret.
         let given = secret.apply(&row(None, None, false), now).unwrap();
         assert_eq!((given.secret_hash, given.is_public()), (Some(Digest([9; 32])), false));
         for (change, before) in [

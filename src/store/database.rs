@@ -1,4 +1,4 @@
-//! Which database: chosen once, at start.
+//! The database of an installation, chosen once at start: a SQLite file or a PostgreSQL server.
 
 use std::{
     fmt,
@@ -14,29 +14,29 @@ use super::{
 };
 use crate::clock::Clock;
 
-/// Where an installation keeps its data. `Debug` and `Display` show no password.
+/// The place where an installation keeps its data. `Debug` and `Display` show no password.
 #[derive(Clone, Debug)]
 pub enum Database {
-    /// A file: one machine.
+    /// A SQLite file, for one machine.
     Sqlite(PathBuf),
-    /// A server that any number of nodes share.
+    /// A PostgreSQL server that any number of nodes share.
     Postgres(PostgresUrl),
 }
 
 const MUST: &str = "must be the path of a SQLite file, or postgres://user@host/name";
 
-/// A text that names no database. Doesn't repeat it: a password may stand in it.
+/// The error for a text that names no database. The message does not repeat the text, because the text may contain a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadDatabase(pub String);
 
 impl Database {
-    /// Opens it; makes what is missing (the file, the tables) and brings the schema up to date.
+    /// Opens the database. Creates missing parts (the file, the tables) and migrates the schema to the newest version.
     pub async fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
         self.open_for(clock, false).await
     }
 
-    /// The same; a SQLite file that its group can read is accepted where that is allowed.
+    /// Like [`Self::open`], but accepts a SQLite file that its group can read if `allow_group_read` is true.
     pub async fn open_for(
         &self,
         clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ impl Database {
         })
     }
 
-    /// The text of the same database with relative paths beginning at a folder; none if there are none.
+    /// Returns the text of the same database with relative paths resolved against `folder`. `None` if it has no relative path.
     pub(crate) fn beside(&self, folder: PathBuf) -> Option<String> {
         match self {
             Self::Sqlite(path) if path.is_relative() => {
@@ -64,7 +64,7 @@ impl Database {
         }
     }
 
-    /// Whether there is an installation's database already.
+    /// Whether the database of an installation already exists.
     pub async fn exists(&self) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(path) => SqliteStore::exists(path),
@@ -72,7 +72,7 @@ impl Database {
         }
     }
 
-    /// What it is and how it is, by reading alone: nothing is made, migrated or written.
+    /// Examines the database by reading only: creates, migrates and writes nothing.
     pub(crate) async fn look(&self, clock: &dyn Clock) -> Result<Found, StoreError> {
         match self {
             Self::Sqlite(path) => SqliteStore::look(path, clock),
@@ -106,13 +106,13 @@ impl FromStr for Database {
     }
 }
 
-/// Refuses what looks like the address of a database rather than the path of a file: a file of that name would be made, with
-/// the password in it. A path that looks so is written with `./` before it.
+/// Refuses a path that looks like the address of a database, because opening it would create a file with that name, password
+/// included. The user can write such a path with `./` before it.
 fn check_path(path: &Path) -> Result<(), BadDatabase> {
     let bad = |what: &str| Err(BadDatabase(format!("{MUST}{what}")));
     let text = path.to_string_lossy();
     let first = text.split('/').next().unwrap_or_default();
-    // `user/password@host/name` is Oracle's way to write it.
+    // Oracle writes an address as `user/password@host/name`.
     let relative = if text.starts_with(['/', '.']) { "" } else { &*text };
     let scheme = first.split_once(':').is_some_and(|(scheme, _)| scheme.len() > 1 || scheme.is_empty());
     let written = "; write ./ before a path that looks like this";
@@ -130,12 +130,12 @@ fn check_path(path: &Path) -> Result<(), BadDatabase> {
 }
 
 impl From<&str> for Database {
-    /// A URL of PostgreSQL, checked when it is opened, or a path, with `sqlite:` before it or not.
+    /// Parses a PostgreSQL URL, which is checked when it is opened, or a path with or without the prefix `sqlite:`.
     fn from(text: &str) -> Self {
         match text.starts_with("postgres://") || text.starts_with("postgresql://") {
             true => Self::Postgres(PostgresUrl::new(text)),
             false => Self::Sqlite(match text.strip_prefix("sqlite:") {
-                // It says that it is a path, so a colon or an equals sign in it means nothing.
+                // The prefix says that the text is a path, so a colon or an equals sign in it has no special meaning.
                 Some(path) if path.contains([':', '=', ';', '@']) && !path.starts_with([':', '/', '.']) => {
                     Path::new(".").join(path)
                 }

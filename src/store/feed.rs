@@ -1,15 +1,15 @@
-//! How revocations leave the store: what one is, and who listens.
+//! Revocations, and the interface through which the denylist receives them from the store.
 
 use std::{fmt, str::FromStr};
 
 use crate::{clock::Timestamp, ids::Sid};
 
-/// What a revocation is aimed at.
+/// The object of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// One session (or service token): its `sid`.
+    /// One session or one service token, by its `sid`.
     Session(Sid),
-    /// A client's tokens issued until then.
+    /// All tokens of a client that were issued until `revoked_at`.
     Client(String),
 }
 
@@ -36,31 +36,33 @@ impl FromStr for Target {
 /// One row of `revocations`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Its number, never used twice.
+    /// The number of the row, never used twice.
     pub seq: i64,
-    /// What is revoked.
+    /// The object of the revocation.
     pub target: Target,
-    /// Since when.
+    /// The time of the revocation.
     pub revoked_at: Timestamp,
-    /// No token it could concern lives longer.
+    /// The time after which no token can exist to which the revocation applies.
     pub expires_at: Timestamp,
 }
 
-/// Who follows the table: the denylist.
+/// A receiver of the rows of `revocations`: the denylist.
 pub trait Feed: Send + Sync {
-    /// Everything in force; replaces what was there (first load, or `seq` went back).
+    /// Receives all revocations in force. They replace everything received before. Called at the first load, or if `seq` went
+    /// back.
     fn replace(&self, all: Vec<Revocation>);
-    /// New ones, read when it was `now` by the store's time. Some may be known already.
+    /// Receives new revocations, read at `now` by the store's time. The feed may know some of them already.
     fn add(&self, new: Vec<Revocation>, now: Timestamp);
-    /// The table was just looked at and nothing is missing (called at least every second while the store answers).
+    /// Reports that the table was just read and that no revocation is missing. Called at least every second while the store
+    /// answers.
     fn fresh(&self);
 }
 
-/// Stops the following when dropped.
+/// Stops following the table when dropped.
 pub struct FollowHandle(#[allow(dead_code)] /* held for its Drop */ Box<dyn Send + Sync>);
 
 impl FollowHandle {
-    /// Wraps what stops the follower when dropped.
+    /// Wraps a value that stops the follower when dropped.
     pub fn new(stopper: impl Send + Sync + 'static) -> Self {
         Self(Box::new(stopper))
     }

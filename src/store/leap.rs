@@ -1,40 +1,42 @@
-//! Whether the clock leaps. What has expired is deleted for good, so nothing is deleted by a clock that can't be right.
+//! Detects leaps of the clock. Expired rows are deleted for good, so nothing is deleted while the clock is probably wrong.
 //!
-//! A leap is a wall clock that has gone further than the boot clock, which cannot be set, or, for a program that has just
-//! started, further than any outage since a server last looked. It is over when the wall clock is back, or when the new time
-//! has lasted for `HOLD`. Pure: the callers read both clocks and keep the [`ClockMark`] in the store.
+//! A leap is a wall clock that has advanced further than the boot clock, which can't be set. For a program that has just started,
+//! a leap is a wall clock that has advanced further than the longest outage (`OUTAGE`) since a server last looked. A leap is over
+//! when the wall clock is back, or when the new time has lasted for `HOLD`. Pure functions: the callers read both clocks and keep
+//! the [`ClockMark`] in the store.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// How far the wall clock may move without the boot clock: as far as the clocks of nodes may differ.
+/// How far the wall clock may move without the boot clock. This is also the largest allowed difference between the clocks of
+/// nodes.
 const TOLERANCE: Duration = Duration::from_secs(60);
-/// How long all servers may have been away without any doubt about the clock.
+/// How long all servers may have been down before the clock counts as suspicious.
 const OUTAGE: Duration = Duration::from_secs(24 * 3600);
-/// How long a new time must last before it is believed.
+/// How long a new time must last before it is accepted.
 const HOLD: Duration = Duration::from_secs(24 * 3600);
 
-/// What a store remembers of the clock.
+/// The state of the clock that a store remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockMark {
-    /// When a server last looked, by the store's time.
+    /// The time at which a server last looked, by the store's time.
     pub seen: Timestamp,
-    /// The leap that isn't over.
+    /// The leap that is not over yet.
     pub leap: Option<Leap>,
 }
 
-/// The clock went from one time to another.
+/// A leap of the clock from one time to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leap {
-    /// The last time that was trusted.
+    /// The last trusted time.
     pub before: Timestamp,
-    /// The first of the new time.
+    /// The first reading of the new time.
     pub since: Timestamp,
 }
 
 impl Leap {
-    /// When the new time is believed, and what has expired by it is deleted.
+    /// The time at which the new time is accepted. From then on, rows that have expired by the new time are deleted.
     pub fn believed_at(&self) -> Timestamp {
         self.since.plus(HOLD)
     }
@@ -53,16 +55,16 @@ impl std::fmt::Display for Leap {
     }
 }
 
-/// A look at both clocks.
+/// One reading of both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
-    /// The store's time.
+    /// The wall clock: the store's time.
     pub now: Timestamp,
     /// The boot clock.
     pub boot: Duration,
 }
 
-/// The mark after a look. `last`: this process's look before; none if it has just started.
+/// Returns the mark after a reading. `last` is this process's previous reading, `None` if the process has just started.
 pub fn look(mark: Option<ClockMark>, last: Option<Look>, new: Look) -> ClockMark {
     let now = new.now;
     let Some(mark) = mark else { return ClockMark { seen: now, leap: None } };
@@ -74,7 +76,7 @@ pub fn look(mark: Option<ClockMark>, last: Option<Look>, new: Look) -> ClockMark
     let leap = match mark.leap {
         None if leapt => Some(Leap { before: from, since: now }),
         None => None,
-        // It is back behind the leap: over, unless that is another wrong time.
+        // The clock is back before the leap: the leap is over, unless the clock now shows another wrong time.
         Some(Leap { before, since }) if now.plus(TOLERANCE) < since => {
             (now.since(before) > HOLD + OUTAGE).then_some(Leap { before, since: now })
         }

@@ -1,16 +1,16 @@
-//! What `bulla doctor` learns of a database by reading alone: nothing is made, migrated or written.
+//! What `bulla doctor` learns about a database by reading only: it creates, migrates and writes nothing.
 
 use super::{BadRow, ClockMark};
 use crate::clock::Timestamp;
 
-/// What a database was found to be.
+/// The kind of database that was found.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
-    /// It holds no tables of Bulla; the names of some that it holds.
+    /// The database holds no tables of Bulla. The value has the names of some of its tables.
     Foreign(Vec<String>),
-    /// Its schema has another version than this program's.
+    /// The version of its schema differs from this program's.
     Schema {
         /// The version in the database.
         found: i64,
@@ -21,18 +21,18 @@ pub(crate) enum Found {
     Present(Box<Facts>),
 }
 
-/// What was read from a database of Bulla.
+/// The facts read from a database of Bulla.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// Why it can't be written, with what mends that, if it can't.
+    /// If the database can't be written: the reason, with the way to repair it.
     pub(crate) unwritable: Option<String>,
     /// Triggers that are missing, disabled or changed.
     pub(crate) triggers: Vec<String>,
     /// Rows that can't be read.
     pub(crate) bad: Vec<BadRow>,
-    /// What a server has seen of the clock.
+    /// The state of the clock that the servers have recorded.
     pub(crate) clock: Option<ClockMark>,
-    /// The highest generation of a key ring that a server had in force, and that ring's fingerprint.
+    /// The highest generation of a key ring that a server had in force, with that ring's fingerprint.
     pub(crate) ring_mark: Option<(u64, [u8; 32])>,
     /// The database's time.
     pub(crate) now: Timestamp,
@@ -40,7 +40,7 @@ pub(crate) struct Facts {
     pub(crate) newest: Option<Timestamp>,
 }
 
-/// Which of the two schema versions, if they differ, stands in the way.
+/// Returns [`Found::Schema`] if the two schema versions differ.
 pub(crate) fn judge_schema(found: i64, known: i64) -> Option<Found> {
     (found != known).then_some(Found::Schema { found, known })
 }

@@ -1,7 +1,7 @@
-//! The store: rows of users, sessions, revocations and audit, behind one trait (docs/design/sessions.md).
+//! The store: the rows of users, sessions, clients, revocations and audit, behind one trait (docs/design/sessions.md).
 //!
-//! Knows no token and no HTTP. Decisions live above: the store reads a row and its own time, and writes
-//! only if the row is still the one that was judged.
+//! The store knows neither tokens nor HTTP. The code above it makes the decisions: the store reads a row together with its own
+//! time, the caller judges the row, and the store writes only if the row has not changed since then.
 
 mod bad;
 mod callers;
@@ -47,41 +47,42 @@ use crate::{
     secret::SecretText,
 };
 
-/// A server that hasn't reported for so long counts as gone.
+/// The time after which a server that has not reported counts as gone.
 pub const NODE_LIVES: Duration = Duration::from_secs(10);
 
-/// What a store can answer besides data.
+/// The errors of a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It can't tell at present: away, locked, exhausted, full, failing. Nothing was acknowledged.
+    /// The store can't answer at present: it is unreachable, locked, overloaded, full or failing. Nothing was acknowledged.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// A sync failed, or the file was replaced: until a restart has recovered, nothing is acknowledged.
+    /// A sync to disk failed, or the database file was replaced. The store acknowledges nothing until a restart has recovered it.
     #[error("the store can't vouch for what is on the disk; restart to recover")]
     Broken,
     /// The schema is newer than this program.
     #[error("{0}")]
     Schema(String),
-    /// Something is in the way: a name is taken (or can't be told apart from a taken one), a database isn't empty.
+    /// The change conflicts with existing data: the name is taken or looks like a taken one, or the database is not empty.
     #[error("{0}")]
     Conflict(String),
-    /// The last administrator can't go.
+    /// The last administrator can't be removed.
     #[error("the last administrator can't be removed; give another user the role `admin` first")]
     LastAdmin,
-    /// A user keeps one way in.
+    /// The last way to log in can't be removed.
     #[error("this is the last way in; set a password or link another identity first")]
     LastWayIn,
-    /// What the change was decided by has changed since it was read (another password, say). Nothing was written.
+    /// The data on which the change was based has changed since it was read, for example the password. Nothing was written.
     #[error("the row has changed since it was read; nothing was written, try again")]
     Moved,
-    /// The session (or the client) that asked for the change has ended, or lost what the change needs. Nothing was written.
+    /// The session or the client that requested the change has ended, or has lost the role or scope that the change needs.
+    /// Nothing was written.
     #[error("the session that asked for this has ended; nothing was written")]
     Ended,
 }
 
 impl StoreError {
-    /// The same error for one more of those who waited for one commit.
+    /// Returns the same error again. Several callers can wait for one commit, and each of them needs the error.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Unavailable(why) => Self::Unavailable(why.clone()),
@@ -96,26 +97,28 @@ impl StoreError {
     }
 }
 
-/// A conditional write either found the row as it was judged, or lost to another one.
+/// The outcome of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
-    /// Committed, durably.
+    /// The write is committed durably.
     Applied,
-    /// The row was no longer the one that was judged; nothing was written. Read again, judge anew.
+    /// The row has changed since it was judged. Nothing was written; the caller must read and judge again.
     Lost,
 }
 
-/// Every store of Bulla. Each method is one transaction; what it returns as done is durable.
+/// The interface of every store. Each method is one transaction. A change is durable when the method returns.
 #[async_trait]
 pub trait Store: std::fmt::Debug + Send + Sync + 'static {
-    /// The store's own time.
+    /// Returns the store's own time.
     async fn now(&self) -> Result<Timestamp, StoreError>;
 
-    /// A session's row, with the store's time of the read. Expired rows are returned as well: the rule judges.
+    /// Returns the row of a session, with the store's time of the read. Expired rows are returned as well: the caller judges
+    /// them.
     async fn session(&self, sid: Sid) -> Result<(Option<SessionRow>, Timestamp), StoreError>;
 
-    /// The same with the row's user, disabled ones too: all that a renewal reads, at once where a store can do that.
+    /// Returns the row of a session and its user's row, even if the user is disabled. This is all the data that a renewal needs.
+    /// A store reads both at once if it can.
     async fn session_and_user(
         &self,
         sid: Sid,
@@ -126,12 +129,21 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         Ok((Some((row, user)), now))
     }
 
-    /// Begins a session: `created_at` and `rotated_at` are the store's now, the expiries are now plus what `new` says.
-    /// `Moved` if the user's row no longer has the hash that `new.proof` was checked against.
-    /// In the same transaction: ends `replaces` (an earlier session of the same browser), ends the user's oldest live sessions beyond `cap`
-    /// (this one counted), writes `event`. Refuses (`Ok(None)`) when a row of `users` with that id is disabled, or the client
-    /// it is granted to is disabled, gone or may no longer have that scope, the login it goes back to has ended, or the
-    /// identity it was proven by is no longer linked to the user.
+    /// Begins a session. `created_at` and `rotated_at` become the store's present time; the expiries are that time plus the
+    /// durations in `new`.
+    ///
+    /// The same transaction ends the session `replaces` (an earlier session of the same browser), ends the user's oldest live
+    /// sessions beyond `cap` (the new session counts), and writes `event`.
+    ///
+    /// Returns `Ok(None)` and begins nothing in these cases:
+    /// - The user has a row in `users` and is disabled.
+    /// - The client of the grant is disabled, is deleted, or no longer has the granted scope.
+    /// - The login `new.login` has ended.
+    /// - The identity in `new.proof` is no longer linked to the user.
+    ///
+    /// # Errors
+    ///
+    /// `Moved` if the user's row no longer has the password hash in `new.proof`.
     async fn begin_session(
         &self,
         new: NewSession,
@@ -139,8 +151,8 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         event: AuditEvent,
     ) -> Result<Option<SessionRow>, StoreError>;
 
-    /// Rotates, pardons or sets forward: only if the row still has `judged`'s secret_hash, generation, rotated_at and pardoned_*.
-    /// Many of these queue up and commit together.
+    /// Rotates or pardons a session, if the row still has the `secret_hash`, `generation`, `rotated_at` and `pardoned_*` of
+    /// `judged`. Many of these changes are queued and committed together.
     async fn change_session(
         &self,
         judged: &SessionRow,
@@ -148,8 +160,8 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         event: Option<AuditEvent>,
     ) -> Result<Written, StoreError>;
 
-    /// Gives a row another device, and writes `event`: only if it still has `judged`'s device and key. Nothing else of the row
-    /// changes.
+    /// Sets the device of a session and writes `event`, if the row still has the device and the key of `judged`. Changes no other
+    /// column.
     async fn move_session(
         &self,
         judged: &SessionRow,
@@ -157,33 +169,41 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         event: AuditEvent,
     ) -> Result<Written, StoreError>;
 
-    /// Deletes a row if it is still the one judged (reuse).
+    /// Deletes the row of a session if it still is as in `judged`. Used when a refresh token was reused.
     async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError>;
 
-    /// Ends sessions; returns the sids that were ended. One audit event per session: `event`'s `subject` is replaced by the sid.
+    /// Ends sessions and returns the sids of the ended ones. Writes one audit event per session: `event` with the sid as its
+    /// `subject`.
     async fn end_sessions(&self, which: SessionEnd, event: AuditEvent) -> Result<Vec<Sid>, StoreError>;
 
-    /// Live sessions, newest first: all of a user's, or (`None`) of everyone's, at most `limit`.
+    /// Returns live sessions, newest first, at most `limit`: all sessions of `user`, or with `None` those of all users.
     async fn sessions(
         &self,
         user: Option<&UserId>,
         limit: u32,
     ) -> Result<(Vec<SessionRow>, Timestamp), StoreError>;
 
-    /// A user by id; disabled ones too.
+    /// Returns a user by id, even if disabled.
     async fn user(&self, id: &UserId) -> Result<Option<UserRow>, StoreError>;
 
-    /// A user by name, compared as names are folded (NFKC, case).
+    /// Returns a user by name. Names are compared after folding (NFKC, case).
     async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError>;
 
-    /// Users in order of id, after `after`, at most `limit`.
+    /// Returns at most `limit` users in the order of their ids, beginning after `after`.
     async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError>;
 
-    /// Adds a user, with an identity if `user` has one. A name that differs from a taken one by case or homoglyph only is a
-    /// conflict; so is an identity that is linked already.
+    /// Adds a user, together with the identity in `user` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if the name differs from a taken name only by case or by homoglyphs, or if the identity is already linked.
     async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError>;
 
-    /// Changes a user; `Ok(None)` if there is none. Taking `admin` from, or disabling, the last enabled administrator is `LastAdmin`.
+    /// Changes a user. Returns `Ok(None)` if the user does not exist.
+    ///
+    /// # Errors
+    ///
+    /// `LastAdmin` if the change disables the last enabled administrator or takes the role `admin` from them.
     async fn change_user(
         &self,
         id: &UserId,
@@ -191,10 +211,16 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         event: AuditEvent,
     ) -> Result<Option<UserRow>, StoreError>;
 
-    /// A new password: in one transaction sets the hash, ends *all* of the user's sessions, and begins `next` for the caller if given.
-    /// `Ok(None)` without `next`, which sets a disabled user's password too; with it if the user is disabled or gone: then nothing is done.
-    /// With `next` the row must still have the hash of `next.proof` (else `Moved`), and the caller that `event` names must
-    /// still be signed in (else `Ended`). The event lists the identities that were linked in the last 30 days.
+    /// Sets a new password. One transaction sets the hash, ends *all* sessions of the user, and begins the session `next` for the
+    /// caller if it is given. The event lists the identities that were linked in the last 30 days.
+    ///
+    /// Without `next`, the password of a disabled user is set too, and the result is `Ok(None)`. With `next`, a user who is
+    /// disabled or deleted gets no new password: the result is `Ok(None)` and nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// With `next`: `Moved` if the row no longer has the hash in `next.proof`, and `Ended` if the caller that `event` names is no
+    /// longer logged in.
     async fn change_password(
         &self,
         id: &UserId,
@@ -203,23 +229,31 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         event: AuditEvent,
     ) -> Result<Option<SessionRow>, StoreError>;
 
-    /// Replaces a stored hash by one of the same password with stronger parameters; ends nothing. Only if the hash is still `was`;
-    /// false if it is not.
+    /// Replaces a stored hash with a hash of the same password with stronger parameters. Ends no session. Returns false and
+    /// writes nothing if the stored hash is no longer `was`.
     async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<bool, StoreError>;
 
-    /// Deletes a user and so all sessions; false if there was none. The last enabled administrator is `LastAdmin`.
+    /// Deletes a user together with all their sessions. Returns false if the user does not exist.
+    ///
+    /// # Errors
+    ///
+    /// `LastAdmin` if the user is the last enabled administrator.
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError>;
 
-    /// A client by id, disabled ones too, with the store's time of the read.
+    /// Returns a client by id, even if disabled, with the store's time of the read.
     async fn client(&self, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError>;
 
-    /// Clients in order of id, after `after`, at most `limit`.
+    /// Returns at most `limit` clients in the order of their ids, beginning after `after`.
     async fn clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<ClientRow>, StoreError>;
 
-    /// Adds a client. A name or an id that is taken is a conflict.
+    /// Adds a client.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if the name or the id is taken.
     async fn add_client(&self, client: NewClient, event: AuditEvent) -> Result<ClientRow, StoreError>;
 
-    /// Changes a client; `Ok(None)` if there is none.
+    /// Changes a client. Returns `Ok(None)` if the client does not exist.
     async fn change_client(
         &self,
         id: &ClientId,
@@ -227,38 +261,40 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         event: AuditEvent,
     ) -> Result<Option<ClientRow>, StoreError>;
 
-    /// Deletes a client, and so all sessions it holds; false if there was none.
+    /// Deletes a client together with all its sessions. Returns false if the client does not exist.
     async fn delete_client(&self, id: &ClientId, event: AuditEvent) -> Result<bool, StoreError>;
 
-    /// Writes down that a client is given a token, if its row is still the one that was judged. The store's time of it: whatever
-    /// revokes this client's tokens from now on is later, on any node.
+    /// Records that a client gets a token, if the client's row still is as in `judged`. Returns the store's time of the record.
+    /// Every later revocation of this client's tokens has a later time, on any node.
     async fn issue_to_client(
         &self,
         judged: &ClientRow,
         event: AuditEvent,
     ) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Revokes what has no row of its own (a service token), until nothing it concerns can live; false if that was done before.
+    /// Revokes a token that has no row of its own (a service token), until no token to which the revocation applies can still be
+    /// valid. Returns false if it was revoked before.
     async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError>;
 
-    /// Whose an identity is.
+    /// Returns the user to whom an identity is linked.
     async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError>;
 
-    /// A user's identities, in order.
+    /// Returns the identities of a user, in order.
     async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, StoreError> {
         Ok(self.linked_identities(user).await?.into_iter().map(|linked| linked.identity).collect())
     }
 
-    /// The same, with the times at which they were linked.
+    /// Returns the identities of a user with the times at which they were linked.
     async fn linked_identities(&self, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError>;
 
-    /// Those that were linked in the last 30 days, or at a time that is not known.
+    /// Returns the identities of a user that were linked in the last 30 days or at an unknown time.
     async fn newly_linked(&self, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
         Ok(rules::newly_linked(self.linked_identities(user).await?, self.now().await?))
     }
 
-    /// Notes that the person of a session has just proven who they are: `auth_time` becomes the store's now. False, and
-    /// nothing is written, unless the session is this user's and lives, and the user's row still has this hash, if one is given.
+    /// Records that the person of a session has just authenticated: sets `auth_time` to the store's present time. Returns false
+    /// and writes nothing unless the session belongs to `user` and is live, and the user's row still has `password_hash`, if one
+    /// is given.
     async fn note_proof(
         &self,
         sid: Sid,
@@ -266,26 +302,34 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         password_hash: Option<SecretText>,
     ) -> Result<bool, StoreError>;
 
-    /// Links an identity to a user; `event` is written if it wasn't linked before. Another user's is a conflict.
+    /// Links an identity to a user. Writes `event` if it was not linked before.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if the identity is linked to another user.
     async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError>;
 
-    /// Unlinks an identity; false if this user has none such. The last way in (no password, no other identity) is `LastWayIn`.
+    /// Unlinks an identity from a user. Returns false if the identity is not linked to this user.
+    ///
+    /// # Errors
+    ///
+    /// `LastWayIn` if the user has no password and no other identity.
     async fn unlink(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<bool, StoreError>;
 
-    /// Spends a nonce, known by its hash, and remembers it until `expires_at`; false if it was spent before.
+    /// Marks a nonce, given by its hash, as used, and remembers it until `expires_at`. Returns false if it was used before.
     async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError>;
 
-    /// Whether a nonce is spent.
+    /// Whether a nonce was used.
     async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreError>;
 
-    /// Writes an event that records no change (a failed login).
+    /// Writes an event that belongs to no change, for example a failed login.
     async fn record(&self, event: AuditEvent) -> Result<(), StoreError>;
 
-    /// Audit rows with `seq` above `after`, in order, at most `limit`. `after = None`: the newest `limit`, in order.
+    /// Returns at most `limit` audit rows with a `seq` above `after`, in order. With `None`: the newest `limit` rows, in order.
     async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError>;
 
-    /// The addresses of a user's logins since `since`, as the audit has them: of the newest `limit` logins, those of an OAuth
-    /// client's session left out, for there the address is the client's.
+    /// Returns the addresses of a user's logins since `since` from the audit, taken from the newest `limit` logins. Sessions of
+    /// OAuth clients are left out, because the address in their event is the client's, not the person's.
     async fn login_addresses(
         &self,
         user: &UserId,
@@ -293,45 +337,47 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<String>, StoreError>;
 
-    /// The revocations in force, in order of `seq`.
+    /// Returns the revocations in force, in the order of `seq`.
     async fn revocations(&self) -> Result<Vec<Revocation>, StoreError>;
 
-    /// Loads every revocation in force into `feed`, then follows the table until the handle is dropped. Returns after the first load.
-    /// In this process a revocation reaches `feed` before the call that made it returns.
+    /// Loads all revocations in force into `feed`, then follows the table until the handle is dropped. Returns after the first
+    /// load. A revocation made in this process reaches `feed` before the call that made it returns.
     async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError>;
 
-    /// Deletes what has expired: sessions past their end by `keep` (the ceiling plus twice the skew), revocations, spent nonces, audit older than `audit_keep`, nodes gone for an hour. Returns rows deleted.
-    /// In small transactions, so that nobody waits behind it.
+    /// Deletes expired rows and returns their number: sessions that ended more than `keep` ago (the ceiling plus twice the skew),
+    /// expired revocations and nonces, audit rows older than `audit_keep`, and nodes that have been gone for an hour. Uses small
+    /// transactions, so that other writers do not have to wait.
     async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError>;
 
-    /// The highest ring generation this database has recorded, with that `ring.json`'s fingerprint.
+    /// Returns the highest ring generation that this database has recorded, with the fingerprint of that `ring.json`.
     async fn ring_mark(&self) -> Result<Option<(u64, [u8; 32])>, StoreError>;
 
-    /// Records a ring generation in force; never lowers it.
+    /// Records the generation of the ring in force. Never lowers the recorded generation.
     async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError>;
 
-    /// Says that a server lives, and which ring it has in force: `seen_at` becomes the store's now.
+    /// Records that a server is running and which ring it has in force. `seen_at` becomes the store's present time.
     async fn report_node(&self, name: &str, ring_generation: u64, version: &str) -> Result<(), StoreError>;
 
-    /// The servers that have reported within [`NODE_LIVES`], by name.
+    /// Returns the servers that have reported within [`NODE_LIVES`], ordered by name.
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
 
-    /// The names of triggers that are missing, disabled or changed: without them a session can end unrevoked. Of a schema that a
-    /// newer program has brought up to date only the names are checked.
+    /// Returns the names of triggers that are missing, disabled or changed. Without its trigger a session can end without a
+    /// revocation. If a newer program has migrated the schema, only the names of the triggers are checked.
     async fn missing_triggers(&self) -> Result<Vec<String>, StoreError>;
 
-    /// Makes the triggers that are missing, disabled or changed again (on PostgreSQL: as the tables' owner); returns their names.
+    /// Creates the triggers again that are missing, disabled or changed, and returns their names. On PostgreSQL this is done as
+    /// the owner of the tables.
     async fn restore_triggers(&self) -> Result<Vec<String>, StoreError>;
 
-    /// What is remembered of the clock, and the store's time of the read.
+    /// Returns the remembered state of the clock, with the store's time of the read.
     async fn clock_mark(&self) -> Result<(Option<ClockMark>, Timestamp), StoreError>;
 
-    /// Remembers it, if nobody has since `was` was read.
+    /// Stores `mark`, if the stored state still is `was`.
     async fn note_clock(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError>;
 
-    /// Every row that can't be read. Reads all tables.
+    /// Returns every row that can't be read. Reads all tables.
     async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError>;
 
-    /// Checks that it answers and can write.
+    /// Checks that the store answers and can write.
     async fn healthy(&self) -> Result<(), StoreError>;
 }

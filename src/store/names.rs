@@ -1,18 +1,18 @@
-//! How names of users are compared, the same in every store.
+//! Compares the names of users, in the same way in every store.
 
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{StoreError, UserRow};
 
-/// What can't be told apart (case, homoglyphs: UTS 39) is one name. Unique in the table. A capital i looks like a small L,
-/// so with case these two are one letter as well.
+/// Folds a name: names that look alike (case, homoglyphs: UTS 39) have the same folding, which is unique in the table. A capital
+/// i looks like a small L. Because case is ignored too, the letters i and l fold to the same letter.
 pub(super) fn fold(name: &str) -> String {
-    // Upper case first: only so is a sharp s the double s it is in capitals.
+    // Converts to upper case first. Otherwise the sharp s would not become "ss", as it does in capitals.
     let lower = name.nfkc().collect::<String>().to_uppercase().to_lowercase();
     unicode_security::skeleton(&lower).collect::<String>().to_lowercase().replace('i', "l")
 }
 
-/// What a user's name must be.
+/// The rule for the name of a user.
 pub const NAME_RULE: &str = "a name has 1 to 128 characters, at least one of them visible, no control characters, and no \
                              blanks around it";
 
@@ -22,31 +22,32 @@ pub fn is_good_name(name: &str) -> bool {
     (1..=128).contains(&length)
         && !name.chars().any(char::is_control)
         && name.trim() == name
-        // Characters that nobody sees fold to nothing: U+FEFF and the like (Default_Ignorable_Code_Point), and a blank cell.
+        // Invisible characters fold to nothing: U+FEFF and the like (Default_Ignorable_Code_Point), and the blank Braille cell.
         && !fold(name).replace('\u{2800}', "").trim().is_empty()
 }
 
-/// Refuses a new user with another name, whoever adds it.
+/// Refuses a new user whose name breaks [`NAME_RULE`].
 pub(super) fn check(name: &str) -> Result<(), StoreError> {
     if is_good_name(name) { Ok(()) } else { Err(StoreError::Conflict(NAME_RULE.into())) }
 }
 
-/// The name but for case and composition.
+/// The name, normalized in case and composition only.
 fn plain(name: &str) -> String {
     name.nfkc().collect::<String>().to_lowercase()
 }
 
-/// What `users.folded` may hold for this name: the folding, or what a trigger made of a name typed in by hand.
+/// The possible values of `users.folded` for this name: the folding, or the value that a trigger computes for a row inserted by
+/// hand.
 pub(super) fn spellings(name: &str) -> [String; 3] {
     [fold(name), plain(name), name.to_lowercase()]
 }
 
-/// Of the rows that a folding finds, the one whose name agrees but for case and composition.
+/// Selects, from the rows with the same folding, the row whose name differs only in case and composition.
 pub(super) fn pick(rows: impl IntoIterator<Item = UserRow>, name: &str) -> Option<UserRow> {
     rows.into_iter().find(|row| plain(&row.name) == plain(name))
 }
 
-/// Why a name can't be had.
+/// The error for a name that is already taken.
 pub(super) fn taken() -> StoreError {
     StoreError::Conflict(
         "the name is taken, or looks like one that is (names differ by more than case and look-alike letters)"

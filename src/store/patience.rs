@@ -1,19 +1,19 @@
-//! How long somebody waits for a store: for all that a request asks together, not as long again for each question.
+//! Limits the time that a request waits for a store. The limit holds for all queries of the request together, not for each query.
 
 use std::{cell::Cell, time::Duration};
 
 use tokio::time::Instant;
 
-/// How long a question may take before the answer is "cannot tell": under a second, everything included.
+/// The time after which a query fails with "can't tell": less than a second, everything included.
 pub(super) const PATIENCE: Duration = Duration::from_millis(900);
 
 tokio::task_local! {
-    /// What is left of it.
+    /// The rest of the time limit.
     static LEFT: Cell<Duration>;
 }
 
-/// All that this future asks of a store has the patience of one question together; what it does in between takes nothing
-/// of that. Within another one it has that one's.
+/// Runs a future with one time limit for all its store queries together. Time between the queries does not count. Inside another
+/// such future, that future's limit applies.
 pub(crate) async fn patiently<T>(asking: impl Future<Output = T>) -> T {
     match LEFT.try_with(|_| ()) {
         Ok(()) => asking.await,
@@ -21,7 +21,7 @@ pub(crate) async fn patiently<T>(asking: impl Future<Output = T>) -> T {
     }
 }
 
-/// A question under way; what it took is known when it is dropped.
+/// A running query. Its duration is subtracted from the limit when it is dropped.
 #[derive(Debug)]
 pub(super) struct Question {
     asked: Instant,
@@ -40,7 +40,7 @@ impl Question {
 
 impl Drop for Question {
     fn drop(&mut self) {
-        // Outside of any such future nobody counts.
+        // Outside of `patiently` there is no shared limit to reduce.
         let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(self.asked.elapsed())));
     }
 }

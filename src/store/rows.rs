@@ -1,4 +1,4 @@
-//! The rows, as the rest of the crate sees them.
+//! The types of the rows, as the rest of the crate uses them.
 
 use std::{str::FromStr, time::Duration};
 
@@ -8,22 +8,22 @@ use crate::{
     secret::{Digest, SecretText},
 };
 
-/// How a session's tokens travel; fixed for its life (docs/design/http.md).
+/// How the tokens of a session travel. Fixed for the life of the session (docs/design/http.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
-    /// Both in cookies.
+    /// Both tokens travel in cookies.
     Cookie,
-    /// Both in bodies.
+    /// Both tokens travel in bodies.
     Body,
-    /// Access in the body, refresh in the cookie.
+    /// The access token travels in the body, the refresh token in a cookie.
     Hybrid,
-    /// Both in cookies, begun by HTTP Basic.
+    /// Both tokens travel in cookies; the session was begun by HTTP Basic.
     Basic,
 }
 
 impl Transport {
-    /// As stored.
+    /// The text in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cookie => "cookie",
@@ -45,69 +45,69 @@ impl FromStr for Transport {
     }
 }
 
-/// Where a request comes from, as shown to the user and kept as evidence.
+/// The origin of a request, shown to the user and kept as evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Device {
-    /// `User-Agent`, cut to 255 characters.
+    /// The header `User-Agent`, cut to 255 characters.
     pub user_agent: String,
-    /// Address, behind trusted proxies the client's.
+    /// The IP address. Behind trusted proxies it is the client's address.
     pub ip: String,
 }
 
-/// One login on one device.
+/// A session: one login on one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRow {
-    /// Its name.
+    /// The id of the session.
     pub sid: Sid,
-    /// Whose it is.
+    /// The user of the session.
     pub user_id: UserId,
     /// SHA-256 of the session's key.
     pub secret_hash: Digest,
-    /// How many times it was rotated.
+    /// The number of rotations.
     pub generation: u64,
-    /// When it was last rotated (or pardoned).
+    /// The time of the last rotation or pardon.
     pub rotated_at: Timestamp,
-    /// The generation last pardoned.
+    /// The generation that was last pardoned.
     pub pardoned_gen: Option<u64>,
-    /// When.
+    /// The time of the last pardon.
     pub pardoned_at: Option<Timestamp>,
-    /// When it began.
+    /// The time at which the session began.
     pub created_at: Timestamp,
-    /// Ends if not rotated until then; slides.
+    /// The idle expiry: the session ends then if it is not rotated before. A rotation moves it.
     pub idle_expires_at: Timestamp,
-    /// Ends then; never moves.
+    /// The absolute expiry: the session ends then. It never moves.
     pub expires_at: Timestamp,
-    /// How its tokens travel.
+    /// How the session's tokens travel.
     pub transport: Transport,
-    /// The device that began it, or the one that it was last seen to have moved to ([`super::Store::move_session`]).
+    /// The device that began the session, or the device to which it was last moved ([`super::Store::move_session`]).
     pub device: Device,
-    /// The client that holds it; none: a login of our own pages.
+    /// The grant of an OAuth client that holds the session. `None` for a login of Bulla's own pages.
     pub grant: Option<Grant>,
-    /// When the person last proved who they are; none: not known to be recent.
+    /// The last time at which the person authenticated. `None` if it is not known to be recent.
     pub auth_time: Option<Timestamp>,
 }
 
-/// What a person lets a client do.
+/// A person's grant to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Whom.
+    /// The client that receives the grant.
     pub client: ClientId,
-    /// What.
+    /// The granted scope.
     pub scope: Scope,
 }
 
 impl SessionRow {
-    /// The client that holds it.
+    /// The client that holds the session.
     pub fn holder(&self) -> Option<&ClientId> {
         self.grant.as_ref().map(|grant| &grant.client)
     }
 
-    /// The person whose session this is, as who asks for a change.
+    /// The session's user as the caller of a change.
     pub fn as_caller(&self) -> Caller {
         Caller::Person { sid: self.sid, user: self.user_id.clone(), role: None }
     }
 
-    /// A row whose columns can't be read: it has ended, and can be named to be deleted.
+    /// A stand-in for a row that can't be read. The session counts as ended, and its sid can be used to delete it.
     pub(super) fn unreadable(sid: Sid, user: Option<UserId>, secret_hash: Option<Digest>) -> Self {
         let never = Timestamp::from_millis(i64::MIN);
         Self {
@@ -133,7 +133,7 @@ impl SessionRow {
         self.expires_at == Timestamp::from_millis(i64::MIN)
     }
 
-    /// When it ends if nothing happens.
+    /// The time at which the session ends unless it is rotated before.
     pub fn ends_at(&self) -> Timestamp {
         self.idle_expires_at.min(self.expires_at)
     }
@@ -142,73 +142,73 @@ impl SessionRow {
 /// A session to begin.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Its name, drawn by the caller; the same `sid` as `takes_over` for Basic.
+    /// The id, drawn at random by the caller. With `takes_over_basic`, the id of an existing row takes its place.
     pub sid: Sid,
-    /// Whose.
+    /// The user of the session.
     pub user_id: UserId,
-    /// SHA-256 of its key.
+    /// SHA-256 of the session's key.
     pub secret_hash: Digest,
-    /// How its tokens travel.
+    /// How the session's tokens travel.
     pub transport: Transport,
-    /// The device.
+    /// The device that begins the session.
     pub device: Device,
-    /// Sliding life from the store's now.
+    /// The idle life, counted from the store's present time.
     pub idle: Duration,
-    /// Absolute life from the store's now.
+    /// The absolute life, counted from the store's present time.
     pub life: Duration,
-    /// An earlier session, ended in the same transaction (audit `session.revoked`), if it is the same user's or anyone's.
+    /// An earlier session that ends in the same transaction (audit `session.revoked`), whichever user it belongs to.
     pub replaces: Option<Sid>,
-    /// Basic only: if this user has a live `transport = 'basic'` row with the same ip and user agent, that row is taken over: its sid
-    /// stays (and is returned), secret_hash/generation/times are new, nothing is revoked.
+    /// For HTTP Basic only. If this user has a live row with `transport = 'basic'`, the same IP address and the same user agent,
+    /// that row is reused: its sid stays and is returned, `secret_hash`, generation and times are new, and nothing is revoked.
     pub takes_over_basic: bool,
-    /// The client it is for.
+    /// The grant of the client that receives the session.
     pub grant: Option<Grant>,
-    /// The user's login that it goes back to: one that has ended meanwhile begins nothing.
+    /// The login of the user from which this session derives. If that login has ended, no session begins.
     pub login: Option<Sid>,
-    /// What the person has proven. The transaction that begins the session requires that it still holds.
+    /// The proof of the person's identity. The transaction that begins the session requires that the proof still holds.
     pub proof: Proof,
 }
 
-/// What a person has proven, and when.
+/// The proof of a person's identity, with its time.
 #[derive(Clone, Debug, Default)]
 pub struct Proof {
-    /// When; becomes the session's `auth_time`.
+    /// The time of the proof; becomes the session's `auth_time`.
     pub at: ProvenAt,
-    /// The hash that the password was checked against: the user's row must still have it.
+    /// The hash against which the password was checked. The user's row must still have it.
     pub password_hash: Option<SecretText>,
-    /// The identity that was proven at a provider: it must still be linked to the user.
+    /// The identity that a provider has proven. It must still be linked to the user.
     pub identity: Option<Identity>,
 }
 
 /// The time of a proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProvenAt {
-    /// Not known to be recent.
+    /// The proof is not known to be recent.
     #[default]
     Unknown,
-    /// The store's now.
+    /// The store's present time.
     Now,
-    /// An earlier time, as a provider states it; a later one counts as the store's now.
+    /// An earlier time, as stated by a provider. A time in the future counts as the store's present time.
     Then(Timestamp),
 }
 
-/// What a judged refresh writes. Times are the store's.
+/// The change that a judged refresh writes. Times are the store's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionChange {
-    /// `generation` becomes this one, `rotated_at` now, the idle expiry now + `idle` (never past `expires_at`).
+    /// `generation` becomes `to`, `rotated_at` becomes `now`, the idle expiry becomes `now` + `idle`, but at most `expires_at`.
     Rotate {
         /// The new generation.
         to: u64,
-        /// Sliding life.
+        /// The idle life.
         idle: Duration,
-        /// The time the rule judged by.
+        /// The time at which the rule judged the refresh.
         now: Timestamp,
     },
-    /// `rotated_at` and `pardoned_at` become now, `pardoned_gen` this one.
+    /// `rotated_at` and `pardoned_at` become `now`, `pardoned_gen` becomes `generation`.
     Pardon {
-        /// The generation pardoned.
+        /// The pardoned generation.
         generation: u64,
-        /// The time the rule judged by.
+        /// The time at which the rule judged the refresh.
         now: Timestamp,
     },
 }
@@ -216,38 +216,38 @@ pub enum SessionChange {
 /// Which sessions to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEnd {
-    /// One.
+    /// One session.
     One(Sid),
-    /// One, if it is this user's.
+    /// One session, if it belongs to this user.
     OneOf(UserId, Sid),
-    /// All of a user's.
+    /// All sessions of a user.
     AllOf(UserId),
-    /// Everybody's.
+    /// All sessions of all users.
     Everyones,
 }
 
-/// A user.
+/// A row of `users`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRow {
     /// `users.id` as text.
     pub id: UserId,
-    /// The name to log in with, as given.
+    /// The name to log in with, as it was given.
     pub name: String,
-    /// PHC string; none: no password login.
+    /// The password hash, a PHC string. `None` if the user can't log in by password.
     pub password_hash: Option<String>,
     /// Roles, in order.
     pub roles: Vec<String>,
-    /// Claims of the application.
+    /// The application's claims.
     pub claims: serde_json::Map<String, serde_json::Value>,
     /// Whether logins are refused.
     pub disabled: bool,
-    /// When it was added.
+    /// The time at which the user was added.
     pub created_at: Timestamp,
 }
 
 impl UserRow {
-    /// A row whose columns can't be read: it is there, and may do nothing. Never absent: who has no row here may be a user of an
-    /// embedding program, whose roles are not asked for.
+    /// A stand-in for a row that can't be read: the user exists, but may do nothing. Such a user must not count as absent,
+    /// because a user without a row may belong to an embedding program, and then the roles are not checked.
     pub(super) fn unreadable(id: &UserId) -> Self {
         Self {
             id: id.clone(),
@@ -269,117 +269,117 @@ impl UserRow {
 /// A user to add.
 #[derive(Clone, Debug, Default)]
 pub struct NewUser {
-    /// Name to log in with: 1 to 128 characters, no control characters, checked by the caller.
+    /// The name to log in with: 1 to 128 characters, no control characters. The caller checks this.
     pub name: String,
-    /// PHC string.
+    /// The password hash, a PHC string.
     pub password_hash: Option<String>,
     /// Roles.
     pub roles: Vec<String>,
     /// Claims.
     pub claims: serde_json::Map<String, serde_json::Value>,
-    /// An identity elsewhere that is linked in the same transaction.
+    /// An identity at a provider, linked in the same transaction.
     pub identity: Option<Identity>,
 }
 
-/// Who somebody is elsewhere: what an OpenID provider calls them. Never a mail address.
+/// A person's identity at an OpenID provider. Never an email address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
-    /// The provider, by its issuer.
+    /// The issuer of the provider.
     pub issuer: String,
-    /// The name it gives them, never used again for another.
+    /// The provider's id for the person (`sub`). The provider never gives it to another person.
     pub subject: String,
 }
 
-/// An identity as it stands in the store.
+/// An identity with the data in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedIdentity {
-    /// Who they are elsewhere.
+    /// The identity at the provider.
     pub identity: Identity,
-    /// When it was linked; none: not known.
+    /// The time at which the identity was linked, `None` if unknown.
     pub linked_at: Option<Timestamp>,
 }
 
-/// A change of a user; `None` leaves as is. The store applies it to the row as the transaction finds it.
+/// A change of a user. `None` leaves a field unchanged. The store applies the change to the row that its transaction reads.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
-    /// Roles, in place of all others.
+    /// The roles that replace all present roles.
     pub roles: Option<Vec<String>>,
-    /// Roles to give, beside those that the row has.
+    /// Roles to add to the present roles.
     pub add_roles: Vec<String>,
-    /// Roles to take from those that the row has.
+    /// Roles to remove from the present roles.
     pub remove_roles: Vec<String>,
-    /// Claims.
+    /// The claims that replace all present claims.
     pub claims: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Disabling ends all sessions (by trigger).
+    /// Whether the user is disabled. Disabling ends all sessions of the user (by trigger).
     pub disabled: Option<bool>,
 }
 
 /// A server that shares the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRow {
-    /// Its name: host, process and something random.
+    /// The server's name: host, process and a random part.
     pub name: String,
-    /// Generation of the key ring it has in force.
+    /// The generation of the key ring in force on the server.
     pub ring_generation: u64,
-    /// Version of the program.
+    /// The version of the program.
     pub version: String,
-    /// When it last said so.
+    /// The time of the server's last report.
     pub seen_at: Timestamp,
 }
 
-/// What happened, before the store stamps it.
+/// An audit event, before the store adds number and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// Words with dots: `login`, `refresh.reuse`, …
+    /// The kind of event, words with dots: `login`, `refresh.reuse`, …
     pub event: &'static str,
-    /// Who did it: a user id, `cli:` and a system user, `client:` and an id, `provider:` and a name, `system`, or empty.
+    /// The actor: a user id, `cli:` and a system user, `client:` and an id, `provider:` and a name, `system`, or empty.
     pub actor: String,
-    /// To whom or what: a sid, a user id, a kid.
+    /// The object of the event: a sid, a user id, a kid.
     pub subject: String,
-    /// A JSON object with the evidence; no secrets.
+    /// The evidence, a JSON object. Contains no secrets.
     pub detail: serde_json::Value,
-    /// Who asks for the change. The methods that change users, clients and identities, or end sessions, require in their
-    /// transaction that the caller still may; else they write nothing and fail with
-    /// [`StoreError::Ended`](super::StoreError::Ended). Not stored.
+    /// The caller of the change. The methods that change users, clients and identities, or end sessions, check in their
+    /// transaction that the caller still has the right to make the change. Otherwise they write nothing and fail with
+    /// [`StoreError::Ended`](super::StoreError::Ended). This field is not stored.
     pub by: Option<Caller>,
 }
 
-/// Who asks for a change.
+/// The caller of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// A person: the session lives, and its user has this role.
+    /// A person. The session must be live, and its user must have the role.
     Person {
-        /// The session.
+        /// The caller's session.
         sid: Sid,
-        /// Whose it is.
+        /// The user of the session.
         user: UserId,
-        /// The role that the change needs, if it needs one.
+        /// The role that the change requires, if any.
         role: Option<&'static str>,
     },
-    /// A machine: the client is enabled and may have this scope.
+    /// A machine. The client must be enabled and must have the scope.
     Client {
         /// The client.
         id: ClientId,
-        /// The scope that the change needs.
+        /// The scope that the change requires.
         scope: &'static str,
     },
 }
 
 impl AuditEvent {
-    /// An event without detail.
+    /// Creates an event without evidence.
     pub fn new(event: &'static str, actor: impl Into<String>, subject: impl Into<String>) -> Self {
         let (actor, subject) = (actor.into(), subject.into());
         Self { event, actor, subject, detail: serde_json::json!({}), by: None }
     }
 
-    /// The same, on condition that the caller still may.
+    /// Sets the caller, whose right to make the change the store checks.
     #[must_use]
     pub fn by(mut self, caller: Caller) -> Self {
         self.by = Some(caller);
         self
     }
 
-    /// The same with evidence.
+    /// Sets the evidence.
     #[must_use]
     pub fn with(mut self, detail: serde_json::Value) -> Self {
         self.detail = detail;
@@ -390,15 +390,15 @@ impl AuditEvent {
 /// A row of `audit`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct AuditRow {
-    /// Its number, never used twice.
+    /// The number of the row, never used twice.
     pub seq: i64,
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
-    /// What.
+    /// The kind of event.
     pub event: String,
-    /// By whom.
+    /// The actor.
     pub actor: String,
-    /// To whom or what.
+    /// The object of the event.
     pub subject: String,
     /// The evidence.
     pub detail: serde_json::Value,

@@ -1,4 +1,4 @@
-//! What every store decides alike. Pure: a store reads, asks here, writes.
+//! The rules that every store applies. Pure functions: a store reads rows, calls these functions, then writes.
 
 use std::time::Duration;
 
@@ -12,30 +12,33 @@ use crate::{
     secret::SecretText,
 };
 
-/// How long after its last report a node is forgotten.
+/// How long after its last report a node is kept.
 pub(super) const NODE_KEEP: Duration = Duration::from_secs(3600);
-/// A report that lies further ahead is of a clock that has been set back since: it says nothing of now.
+/// A report further in the future than this was made while the clock was wrong. It is ignored, because it does not show that the
+/// node runs now.
 pub(super) const NODE_AHEAD: Duration = Duration::from_secs(600);
 
-/// The address in the `detail` of a `login` event. A client's session has the address of the client, not of the person.
+/// Returns the address in the `detail` of a `login` event. `None` for a client's session, because that event has the client's
+/// address, not the person's.
 pub(super) fn login_address(detail: &str) -> Option<String> {
     let detail: serde_json::Value = serde_json::from_str(detail).ok()?;
     detail["client"].is_null().then(|| detail["ip"].as_str().map(str::to_owned)).flatten()
 }
 
-/// A session about to begin, and what that does to others.
+/// A session that is about to begin, with its effects on other sessions.
 #[derive(Debug)]
 pub(super) struct Beginning {
     /// The row to write.
     pub(super) row: SessionRow,
-    /// Whether the row is there already and taken over; else it is inserted.
+    /// Whether the row exists and is reused. Otherwise it is inserted.
     pub(super) takes_over: bool,
-    /// Who ends, and why. Some may be gone by then; only those that are found are noted.
+    /// The sessions that end, each with its event. Some may have been deleted meanwhile; an event is written only for those that
+    /// exist.
     pub(super) ends: Vec<(Sid, AuditEvent)>,
 }
 
 impl Beginning {
-    /// `live`: the user's live sessions at `now`, newest first. `cap` counts the new one.
+    /// Plans the beginning. `live` has the user's live sessions at `now`, newest first. `cap` counts the new session.
     pub(super) fn plan(new: &NewSession, live: &[SessionRow], cap: u32, actor: &str, now: Timestamp) -> Self {
         let replaced = |sid: Sid| new.replaces == Some(sid);
         let basic = |transport| transport == Transport::Basic;
@@ -59,12 +62,12 @@ impl Beginning {
 }
 
 impl NewSession {
-    /// Whether the login it goes back to, if to one, is among the user's live sessions.
+    /// Whether the login from which the session derives, if any, is among the user's live sessions.
     pub(super) fn may_begin(&self, live: &[SessionRow]) -> bool {
         self.login.is_none_or(|login| live.iter().any(|row| row.sid == login))
     }
 
-    /// Its row if it begins at `now`.
+    /// Returns the row of a session that begins at `now`.
     fn row(&self, now: Timestamp) -> SessionRow {
         let expires_at = now.plus(self.life);
         SessionRow {
@@ -87,7 +90,7 @@ impl NewSession {
 }
 
 impl ProvenAt {
-    /// As a row that is written at `now` keeps it.
+    /// The time that is stored in a row written at `now`.
     fn stamp(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Unknown => None,
@@ -98,12 +101,12 @@ impl ProvenAt {
 }
 
 impl Grant {
-    /// Whether the client may hold it now: enabled, and with all of that scope.
+    /// Whether the client may hold the grant now: it is enabled and has the complete scope.
     pub(crate) fn may_be_held_by(&self, client: &ClientRow) -> bool {
         !client.disabled && self.scope.is_within(&client.scopes)
     }
 
-    /// From the columns of a session; none where there is no client.
+    /// Reads a grant from the columns of a session. `None` if the session has no client.
     pub(super) fn read(client: Option<String>, scope: Option<String>) -> Result<Option<Self>, BadName> {
         let Some(client) = client else { return Ok(None) };
         let scope = scope.unwrap_or_default().parse()?;
@@ -132,7 +135,7 @@ impl SessionRow {
 }
 
 impl UserChange {
-    /// The roles after it.
+    /// Returns the roles after the change.
     pub(crate) fn roles_after(&self, before: &[String]) -> Vec<String> {
         let mut roles = self.roles.clone().unwrap_or_else(|| before.to_vec());
         roles.retain(|role| !self.remove_roles.contains(role));
@@ -144,7 +147,7 @@ impl UserChange {
         roles
     }
 
-    /// The row after it.
+    /// Returns the row after the change.
     pub(super) fn apply(&self, before: &UserRow) -> UserRow {
         let mut after = before.clone();
         after.roles = self.roles_after(&before.roles);
@@ -159,14 +162,14 @@ impl UserRow {
         !self.disabled && self.roles.iter().any(|role| role == "admin")
     }
 
-    /// `roles` and `claims` as stored.
+    /// The texts of `roles` and `claims` in the database.
     pub(super) fn as_json(&self) -> (String, String) {
         as_json(&self.roles, &self.claims)
     }
 }
 
 impl NewUser {
-    /// `roles` and `claims` as stored.
+    /// The texts of `roles` and `claims` in the database.
     pub(super) fn as_json(&self) -> (String, String) {
         as_json(&self.roles, &self.claims)
     }
@@ -176,7 +179,7 @@ fn as_json(roles: &[String], claims: &serde_json::Map<String, serde_json::Value>
     (serde_json::json!(roles).to_string(), serde_json::json!(claims).to_string())
 }
 
-/// A row that can't be read is mended before it is changed: what is in it would be lost.
+/// Refuses to change a row that can't be read. It must be repaired first, because a change would overwrite its contents.
 pub(super) fn readable(row: &UserRow) -> Result<(), StoreError> {
     match row.is_unreadable() {
         false => Ok(()),
@@ -187,13 +190,13 @@ pub(super) fn readable(row: &UserRow) -> Result<(), StoreError> {
     }
 }
 
-/// An installation always keeps one enabled administrator, once it has one: whether this change (`None`: a deletion) asks
-/// for another one.
+/// Whether this change (`None`: a deletion) takes away an enabled administrator. Then the installation must have another one,
+/// because it always keeps one enabled administrator once it has one.
 pub(super) fn takes_an_admin(before: &UserRow, after: Option<&UserRow>) -> bool {
     before.is_admin() && !after.is_some_and(UserRow::is_admin)
 }
 
-/// Whether one of these administrators is another than `id`.
+/// Checks that one of these administrators is not `id`.
 pub(super) fn keep_an_admin(id: &UserId, all: &[UserRow]) -> Result<(), StoreError> {
     match all.iter().any(|row| row.is_admin() && row.id != *id) {
         true => Ok(()),
@@ -201,7 +204,8 @@ pub(super) fn keep_an_admin(id: &UserId, all: &[UserRow]) -> Result<(), StoreErr
     }
 }
 
-/// An identity belongs to one user: whether it is `user`'s already, is to be linked, or is somebody else's.
+/// Whether an identity is to be linked to `user`: true if it is free, false if it is linked to `user` already. An identity of
+/// another user is a conflict.
 pub(super) fn may_link(owner: Option<&UserId>, user: &UserId) -> Result<bool, StoreError> {
     match owner {
         None => Ok(true),
@@ -210,7 +214,8 @@ pub(super) fn may_link(owner: Option<&UserId>, user: &UserId) -> Result<bool, St
     }
 }
 
-/// A user keeps one way in: whether this identity is there to be unlinked.
+/// Whether an identity is to be unlinked: false if it is not among the user's identities. Refuses to remove the last way to log
+/// in.
 pub(super) fn may_unlink(
     identity: &Identity,
     all: &[LinkedIdentity],
@@ -223,21 +228,22 @@ pub(super) fn may_unlink(
     }
 }
 
-/// `users.id` of a user id; none for an id of an embedding program.
+/// Returns the `users.id` of a user id. `None` for an id of an embedding program.
 pub(super) fn number(id: &UserId) -> Option<i64> {
     id.as_str().parse().ok().filter(|n: &i64| n.to_string() == id.as_str())
 }
 
-/// How long a linked identity counts as new: a changed password names those that are.
+/// How long a linked identity counts as new. The event of a password change names the new ones.
 const NEWLY_LINKED: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The identities that were linked in the last 30 days. One whose time is not known may be one of them.
+/// Returns the identities that were linked in the last 30 days. An identity with an unknown time counts as new.
 pub(super) fn newly_linked(all: Vec<LinkedIdentity>, now: Timestamp) -> Vec<LinkedIdentity> {
     let is_new = |one: &LinkedIdentity| one.linked_at.is_none_or(|at| now.since(at) <= NEWLY_LINKED);
     all.into_iter().filter(is_new).collect()
 }
 
-/// The event of a new password, with the identities that were linked lately: a way in that outlives the old password.
+/// Returns the event of a password change. It names the recently linked identities, because they remain a way to log in after the
+/// password has changed.
 pub(super) fn password_changed(event: &AuditEvent, new: &[LinkedIdentity]) -> AuditEvent {
     let mut event = event.clone();
     if !new.is_empty() {
@@ -246,8 +252,8 @@ pub(super) fn password_changed(event: &AuditEvent, new: &[LinkedIdentity]) -> Au
     event
 }
 
-/// Whether a password may be set in place of the one that was verified, if one was: `Ok(false)` if there is no such
-/// user, or a disabled one asks.
+/// Whether a password may be set. With `next`, the verified password must still be the stored one. `Ok(false)` if the user does
+/// not exist, or if the user is disabled and `next` is given.
 pub(super) fn may_set_password(row: Option<&UserRow>, next: Option<&NewSession>) -> Result<bool, StoreError> {
     let Some(row) = row else { return Ok(false) };
     let Some(next) = next else { return Ok(true) };
@@ -257,12 +263,12 @@ pub(super) fn may_set_password(row: Option<&UserRow>, next: Option<&NewSession>)
     }
 }
 
-/// Why an administrator's change of a user changes nothing.
+/// The error if a user was deleted before an administrator's change of them.
 pub(super) fn gone() -> StoreError {
     StoreError::Conflict("there is no such user any more; nothing was written".into())
 }
 
-/// Whether a user's row still has the hash that a password was checked against.
+/// Checks that a user's row still has the hash against which the password was checked.
 pub(super) fn holds(row: &UserRow, new: &NewSession) -> Result<(), StoreError> {
     let verified = new.proof.password_hash.as_ref().map(SecretText::expose);
     match verified.is_none() || row.password_hash.as_deref() == verified {
@@ -271,25 +277,25 @@ pub(super) fn holds(row: &UserRow, new: &NewSession) -> Result<(), StoreError> {
     }
 }
 
-/// The sessions that a new password ends.
+/// The event for the sessions that a password change ends.
 pub(super) fn ended_by_password(actor: &str) -> AuditEvent {
     AuditEvent::new("session.revoked", actor, "").with(serde_json::json!({"reason": "password changed"}))
 }
 
-/// The session that a new password begins.
+/// The event for the session that a password change begins.
 pub(super) fn begun_by_password(user: &UserId) -> AuditEvent {
     AuditEvent::new("login", user.to_string(), "").with(serde_json::json!({"by": "password change"}))
 }
 
 impl AuditEvent {
-    /// The same about another subject.
+    /// Returns the same event with another subject.
     pub(super) fn about(&self, subject: impl std::fmt::Display) -> Self {
         Self { subject: subject.to_string(), ..self.clone() }
     }
 }
 
 impl Written {
-    /// By the number of rows a conditional write has found.
+    /// Converts the number of rows that a conditional write has changed.
     pub(super) fn rows(rows: u64) -> Self {
         if rows == 0 { Self::Lost } else { Self::Applied }
     }

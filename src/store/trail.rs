@@ -1,17 +1,17 @@
-//! What events say of the rows they are about: their names, and what a change has changed. Of a claim only the name is
-//! said, of a secret or a key only that it is another one.
+//! Adds details to audit events: the names of the rows, and the fields that a change has changed. An event names a changed claim
+//! without its value, and only records that a secret or a key has changed.
 
 use serde_json::{Map, Value, json};
 
 use super::{AuditEvent, ClientRow, FormerSecret, NewUser, UserRow};
 use crate::secret::Digest;
 
-/// The event of a user who is added.
+/// The event for adding a user.
 pub(super) fn user_added(event: &AuditEvent, user: &NewUser) -> AuditEvent {
     event.saying("name", user.name.as_str().into()).saying("roles", json!(user.roles))
 }
 
-/// The event of a user who is changed: `changed` has an entry for each field that differs.
+/// The event for changing a user. `changed` has an entry for each field that differs.
 pub(super) fn user_changed(event: &AuditEvent, before: &UserRow, after: &UserRow) -> AuditEvent {
     let mut changed = Map::new();
     differs(&mut changed, "roles", json!(before.roles), json!(after.roles));
@@ -23,7 +23,7 @@ pub(super) fn user_changed(event: &AuditEvent, before: &UserRow, after: &UserRow
     event.saying("changed", changed.into())
 }
 
-/// The event of a user who is deleted. The name of a row that can't be read is not known.
+/// The event for deleting a user. If the row can't be read, the event has no name.
 pub(super) fn user_deleted(event: &AuditEvent, before: &UserRow) -> AuditEvent {
     match before.is_unreadable() {
         true => event.clone(),
@@ -31,12 +31,12 @@ pub(super) fn user_deleted(event: &AuditEvent, before: &UserRow) -> AuditEvent {
     }
 }
 
-/// The event of a client that is added or deleted.
+/// The event for adding or deleting a client.
 pub(super) fn client_named(event: &AuditEvent, name: &str) -> AuditEvent {
     event.saying("name", name.into())
 }
 
-/// The event of a client that is changed.
+/// The event for changing a client.
 pub(super) fn client_changed(event: &AuditEvent, before: &ClientRow, after: &ClientRow) -> AuditEvent {
     let mut changed = Map::new();
     differs(&mut changed, "scopes", before.scopes.to_string().into(), after.scopes.to_string().into());
@@ -54,7 +54,7 @@ pub(super) fn client_changed(event: &AuditEvent, before: &ClientRow, after: &Cli
     event.saying("changed", changed.into())
 }
 
-/// The secrets that are good, as far as they are not void by time.
+/// The present and the former secret.
 fn secrets(row: &ClientRow) -> (Option<Digest>, Option<FormerSecret>) {
     (row.secret_hash, row.former)
 }
@@ -65,7 +65,7 @@ fn differs(changed: &mut Map<String, Value>, field: &str, from: Value, to: Value
     }
 }
 
-/// The names of the claims that were added, removed and changed.
+/// Returns the names of the claims that were added, removed and changed.
 fn claims(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let names = |all: &Map<String, Value>, is_listed: &dyn Fn(&str, &Value) -> bool| {
         let listed = all.iter().filter(|(name, value)| is_listed(name, value));
@@ -84,7 +84,8 @@ fn claims(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String
 }
 
 impl AuditEvent {
-    /// The same with one more piece of evidence. A detail that is no object is the caller's own and stays as it is.
+    /// Returns the event with one more field in its evidence. A `detail` that is no JSON object comes from the caller and is not
+    /// changed.
     fn saying(&self, key: &str, value: Value) -> Self {
         let mut event = self.clone();
         if let Some(detail) = event.detail.as_object_mut() {

@@ -1,5 +1,5 @@
-//! Moving an installation: rows leave one store and enter another as plain values, table by table, out of one snapshot
-//! and into one transaction.
+//! Moves an installation from SQLite to PostgreSQL. The rows are read as plain values, table by table, from one snapshot, and are
+//! written in one transaction.
 
 use std::path::Path;
 
@@ -13,17 +13,17 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// A table that moves. `nodes` doesn't: servers say anew that they live.
+/// A table that moves. The table `nodes` does not move: each server reports again to the new database.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) name: &'static str,
     /// The columns that move, in the order of a row's values.
     pub(super) columns: &'static str,
-    /// Rows come in this order: the same rows, the same fingerprint.
+    /// The order of the rows. The same rows in the same order give the same fingerprint.
     pub(super) order: &'static str,
     /// The column whose numbers are never used twice.
     pub(super) numbers: Option<&'static str>,
-    /// The column that says how long a row matters; later it stays behind.
+    /// The column with the expiry of a row. Expired rows are not moved.
     pub(super) until: Option<&'static str>,
 }
 
@@ -31,7 +31,8 @@ const fn table(name: &'static str, columns: &'static str, order: &'static str) -
     Table { name, columns, order, numbers: None, until: None }
 }
 
-/// Users come before what is theirs. A session's `n` only says which one is younger: its order is kept, not its number.
+/// Users come before the rows that refer to them. The column `n` of `sessions` only gives the order of the sessions: the order is
+/// kept, the numbers are not.
 pub(super) const TABLES: [Table; 7] = [
     Table {
         numbers: Some("id"),
@@ -59,7 +60,7 @@ pub(super) const TABLES: [Table; 7] = [
     Table { numbers: Some("seq"), ..table("audit", "seq, at, event, actor, subject, detail", "seq") },
 ];
 
-/// A value between two stores.
+/// A column's value, independent of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Null,
@@ -70,33 +71,33 @@ pub(super) enum Value {
 
 /// The values of [`Table::columns`].
 pub(super) type Row = Vec<Value>;
-/// The highest ring generation a database has known, and that ring's fingerprint.
+/// The highest ring generation that a database has recorded, with that ring's fingerprint.
 pub(super) type RingMark = (u64, [u8; 32]);
 
-/// What a store gives away: for each table in turn its rows, some at a time, and its end; then the ring's mark.
+/// A message from the old store: for each table its rows in batches, then `End`. The mark of the ring comes last.
 #[derive(Debug)]
 pub(super) enum Part {
     Rows(Vec<Row>),
-    /// The highest number that was ever given out in [`Table::numbers`].
+    /// The highest number that was ever used in the column [`Table::numbers`].
     End(i64),
     Ring(Option<RingMark>),
 }
 
-/// The store that is left.
+/// The old store.
 #[derive(Debug)]
 pub(super) struct Source {
     parts: mpsc::Receiver<Result<Part, StoreError>>,
     digest: Sha256,
 }
 
-/// What comes next of a table.
+/// The next part of a table.
 pub(super) enum Next {
     Rows(Vec<Row>),
     End(i64),
 }
 
 impl Source {
-    /// Reads on a thread of its own, no faster than the rows are taken.
+    /// Reads in a separate thread, at most as fast as the rows are consumed.
     fn open(path: &Path, now: Timestamp) -> Self {
         let (send, parts) = mpsc::channel(4);
         let path = path.to_owned();
@@ -113,11 +114,12 @@ impl Source {
         self.parts.recv().await.ok_or_else(ended)?
     }
 
-    /// Some more rows of a table, or its end.
+    /// Returns the next batch of rows of a table, or its end.
     pub(super) async fn next(&mut self, table: &Table) -> Result<Next, StoreError> {
         match self.part().await? {
             Part::Rows(rows) => {
-                // What is left behind in time is no difference between two moves.
+                // Tables with an expiry stay out of the fingerprint: rows that expire between two moves must not make the two
+                // moves differ.
                 if table.until.is_none() {
                     rows.iter().flatten().for_each(|value| value.add_to(&mut self.digest));
                 }
@@ -128,7 +130,7 @@ impl Source {
         }
     }
 
-    /// After all tables: the ring's mark, and the fingerprint of what was read.
+    /// Called after all tables. Returns the mark of the ring and the fingerprint of all rows read.
     pub(super) async fn end(mut self) -> Result<(Option<RingMark>, String), StoreError> {
         let Part::Ring(mark) = self.part().await? else {
             return Err(StoreError::Unavailable("the database has more tables than move".into()));
@@ -138,7 +140,7 @@ impl Source {
 }
 
 impl Value {
-    /// No two rows look alike to a digest.
+    /// Adds the value to the digest so that different rows give different input.
     fn add_to(&self, digest: &mut Sha256) {
         let number;
         let (kind, bytes): (u8, &[u8]) = match self {
@@ -156,19 +158,20 @@ impl Value {
     }
 }
 
-/// What a move came to.
+/// The outcome of a move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// These many rows of each table are in the new store, and no other.
+    /// The number of moved rows of each table. The new store contains no other rows.
     Now(Vec<(&'static str, u64)>),
-    /// The same rows were moved before, then; nothing was changed.
+    /// The same rows were already moved at this time. Nothing was changed.
     Before(Timestamp),
 }
 
-/// Moves everything from a SQLite file to a PostgreSQL database that is empty. All or nothing: stopped at any moment,
-/// it can be run again; when all is there already, that is found out by a fingerprint of what was moved. Ids and
-/// numbers stay, none is given out twice, nobody's session ends. `now` is the old store's time: what has expired by then
-/// stays behind. `actor` is who moves it, for the audit.
+/// Moves all data from a SQLite file to an empty PostgreSQL database, completely or not at all.
+///
+/// The move can be stopped at any moment and run again. If the database already contains the data, a fingerprint of the moved
+/// rows shows this, and nothing is changed. Ids and numbers stay the same, no number is used twice, and no session ends. `now` is
+/// the old store's time: rows that have expired by then are not moved. `actor` is the person who moves the data, for the audit.
 pub async fn transfer(
     from: &Path,
     to: &PostgresUrl,
@@ -205,7 +208,7 @@ pub async fn transfer(
 mod tests {
     use super::*;
 
-    /// Another table or column is to move as well, or to stay behind by decision.
+    /// Fails for a new table or column until the developer decides whether it moves or stays.
     #[test]
     fn every_table_and_column_moves_or_is_known_to_stay() {
         let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Where users come from: the table `users`, or the embedding program's own.
+//! The source of users: the table `users`, or the users of an embedding program.
 
 use async_trait::async_trait;
 
@@ -9,41 +9,43 @@ use crate::{
     store::{SessionRow, Store, StoreError},
 };
 
-/// A user as a session needs one: present name, roles and claims.
+/// The data of a user that a session needs: present name, roles and claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// What becomes the token's `id`.
+    /// The id, which becomes the token's claim `id`.
     pub id: UserId,
-    /// The name shown.
+    /// The name to display.
     pub name: String,
-    /// Present roles.
+    /// The present roles.
     pub roles: Vec<String>,
-    /// Claims that access tokens carry beside `id`, `sid`, `roles`.
+    /// The claims that access tokens carry in addition to `id`, `sid` and `roles`.
     pub claims: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Why a name and password gave no user.
+/// The reason why a name and a password gave no user.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// Unknown, disabled, or the wrong password: one answer for all, after the same time.
+    /// The user is unknown or disabled, or the password is wrong. All cases give the same answer after the same time.
     #[error("name or password is wrong")]
     Wrong,
-    /// Too many passwords wait to be checked.
+    /// Too many passwords are waiting to be checked.
     #[error("too many logins at once")]
     Busy,
-    /// The source can't tell.
+    /// The source of users can't answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A source of users. An embedding program implements this over its own table; [`crate::identity`] does over `users`.
+/// A source of users. An embedding program implements this trait over its own table. [`crate::identity`] implements it over the
+/// table `users`.
 #[async_trait]
 pub trait Users: Send + Sync + 'static {
-    /// The user as it is now; `None` if deleted or disabled. Asked at every rotation, never for an access token.
+    /// Returns the user with the present data; `None` if deleted or disabled. Called at every rotation, never for an access
+    /// token.
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError>;
 
-    /// A session's row and its user, both as they are now, with the time of `store`. Users who lie in the same store are
-    /// read along with the row.
+    /// Returns the row of a session and its user, both with their present data, and the time of `store`. If the users are in the
+    /// same store, both are read together.
     async fn of_session(
         &self,
         store: &dyn Store,
@@ -58,19 +60,20 @@ pub trait Users: Send + Sync + 'static {
     /// Checks a name and password.
     async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError>;
 
-    /// The same, with what the password was checked against: whatever [`Self::still`] needs, or nothing.
+    /// Checks a name and password. In addition returns the value against which the password was checked, if [`Self::still`] needs
+    /// it.
     async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
         Ok((self.log_in(name, password).await?, SecretText::default()))
     }
 
-    /// Whether [`Self::prove`] returns the `password_hash` of a row of `users` in the same store. Then the transaction that
-    /// begins a session requires that the row still has this hash, and [`Self::still`] is not asked.
+    /// Whether [`Self::prove`] returns the `password_hash` of a row of `users` in the same store. If so, the transaction that
+    /// begins a session requires that the row still has this hash, and [`Self::still`] is not called.
     fn keeps_passwords_in_store(&self) -> bool {
         false
     }
 
-    /// For other sources: asked after a session has begun, whether the password is still valid. A change of the password ends
-    /// all sessions, but can't end one that begins just after it. A source that can't tell answers yes.
+    /// For other sources: called after a session has begun, to check that the password is still valid. A password change ends all
+    /// sessions, but it can't end a session that begins just after it. A source that can't tell returns true.
     async fn still(&self, _: &User, _: &SecretText, _against: &SecretText) -> Result<bool, LoginError> {
         Ok(true)
     }

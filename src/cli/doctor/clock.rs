@@ -1,13 +1,13 @@
-//! This machine's clock against the database's and against the newest row.
+//! Compares this machine's clock with the database's clock and with the newest row.
 
 use std::time::Duration;
 
 use crate::{clock::Timestamp, store::Facts};
 
-/// What tokens allow between clocks.
+/// The largest difference between clocks that tokens allow.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// What is wrong with the clock, if anything.
+/// Returns the fault of the clock, if there is one.
 pub(super) fn judge(here: Timestamp, facts: &Facts) -> Option<String> {
     let there = facts.now;
     if here.since(there).max(there.since(here)) > SKEW {

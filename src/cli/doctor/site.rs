@@ -1,4 +1,4 @@
-//! `public_url`: whether it can be right beside the other settings, and whether what answers there passes `Host` on.
+//! Checks `public_url`: whether it agrees with the other settings, and whether the server behind it forwards the header `Host`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ use crate::{
     fetch::{Fetch, is_loopback},
 };
 
-/// Looks at `public_url`, if it is set.
+/// Checks `public_url`, if it is set.
 pub(super) async fn examine(settings: &Settings, fetch: &Fetch) -> Option<Check> {
     let url = settings.public_url.as_deref()?;
     if let Some(fault) = judge(url, settings) {
@@ -23,13 +23,13 @@ pub(super) async fn examine(settings: &Settings, fetch: &Fetch) -> Option<Check>
              log names the Host that came; nginx needs \"proxy_set_header Host $host;\""
         )),
         Ok(answer) => Ok(format!("{url} answers {}", answer.status().as_u16())),
-        // The server may be stopped, or its address be known only outside.
+        // This is not a fault: the server may be stopped, or its address may be known only outside this network.
         Err(error) => Ok(format!("{url}, which can't be asked from here: {error}")),
     };
     Some(Check::new("public_url", found))
 }
 
-/// Why no browser can reach the server there, with what to change.
+/// Returns why browsers can't reach the server at this URL, with the setting to change.
 fn judge(url: &str, settings: &Settings) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (host, port) = match rest.rsplit_once(':').filter(|_| !rest.ends_with(']')) {
@@ -59,7 +59,7 @@ fn judge(url: &str, settings: &Settings) -> Option<String> {
     })
 }
 
-/// Why a host can't be one.
+/// Returns why a host name or address can't be the server's.
 fn impossible(host: &str) -> Option<String> {
     let unspecified = host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_unspecified())
         || host.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_unspecified());

@@ -1,4 +1,4 @@
-//! The server's certificate and key.
+//! Checks the server's certificate and key.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use x509_cert::der::Decode as _;
 use super::Check;
 use crate::{clock::Timestamp, config::Tls, http::certificate};
 
-/// How long before its end a certificate is reported: Let's Encrypt's are renewed 30 days before.
+/// How long before its end a certificate is reported. Let's Encrypt certificates are renewed 30 days before their end.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
 
-/// Looks at the files; `public_url` says which name the certificate must have.
+/// Checks the files. `public_url` gives the name that the certificate must contain.
 pub(super) fn examine(files: &Tls, public_url: Option<&str>, now: Timestamp) -> Check {
     let mut faults = Vec::new();
     let mut until = String::new();
@@ -35,7 +35,7 @@ pub(super) fn examine(files: &Tls, public_url: Option<&str>, now: Timestamp) -> 
     }
 }
 
-/// The end of a certificate's life; an error if it isn't valid now, or not for long.
+/// Returns the end of a certificate's validity. Fails if the certificate is not valid now, or ends soon.
 fn dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<String, String> {
     let parsed = x509_cert::Certificate::from_der(leaf).map_err(|error| format!("can't be read: {error}"))?;
     let validity = parsed.tbs_certificate.validity;
@@ -55,7 +55,7 @@ fn dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<String, String> {
     Ok(end.to_string())
 }
 
-/// Whether the certificate has the name that browsers ask for.
+/// Checks that the certificate contains the host name that browsers use.
 fn name(leaf: &CertificateDer<'_>, public_url: Option<&str>) -> Option<String> {
     let host = public_url.and_then(|url| url.split_once("://")).map_or("localhost", |(_, rest)| rest);
     let host = match host.strip_prefix('[') {

@@ -1,4 +1,4 @@
-//! The database, as far as keys are concerned.
+//! The use of the database by the keys commands.
 
 use std::{
     sync::Arc,
@@ -14,23 +14,24 @@ use crate::{
     },
 };
 
-/// Rings are rolled over more often.
+/// A time after which the age of the ring's last change counts as suspicious, because rings are rotated more often.
 const FAR_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
-/// How often the nodes are looked at while they are waited for.
+/// How often the nodes are read while a command waits for them.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The installation's database, if there is one: it remembers ring generations, keeps the audit and knows the nodes. Without
-/// it a rollover can't tell which servers lag behind, so that needs it; to all else it is a warning, for keys must be
-/// revocable meanwhile.
+/// The database of the installation, if it is available: it stores ring generations, the audit and the nodes.
+///
+/// A rotation requires the database, because without it the servers that are behind are unknown. All other commands only print a
+/// warning, because keys must be revocable without the database.
 pub(super) struct Database(Option<Arc<dyn Store>>);
 
 impl Database {
-    /// What `--no-database` says.
+    /// For `--no-database`.
     pub(super) const fn none() -> Self {
         Self(None)
     }
 
-    /// Opens it if it can be opened; else a warning says what is missing.
+    /// Opens the database. If that fails, prints a warning about the consequences.
     pub(super) async fn open(ctx: &Context) -> Self {
         match Self::try_open(ctx).await {
             Ok(found) => found,
@@ -43,7 +44,7 @@ impl Database {
         }
     }
 
-    /// Opens it where a command must not go on without it.
+    /// Opens the database for a command that requires it.
     pub(super) async fn expected(ctx: &Context) -> Result<Self, CliError> {
         Self::try_open(ctx).await.map_err(|error| {
             CliError::Unavailable(format!(
@@ -62,7 +63,7 @@ impl Database {
         opened.map(|store| Self(Some(store))).map_err(named)
     }
 
-    /// The highest ring generation known, and that ring's fingerprint.
+    /// Returns the highest recorded ring generation, with that ring's fingerprint.
     pub(super) async fn mark(&self, ctx: &Context) -> Option<(u64, [u8; 32])> {
         let mark = self.0.as_ref()?.ring_mark().await;
         mark.unwrap_or_else(|e| {
@@ -71,8 +72,8 @@ impl Database {
         })
     }
 
-    /// Why the clock can't be trusted to say which keys are old, if it can't: a server has seen it leap, or it is far ahead of
-    /// all that was ever written down. A database that no server has used for long says nothing.
+    /// Returns the reason why the clock can't decide which keys are old, if there is one: a server has seen it leap, or it is
+    /// more than a year after the ring's last change.
     pub(super) async fn doubts_clock(&self, ring_changed: Timestamp, now: Timestamp) -> Option<String> {
         if let Some(store) = &self.0
             && let Ok((Some(mark), now)) = store.clock_mark().await
@@ -93,7 +94,7 @@ impl Database {
         }
     }
 
-    /// The servers that live.
+    /// Returns the running servers.
     pub(super) async fn nodes(&self, ctx: &Context) -> Vec<NodeRow> {
         let Some(store) = &self.0 else { return Vec::new() };
         store.nodes().await.unwrap_or_else(|e| {
@@ -102,7 +103,7 @@ impl Database {
         })
     }
 
-    /// Waits until every server that lives has this generation in force, but no longer than `wait`; returns those behind.
+    /// Waits until every running server has this generation in force, at most `wait`. Returns the servers that are still behind.
     pub(super) async fn behind(&self, ctx: &Context, generation: u64, wait: Duration) -> Vec<NodeRow> {
         let started = Instant::now();
         loop {
@@ -116,7 +117,7 @@ impl Database {
     }
 }
 
-/// Who is behind, for people.
+/// Names the servers that are behind, for people.
 pub(super) fn names(nodes: &[NodeRow]) -> String {
     let named = nodes.iter().map(|node| format!("{} (generation {})", node.name, node.ring_generation));
     named.collect::<Vec<_>>().join(", ")

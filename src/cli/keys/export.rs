@@ -1,4 +1,4 @@
-//! `bulla keys export`: derived keys for integrators, and what is never handed out.
+//! `bulla keys export`: exports derived keys for integrators, and refuses keys that must never leave the server.
 
 use std::{
     fs,
@@ -51,7 +51,7 @@ pub(super) async fn export(
     Ok(())
 }
 
-/// Whether this may be handed out, and how old such tokens may be.
+/// Checks that these keys may be exported. Returns the largest age of their tokens.
 fn permitted(args: &ExportArgs, audience: &Audience, policy: &Policy) -> Result<Duration, String> {
     let own = audience.as_str().is_empty();
     let access = args.purpose == Purpose::access();
@@ -86,7 +86,7 @@ fn permitted(args: &ExportArgs, audience: &Audience, policy: &Policy) -> Result<
     }
 }
 
-/// Writes the file whole or not at all, readable by its owner alone.
+/// Writes the file completely or not at all, readable only by its owner.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut next = name.to_owned();

@@ -1,4 +1,4 @@
-//! What `bulla keys` prints about a ring.
+//! Prints a key ring for `bulla keys`.
 
 use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     store::NodeRow,
 };
 
-/// The keys and their states, and what each server has in force.
+/// Prints the keys with their states, and the generation in force on each server.
 pub(super) fn list(ctx: &Context, ring: &Ring, nodes: &[NodeRow], now: Timestamp) -> Result<(), CliError> {
     if ctx.json {
         let mut report = as_json(ring, now);
@@ -37,15 +37,15 @@ fn node_as_json(node: &NodeRow) -> Value {
             "seen_at": node.seen_at })
 }
 
-/// The ring after a change.
+/// Prints the ring after a change.
 pub(super) fn changed(ctx: &Context, ring: &Ring, now: Timestamp) -> Result<(), CliError> {
     if ctx.json { ctx.print(&as_json(ring, now).to_string()) } else { ctx.print(&as_text(ring, now)) }?;
     ctx.say("servers that see this directory follow within 5 s; copies of it must be distributed");
     Ok(())
 }
 
-/// Whether a server would load the ring, and whether it can be rolled over. A staged key that is too young isn't a
-/// fault: it is so after every rollover.
+/// Checks whether a server would load the ring, and whether it can be rotated. A staged key that is too young is not a fault,
+/// because every rotation leaves one.
 pub(super) fn check(
     ctx: &Context,
     keys: &KeyDirectory,
@@ -104,7 +104,7 @@ fn faults(ring: &Ring, unlisted: &[PathBuf], now: Timestamp) -> Vec<String> {
         );
         faults.push(fault);
     }
-    // Clocks of the machines that change and check a ring may differ.
+    // The clocks of the machines that change and check a ring may differ.
     let ahead = ring.keys.iter().find(|key| key.since > now.plus(super::SKEW));
     if let Some(key) = ahead {
         faults.push(format!(

@@ -1,4 +1,4 @@
-//! `[provider.NAME]` tables, and `BULLA_PROVIDER_NAME_…` in the environment, become [`ProviderSettings`].
+//! Reads `[provider.NAME]` tables and `BULLA_PROVIDER_NAME_…` variables into [`ProviderSettings`].
 
 mod table;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::identity::openid::ProviderSettings;
 
-/// What a table may say: the name, and what it is.
+/// The fields of a provider's table: name and description.
 pub const PROVIDER_KNOBS: [(&str, &str); 22] = [
     (
         "preset",
@@ -46,7 +46,7 @@ pub const PROVIDER_KNOBS: [(&str, &str); 22] = [
     ("client_secret", "only as BULLA_PROVIDER_NAME_CLIENT_SECRET"),
 ];
 
-/// What stands in one place of a table. It may be a secret: `Debug` doesn't print it.
+/// The value of a field. It may be a secret, so `Debug` does not print it.
 #[derive(Clone)]
 pub(super) enum Field {
     Text(String),
@@ -59,10 +59,10 @@ impl std::fmt::Debug for Field {
     }
 }
 
-/// A provider's fields in one layer.
+/// The fields of a provider in one layer.
 pub(super) type Fields = BTreeMap<String, Field>;
 
-/// Reads the tables under `provider` of a file.
+/// Reads the tables under `provider` of a settings file.
 pub(super) fn from_file(
     value: toml::Value,
     places: &Places<'_>,
@@ -117,7 +117,8 @@ fn list_of(list: &[toml::Value]) -> Option<String> {
     texts.map(|texts| texts.join(","))
 }
 
-/// Whether `provider_NAME_FIELD`, without `provider_`, names a field; the error is the nearest one, if one is near.
+/// Checks that `provider_NAME_FIELD`, given without `provider_`, names a field. The error is the most similar field, if there is
+/// a similar one.
 pub(super) fn known_variable(rest: &str) -> Result<(), Option<&'static str>> {
     let (name, field) = rest.split_once('_').unwrap_or((rest, ""));
     if check_name(name, "").is_err() {
@@ -126,7 +127,7 @@ pub(super) fn known_variable(rest: &str) -> Result<(), Option<&'static str>> {
     suggest(PROVIDER_KNOBS.iter().map(|(knob, _)| *knob), field)
 }
 
-/// Reads a [known](known_variable) `provider_NAME_FIELD`, in lower case as all names of the environment are here.
+/// Reads a [known](known_variable) variable `provider_NAME_FIELD`. The names of variables are in lower case here.
 pub(super) fn from_environment(
     rest: &str,
     value: String,
@@ -160,7 +161,7 @@ fn known(field: &str, place: &str, origin: &str) -> Result<(), BadSetting> {
     })
 }
 
-/// Merges the layers, strongest first, and resolves every provider, in order of their names.
+/// Merges the layers, strongest first, and resolves all providers, ordered by name.
 pub(super) fn resolve(layers: &[Layer]) -> Result<Vec<ProviderSettings>, BadSetting> {
     let mut merged: BTreeMap<&str, BTreeMap<&str, &Field>> = BTreeMap::new();
     for (name, fields) in layers.iter().flat_map(|layer| &layer.providers) {

@@ -1,4 +1,4 @@
-//! One provider's table, resolved: what its preset knows, and what was said.
+//! Resolves the table of one provider from the values of its preset and the given fields.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     secret::SecretText,
 };
 
-/// One provider's fields.
+/// The fields of one provider.
 pub(super) struct Table<'a> {
     pub(super) name: &'a str,
     pub(super) fields: BTreeMap<&'a str, &'a Field>,
@@ -89,7 +89,7 @@ impl Table<'_> {
         })
     }
 
-    /// What the preset knows of this tenant; an issuer that is given counts.
+    /// Returns the preset's values for this tenant. A given issuer overrides the preset's issuer.
     fn known(&self, preset: Preset) -> Result<Known, String> {
         let others = Preset::ALL.iter().flat_map(|(_, preset)| preset.tenant());
         if let Some(field) = others.chain(&["graph"]).find(|field| {
@@ -101,7 +101,7 @@ impl Table<'_> {
         let given = self.text("issuer");
         let known = match (preset.known(|field| self.text(field)), &given) {
             (Ok(known), _) => known,
-            // Who names the issuer needn't say from what it is made.
+            // If the issuer is given, the fields from which it would be built may be missing.
             (Err(_), Some(_)) => Known::default(),
             (Err(why), None) => return Err(format!("provider.{}: {why}", self.name)),
         };
@@ -126,7 +126,8 @@ impl Table<'_> {
         match (self.text("client_secret"), self.text("client_secret_file")) {
             (Some(secret), _) => Ok(ClientSecret::Text(SecretText::new(secret))),
             (None, Some(path)) => Ok(ClientSecret::File(path.into())),
-            // Keycloak and its like may know us as a public client; the large ones give everybody a secret.
+            // Keycloak and similar servers may know this server as a public client. The large providers give every client a
+            // secret.
             (None, None) if matches!(preset, Preset::Oidc | Preset::Okta | Preset::Cognito) => {
                 Ok(ClientSecret::None)
             }
@@ -141,7 +142,8 @@ impl Table<'_> {
                 Some(domains) => Ok(Create::Domains(domains)),
                 None => self.bad("allowed_domains", "is missing, and create = \"allowed-domains\" needs it"),
             },
-            // Somebody believes in a limit that there isn't.
+            // Without `create = "allowed-domains"` this field has no effect. The operator would expect a limit that does not
+            // exist.
             _ if domains.is_some() => {
                 self.bad("allowed_domains", "counts only with create = \"allowed-domains\"")
             }

@@ -1,4 +1,4 @@
-//! From an identity to a user: whose it is, whether a new one becomes a user, and which roles its claims give.
+//! Maps identities to users: finds the user of an identity, creates users for new identities, and derives roles from claims.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// Characters of the longest name a user can have.
+/// The largest number of characters in a user's name.
 const NAME_MAX: usize = 128;
 
-/// The providers of an installation, and whose the identities are that they prove.
+/// The providers of an installation, with the users of the identities that they prove.
 pub struct Providers {
     all: Vec<Provider>,
     store: Arc<dyn Store>,
@@ -29,8 +29,8 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Over the users that an installation has. `may_create` is false where users are another program's: then identities are
-    /// only linked.
+    /// Creates the providers over the users of an installation. `may_create` is false if the users belong to an embedding
+    /// program: then identities can only be linked, and no users are created.
     pub fn new(
         all: Vec<ProviderSettings>,
         store: Arc<dyn Store>,
@@ -42,17 +42,18 @@ impl Providers {
         Self { all, store, users, may_create }
     }
 
-    /// All of them, in the order of the settings.
+    /// Returns all providers, in the order of the settings.
     pub fn all(&self) -> &[Provider] {
         &self.all
     }
 
-    /// One, by its name.
+    /// Returns a provider by its name.
     pub fn named(&self, name: &str) -> Option<&Provider> {
         self.all.iter().find(|provider| provider.settings().name == name)
     }
 
-    /// The one that an ID token says it is from and for. Nothing it says is believed before it is checked.
+    /// Returns the provider that an ID token names as its issuer, with this server as the audience. The token is not verified
+    /// here, so the result is only a hint.
     pub fn of_token(&self, id_token: &str) -> Option<&Provider> {
         let claims = Signed::read(id_token).ok()?.claims;
         let (issuer, audience) = (claims.get("iss")?.as_str()?, claims.get("aud")?);
@@ -67,7 +68,8 @@ impl Providers {
         from.next()
     }
 
-    /// Whose an identity is. A new one becomes a user if the provider's policy says so; roles follow its claims.
+    /// Returns the user of an identity. Creates a user for a new identity if the provider's policy allows it. Updates the user's
+    /// roles from the claims.
     pub async fn user(&self, provider: &Provider, proven: &Proven) -> Result<User, NoUser> {
         let settings = provider.settings();
         let known = self.known(&proven.identity).await?;
@@ -86,7 +88,11 @@ impl Providers {
         }
     }
 
-    /// Links an identity to a user who is signed in with this session: `StoreError::Ended` if it has ended meanwhile.
+    /// Links an identity to the user of this session.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError::Ended` if the session has ended meanwhile, `StoreError::Conflict` if the identity is linked to another user.
     pub async fn link(
         &self,
         provider: &Provider,
@@ -111,7 +117,8 @@ impl Providers {
         }
     }
 
-    /// Makes a user. A name that is taken is another's, however alike: then the identity's own digest tells them apart.
+    /// Creates a user. A name that is taken belongs to another user, however similar the two are. Then a name with a digest of
+    /// the identity is tried.
     async fn make(&self, settings: &ProviderSettings, proven: &Proven) -> Result<User, NoUser> {
         let mut claims = Map::new();
         let mail = proven.mail.clone().map(Value::String);
@@ -131,7 +138,7 @@ impl Providers {
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            // Two first logins at once: the other was faster.
+            // Two first logins came at once, and the other one has created the user.
             if let Some(user) = self.known(&proven.identity).await? {
                 return Ok(user);
             }
@@ -139,8 +146,8 @@ impl Providers {
         Err(StoreError::Conflict("no name is free for this identity".into()).into())
     }
 
-    /// Gives and takes the roles that the map governs, on the row as the store finds it: a role that somebody else gives or
-    /// takes at the same moment stays given or taken.
+    /// Adds and removes the roles in the role map. The change applies to the row that the store reads, so a role that another
+    /// change adds or removes at the same moment is kept.
     async fn govern(
         &self,
         settings: &ProviderSettings,
@@ -158,7 +165,7 @@ impl Providers {
         let event = AuditEvent::new("user.changed", format!("provider:{}", settings.name), "");
         match self.store.change_user(&user.id, change, event).await {
             Ok(Some(row)) if !row.disabled => Ok(self::user(row)),
-            // Deleted or disabled meanwhile.
+            // The user was deleted or disabled meanwhile.
             Ok(_) => Err(OpenIdError::Refused("disabled").into()),
             Err(StoreError::LastAdmin) => {
                 tracing::warn!(user = %user.id, "the last administrator keeps the role, whatever the provider says");
@@ -173,10 +180,10 @@ fn user(row: UserRow) -> User {
     User { id: row.id, name: row.name, roles: row.roles, claims: row.claims }
 }
 
-/// The policy for new identities.
+/// Whether the policy creates a user for this identity.
 fn becomes_user(settings: &ProviderSettings, proven: &Proven) -> bool {
     let domain = match settings.preset {
-        // A mail address at Google may be of any domain; `hd` says which Workspace has the account.
+        // A Google account may have an email address of any domain. The claim `hd` names the Workspace of the account.
         Preset::Google => proven.text("hd"),
         _ => proven.mail.as_deref().and_then(|mail| mail.rsplit_once('@')).map(|(_, domain)| domain),
     };
@@ -189,7 +196,7 @@ fn becomes_user(settings: &ProviderSettings, proven: &Proven) -> bool {
     }
 }
 
-/// Whether the ID token alone does not suffice: the claim for roles is missing, or for a new user what the policy asks for.
+/// Whether the ID token lacks a required claim: the claim for roles or, for a new user, the claims that the policy needs.
 fn needs_more(settings: &ProviderSettings, proven: &Proven, new: bool) -> bool {
     let roles = settings.roles.as_ref().is_some_and(|map| proven.find(&map.claim).is_none());
     let user = new
@@ -202,12 +209,12 @@ fn needs_more(settings: &ProviderSettings, proven: &Proven, new: bool) -> bool {
     roles || user
 }
 
-/// What the provider calls them.
+/// Returns the person's names at the provider.
 fn said_names(proven: &Proven) -> impl Iterator<Item = &str> {
     ["preferred_username", "cognito:username", "name"].into_iter().filter_map(|claim| proven.text(claim))
 }
 
-/// Names to try, best first: what is verified, what they chose, what the provider calls them.
+/// Returns the names to try, best first: the verified email address, the chosen user name, other names at the provider.
 fn names(settings: &ProviderSettings, proven: &Proven) -> Vec<String> {
     let Identity { issuer, subject } = &proven.identity;
     let digest = Sha256::digest(format!("{issuer} {subject}"));
@@ -222,7 +229,7 @@ fn names(settings: &ProviderSettings, proven: &Proven) -> Vec<String> {
     vec![best.clone(), format!("{best}-{digest}")]
 }
 
-/// The roles that the map names come and go with the claim; all others stay. Which to give, and which to take.
+/// Returns the roles to add and the roles to remove. The claim decides about the roles in the map; all other roles stay.
 fn governed(map: &RoleMap, claim: Option<&Value>) -> (Vec<String>, Vec<String>) {
     let said: Vec<&str> = match claim {
         Some(Value::String(one)) => vec![one],

@@ -1,18 +1,19 @@
-//! What a token endpoint answers (RFC 6749, 5.1 and 5.2): pure, and of all its fields only those that are needed.
+//! Parses the answer of a token endpoint (RFC 6749, 5.1 and 5.2). Pure functions that read only the fields they need.
 
 use serde_json::{Map, Value};
 
 use super::OpenIdError;
 
-/// What a code gave.
+/// The tokens received for a code.
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) id_token: zeroize::Zeroizing<String>,
-    /// For the userinfo endpoint; needed only there.
+    /// The access token, needed only for the userinfo endpoint.
     pub(super) access_token: Option<zeroize::Zeroizing<String>>,
 }
 
-/// Reads an answer. Only a code that the provider calls bad is refused; all else is the provider's fault or the operator's.
+/// Parses an answer. Only a code that the provider calls invalid is refused. All other errors are faults of the provider or of
+/// the settings.
 pub(super) fn read(status: u16, body: &[u8]) -> Result<Granted, OpenIdError> {
     let away = |why: &str| OpenIdError::Away(format!("the token endpoint answered {status}{why}"));
     if status >= 500 || status == 429 {
@@ -20,7 +21,7 @@ pub(super) fn read(status: u16, body: &[u8]) -> Result<Granted, OpenIdError> {
     }
     let said: Option<Map<String, Value>> = serde_json::from_slice(body).ok();
     let Some(said) = said else { return Err(away(" without a JSON object")) };
-    // Some providers send errors with 200.
+    // Some providers send errors with status 200.
     if let Some(error) = said.get("error").filter(|error| !error.is_null()) {
         return Err(refusal(error, &away));
     }
@@ -38,9 +39,9 @@ pub(super) fn read(status: u16, body: &[u8]) -> Result<Granted, OpenIdError> {
     Ok(Granted { id_token, access_token: text("access_token") })
 }
 
-/// The provider's descriptions are left out: they may hold what a stranger sent.
+/// Converts the provider's error. Its description is left out, because it may contain data from a stranger.
 fn refusal(error: &Value, away: &impl Fn(&str) -> OpenIdError) -> OpenIdError {
-    // Facebook's Graph: 100 is a parameter that is wrong, and of ours only the code varies.
+    // Facebook's Graph: 100 means that a parameter is wrong. The code is the only parameter that varies.
     if error.get("code").and_then(Value::as_i64) == Some(100) {
         return OpenIdError::Refused("code");
     }

@@ -1,4 +1,4 @@
-//! What an ID token must say: a pure rule over its claims (OpenID Connect Core, 3.1.3.7).
+//! Checks the claims of an ID token (OpenID Connect Core, 3.1.3.7). Pure functions.
 
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
@@ -6,31 +6,31 @@ use subtle::ConstantTimeEq as _;
 use super::{OpenIdError, ProviderSettings};
 use crate::{clock::Timestamp, store::Identity};
 
-/// Clocks may differ by this much, in seconds.
+/// The largest accepted difference between clocks, in seconds.
 const SKEW: i64 = 60;
 
-/// Somebody's identity, proven, and what their provider says of them.
+/// A person's proven identity, with the provider's claims about the person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proven {
-    /// Who, as a key: issuer and subject.
+    /// The key of the identity: issuer and subject.
     pub identity: Identity,
-    /// Their mail address, only if the provider says that it was verified.
+    /// The email address, only if the provider says that it is verified.
     pub mail: Option<String>,
-    /// All that was said.
+    /// All claims.
     pub claims: Map<String, Value>,
-    /// When they signed in at the provider, if the ID token says so as a number of seconds (Core, 2).
+    /// The time of the login at the provider, if the ID token gives it as a number of seconds (Core, 2).
     pub auth_time: Option<Timestamp>,
-    /// Why the userinfo endpoint, which was asked for more, could not tell.
+    /// If the userinfo endpoint was needed but could not be read: the reason.
     pub incomplete: Option<String>,
 }
 
 impl Proven {
-    /// A claim that is a text.
+    /// Returns a claim that is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.claims.get(name)?.as_str()
     }
 
-    /// A claim by its name, or by a JSON pointer into it (RFC 6901) such as `/realm_access/roles`.
+    /// Returns a claim by its name, or by a JSON pointer (RFC 6901) such as `/realm_access/roles`.
     pub(super) fn find(&self, name: &str) -> Option<&Value> {
         if !name.starts_with('/') {
             return self.claims.get(name);
@@ -41,18 +41,18 @@ impl Proven {
         self.claims.get(&first.replace("~1", "/").replace("~0", "~"))?.pointer(rest)
     }
 
-    /// The identity of a subject at this provider, with what was said of it.
+    /// Creates the identity of a subject at this provider, with its claims.
     pub(super) fn new(
         settings: &ProviderSettings,
         subject: &str,
         claims: Map<String, Value>,
     ) -> Result<Self, OpenIdError> {
-        // At most 255 characters (Core, 2).
+        // A subject has at most 255 characters (Core, 2).
         if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
             return Err(OpenIdError::Refused("sub"));
         }
         let identity = Identity { issuer: settings.issuer().to_owned(), subject: subject.to_owned() };
-        // Cognito and others write it as a text.
+        // Cognito and other providers write this boolean as a string.
         let verified = claims.get("email_verified").is_some_and(|said| *said == true || said == "true");
         let mail = claims.get("email").and_then(Value::as_str).filter(|mail| verified && !mail.is_empty());
         let mail = mail.map(str::to_owned);
@@ -60,13 +60,13 @@ impl Proven {
     }
 }
 
-/// Whether an address is said, verified or not.
+/// Whether the claims contain an email address, verified or not.
 pub(super) fn has_mail(claims: &Map<String, Value>) -> bool {
     claims.get("email").is_some_and(|mail| !mail.is_null() && mail != "")
 }
 
-/// What the ID token says, and the userinfo endpoint besides. An address and whether it is verified come from the same source:
-/// from the ID token if it has an address, else from the endpoint.
+/// Merges the claims of the ID token and of the userinfo endpoint; the ID token's claims take precedence. The email address and
+/// its verification always come from the same source: the ID token if it has an address, otherwise the endpoint.
 pub(super) fn merge(id_token: Map<String, Value>, userinfo: Map<String, Value>) -> Map<String, Value> {
     let mail_is_of_the_token = has_mail(&id_token);
     let about_mail = |name: &str| name == "email" || name == "email_verified";
@@ -80,8 +80,8 @@ pub(super) fn merge(id_token: Map<String, Value>, userinfo: Map<String, Value>) 
     said
 }
 
-/// Whether a signed answer of the userinfo endpoint is from this provider and for us (Core, 5.3.2), and of this time, as far
-/// as it says so.
+/// Whether a signed answer of the userinfo endpoint is from this provider and for this client (Core, 5.3.2). Its times are
+/// checked if it contains any.
 pub(super) fn is_ours(claims: &Map<String, Value>, settings: &ProviderSettings, now: Timestamp) -> bool {
     let ours = |said: &Value| match said {
         Value::Array(list) => list.iter().any(|one| *one == settings.client_id.as_str()),
@@ -94,7 +94,7 @@ pub(super) fn is_ours(claims: &Map<String, Value>, settings: &ProviderSettings, 
         && claims.get("exp").is_none_or(|end| end.as_i64().is_some_and(|end| now < end.saturating_add(SKEW)))
 }
 
-/// Judges the claims of a token whose signature holds.
+/// Checks the claims of a token whose signature is valid.
 pub(super) fn judge(
     claims: Map<String, Value>,
     settings: &ProviderSettings,
@@ -107,7 +107,8 @@ pub(super) fn judge(
     holds(text("iss").is_some_and(|issuer| settings.issuers.iter().any(|legal| legal == issuer)), "iss")?;
     holds(is_audience(&claims, settings), "aud")?;
     holds(is_in_time(&claims, now), "exp")?;
-    // RFC 9068's and Cognito's access tokens, Keycloak's access and refresh tokens: signed by the same key, for the same app.
+    // Refuses other tokens signed by the same key for the same client: access tokens by RFC 9068 and of Cognito, access and
+    // refresh tokens of Keycloak.
     let use_ = claims.get("token_use");
     holds(
         use_.is_none_or(|said| said == "id") && (use_.is_some() || !settings.needs_token_use),
@@ -121,14 +122,15 @@ pub(super) fn judge(
     Ok(Proven { auth_time, ..Proven::new(settings, &subject, claims)? })
 }
 
-/// Nothing but a number of seconds since 1970; what can't be read is not known.
+/// Reads `auth_time`, which must be a number of seconds since 1970. Any other value counts as unknown.
 fn auth_time(claims: &Map<String, Value>) -> Option<Timestamp> {
     let said = claims.get("auth_time")?;
     let seconds = said.as_i64().or_else(|| said.as_f64().map(|seconds| seconds as i64))?;
     (seconds >= 0).then(|| Timestamp::from_millis(seconds.saturating_mul(1000)))
 }
 
-/// Made for us: `aud` is our client id, or a list with it and then with an `azp`; an `azp` is ours or one we trust.
+/// Whether the token was issued for this client: `aud` is our client id, or a list that contains it. A list with several members
+/// needs `azp`. An `azp` must be our client id or a trusted one.
 fn is_audience(claims: &Map<String, Value>, settings: &ProviderSettings) -> bool {
     let ours = |said: &Value| *said == settings.client_id.as_str();
     let (meant, several) = match claims.get("aud") {
@@ -145,7 +147,7 @@ fn is_audience(claims: &Map<String, Value>, settings: &ProviderSettings) -> bool
     meant && authorized
 }
 
-/// `exp` lies ahead; `iat`, and `nbf` if it is there, don't. Whole numbers of seconds all of them.
+/// Whether `exp` is in the future, and `iat` and a present `nbf` are not. All of them must be whole numbers of seconds.
 fn is_in_time(claims: &Map<String, Value>, now: Timestamp) -> bool {
     let now = now.millis().div_euclid(1000);
     let seconds = |name: &str| claims.get(name).map(|time| time.as_i64().filter(|time| *time >= 0));

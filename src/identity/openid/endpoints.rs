@@ -1,4 +1,5 @@
-//! Where a provider is to be asked: what the settings say, and for the rest what it publishes itself (Discovery 1.0).
+//! Determines a provider's endpoints from the settings and, for missing ones, from the provider's discovery document (Discovery
+//! 1.0).
 
 use std::net::IpAddr;
 
@@ -9,21 +10,22 @@ use serde_json::{Map, Value};
 use super::{ClientAuth, OpenIdError, ProviderSettings, settings::endpoint};
 use crate::fetch::{Fetch, is_loopback};
 
-/// The addresses in use.
+/// The endpoints in use.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoints {
     pub(super) authorization: Url,
     pub(super) token: Url,
     pub(super) keys: Url,
-    /// Where claims are that aren't in the ID token, if there is such a place; or why that place is no good.
+    /// The userinfo endpoint, which has claims that are not in the ID token. `None` if there is none, an error if its address
+    /// can't be used.
     pub(super) userinfo: Option<Result<Url, String>>,
     pub(super) auth: ClientAuth,
 }
 
-/// A discovery document. A field is read when it is needed, and only then must it be of its type.
+/// A discovery document. Each field is read only when it is needed, and only then its type is checked.
 type Document = Map<String, Value>;
 
-/// Asks what the settings leave open; if they leave nothing open, nobody.
+/// Determines the endpoints. Requests the discovery document only if the settings do not give all of them.
 pub(super) async fn discover(settings: &ProviderSettings, fetch: &Fetch) -> Result<Endpoints, OpenIdError> {
     let complete = [&settings.authorization_endpoint, &settings.token_endpoint, &settings.jwks_uri];
     let document = match complete.iter().all(|given| given.is_some()) {
@@ -41,7 +43,7 @@ pub(super) async fn discover(settings: &ProviderSettings, fetch: &Fetch) -> Resu
         }
         (None, None) => Err(format!("discovery names no {name}; set it in the settings")),
     };
-    // With nothing said, or nothing that can be read, it is `client_secret_basic` (Discovery, 3).
+    // If the methods are missing or can't be read, the default is `client_secret_basic` (Discovery, 3).
     let methods = named("token_endpoint_auth_methods_supported").and_then(Value::as_array);
     let basic = methods.is_none_or(|all| all.iter().any(|one| one == "client_secret_basic"));
     let needed = |name: &str, given: &Option<Url>| found(name, given).map_err(OpenIdError::Away);
@@ -55,7 +57,7 @@ pub(super) async fn discover(settings: &ProviderSettings, fetch: &Fetch) -> Resu
     })
 }
 
-/// Where a provider describes itself (Discovery, 4).
+/// Returns the URL of a provider's discovery document (Discovery, 4).
 pub(super) fn discovery_url(settings: &ProviderSettings) -> String {
     format!("{}/.well-known/openid-configuration", settings.issuer().trim_end_matches('/'))
 }
@@ -65,7 +67,7 @@ async fn document(settings: &ProviderSettings, fetch: &Fetch) -> Result<Document
     let answer = get(fetch, &url).await?;
     let document: Document = serde_json::from_slice(answer.body())
         .map_err(|_| OpenIdError::Away(format!("{url} is no discovery document")))?;
-    // Another issuer's document would send people, and our secret, to somebody else (Discovery, 4.3).
+    // The document of another issuer would send people and our secret to the wrong server (Discovery, 4.3).
     let issuer = document.get("issuer").and_then(Value::as_str);
     if issuer != Some(settings.issuer()) {
         let (says, is) = (issuer.unwrap_or("missing or not a text"), settings.issuer());
@@ -76,7 +78,8 @@ async fn document(settings: &ProviderSettings, fetch: &Fetch) -> Result<Document
     Ok(document)
 }
 
-/// An address that somebody else chose must not lead into this machine or its private network.
+/// Parses a discovered address. Because the provider chose it, it must not lead to this machine or its private network,
+/// unless its host is also the host of the issuer.
 fn discovered(text: &str, issuer: &str) -> Result<Url, String> {
     let url = endpoint(text, issuer)?;
     let host = |url: &Url| url.host_str().map(str::to_owned);
@@ -89,7 +92,7 @@ fn discovered(text: &str, issuer: &str) -> Result<Url, String> {
     }
 }
 
-/// Whether a host is written as an address that only this machine or its network has.
+/// Whether a host is an address of this machine or of a private network.
 fn is_inside(host: &str) -> bool {
     if is_loopback(host) {
         return true;
@@ -104,12 +107,12 @@ fn is_inside(host: &str) -> bool {
     }
 }
 
-/// Gets a JSON document that everybody may read.
+/// Requests a public JSON document.
 pub(super) async fn get(fetch: &Fetch, url: &str) -> Result<Response<Vec<u8>>, OpenIdError> {
     ask(fetch, url, None).await
 }
 
-/// Gets a JSON document that an access token gives. Anything but 200 is a failure, a redirect too.
+/// Requests a JSON document with an access token. Any status other than 200 is an error, including a redirect.
 pub(super) async fn get_with(
     fetch: &Fetch,
     url: &str,

@@ -1,4 +1,4 @@
-//! Whether a provider works, found out step by step, and what to change where it doesn't.
+//! Tests whether a provider works, step by step, and explains how to repair each fault.
 
 use hyper::{Request, header};
 use oauth2::url::Url;
@@ -9,19 +9,20 @@ use super::{
 };
 use crate::{clock::Timestamp, jws::KeySet};
 
-/// A clock that is off by more makes good tokens look bad, here or there.
+/// The largest accepted difference between the clocks, in seconds. With a larger one, valid tokens would be refused here or at
+/// the provider.
 const OFF: u64 = 30;
 
-/// One step: what was looked at, and what is wrong with it.
+/// The result of one step of the test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at.
+    /// The part that was tested.
     pub what: &'static str,
-    /// What was found, if it is good; what is wrong and what mends it, if it isn't.
+    /// The good result, or the fault with its remedy.
     pub found: Result<String, String>,
 }
 
-/// Asks a provider everything that a login needs. `redirect` is where its people come back to.
+/// Tests everything at a provider that a login needs. `redirect` is the URL to which people return from the provider.
 pub async fn examine(provider: &Provider, redirect: &str, now: Timestamp) -> Vec<Finding> {
     let settings = provider.settings();
     let secret = match settings.secret.read() {
@@ -68,7 +69,7 @@ fn clock(theirs: std::time::SystemTime, ours: Timestamp) -> Result<String, Strin
     }
 }
 
-/// Begins a login and looks whether the provider turns it away at the door, as it does with an address it doesn't know.
+/// Begins a login and checks whether the provider refuses it at once, as it does for an unregistered redirect URL.
 async fn redirect_is_known(provider: &Provider, redirect: &str) -> Result<String, String> {
     let mend = || format!("register this address there, letter for letter: {redirect}");
     let invitation = provider.invite(redirect, Freshness::Any).await.map_err(|error| error.to_string())?;
@@ -77,7 +78,7 @@ async fn redirect_is_known(provider: &Provider, redirect: &str) -> Result<String
     let answer = answer.map_err(|error| format!("the authorization endpoint: {error}"))?;
     let status = answer.status().as_u16();
     let location = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
-    // A provider may say so on a page of its own; what it sends back to us is a login it would take.
+    // A provider may report the error on a page of its own. An error that it sends back to us is still a login that it accepts.
     let page = Url::parse(&invitation.url).and_then(|url| url.join(location));
     let complains = page
         .is_ok_and(|url| url.path().contains("error") || url.query_pairs().any(|(name, _)| name == "error"));

@@ -1,4 +1,4 @@
-//! Facebook's access tokens: what its Graph says of them, asked with our own.
+//! Checks Facebook's access tokens by requests to its Graph API.
 
 use hkdf::hmac::{Hmac, KeyInit as _, Mac as _};
 use hyper::{Request, header};
@@ -9,7 +9,7 @@ use sha2::Sha256;
 use super::{OpenIdError, Provider, claims::Proven};
 use crate::{clock::Timestamp, secret::SecretText};
 
-/// Asks the Graph whether a token is of this app, for whom, and who that is.
+/// Asks the Graph whether a token belongs to this app, whether it is valid, and who its user is.
 pub(super) async fn check(
     provider: &Provider,
     token: &str,
@@ -26,7 +26,7 @@ pub(super) async fn check(
     let about = about.get("data").and_then(Value::as_object).ok_or_else(no_data)?.clone();
     let (user, ends) = debugged(&about, &settings.client_id, now)?;
 
-    // Proves to the Graph that it isn't a thief of the token who asks.
+    // The proof shows the Graph that the request comes from this app, not from a thief of the token.
     let proof = proof(&secret, token)?;
     let fields = [("fields", "id,name,email"), ("appsecret_proof", &proof)];
     let mut claims = ask(provider, graph, Question::Me, &fields, &SecretText::new(token.to_owned())).await?;
@@ -36,7 +36,7 @@ pub(super) async fn check(
     Ok((Proven::new(settings, &user, claims)?, ends))
 }
 
-/// Of our app, a person's, valid, and with an end.
+/// Checks that a token belongs to our app and to a person, is valid, and has an end. Returns the user's id and the end.
 fn debugged(
     about: &Map<String, Value>,
     app: &str,
@@ -59,7 +59,7 @@ fn debugged(
     Ok((about.get("user_id").and_then(id).unwrap_or_default(), ends))
 }
 
-/// An id: a text, or a number as in the examples of Facebook's reference.
+/// Reads an id: a string, or a number as in the examples of Facebook's reference.
 fn id(said: &Value) -> Option<String> {
     match said {
         Value::String(text) => Some(text.clone()),
@@ -67,7 +67,7 @@ fn id(said: &Value) -> Option<String> {
     }
 }
 
-/// HMAC-SHA256 of the token under the app's secret, in hex.
+/// Returns the HMAC-SHA256 of the token under the app's secret, in hex.
 fn proof(secret: &SecretText, token: &str) -> Result<String, OpenIdError> {
     let mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes());
     let mut mac = mac.map_err(|error| OpenIdError::Away(error.to_string()))?;
@@ -75,12 +75,12 @@ fn proof(secret: &SecretText, token: &str) -> Result<String, OpenIdError> {
     Ok(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What is asked.
+/// The kinds of requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Question {
-    /// About the token, with our own.
+    /// Data about the token, requested with the app's own token.
     Debug,
-    /// Whose it is, with the token itself.
+    /// The user of the token, requested with the token itself.
     Me,
 }
 
@@ -93,7 +93,7 @@ impl Question {
     }
 }
 
-/// One question. Only an answer that says that the token is invalid is the token's fault, all else is the Graph's or ours.
+/// Sends one request. Only an answer that calls the token invalid refuses the token. All other errors are the Graph's or ours.
 async fn ask(
     provider: &Provider,
     graph: &Url,
@@ -110,7 +110,7 @@ async fn ask(
         .header(header::ACCEPT, "application/json")
         .header(header::AUTHORIZATION, format!("Bearer {}", bearer.expose()))
         .body(Vec::new())
-        // A token with characters that no header holds is none.
+        // A token with characters that a header can't contain is invalid.
         .map_err(|_| OpenIdError::Refused("access_token"))?;
     let answer = provider.fetch().send(request).await.map_err(|error| away(&error))?;
     let status = answer.status().as_u16();
@@ -135,9 +135,10 @@ async fn ask(
     }
 }
 
-/// Whether an error says that the token is invalid: 190 (expired, revoked, malformed) and 102 (its session has ended) where the
-/// token itself asks; 100 about the parameter `input_token` where it is asked about, as for another app's token. Everything else
-/// (a limit that is reached, a failure of the Graph, our own secret) says nothing of it.
+/// Whether an error says that the token is invalid. If the token itself is used for the request: 190 (expired, revoked,
+/// malformed) and 102 (its session has ended). If the request is about the token: 100 for the parameter `input_token`, for
+/// example for another app's token. Every other error (a rate limit, a failure of the Graph, our own secret) says nothing about
+/// the token.
 fn blames_the_token(question: Question, error: &Value) -> bool {
     let message = || error.get("message").and_then(Value::as_str).unwrap_or_default();
     match (question, error.get("code").and_then(Value::as_i64)) {

@@ -1,9 +1,9 @@
-//! OpenID Connect: people who have an account elsewhere (OpenID Connect Core 1.0, RFC 6749, RFC 7636).
+//! OpenID Connect: people log in with an account at another provider (OpenID Connect Core 1.0, RFC 6749, RFC 7636).
 //!
-//! A [`Provider`] sends somebody there ([`Provider::invite`]) and checks what comes back ([`Provider::redeem`]), or checks an
-//! ID token that is presented ([`Provider::check`]). What it proves is an identity, (issuer, subject); [`Providers::user`] says
-//! whose it is, by the policy of that provider. `oauth2` speaks the protocol, `jws` verifies signatures, and the pure rule
-//! in `claims` says what an ID token must claim.
+//! A [`Provider`] sends a person to the provider ([`Provider::invite`]) and checks the answer ([`Provider::redeem`]), or checks
+//! an ID token that a client presents ([`Provider::check`]). The result is a proven identity (issuer, subject).
+//! [`Providers::user`] finds its user by the policy of that provider. The crate `oauth2` implements the protocol,
+//! `jws` verifies signatures, and the pure functions in `claims` check the claims of an ID token.
 
 mod accounts;
 mod answer;
@@ -28,22 +28,23 @@ pub use preset::{Known, Preset};
 pub use provider::{Freshness, Invitation, Provider};
 pub use settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint};
 
-/// The nonce that an ID token claims. Nothing it says is believed before it is checked.
+/// Returns the nonce in an ID token. The token is not verified here.
 pub(crate) fn claimed_nonce(id_token: &str) -> Option<String> {
     Some(Signed::read(id_token).ok()?.claims.get("nonce")?.as_str()?.to_owned())
 }
 
-/// Why nobody was recognised.
+/// The reason why a person was not recognised.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenIdError {
-    /// What was presented proves nothing. The word is for logs; outward there is one refusal.
+    /// The presented token or code is invalid. The word is only for logs; clients get the same answer in all cases.
     #[error("refused: {0}")]
     Refused(&'static str),
-    /// It proves an identity that nobody here has, and the policy makes no user of it.
+    /// The identity is valid, but no user has it, and the policy creates no user for it.
     #[error("nobody here has this identity")]
     NoAccount,
-    /// It can't be told: the provider can't be asked, or what it publishes is of no use. Says what, for an operator.
+    /// The identity can't be checked: the provider is unreachable, or its published data can't be used. The text is for an
+    /// operator.
     #[error("{0}")]
     Away(String),
 }
@@ -57,13 +58,13 @@ impl From<JwsError> for OpenIdError {
     }
 }
 
-/// Why an identity led to no user.
+/// The reason why no user was found for an identity.
 #[derive(Debug, thiserror::Error)]
 pub enum NoUser {
-    /// By the identity itself.
+    /// The identity was refused or could not be checked.
     #[error(transparent)]
     OpenId(#[from] OpenIdError),
-    /// The store can't tell, or an identity is another's.
+    /// The store failed, or the identity belongs to another user.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,11 +1,11 @@
-//! What is known of the large providers, so that a client's id and secret are enough.
+//! Presets for large providers, so that a client id and a secret are enough to configure them.
 
 use super::ClientAuth;
 
-/// Which version of Facebook's Graph is asked; Facebook serves one for two years, and after that its oldest.
+/// The version of Facebook's Graph. Facebook serves a version for two years, and after that its oldest available version instead.
 const GRAPH: &str = "v23.0";
 
-/// A provider of a known kind.
+/// A kind of provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     /// Google, personal accounts and Workspace.
@@ -14,31 +14,31 @@ pub enum Preset {
     Facebook,
     /// A user pool of Amazon Cognito.
     Cognito,
-    /// Okta: an organisation's own authorization server, or a custom one.
+    /// Okta: the authorization server of an organisation, or a custom one.
     Okta,
     /// JumpCloud.
     JumpCloud,
-    /// Any other, by its issuer: Keycloak, Auth0, Entra, GitLab, …
+    /// Any other provider, given by its issuer: Keycloak, Auth0, Entra, GitLab, …
     Oidc,
 }
 
-/// What a preset knows; the rest is discovered.
+/// The values that a preset provides. All others are discovered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
-    /// Every legal spelling of the issuer; the first names identities.
+    /// All valid spellings of the issuer. The first one is stored in identities.
     pub issuers: Vec<String>,
-    /// Where people are sent.
+    /// The authorization endpoint.
     pub authorization_endpoint: Option<String>,
-    /// Where codes are redeemed.
+    /// The token endpoint.
     pub token_endpoint: Option<String>,
-    /// Where the keys are.
+    /// The URL of the key set.
     pub jwks_uri: Option<String>,
-    /// Facebook's Graph.
+    /// The URL of Facebook's Graph.
     pub graph: Option<String>,
 }
 
 impl Preset {
-    /// All of them, by name.
+    /// All presets, by name.
     pub const ALL: [(&str, Self); 6] = [
         ("google", Self::Google),
         ("facebook", Self::Facebook),
@@ -48,12 +48,12 @@ impl Preset {
         ("oidc", Self::Oidc),
     ];
 
-    /// As it is called in `bulla.toml`.
+    /// The name in `bulla.toml`.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, preset)| *preset == self).map_or("oidc", |(name, _)| name)
     }
 
-    /// As people call it; nothing for a kind.
+    /// The name for people; `None` if the preset stands for many different providers.
     pub fn label(self) -> Option<&'static str> {
         match self {
             Self::Google => Some("Google"),
@@ -64,7 +64,7 @@ impl Preset {
         }
     }
 
-    /// The settings that say which of its tenants is meant.
+    /// The settings that identify a tenant of the provider.
     pub fn tenant(self) -> &'static [&'static str] {
         match self {
             Self::Cognito => &["region", "pool", "domain"],
@@ -73,7 +73,7 @@ impl Preset {
         }
     }
 
-    /// What people are asked to share.
+    /// The scopes to request.
     pub fn scopes(self) -> &'static [&'static str] {
         match self {
             Self::Facebook => &["openid", "public_profile", "email"],
@@ -81,8 +81,8 @@ impl Preset {
         }
     }
 
-    /// The parameters that make it ask people who they are, though they are signed in there. With `max_age` its ID token
-    /// must say when they signed in. Google knows no `prompt=login`.
+    /// The parameters that make the provider authenticate a person again, even if they are logged in there. With `max_age` the ID
+    /// token must contain the time of the login. Google does not support `prompt=login`.
     pub fn asks_anew(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Google => &[("max_age", "0")],
@@ -93,27 +93,27 @@ impl Preset {
         }
     }
 
-    /// Whether its ID tokens can say when people signed in: Facebook's never do.
+    /// Whether the ID tokens can contain the time of the login. Facebook's never do.
     pub fn says_when(self) -> bool {
         self != Self::Facebook
     }
 
-    /// How its token endpoint wants the secret, where discovery won't say.
+    /// How the token endpoint expects the client secret, if discovery does not say it.
     pub fn client_auth(self) -> Option<ClientAuth> {
         (self == Self::Facebook).then_some(ClientAuth::Post)
     }
 
-    /// What is known of a tenant. The error says what is missing.
+    /// Returns the values for a tenant. The error says which setting is missing.
     pub fn known(self, tenant: impl Fn(&str) -> Option<String>) -> Result<Known, String> {
         let known = |issuers: &[&str]| Known {
             issuers: issuers.iter().map(|&issuer| issuer.into()).collect(),
             ..Known::default()
         };
         match self {
-            // Both spellings are legal ("OpenID Connect", Google Identity, ID token's `iss`).
+            // Both spellings are valid ("OpenID Connect", Google Identity, ID token's `iss`).
             Self::Google => Ok(known(&["https://accounts.google.com", "accounts.google.com"])),
             Self::JumpCloud => Ok(known(&["https://oauth.id.jumpcloud.com/"])),
-            // What it publishes for discovery has no token endpoint, and a login dialog without a version.
+            // Facebook's discovery document has no token endpoint, and a login dialog without a version.
             Self::Facebook => Ok(Known {
                 authorization_endpoint: Some(format!("https://www.facebook.com/{GRAPH}/dialog/oauth")),
                 token_endpoint: Some(format!("https://graph.facebook.com/{GRAPH}/oauth/access_token")),
@@ -146,7 +146,7 @@ fn cognito(region: Option<String>, pool: Option<String>, domain: Option<String>)
         ));
     }
     let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{pool}");
-    // A name alone is one of Amazon's own domains.
+    // A name without a dot is a subdomain of Amazon's own domain.
     let host = domain.map(|domain| match domain.contains('.') {
         true => domain,
         false => format!("{domain}.auth.{region}.amazoncognito.com"),

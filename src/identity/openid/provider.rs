@@ -1,4 +1,4 @@
-//! A provider at work: sends people there, redeems what they come back with, checks tokens that are presented.
+//! A provider in use: sends people there, redeems the codes with which they return, and checks presented tokens.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -27,10 +27,11 @@ use crate::{
     secret::Secret,
 };
 
-/// Tokens with unknown key ids or bad signatures make us look for newer keys at most once in this time, however many there are.
+/// Tokens with unknown key ids or invalid signatures cause at most one request for newer keys in this time, whatever their
+/// number.
 const STRANGER: Duration = Duration::from_secs(30);
 
-/// A provider, and what it has published so far. Nothing is asked before it is needed.
+/// A provider, with its published data as far as it was fetched. Data is fetched only when it is needed.
 #[derive(Debug)]
 pub struct Provider {
     settings: ProviderSettings,
@@ -39,29 +40,29 @@ pub struct Provider {
     keys: Published<KeySet>,
 }
 
-/// Somebody is sent to a provider: where, and what must be known when they come back.
+/// A login at a provider that is about to begin: the URL, and the values that are needed when the person returns.
 #[derive(Debug)]
 pub struct Invitation {
-    /// The address to go to.
+    /// The URL to which the person is sent.
     pub url: String,
-    /// Comes back with them.
+    /// The provider returns it with the person.
     pub state: zeroize::Zeroizing<String>,
-    /// Comes back in the ID token.
+    /// The provider returns it in the ID token.
     pub nonce: zeroize::Zeroizing<String>,
-    /// Shown when the code is redeemed (RFC 7636).
+    /// Sent when the code is redeemed (RFC 7636).
     pub verifier: zeroize::Zeroizing<String>,
 }
 
-/// How old a login at a provider may be.
+/// How recent the login at a provider must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// A login of earlier will do.
+    /// An earlier login is accepted.
     Any,
-    /// The provider is to ask them who they are, whether or not they are signed in there (Core, 3.1.2.1).
+    /// The provider must authenticate the person again, even if they are logged in there (Core, 3.1.2.1).
     Now,
 }
 
-/// A client that knows the token endpoint alone.
+/// The type of a client that knows only the token endpoint.
 type Asking = BasicClient<
     oauth2::EndpointNotSet,
     oauth2::EndpointNotSet,
@@ -71,12 +72,12 @@ type Asking = BasicClient<
 >;
 
 impl Provider {
-    /// Over a client for requests.
+    /// Creates a provider that sends its requests through `fetch`.
     pub fn new(settings: ProviderSettings, fetch: Arc<Fetch>) -> Self {
         Self { settings, fetch, endpoints: Published::default(), keys: Published::default() }
     }
 
-    /// Its settings.
+    /// Returns the settings of the provider.
     pub fn settings(&self) -> &ProviderSettings {
         &self.settings
     }
@@ -85,7 +86,7 @@ impl Provider {
         &self.fetch
     }
 
-    /// Sends somebody there, to come back to `redirect`.
+    /// Prepares to send a person to the provider. They return to `redirect`.
     pub async fn invite(&self, redirect: &str, freshness: Freshness) -> Result<Invitation, OpenIdError> {
         let draw = || Secret::<32>::generate().map(|secret| secret.to_base64url());
         let drawn = || -> Result<_, crate::secret::NoRandomness> { Ok((draw()?, draw()?, draw()?)) };
@@ -100,7 +101,7 @@ impl Provider {
             .set_pkce_challenge(challenge)
             .add_extra_param("nonce", nonce.as_str());
         if let (Preset::Google, Create::Domains(domains)) = (self.settings.preset, &self.settings.create) {
-            // Only a hint to Google's page; what counts is the claim that comes back.
+            // This is only a hint for Google's page. The claim in the ID token decides.
             request = request.add_extra_param("hd", if domains.len() == 1 { &domains[0] } else { "*" });
         }
         if freshness == Freshness::Now {
@@ -112,7 +113,7 @@ impl Provider {
         Ok(Invitation { url: url.into(), state, nonce, verifier })
     }
 
-    /// Redeems a code that came back to `redirect`, and judges the ID token it gives.
+    /// Redeems a code that was returned to `redirect`, and checks the ID token in the answer.
     pub async fn redeem(
         &self,
         code: &str,
@@ -136,7 +137,8 @@ impl Provider {
             let why = format!("the token endpoint's `id_token` has {long} bytes; at most {LONGEST} are read");
             return Err(OpenIdError::Away(why));
         }
-        // It comes from the provider itself: nobody else can make us ask for keys this way.
+        // The token comes directly from the provider, so no one else can trigger requests for keys in this way. No interval is
+        // needed.
         let proven = self.judge(&granted.id_token, nonce, Duration::ZERO, now).await.map_err(unreadable)?;
         match &endpoints.userinfo {
             Some(url) if self.lacks(&proven) => {
@@ -147,8 +149,8 @@ impl Provider {
         }
     }
 
-    /// Asks the token endpoint. The library makes the request; the answer is read by [`answer`], for providers write fields
-    /// that are not needed here as they like.
+    /// Requests the token endpoint. The library builds the request. The answer is parsed by [`answer`], because providers format
+    /// the fields that are not needed here in many ways.
     async fn exchange(&self, client: Asking, code: &str, verifier: &str) -> Result<Granted, OpenIdError> {
         let heard = Mutex::new(None);
         let send = |request| async {
@@ -175,14 +177,14 @@ impl Provider {
         }
     }
 
-    /// Whether something is missing that is likely to be had at the userinfo endpoint (Core, 5.4).
+    /// Whether a claim is missing that the userinfo endpoint probably has (Core, 5.4).
     fn lacks(&self, proven: &Proven) -> bool {
         let roles = self.settings.roles.as_ref().is_some_and(|map| proven.find(&map.claim).is_none());
         roles || !claims::has_mail(&proven.claims)
     }
 
-    /// Adds what the provider says elsewhere of the same subject (Core, 5.3). What the ID token says counts. If the endpoint
-    /// can't tell, the ID token stands alone, and [`super::Providers::user`] decides whether it suffices.
+    /// Adds the userinfo endpoint's claims about the same subject (Core, 5.3). Claims of the ID token take precedence. If the
+    /// endpoint can't be read, only the ID token is used, and [`super::Providers::user`] decides whether it is sufficient.
     async fn complete(
         &self,
         proven: Proven,
@@ -206,11 +208,11 @@ impl Provider {
             _ => return Err(OpenIdError::Refused("userinfo")),
         }
         let said = claims::merge(proven.claims, said);
-        // When they signed in is for the ID token alone to say.
+        // Only the ID token can give the time of the login.
         Ok(Proven { auth_time: proven.auth_time, ..Proven::new(&self.settings, &subject, said)? })
     }
 
-    /// What the userinfo endpoint says, as JSON or signed (Core, 5.3.2).
+    /// Requests the userinfo endpoint's claims, as JSON or as a signed token (Core, 5.3.2).
     async fn userinfo(
         &self,
         url: &Result<Url, String>,
@@ -238,12 +240,13 @@ impl Provider {
         }
     }
 
-    /// Checks an ID token that somebody presents, made for `nonce`.
+    /// Checks an ID token that a client presents. It must have been issued for `nonce`.
     pub async fn check(&self, id_token: &str, nonce: &str, now: Timestamp) -> Result<Proven, OpenIdError> {
         self.judge(id_token, nonce, STRANGER, now).await
     }
 
-    /// Checks an access token that somebody presents (Facebook's alone can be); says until when it could be presented again.
+    /// Checks an access token that a client presents, which is possible only for Facebook. Returns the time until which it could
+    /// be presented again.
     pub async fn check_access_token(
         &self,
         token: &str,
@@ -263,8 +266,8 @@ impl Provider {
         claims::judge(claims, &self.settings, nonce, now)
     }
 
-    /// What a token says whose signature holds. If it does not, newer keys are asked for: a provider may change its key, under
-    /// a new id or under the old one.
+    /// Returns the claims of a token after its signature is verified. If the verification fails, fetches newer keys and tries
+    /// again, because a provider may change its key under a new or the same key id.
     async fn verified(&self, token: Signed, spacing: Duration) -> Result<Map<String, Value>, OpenIdError> {
         let fetch = async || self.fetch_keys().await;
         let keys = self.keys.current(fetch).await?;
@@ -287,7 +290,7 @@ impl Provider {
     }
 
     async fn fetch_keys(&self) -> Result<KeySet, OpenIdError> {
-        // An address in the settings needs no discovery.
+        // A key set URL from the settings needs no discovery.
         let url = match &self.settings.jwks_uri {
             Some(url) => url.clone(),
             None => self.endpoints().await?.keys.clone(),
@@ -302,7 +305,7 @@ impl Provider {
     }
 }
 
-/// What the token endpoint calls an ID token, and what is none, is the provider's fault and proves nothing to be wrong.
+/// Converts the error for an `id_token` that is not a signed token. This is a fault of the provider, not a refusal of the person.
 fn unreadable(error: OpenIdError) -> OpenIdError {
     match error {
         OpenIdError::Refused("form") => OpenIdError::Away(

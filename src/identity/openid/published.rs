@@ -1,5 +1,5 @@
-//! What a provider publishes (its endpoints, its keys): fetched when it is first needed, again when it is old, kept for a
-//! while when it can't be fetched, and never fetched more often than is decent.
+//! Caches data that a provider publishes: its endpoints and its keys. The data is fetched when it is first needed, and again when
+//! it is old. If it can't be fetched again, the old data stays in use for a while. The number of requests is limited.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,18 +10,18 @@ use tokio::time::Instant;
 
 use super::OpenIdError;
 
-/// Fetched again after so long.
+/// The age from which data is fetched again.
 const FRESH: Duration = Duration::from_secs(3600);
-/// What can't be fetched again is believed for so long.
+/// The age up to which data is used if it can't be fetched again.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// After a failure nobody asks for so long.
+/// The pause after a failed request.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// One thing that is published.
+/// One cached value.
 #[derive(Debug)]
 pub(super) struct Published<T> {
     known: Mutex<Known<T>>,
-    /// Held while one asks; the others wait for the answer.
+    /// Held during a request. Other callers wait for its answer.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Published<T> {
 struct Known<T> {
     value: Option<(Instant, Arc<T>)>,
     failed: Option<(Instant, OpenIdError)>,
-    /// When it was last fetched because somebody said that there is something newer.
+    /// The time of the last request made because a caller asked for newer data.
     urged: Option<Instant>,
 }
 
@@ -41,7 +41,7 @@ impl<T> Default for Published<T> {
 }
 
 impl<T> Published<T> {
-    /// The present value. `fetch` is asked when there is none, or an old one.
+    /// Returns the present value. Calls `fetch` if there is no value, or an old one.
     pub(super) async fn current(
         &self,
         fetch: impl AsyncFnOnce() -> Result<T, OpenIdError>,
@@ -49,7 +49,7 @@ impl<T> Published<T> {
         if let Some(value) = self.younger_than(FRESH) {
             return Ok(value);
         }
-        // Who has an old value doesn't wait for the one who asks.
+        // A caller that finds an old value does not wait for the caller that is fetching.
         let _asking = match (self.asking.try_lock(), self.younger_than(KEPT)) {
             (Ok(asking), _) => asking,
             (Err(_), Some(old)) => return Ok(old),
@@ -69,7 +69,8 @@ impl<T> Published<T> {
         self.younger_than(KEPT).ok_or(error)
     }
 
-    /// A newer value than `seen`, if there may be one: another has fetched it, or nobody was urged to within `spacing`.
+    /// Returns a newer value than `seen`: the value that another caller has fetched, or a new request's. `None` if the last such
+    /// request was less than `spacing` ago.
     pub(super) async fn newer(
         &self,
         seen: &Arc<T>,
@@ -115,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// A source that counts how often it is asked, and answers with the count.
+    /// A source that counts its requests and answers with the count.
     #[derive(Default)]
     struct Source {
         asked: AtomicU32,

@@ -1,4 +1,4 @@
-//! A provider as the settings describe it, with nothing left to interpret.
+//! The settings of a provider, checked and complete.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -7,58 +7,62 @@ use oauth2::url::Url;
 use super::{OpenIdError, Preset};
 use crate::{fetch::is_loopback, secret::SecretText};
 
-/// One provider, checked.
+/// The settings of one provider, checked.
 #[derive(Clone, Debug)]
 pub struct ProviderSettings {
-    /// Its name in the settings and in our URLs: `[a-z][a-z0-9]{0,31}`.
+    /// The name in the settings and in our URLs: `[a-z][a-z0-9]{0,31}`.
     pub name: String,
-    /// What its button says.
+    /// The text on the login button.
     pub label: String,
-    /// Its kind.
+    /// The kind of provider.
     pub preset: Preset,
-    /// Our name at the provider; the audience of its ID tokens.
+    /// Our client id at the provider, which is the audience of its ID tokens.
     pub client_id: String,
-    /// Our secret there.
+    /// Our client secret at the provider.
     pub secret: ClientSecret,
-    /// Every legal spelling of its issuer, at least one; the first names identities.
+    /// All valid spellings of the issuer, at least one. The first one is stored in identities.
     pub issuers: Vec<String>,
-    /// Where people are sent; none: discovered. The next three likewise.
+    /// The authorization endpoint. If it is `None`, it is discovered. The same holds for the next three fields.
     pub authorization_endpoint: Option<Url>,
-    /// Where codes are redeemed.
+    /// The token endpoint.
     pub token_endpoint: Option<Url>,
-    /// Where its keys are.
+    /// The URL of the key set.
     pub jwks_uri: Option<Url>,
-    /// Where claims are that aren't in its ID tokens.
+    /// The userinfo endpoint, which has claims that are not in the ID tokens.
     pub userinfo_endpoint: Option<Url>,
-    /// Facebook's Graph: access tokens can be presented there.
+    /// The URL of Facebook's Graph, which checks presented access tokens.
     pub graph: Option<Url>,
-    /// What people are asked to share; `openid` among it.
+    /// The scopes to request, including `openid`.
     pub scopes: Vec<String>,
-    /// Other client ids of ours (apps on phones) that may stand as `azp`.
+    /// Other client ids of ours (mobile apps) that are accepted as `azp`.
     pub parties: Vec<String>,
-    /// How the secret travels; none: as discovery says.
+    /// How the client secret is sent. If it is `None`, discovery decides.
     pub auth: Option<ClientAuth>,
-    /// Whether its ID tokens always say `token_use` (Cognito).
+    /// Whether every ID token contains `token_use` (Cognito).
     pub needs_token_use: bool,
-    /// Which new identities become users.
+    /// The identities for which users are created.
     pub create: Create,
-    /// Which of our roles its claims give.
+    /// The roles that claims give.
     pub roles: Option<RoleMap>,
 }
 
-/// Where our secret at a provider is.
+/// The source of our client secret at a provider.
 #[derive(Clone, Debug)]
 pub enum ClientSecret {
-    /// There is none: a public client, which PKCE alone protects.
+    /// There is no secret: a public client, protected only by PKCE.
     None,
-    /// In a file, read at each use, so that it can be replaced.
+    /// A file, read at each use, so that the secret can be replaced.
     File(PathBuf),
-    /// From the environment.
+    /// The secret itself, from the environment.
     Text(SecretText),
 }
 
 impl ClientSecret {
-    /// The secret, or nothing for a public client.
+    /// Returns the secret, or `None` for a public client.
+    ///
+    /// # Errors
+    ///
+    /// `Away` if the file can't be used.
     pub fn read(&self) -> Result<Option<SecretText>, OpenIdError> {
         match self {
             Self::None => Ok(None),
@@ -78,43 +82,44 @@ impl ClientSecret {
     }
 }
 
-/// How a client's secret travels to the token endpoint (OpenID Connect Core, 9).
+/// How a client's secret is sent to the token endpoint (OpenID Connect Core, 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// In an `Authorization` header: `client_secret_basic`.
+    /// In the header `Authorization`: `client_secret_basic`.
     Basic,
     /// In the body: `client_secret_post`.
     Post,
 }
 
-/// Which new identities become users.
+/// The new identities for which users are created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Create {
-    /// None: identities are linked by users who are signed in.
+    /// No users are created. Users who are logged in can link identities.
     Never,
-    /// Those of these domains: of a verified mail address, at Google of the Workspace (`hd`).
+    /// Users are created for identities of these domains: the domain of a verified email address, at Google the Workspace (`hd`).
     Domains(Vec<String>),
-    /// All that the provider knows.
+    /// Users are created for all identities of the provider.
     Always,
 }
 
-/// Roles from a claim. The provider governs the roles named here, and no others.
+/// A mapping from the values of a claim to roles. The provider controls the roles in this mapping, and no others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleMap {
-    /// The claim's name, or a JSON pointer to it.
+    /// The name of the claim, or a JSON pointer to it.
     pub claim: String,
-    /// Our role for one of its values.
+    /// The role for each value of the claim.
     pub roles: BTreeMap<String, String>,
 }
 
 impl ProviderSettings {
-    /// The issuer, as identities have it.
+    /// Returns the issuer in the spelling that is stored in identities.
     pub fn issuer(&self) -> &str {
         self.issuers.first().map_or("", String::as_str)
     }
 }
 
-/// An address at a provider whose issuer is `issuer`: HTTPS; plain HTTP on loopback only where the issuer itself is that.
+/// Parses an address at a provider whose issuer is `issuer`. It must be HTTPS. Plain HTTP on loopback is accepted only if the
+/// issuer is plain HTTP on loopback as well.
 pub fn endpoint(text: &str, issuer: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| format!("{text:?} is not a URL"))?;
     let local = |url: &Url| url.scheme() == "http" && url.host_str().is_some_and(is_loopback);

@@ -8,7 +8,7 @@ use super::*;
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7));
 
-/// A clock that stands until it is set; in seconds.
+/// A clock that stands still until it is set; in seconds.
 #[derive(Debug, Default)]
 struct Standing(AtomicI64);
 
@@ -26,7 +26,7 @@ async fn fails(throttle: &Throttle, account: Account<'_>, address: IpAddr, now: 
     throttle.admit(account, Some(address), &at(now)).await.unwrap().failed();
 }
 
-/// So many failures, each as soon as it is allowed; the time of the last one.
+/// Makes `count` failures, each as soon as it is allowed. Returns the time of the last one.
 async fn fails_on(throttle: &Throttle, account: Account<'_>, address: IpAddr, from: i64, count: u32) -> i64 {
     let mut now = from;
     for _ in 0..count {
@@ -36,7 +36,7 @@ async fn fails_on(throttle: &Throttle, account: Account<'_>, address: IpAddr, fr
     now
 }
 
-/// The delay in seconds that an attempt meets; it is not counted.
+/// Returns the delay in seconds for an attempt. The attempt is not counted.
 async fn delay(throttle: &Throttle, account: Account<'_>, address: IpAddr, now: i64) -> u64 {
     match throttle.admit(account, Some(address), &at(now)).await {
         Ok(charge) => {
@@ -160,7 +160,7 @@ async fn an_unknown_address_is_not_counted_and_the_account_is() {
     assert_eq!(refused.reason, Reason::Account);
 }
 
-/// Attempts at once: how many were checked, and how many refused.
+/// Makes several attempts at once. Returns how many were checked, and how many refused.
 async fn at_once(
     throttle: Throttle,
     count: usize,

@@ -1,4 +1,4 @@
-//! The rows of `audit`.
+//! Reads and writes the rows of `audit`.
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
@@ -15,7 +15,7 @@ use crate::{
 
 const COLUMNS: &str = "seq, at, event, actor, subject, detail";
 
-/// The columns of an event, in order. Postgres keeps no NUL in a text.
+/// The columns of an event, in order. NUL characters are replaced, because a PostgreSQL text can't contain them.
 pub(super) struct Columns {
     pub(super) event: &'static str,
     pub(super) actor: String,
@@ -34,7 +34,7 @@ impl From<&AuditEvent> for Columns {
     }
 }
 
-/// A text that Postgres can keep.
+/// Replaces NUL characters, which a PostgreSQL text can't contain.
 pub(super) fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
@@ -54,8 +54,9 @@ pub(super) async fn record(pool: &Pool, event: &AuditEvent) -> Result<(), StoreE
     pool.count(INSERT, &[&event, &actor, &subject, &detail]).await.map(drop)
 }
 
-/// Numbers commit out of order: what follows a number that isn't there waits until it is, or can't come any more, so that
-/// who goes on from the last one misses nothing.
+/// Cuts off the rows whose order is not final yet. Transactions can commit in another order than that of their numbers. A row
+/// after a gap in the numbers is therefore held back until the missing row has appeared or can no longer appear. A reader that
+/// continues after the last returned row then misses nothing.
 fn settled(after: i64, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
     let (mut last, mut settled) = (after, 0);
     for row in &rows {
@@ -69,7 +70,7 @@ fn settled(after: i64, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// The longest that a transaction of ours may take, in milliseconds.
+/// The longest duration of one of Bulla's transactions, in milliseconds.
 fn longest() -> i64 {
     i64::try_from(LONG_PATIENCE.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Reading rows of which some can't be read.
+//! Reads rows when some of them can't be read.
 
 use futures_util::TryStreamExt as _;
 use tokio_postgres::Row;
@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use super::{clients, failure::Failure, identities, nodes, pool::Pool, sessions, users};
 use crate::store::{BadRow, StoreError, bad::passed_over, patience::PATIENCE};
 
-/// What can't be read: table and column. `key` is the condition that names the row.
+/// Converts a failure to the table, column and key of the unreadable row. `key` gives the condition that selects the row.
 fn bad(failure: Failure, key: &impl Fn() -> String) -> Result<BadRow, Failure> {
     match failure {
         Failure::Unreadable(table, column) => Ok(BadRow { table, key: key(), column }),
@@ -14,12 +14,12 @@ fn bad(failure: Failure, key: &impl Fn() -> String) -> Result<BadRow, Failure> {
     }
 }
 
-/// A text as a statement writes it.
+/// Returns a text as an SQL literal.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// One row; one that can't be read is `None`, said in the log.
+/// Returns a row that was read. A row that can't be read gives `None` and is logged.
 pub(super) fn one<T>(read: Result<T, Failure>, key: impl Fn() -> String) -> Result<Option<T>, Failure> {
     match read {
         Ok(read) => Ok(Some(read)),
@@ -30,7 +30,7 @@ pub(super) fn one<T>(read: Result<T, Failure>, key: impl Fn() -> String) -> Resu
     }
 }
 
-/// Several rows; those that can't be read are passed over, said in the log.
+/// Reads several rows. Rows that can't be read are skipped and logged.
 pub(super) fn some<T>(
     rows: &[Row],
     read: impl Fn(&Row) -> Result<T, Failure>,
@@ -47,7 +47,7 @@ pub(super) fn some<T>(
     Ok(good)
 }
 
-/// Every row that can't be read. Row by row: there may be millions.
+/// Returns every row that can't be read. The rows are streamed one by one, because there may be millions.
 pub(super) async fn rows(pool: &Pool) -> Result<Vec<BadRow>, StoreError> {
     let client = pool.client(tokio::time::Instant::now() + PATIENCE).await?;
     let all = async {
@@ -74,7 +74,7 @@ pub(super) async fn rows(pool: &Pool) -> Result<Vec<BadRow>, StoreError> {
         Ok::<_, Failure>(found)
     };
     let found = all.await;
-    // Its statements have no deadline any more.
+    // Closes the connection instead of returning it to the pool, because its statements have no timeout any more.
     drop(deadpool_postgres::Object::take(client));
     Ok(found?)
 }

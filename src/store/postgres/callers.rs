@@ -1,13 +1,13 @@
-//! Whether who asks for a change still may, in the transaction that makes it.
+//! Checks, in the transaction of a change, that the caller still has the right to make the change.
 
 use deadpool_postgres::Transaction;
 
 use super::{clients, failure::Failure, sessions, users};
 use crate::store::{AuditEvent, Caller};
 
-/// The same with locks on the caller's session and, where the change needs a role, on the caller's row of `users`. A
-/// transaction that ends this session or takes the role waits until the change has committed, or the change waits and then
-/// finds it ended or taken. Rows of `users` are locked before sessions, in each transaction.
+/// Like [`check`], but locks the caller's session and, if the change needs a role, the caller's row of `users`. A transaction
+/// that ends this session or takes away the role either waits until the change has committed, or the change waits for it and then
+/// finds the session ended or the role gone. Every transaction locks rows of `users` before rows of `sessions`.
 pub(super) async fn hold(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
     if let Some(Caller::Person { sid, user, role }) = &event.by {
         if role.is_some() {
@@ -18,14 +18,14 @@ pub(super) async fn hold(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), 
     check(t, event).await
 }
 
-/// The same in the caller's turn, for changes that take no other one.
+/// Like [`hold`], but first takes the caller's turn. For changes that take no other turn.
 pub(super) async fn hold_in_turn(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
     sessions::take_turns_with_caller(t, None, event).await?;
     hold(t, event).await
 }
 
-/// Checks whether the caller still may, without a lock: a transaction that ends the session at the same time counts as
-/// later.
+/// Checks that the caller still has the right to make the change, without a lock. A transaction that ends the session at the same
+/// time counts as later.
 pub(super) async fn check(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
     match &event.by {
         None => {}

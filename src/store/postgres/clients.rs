@@ -1,4 +1,4 @@
-//! The rows of `clients`, and what is spent.
+//! Reads and writes the rows of `clients`, and writes revocations of service tokens.
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
@@ -67,7 +67,7 @@ fn from_row(row: &Row) -> Result<ClientRow, Failure> {
     })
 }
 
-/// The row and the time, of one moment.
+/// Reads the row and the time in one statement.
 pub(super) async fn one(pool: &Pool, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError> {
     let sql = format!(
         "SELECT bulla_now() AS now, {COLUMNS} FROM (SELECT) AS always LEFT JOIN clients AS c ON c.id = $1"
@@ -94,13 +94,14 @@ pub(super) async fn page(
     loop {
         let rows = pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
         let page = bad::some(&rows, from_row, key)?;
-        // A page of rows that can't be read alone would look like the end.
+        // If all rows of a page are unreadable, continues with the next page: an empty page would look like the end of the list.
         let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
         after = last.try_get("id").map_err(Failure::from)?;
     }
 }
 
-/// The row, held until the commit, and the time: whoever changes it comes before, and is seen, or after, and sees.
+/// Reads the row with a lock that is held until the commit, and the time. A transaction that changes the row either commits
+/// before and is seen here, or waits for this one.
 pub(super) async fn held(
     t: &Transaction<'_>,
     id: &ClientId,
@@ -119,7 +120,8 @@ async fn now(t: &Transaction<'_>) -> Result<Timestamp, Failure> {
     Ok(Timestamp::from_millis(row.try_get(0)?))
 }
 
-/// Whoever adds one takes turns with the others who do: two of one name see each other.
+/// Transactions that add a client run one after the other. Otherwise two clients of the same name could be added at the same
+/// time.
 pub(super) async fn add(
     t: &Transaction<'_>,
     new: NewClient,

@@ -1,4 +1,4 @@
-//! The row of `clock`.
+//! Reads and writes the row of `clock`.
 
 use super::{failure::Failure, pool::Pool};
 use crate::{

@@ -1,4 +1,4 @@
-//! One connection: made, set up, driven.
+//! Opens, configures and drives one connection.
 
 use std::{future::poll_fn, sync::Arc};
 
@@ -9,14 +9,14 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, tls::TlsSt
 
 use super::{tls::Protection, url::Target};
 
-/// Every connection's settings. No statement outlives its caller's patience by much, nobody waits long for a lock, no
-/// transaction is left open by a process that sleeps, and what is acknowledged is on the disk.
+/// The settings of every connection: a statement runs only little longer than its caller waits, waiting for a lock is short, a
+/// transaction that a suspended process has left open is ended, and a commit is acknowledged only when it is on disk.
 const SETTINGS: &str =
     "SET statement_timeout = 850; SET lock_timeout = 700; SET client_min_messages = warning;
     SET idle_in_transaction_session_timeout = 5000;
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
-/// Makes connections that live on one thread.
+/// Opens connections that live on one thread.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     config: Config,
@@ -33,7 +33,8 @@ impl Connector {
         &self.config
     }
 
-    /// A connection, and the task that drives it. `heard` is told of every notification, and of the end.
+    /// Opens a connection and starts the task that drives it. `heard` is notified of every notification and of the end of the
+    /// connection.
     pub(super) async fn connect(&self, heard: Arc<Notify>) -> Result<(Client, JoinHandle<()>), Error> {
         let (config, tls) = (self.config.clone(), self.protection.0.clone());
         let connecting = self.home.spawn(async move {
@@ -44,7 +45,7 @@ impl Connector {
         });
         match connecting.await {
             Ok(connected) => connected,
-            // The thread is ending: nobody is left to tell but callers with a deadline.
+            // The thread is ending. Wait forever: callers have a deadline of their own.
             Err(_) => std::future::pending().await,
         }
     }

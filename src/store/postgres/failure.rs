@@ -1,4 +1,4 @@
-//! What went wrong, and what that says about the change: rolled back for certain, or unknown.
+//! The failures of an attempt, and what they say about its change: certainly rolled back, or unknown.
 
 use std::{error::Error as _, fmt};
 
@@ -6,16 +6,16 @@ use tokio_postgres::error::SqlState;
 
 use crate::store::StoreError;
 
-/// Why an attempt failed.
+/// The reason why an attempt failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The server or the way to it.
+    /// The server or the connection to it failed.
     Database(tokio_postgres::Error),
-    /// A rule.
+    /// A rule of the store refuses the change.
     Store(StoreError),
-    /// A row holds what can't be read: table and column.
+    /// A row contains a value that can't be read: table and column.
     Unreadable(&'static str, String),
-    /// What was read has changed meanwhile: nothing is written, try again.
+    /// The data that was read has changed meanwhile. Nothing was written; the attempt can be repeated.
     Moved,
 }
 
@@ -39,19 +39,20 @@ impl Failure {
         }
     }
 
-    /// The database has rolled it back because of others: nothing was done, and the next attempt may succeed.
+    /// Whether the database has rolled the transaction back because of concurrent ones. Nothing was written, and the next attempt
+    /// may succeed.
     pub(super) fn is_worth_another_try(&self) -> bool {
         let rolled_back = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
         matches!(self, Self::Moved) || self.state().is_some_and(|state| rolled_back.contains(state))
     }
 
-    /// A key is taken.
+    /// Whether the failure is a violation of a unique key.
     pub(super) fn is_a_duplicate(&self) -> bool {
         self.state() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 
-    /// A connection that must not be used again: broken, being ended by the server, or to a server that takes no writes
-    /// any more.
+    /// Whether the connection must not be used again: it is broken, the server is closing it, or the server no longer accepts
+    /// writes.
     pub(super) fn spoils_the_connection(&self) -> bool {
         match (self, self.state()) {
             (Self::Store(_) | Self::Unreadable(..) | Self::Moved, _) => false,
@@ -78,7 +79,8 @@ impl From<Failure> for StoreError {
     }
 }
 
-/// The server's message without its detail, which quotes rows; else the chain of causes.
+/// Displays the server's message without its detail, because the detail quotes rows. If there is no such message, displays the
+/// chain of causes.
 pub(super) struct Said<'a>(pub(super) &'a tokio_postgres::Error);
 
 impl fmt::Display for Said<'_> {

@@ -1,13 +1,13 @@
-//! How revocations reach the denylists: from the transaction that made them before it is acknowledged, from a follower
-//! for those of others.
+//! Delivers revocations to the denylists. Revocations of this process are delivered before their transaction is acknowledged. A
+//! follower delivers those of other processes.
 //!
-//! The follower has a connection of its own. A notification wakes it, and so does time; either way it asks for the rows
-//! that its last look could not see. A look is one statement, so it sees exactly what its snapshot sees: transactions
-//! before the snapshot's `xmax` but for those then in progress (`xip`). What is new to the next look was therefore made
-//! by a transaction that was in progress, or is numbered `xmax` and more, whenever it commits and whatever its `seq`.
+//! The follower has a separate connection. It reads new rows when a notification or a timer wakes it. A read is one statement, so
+//! it sees exactly the transactions of its snapshot: those numbered below the snapshot's `xmax`, except those still in progress
+//! (`xip`). A row that is new to the next read was therefore made by a transaction that was in progress or is numbered `xmax` or
+//! above. This holds regardless of when it commits and of its `seq`.
 //!
-//! Two things void that reasoning, and then everything is loaded again: another database (any new connection may lead
-//! to one: a replica promoted, a backup restored) and a `seq` that went back.
+//! There are two exceptions. In both, all revocations are loaded again: the database may be another one (any new connection can
+//! lead to a promoted replica or a restored backup), or `seq` went back.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -27,12 +27,13 @@ use crate::{
     store::{Feed, FollowHandle, Revocation, StoreError, patience::PATIENCE},
 };
 
-/// How long the follower waits for a notification before it looks anyway.
+/// How long the follower waits for a notification before it reads anyway.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long it waits before it connects again.
+/// How long the follower waits before it connects again.
 const RECONNECT: Duration = Duration::from_millis(100);
 
-/// First row: the snapshot, the newest `seq`, the time. Then the revocations in force, or those new since `$1`.
+/// The first row has the snapshot, the newest `seq` and the time. The other rows are the revocations in force, or those new since
+/// the snapshot `$1`.
 const HEAD: &str = "SELECT pg_current_snapshot()::text AS snapshot, last_value AS seq, bulla_now() AS now,
       NULL AS target, NULL::bigint AS revoked_at, NULL::bigint AS expires_at, $DUE AS due FROM revocations_seq_seq";
 const ALL: &str = "SELECT NULL, seq, NULL, target, revoked_at, expires_at, NULL FROM revocations
@@ -47,12 +48,12 @@ fn head() -> String {
     HEAD.replace("$DUE", revocations::DUE)
 }
 
-/// Everybody who follows the table in this process.
+/// All feeds in this process that follow the table.
 #[derive(Debug, Default)]
 pub(super) struct Feeds(Mutex<Vec<Weak<Follower>>>);
 
 impl Feeds {
-    /// Hands on what this process has just committed.
+    /// Delivers the revocations that this process has just committed.
     pub(super) fn publish(&self, made: Vec<Revocation>, now: Timestamp) {
         if made.is_empty() {
             return;
@@ -62,7 +63,7 @@ impl Feeds {
         followers.iter().filter_map(Weak::upgrade).for_each(|follower| follower.hear(&made, now));
     }
 
-    /// Loads `feed` with everything and keeps it up to date until the handle is dropped.
+    /// Loads all revocations into `feed` and keeps it up to date until the handle is dropped.
     pub(super) async fn follow(
         &self,
         feed: Arc<dyn Feed>,
@@ -79,7 +80,7 @@ impl Feeds {
     }
 }
 
-/// Ends a task when dropped.
+/// Aborts a task when dropped.
 struct Aborting(tokio::task::JoinHandle<()>);
 
 impl Drop for Aborting {
@@ -91,7 +92,8 @@ impl Drop for Aborting {
 /// Keeps one feed up to date.
 struct Follower {
     feed: Arc<dyn Feed>,
-    /// While everything is being loaded: what this process has committed since, which the load may not have seen.
+    /// While all revocations are being loaded: the revocations that this process has committed since the load began. The load may
+    /// have missed them.
     meanwhile: Mutex<Option<Vec<Revocation>>>,
 }
 
@@ -101,12 +103,12 @@ impl std::fmt::Debug for Follower {
     }
 }
 
-/// What a look saw.
+/// The result of a read.
 struct Seen {
     snapshot: String,
     seq: i64,
     now: Timestamp,
-    /// Whether a revocation set for a session's end takes effect now.
+    /// Whether a revocation that was set for the end of a session takes effect now.
     due: bool,
     revocations: Vec<Revocation>,
 }
@@ -127,7 +129,7 @@ impl Follower {
                 let _ = loaded.send(Err(error));
                 return;
             }
-            // Once, however long it lasts.
+            // Log this only once, regardless of how long it lasts.
             if !std::mem::replace(&mut behind, true) {
                 tracing::warn!(%error, "the revocation feed is behind");
             }
@@ -135,7 +137,7 @@ impl Follower {
         }
     }
 
-    /// Follows over one connection, for as long as it holds.
+    /// Follows the table over one connection until the connection fails.
     async fn follow(
         self: &Arc<Self>,
         connector: &Connector,
@@ -144,7 +146,7 @@ impl Follower {
     ) -> Result<std::convert::Infallible, Failure> {
         let heard = Arc::new(Notify::new());
         let (client, _driving) = in_time(PATIENCE, connector.connect(Arc::clone(&heard))).await?;
-        // Statements of one snapshot each, whatever the database's default.
+        // Each statement needs a snapshot of its own, whatever isolation level is the database's default.
         let listen = "SET default_transaction_isolation TO 'read committed'; LISTEN bulla_revocations";
         in_time(PATIENCE, client.batch_execute(listen)).await?;
         let mut seen = self.load(&client).await?;
@@ -156,7 +158,7 @@ impl Follower {
         let new = format!("{} UNION ALL {NEW}", head());
         let new = in_time(PATIENCE, client.prepare_typed(&new, &[Type::TEXT])).await?;
         loop {
-            // A notification that comes meanwhile is kept until then.
+            // A notification that arrives during a read is kept for this wait.
             let _ = timeout(LOOK, heard.notified()).await;
             let rows = in_time(PATIENCE, client.query(&new, &[&seen.snapshot])).await?;
             let mut next = read(&rows)?;
@@ -168,7 +170,7 @@ impl Follower {
             }
             self.feed.fresh();
             if next.due {
-                // What that makes is new to the next look, which comes at once.
+                // The next read returns the revocations that this creates. It follows immediately.
                 in_time(PATIENCE, client.execute(revocations::TAKE_EFFECT, &[])).await?;
                 heard.notify_one();
             }
@@ -176,14 +178,15 @@ impl Follower {
         }
     }
 
-    /// Replaces what the feed has by what is in force.
+    /// Replaces the feed's contents with all revocations in force.
     async fn load(self: &Arc<Self>, client: &Client) -> Result<Seen, Failure> {
         *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
         let longer = format!("SET statement_timeout = {}", LONG_PATIENCE.as_millis());
         in_time(PATIENCE, client.batch_execute(&longer)).await?;
         let rows = in_time(LONG_PATIENCE, client.query(&format!("{} UNION ALL {ALL}", head()), &[])).await?;
         in_time(PATIENCE, client.batch_execute("SET statement_timeout = 850")).await?;
-        // A million of them take a second, in which this thread has all other connections to serve.
+        // Loading a million revocations takes a second. This thread serves all other connections, so another thread does the
+        // work.
         let follower = Arc::clone(self);
         let replaced = tokio::task::spawn_blocking(move || follower.replace(&rows)).await;
         replaced.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string()).into()))
@@ -221,7 +224,7 @@ fn read(rows: &[tokio_postgres::Row]) -> Result<Seen, Failure> {
     Ok(seen)
 }
 
-/// In time or not at all: a connection that is silent counts as broken.
+/// Runs a query with a time limit. A connection that does not answer in time counts as broken.
 async fn in_time<T>(
     patience: Duration,
     asked: impl Future<Output = Result<T, tokio_postgres::Error>>,

@@ -1,14 +1,15 @@
-//! Whether a server is fit for Bulla, whatever its schema: the encoding of the database, and what lies between it and us.
+//! Checks that a server is suitable for Bulla, regardless of its schema: the encoding of the database, and the pooler in front of
+//! it.
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::failure::Failure;
 use crate::{ids::typed, secret, store::StoreError};
 
-/// How often two connections look whether they still have the sessions they began with.
+/// How many times the two connections check that they still have their own sessions.
 const ROUNDS: usize = 3;
 
-/// Refuses a database that can't hold every text.
+/// Refuses a database whose encoding can't store every text.
 pub(super) async fn check_encoding(client: &Client) -> Result<(), Failure> {
     let sql = "SELECT current_setting('server_encoding') || ' ' || current_user || ' ' || current_database()";
     let said = text(client, sql).await?;
@@ -25,11 +26,12 @@ pub(super) async fn check_encoding(client: &Client) -> Result<(), Failure> {
     ))))
 }
 
-/// Refuses a pooler that gives a connection another session for each transaction (PgBouncer with `pool_mode = transaction` or
-/// `statement`): settings, prepared statements, LISTEN and advisory locks don't last there.
+/// Refuses a pooler that assigns a connection another session for each transaction (PgBouncer with `pool_mode = transaction` or
+/// `statement`). Settings, prepared statements, LISTEN and advisory locks are lost there.
 ///
-/// Each of two connections puts a mark of its own into its session. Where sessions are shared, one finds the other's mark,
-/// none, or another process: alone on the pooler they share one session, beside others they meet several.
+/// Each of two connections writes its own mark into its session. If the pooler shares sessions, a connection finds the other's
+/// mark, no mark, or another server process. On an idle pooler the two connections share one session; on a busy pooler each is
+/// moved between several sessions.
 pub(super) async fn check_sessions(one: &Client, other: &Client) -> Result<(), Failure> {
     let mut sessions = Vec::new();
     for client in [one, other] {
@@ -52,7 +54,7 @@ pub(super) async fn check_sessions(one: &Client, other: &Client) -> Result<(), F
     Ok(())
 }
 
-/// The one value of a statement. In the simple protocol: a prepared statement may be what doesn't last.
+/// Returns the single value of a statement. Uses the simple protocol, because prepared statements may be lost.
 async fn text(client: &Client, sql: &str) -> Result<String, Failure> {
     let said = client.simple_query(sql).await?;
     let row = said.iter().find_map(|message| match message {

@@ -1,4 +1,4 @@
-//! The triggers and their functions: whether they are what the migrations made, and making them so again.
+//! Checks that the triggers and their functions are the ones that the migrations created, and creates them again.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,13 @@ use tokio_postgres::Row;
 use super::{connect::Connector, failure::Failure, migrate, pool::Pool};
 use crate::store::StoreError;
 
-/// The trigger that wakes the nodes; without it they look all the same.
+/// The trigger that wakes the nodes. It is not checked, because the nodes also read without it.
 const NOTIFIES: &str = "revoked";
-/// The clock. Whether it leaps is seen by what it says.
+/// The function that returns the time. It is not checked, because a wrong time is detected by its values
+/// ([`crate::store::leap`]).
 const CLOCK: &str = "bulla_now";
 
-/// What the migrations leave: the statement that makes each function and each trigger, by name.
+/// The result of the migrations: the statement that creates each function and each trigger, by name.
 #[derive(Debug, Default)]
 struct Guards {
     functions: BTreeMap<String, String>,
@@ -20,7 +21,7 @@ struct Guards {
 }
 
 impl Guards {
-    /// In the order of the migrations, the later one wins.
+    /// Collects the statements in the order of the migrations; a later statement replaces an earlier one.
     fn of<'a>(migrations: impl IntoIterator<Item = &'a str>) -> Self {
         let mut guards = Self::default();
         for statement in migrations.into_iter().flat_map(statements) {
@@ -46,7 +47,7 @@ impl Guards {
         Self::of(migrate::migrations().iter().map(String::as_str))
     }
 
-    /// The triggers that run a function, or the function itself if none does.
+    /// Returns the triggers that run a function, or the function's name if no trigger runs it.
     fn used_by(&self, function: &str) -> Vec<String> {
         let call = format!("EXECUTE FUNCTION {function}()");
         let triggers = self.triggers.iter().filter(|(_, sql)| sql.ends_with(&call));
@@ -55,7 +56,8 @@ impl Guards {
     }
 }
 
-/// The statements of a script, without comments. Quotes of both kinds and bodies between `$$` hold semicolons.
+/// Splits a script into statements without comments. Semicolons in both kinds of quotes and in `$$` bodies do not end a
+/// statement.
 fn statements(script: &str) -> Vec<String> {
     let (mut found, mut statement, mut rest) = (Vec::new(), String::new(), script);
     while let Some(next) = rest.chars().next() {
@@ -87,7 +89,7 @@ fn body(function: &str) -> &str {
     function.split("$$").nth(1).unwrap_or_default()
 }
 
-/// As the server writes a trigger down, but for blanks, parentheses and case.
+/// Removes the differences between the server's text of a trigger and ours: whitespace, parentheses and case.
 fn plain(trigger: &str) -> String {
     trigger
         .chars()
@@ -103,8 +105,9 @@ const FUNCTIONS: &str = "SELECT proname::text, prosrc, prosecdef,
       EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting LIKE 'search\\_path=%')
     FROM pg_proc WHERE proname = ANY($1) AND pg_function_is_visible(oid)";
 
-/// The names of triggers that are missing, disabled or changed, in the function they run as well; all of them, where this
-/// role poses as a replica. Of a schema that a newer program has brought up to date only the names are known.
+/// Returns the names of triggers that are missing or disabled, or whose text or function has changed. Returns all of them if this
+/// role's sessions run as a replica, because triggers do not fire then. If a newer program has migrated the schema, only the
+/// names are checked.
 pub(super) async fn missing(pool: &Pool) -> Result<Vec<String>, StoreError> {
     let mut guards = Guards::made();
     guards.triggers.remove(NOTIFIES);
@@ -153,7 +156,8 @@ fn wrong_functions(guards: &Guards, rows: &[Row]) -> Result<Vec<String>, Failure
     Ok(wrong.flat_map(|name| guards.used_by(name)).collect())
 }
 
-/// The functions act with their owner's rights, on the tables of this schema whatever the caller's search path.
+/// Restricts the functions: they run with the rights of their owner, and use the tables of this schema whatever the caller's
+/// search path is.
 const OWN_PATH: &str = r"DO $$
 DECLARE f regprocedure;
 BEGIN
@@ -166,7 +170,7 @@ BEGIN
   END LOOP;
 END $$;";
 
-/// Makes all of them again, in one transaction.
+/// Creates all functions and triggers again, in one transaction.
 pub(super) async fn restore(connector: &Connector) -> Result<(), StoreError> {
     let guards = Guards::made();
     let mut script = String::from("BEGIN;\n");

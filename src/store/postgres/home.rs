@@ -1,5 +1,4 @@
-//! A thread of the store's own, on which its connections live: no worker of the program that ends, or is busy, takes
-//! them along.
+//! Runs the store's connections on a separate thread. A worker of the program that ends or is busy then does not affect them.
 
 use std::thread;
 
@@ -7,7 +6,7 @@ use tokio::{runtime, sync::oneshot};
 
 use crate::store::StoreError;
 
-/// The thread; it ends, and every connection with it, when this is dropped.
+/// The thread. When this is dropped, the thread and all its connections end.
 #[derive(Debug)]
 pub(super) struct Home {
     handle: runtime::Handle,

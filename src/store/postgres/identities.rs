@@ -1,4 +1,4 @@
-//! The rows of `identities`, and nonces that are spent.
+//! Reads and writes the rows of `identities` and used nonces.
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
@@ -22,7 +22,7 @@ const OWNER: &str = "SELECT user_id FROM identities WHERE issuer = $1 AND subjec
 const OF_USER: &str = "SELECT issuer, subject, linked_at FROM identities WHERE user_id = $1
     ORDER BY issuer COLLATE \"C\", subject COLLATE \"C\"";
 
-/// An id that is none can only have been typed in by hand: it names nobody.
+/// An invalid user id can only have been inserted by hand. It belongs to no user.
 fn owner_of(row: Option<&Row>) -> Result<Option<UserId>, Failure> {
     let id = row.map(|row| row.try_get::<_, String>(0)).transpose()?;
     Ok(id.and_then(|id| UserId::new(id).ok()))
@@ -53,7 +53,7 @@ pub(super) fn key(row: &Row) -> String {
     format!("issuer = {} AND subject = {}", value(0), value(1))
 }
 
-/// Postgres keeps no NUL in a text, so nobody has such an identity.
+/// Whether PostgreSQL can store this identity. A text can't contain NUL, so an identity with a NUL is linked to no user.
 fn can_be_kept(identity: &Identity) -> bool {
     !identity.issuer.contains('\0') && !identity.subject.contains('\0')
 }
@@ -66,7 +66,7 @@ pub(super) async fn owner(pool: &Pool, identity: &Identity) -> Result<Option<Use
     Ok(owner_of(rows.first())?)
 }
 
-/// Whose it is, as the transaction finds it.
+/// Returns the user of an identity, as the transaction sees it.
 pub(super) async fn owner_in(t: &Transaction<'_>, identity: &Identity) -> Result<Option<UserId>, Failure> {
     if !can_be_kept(identity) {
         return Ok(None);
@@ -79,13 +79,13 @@ pub(super) async fn of_user(pool: &Pool, user: &UserId) -> Result<Vec<LinkedIden
     Ok(all(&pool.rows(OF_USER, &[&user.as_str()]).await?)?)
 }
 
-/// The same, as the transaction finds them.
+/// Returns the identities of a user, as the transaction sees them.
 pub(super) async fn of_user_in(t: &Transaction<'_>, user: &UserId) -> Result<Vec<LinkedIdentity>, Failure> {
     all(&t.query(&t.prepare_cached(OF_USER).await?, &[&user.as_str()]).await?)
 }
 
-/// Of two who link the same identity at once, the second waits at the key and then finds it. Whoever deletes the user
-/// meanwhile waits for this one, and takes the identity along.
+/// Links an identity. If two transactions link the same identity at once, the second waits at the unique key and then finds the
+/// row. A transaction that deletes the user meanwhile waits for this one, and then deletes the identity too.
 pub(super) async fn link(
     t: &Transaction<'_>,
     user: UserId,
@@ -97,8 +97,8 @@ pub(super) async fn link(
     }
     let held = "SELECT FROM users WHERE id = $1 FOR KEY SHARE";
     t.query_opt(&t.prepare_cached(held).await?, &[&number(&user)]).await?;
-    // A change of the password ends the session, and then lists what was linked: it waits for this one, or this one finds
-    // that the session has ended.
+    // A password change ends the session and then lists the linked identities. Either it waits for this transaction, or this
+    // transaction finds that the session has ended.
     callers::hold(t, &event).await?;
     let Identity { issuer, subject } = &identity;
     let insert =
@@ -110,13 +110,14 @@ pub(super) async fn link(
     }
     let found = t.query_opt(&t.prepare_cached(OWNER).await?, &[issuer, subject]).await?;
     match may_link(owner_of(found.as_ref())?.as_ref(), &user)? {
-        // Gone since the insert met it.
+        // The row was deleted after the insert found it.
         true => Err(Failure::Moved),
         false => Ok(()),
     }
 }
 
-/// Who unlinks takes turns with the others who do: of two that would take the last two ways in, one sees the other.
+/// Unlinks an identity. Transactions that do this for one user run one after the other. Otherwise two of them could remove the
+/// user's last two ways to log in.
 pub(super) async fn unlink(
     t: &Transaction<'_>,
     user: UserId,
@@ -134,7 +135,7 @@ pub(super) async fn unlink(
     let delete = "DELETE FROM identities WHERE issuer = $1 AND subject = $2 AND user_id = $3";
     let values: Values<'_> = &[&identity.issuer, &identity.subject, &user.as_str()];
     if t.execute(&t.prepare_cached(delete).await?, values).await? == 0 {
-        // Gone, with the user or by hand, and perhaps another's by now.
+        // The row was deleted, with the user or by hand. The identity may belong to another user by now.
         return Err(Failure::Moved);
     }
     audit::write(t, &event.about(&user)).await?;

@@ -1,4 +1,4 @@
-//! Everything another store held, into an empty database: one transaction, in which nobody else writes.
+//! Imports all data of another store into an empty database, in one transaction during which no other client can write.
 
 use std::{path::Path, pin::pin, time::Duration};
 
@@ -27,12 +27,12 @@ use crate::{
     },
 };
 
-/// How long others who use the tables are waited for.
+/// How long the import waits for other users of the tables.
 const LOCKS: Duration = Duration::from_secs(5);
-/// The audit event that says what was moved; at the same time the mark by which a second move knows the first.
+/// The audit event that records the move. A second move recognizes the first one by it.
 const MOVED: &str = "database.migrated";
 
-/// A database that is about to be filled. Whatever isn't committed when this is dropped hasn't happened.
+/// A database that is about to be filled. If this is dropped before the commit, nothing has changed.
 #[derive(Debug)]
 pub(in crate::store) struct Import {
     client: Client,
@@ -40,19 +40,19 @@ pub(in crate::store) struct Import {
     _home: Home,
 }
 
-/// What is in it.
+/// The contents of the target database.
 #[derive(Debug)]
 pub(in crate::store) enum Target {
-    /// Nothing, but for the mark of a ring perhaps.
+    /// The database is empty, except perhaps for the mark of a ring.
     Empty,
-    /// What a move has left.
+    /// The database contains the result of an earlier move.
     Moved { at: Timestamp, fingerprint: String },
-    /// Rows of these tables.
+    /// The database contains rows of these tables.
     Taken(Vec<String>),
 }
 
 impl Import {
-    /// Connects, brings the schema up to date, and keeps all others from writing.
+    /// Connects, migrates the schema, and locks the tables against writes of all other clients.
     pub(in crate::store) async fn start(url: &PostgresUrl) -> Result<Self, StoreError> {
         let home = Home::start()?;
         let connector = Connector::new(url.target()?, home.handle());
@@ -68,7 +68,7 @@ impl Import {
         Ok(Self { client, _driving: driving, _home: home })
     }
 
-    /// Looks what is there.
+    /// Examines the contents of the database.
     pub(in crate::store) async fn look(&self) -> Result<Target, StoreError> {
         Ok(self.seen().await?)
     }
@@ -86,14 +86,14 @@ impl Import {
         Ok(if taken.is_empty() { Target::Empty } else { Target::Taken(taken) })
     }
 
-    /// Takes everything; returns the rows of each table.
+    /// Imports everything; returns the number of rows of each table.
     pub(in crate::store) async fn take(
         self,
         mut source: Source,
         from: &Path,
         actor: &str,
     ) -> Result<Vec<(&'static str, u64)>, StoreError> {
-        // Revocations were seen by everybody long ago: they count from then, not from this commit.
+        // The nodes have seen the moved revocations long ago, so their times stay: they must not count from this commit.
         self.run("ALTER TABLE revocations DISABLE TRIGGER revoked_late").await?;
         let mut rows = Vec::new();
         for table in &TABLES {
@@ -147,7 +147,7 @@ impl Import {
         Ok(copied)
     }
 
-    /// A server that was started too early may have left a mark; it must be the same ring's.
+    /// Imports the mark of the ring. A server that was started too early may have left a mark. It must be of the same ring.
     async fn ring(&self, mark: Option<RingMark>) -> Result<(), StoreError> {
         let Some((generation, fingerprint)) = mark else { return Ok(()) };
         let sql =
@@ -164,7 +164,7 @@ impl Import {
     }
 }
 
-/// The server's own words, and where.
+/// Adds the table's name to the server's error message.
 fn in_table(table: &str, error: &tokio_postgres::Error) -> StoreError {
     StoreError::Unavailable(format!("table {table}: {}", Said(error)))
 }
@@ -182,7 +182,7 @@ fn row(table: &Table, row: Row, types: &[Type]) -> Result<Vec<Sent>, StoreError>
 
 type Sent = Box<dyn ToSql + Sync + Send>;
 
-/// A value as its column takes it; none if it isn't of that type, for SQLite keeps what it is given.
+/// Converts a value to the type of its column. `None` if the value has another type, because SQLite stores values of any type.
 fn sent(value: Value, column: &Type) -> Option<Sent> {
     Some(match (value, column) {
         (Value::Integer(integer), &Type::INT8) => Box::new(integer),

@@ -1,4 +1,4 @@
-//! A database read by `bulla doctor`: every transaction is read-only.
+//! Examines a database for `bulla doctor`. Every transaction is read-only.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Tables of this schema that the role may not read and write.
+/// Lists the tables of this schema that the role may not read and write.
 const DENIED: &str = "SELECT c.relname::text, pg_get_userbyid(c.relowner)::text, n.nspname::text
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND n.oid = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('bulla_schema_history'))
@@ -24,7 +24,7 @@ const DENIED: &str = "SELECT c.relname::text, pg_get_userbyid(c.relowner)::text,
         AND has_table_privilege(c.oid, 'DELETE'))))
     ORDER BY c.relname";
 
-/// Looks at a database: what it is, and how it is.
+/// Examines a database: its kind and its condition.
 pub(super) async fn look(connector: Connector) -> Result<Found, StoreError> {
     let (client, driving) = migrate::connect(&connector).await?;
     migrate::check_fitness(&connector, &client).await?;

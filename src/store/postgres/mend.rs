@@ -1,11 +1,11 @@
-//! Why a connection was refused, and the command by which an administrator of the server mends that.
+//! Explains why a connection was refused, with the command by which an administrator of the server repairs it.
 
 use tokio_postgres::{Config, Error, config::Host, error::SqlState};
 
 use super::failure::{Failure, Said};
 use crate::{ids::typed::word, store::StoreError};
 
-/// The error with the command that mends it.
+/// Returns the error with the command that repairs it.
 pub(super) fn connecting(error: Error, config: &Config) -> StoreError {
     let (role, name) = (role(config), name(config));
     let server = server(config);
@@ -32,7 +32,7 @@ pub(super) fn connecting(error: Error, config: &Config) -> StoreError {
     StoreError::Unavailable(format!("{}{mends}", Said(&error)))
 }
 
-/// The command by which the owner of the tables lets a role read and write them.
+/// Returns the command by which the owner of the tables lets a role read and write them.
 pub(super) fn grant(config: &Config, owner: &str, schema: &str) -> String {
     let (role, schema) = (quoted(&role(config)), quoted(schema));
     let sql = format!(
@@ -43,7 +43,7 @@ pub(super) fn grant(config: &Config, owner: &str, schema: &str) -> String {
     format!("`psql {} -U {} -d {} -c {}`", server(config), word(owner), word(&name(config)), word(&sql))
 }
 
-/// The flags that name the server to PostgreSQL's programs.
+/// Returns the flags that name the server to PostgreSQL's programs.
 fn server(config: &Config) -> String {
     let host = match config.get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),
@@ -61,7 +61,7 @@ fn name(config: &Config) -> String {
     config.get_dbname().map_or_else(|| role(config), str::to_owned)
 }
 
-/// A name in SQL.
+/// Quotes a name for SQL.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

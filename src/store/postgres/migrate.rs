@@ -1,4 +1,4 @@
-//! The schema: brought up to date under a lock, so that any number of nodes may start at once.
+//! Migrates the schema to the newest version, under a lock, so that any number of nodes may start at once.
 
 use std::{error::Error, time::Duration};
 
@@ -17,23 +17,23 @@ mod embedded {
     refinery::embed_migrations!("src/store/migrations/postgres");
 }
 
-/// Who migrates holds this lock.
+/// The advisory lock that the migrating node holds.
 const LOCK: i64 = 0x0062_756c_6c61_0001;
-/// How long another node's migration is waited for, and our own may take.
+/// How long a node waits for another node's migration, and the time limit of its own migration.
 const MIGRATION: Duration = Duration::from_secs(120);
-/// A name of our own: other programs may share the database.
+/// The table of applied migrations. Its name contains `bulla`, because other programs may share the database.
 const HISTORY: &str = "bulla_schema_history";
-/// TID range scans, numeric `extract`.
+/// The oldest supported version of PostgreSQL. Older versions lack TID range scans and the numeric `extract`.
 const LEAST_POSTGRES: i32 = 140_000;
 
-/// Whether Bulla's tables are there.
+/// Whether Bulla's tables exist.
 pub(super) async fn exists(connector: &Connector) -> Result<bool, StoreError> {
     let (client, _driving) = connect(connector).await?;
     check_fitness(connector, &client).await?;
     Ok(has_history(&client).await?)
 }
 
-/// Connects, looks what server it is, and brings the schema up to date. Refuses a newer one.
+/// Connects, checks the server, and migrates the schema. Refuses a schema that is newer than this program.
 pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreError> {
     let (mut client, _driving) = connect(connector).await?;
     check_fitness(connector, &client).await?;
@@ -57,14 +57,15 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
         }
         Ok(())
     };
-    // The lock goes with the connection.
+    // The lock ends with the connection.
     match timeout(MIGRATION, work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(StoreError::Unavailable("bringing the schema up to date takes too long".into())),
     }
 }
 
-/// The server's own words, and what mends what newcomers meet: since PostgreSQL 15 not everybody may make tables.
+/// Returns the server's error message. For a missing privilege it adds the remedy, because new users often meet this error: since
+/// PostgreSQL 15 not every role may create tables.
 fn stuck(error: &refinery::Error) -> StoreError {
     let mut cause: &(dyn Error + 'static) = error;
     let said = loop {
@@ -83,7 +84,7 @@ fn stuck(error: &refinery::Error) -> StoreError {
     StoreError::Schema(format!("the schema can't be brought up to date: {said}"))
 }
 
-/// A connection of its own, outside the pool.
+/// Opens a connection outside the pool.
 pub(super) async fn connect(
     connector: &Connector,
 ) -> Result<(Client, tokio::task::JoinHandle<()>), StoreError> {
@@ -93,13 +94,13 @@ pub(super) async fn connect(
     }
 }
 
-/// The version that this program's migrations lead to.
+/// Returns the version of the schema after all migrations of this program.
 pub(super) fn known() -> i32 {
     let runner = embedded::migrations::runner();
     runner.get_migrations().iter().map(|m| m.version()).max().unwrap_or_default()
 }
 
-/// Refuses what no migration mends.
+/// Refuses a server whose faults no migration repairs.
 pub(super) async fn check_fitness(connector: &Connector, client: &Client) -> Result<(), StoreError> {
     let look = async {
         fitness::check_encoding(client).await?;
@@ -129,7 +130,7 @@ pub(super) async fn has_history(client: &Client) -> Result<bool, Failure> {
     Ok(row.try_get(0)?)
 }
 
-/// The schema's version; 0 if there is none.
+/// Returns the version of the schema, 0 if there is none.
 pub(super) async fn newest(client: &Client) -> Result<i32, Failure> {
     if !has_history(client).await? {
         return Ok(0);
@@ -138,13 +139,13 @@ pub(super) async fn newest(client: &Client) -> Result<i32, Failure> {
     Ok(client.query_one(&sql, &[]).await?.try_get(0)?)
 }
 
-/// The migrations this program knows, in order.
+/// Returns the migrations that this program knows, in order.
 pub(super) fn migrations() -> Vec<String> {
     let runner = embedded::migrations::runner();
     runner.get_migrations().iter().filter_map(|migration| migration.sql().map(str::to_owned)).collect()
 }
 
-/// Whether a newer program has brought the schema up to date while this one runs.
+/// Whether a newer program has migrated the schema while this one runs.
 pub(super) async fn is_newer(pool: &Pool) -> Result<bool, StoreError> {
     let rows = pool.rows(&format!("SELECT coalesce(max(version), 0) FROM {HISTORY}"), &[]).await?;
     let version = rows.first().map(|row| row.try_get::<_, i32>(0)).transpose().map_err(Failure::from)?;

@@ -1,8 +1,9 @@
-//! PostgreSQL, shared by any number of nodes: conditional statements on single rows, rotations sent together, triggers that
-//! revoke, a feed that misses nothing (docs/architecture.md).
+//! The store on PostgreSQL, shared by any number of nodes (docs/architecture.md). It changes single rows by conditional
+//! statements, and sends many rotations in one statement. Triggers write the revocations, and a feed delivers each of them to
+//! every node.
 //!
-//! Nothing here relies on a strict isolation level: what READ COMMITTED would let slip is held by a lock or a condition, and
-//! what a stricter one refuses is tried again. All time is the database's: its function `bulla_now()`.
+//! No code here relies on a strict isolation level. Locks and conditions prevent the anomalies that READ COMMITTED allows, and a
+//! transaction that a stricter level aborts is repeated. All times are the database's, from its function `bulla_now()`.
 
 mod audit;
 mod bad;
@@ -57,12 +58,12 @@ use crate::{
     secret::SecretText,
 };
 
-/// How a database is used.
+/// Options for the use of a database.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Connections at the most, the feed's aside.
+    /// The largest number of connections, without the feed's.
     pub connections: usize,
-    /// How many rotations one statement carries at the most; 1 is a statement each, on a connection each.
+    /// The largest number of rotations in one statement. With 1, each rotation is a separate statement on a separate connection.
     pub rotations_together: usize,
 }
 
@@ -83,12 +84,16 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects, brings the schema up to date. Refuses a newer schema, and PostgreSQL older than 14.
+    /// Connects and migrates the schema.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the schema is newer than this program, or if the server is older than PostgreSQL 14.
     pub async fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
         Self::open_with(url, Options::default()).await
     }
 
-    /// The same with options.
+    /// Like [`Self::open`], with options.
     pub async fn open_with(url: &PostgresUrl, options: Options) -> Result<Self, StoreError> {
         let home = Home::start()?;
         let connector = Connector::new(url.target()?, home.handle());
@@ -100,7 +105,7 @@ impl PostgresStore {
         Ok(Self { pool, rotations, feeds, connector, home })
     }
 
-    /// Whether Bulla's tables are in the database.
+    /// Whether the database contains Bulla's tables.
     pub async fn exists(url: &PostgresUrl) -> Result<bool, StoreError> {
         let home = Home::start()?;
         migrate::exists(&Connector::new(url.target()?, home.handle())).await
@@ -108,7 +113,7 @@ impl PostgresStore {
 }
 
 impl PostgresStore {
-    /// What the database is and how it is; writes nothing.
+    /// Examines the database: its kind and its condition. Writes nothing.
     pub(super) async fn look(url: &PostgresUrl) -> Result<Found, StoreError> {
         let home = Home::start()?;
         look::look(Connector::new(url.target()?, home.handle())).await
@@ -388,7 +393,7 @@ impl Store for PostgresStore {
         bad::rows(&self.pool).await
     }
 
-    /// Not a write: a database whose disk is full still serves what needs none.
+    /// Does not write: a database with a full disk still serves requests that only read.
     async fn healthy(&self) -> Result<(), StoreError> {
         let rows = self.pool.rows("SELECT current_setting('transaction_read_only')", &[]).await?;
         let writable = rows.first().is_some_and(|row| row.try_get(0).is_ok_and(|only: &str| only == "off"));

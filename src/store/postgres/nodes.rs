@@ -1,4 +1,4 @@
-//! The rows of `nodes`, and of `ring`.
+//! Reads and writes the rows of `nodes` and `ring`.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) async fn live(pool: &Pool) -> Result<Vec<NodeRow>, StoreError> {
     let sql =
         "SELECT name, ring_generation, version, seen_at FROM nodes WHERE seen_at > bulla_now() - $1::bigint
         AND seen_at < bulla_now() + $2::bigint ORDER BY name";
-    // A time that lies ahead is of a clock that has been set back since.
+    // A time in the future was written while the clock was wrong.
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let rows = pool.rows(sql, &[&millis(NODE_LIVES), &millis(NODE_AHEAD)]).await?;
     let read = rows.iter().map(|row| {
@@ -71,7 +71,7 @@ pub(super) async fn note_ring(pool: &Pool, generation: u64, fingerprint: [u8; 32
     pool.count(sql, &[&number(generation), &fingerprint.as_slice()]).await.map(drop)
 }
 
-/// Generations count rotations of a key ring: far below what a bigint holds.
+/// Converts a ring generation. Generations count the rotations of a key ring, so they are far smaller than the largest bigint.
 pub(super) fn number(generation: u64) -> i64 {
     i64::try_from(generation).unwrap_or(i64::MAX)
 }

@@ -1,16 +1,16 @@
-//! The parameters of a `postgres://` URL that libpq knows: which of them are handed on, which change nothing here, and which
-//! would have to mean something that this program doesn't do.
+//! Judges the libpq parameters of a `postgres://` URL: some are passed on, some have no effect here, and some are refused because
+//! this program does not support them.
 
 use percent_encoding::{AsciiSet, CONTROLS};
 
 use crate::store::BadDatabase;
 
-/// What is escaped in a path that goes into a query.
+/// The characters that are escaped in a path inside a query.
 pub(super) const PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'%').add(b'&').add(b'#').add(b'?').add(b'+').add(b'@').add(b'=');
 
-/// A URL before its query, and its query. As the library reads it, all up to the first @ is user and password, in which a
-/// question mark may stand.
+/// Splits a URL into the part before the query, and the query. Like the library, it takes everything up to the first `@` as user
+/// and password, which may contain a question mark.
 pub(super) fn split(url: &str) -> (&str, &str) {
     let place = url.find('@').map_or(0, |at| at + 1);
     match url[place..].find('?') {
@@ -19,7 +19,8 @@ pub(super) fn split(url: &str) -> (&str, &str) {
     }
 }
 
-/// Whether a parameter may stand in a URL, and by which name the library knows it; none if it changes nothing here.
+/// Returns the library's name of a parameter, or `None` if the parameter has no effect here. Refuses parameters that are not
+/// supported.
 pub(super) fn judge(name: &str, value: &str) -> Result<Option<&'static str>, BadDatabase> {
     const HANDED_ON: [&str; 17] = [
         "user",
@@ -50,7 +51,7 @@ pub(super) fn judge(name: &str, value: &str) -> Result<Option<&'static str>, Bad
     let refused = |why: &str| Err(BadDatabase(format!("the parameter {name} is not supported: {why}")));
     match name {
         "keepalives_count" => Ok(Some("keepalives_retries")),
-        // Names for what isn't spoken here (Kerberos), or what libpq itself ignores.
+        // These parameters belong to features that are not supported here (Kerberos), or libpq itself ignores them.
         "fallback_application_name"
         | "tty"
         | "krbsrvname"
@@ -76,7 +77,7 @@ pub(super) fn judge(name: &str, value: &str) -> Result<Option<&'static str>, Bad
         "passfile" => refused("name the file in PGPASSFILE"),
         "service" | "servicefile" => refused("write host, user and name into the URL"),
         "replication" => refused("it is for copies of a server"),
-        // A name is printed; anything else may be a piece of a password.
+        // Only a text that looks like a name is printed. Any other text may be part of a password.
         name if name.len() <= 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => {
             Err(BadDatabase(format!(
                 "the parameter {name} is unknown; `man libpq` and docs/settings.md name those that there are"

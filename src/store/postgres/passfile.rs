@@ -1,4 +1,4 @@
-//! Passwords from `PGPASSFILE` or `~/.pgpass`, by the rules of libpq.
+//! Reads passwords from `PGPASSFILE` or `~/.pgpass`, by the rules of libpq.
 
 use std::{os::unix::fs::MetadataExt as _, path::PathBuf};
 
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::url::{at_home, variable};
 use crate::secret::SecretText;
 
-/// The password of the first line that fits; none if there is no file, or others may read it.
+/// Returns the password of the first matching line. `None` if there is no file, or if other users may read it.
 pub(super) fn find(config: &Config) -> Option<SecretText> {
     let path = variable("PGPASSFILE").map(PathBuf::from).or_else(|| at_home(".pgpass"))?;
     let about = std::fs::metadata(&path).ok()?;
@@ -27,7 +27,7 @@ pub(super) fn find(config: &Config) -> Option<SecretText> {
     text.lines().find_map(|line| password(line, [host, &port, database, &user]))
 }
 
-/// `host:port:database:user:password`; `*` stands for anything, `\` before `:` and `\`.
+/// Parses `host:port:database:user:password`. `*` matches any value; `\` escapes `:` and `\`.
 fn password(line: &str, asked: [&str; 4]) -> Option<SecretText> {
     if line.starts_with('#') {
         return None;

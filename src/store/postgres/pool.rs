@@ -1,4 +1,4 @@
-//! The pool: every statement and transaction of the store, in time or not at all, tried again where that is safe.
+//! The connection pool. It runs every statement and transaction of the store within a time limit, and repeats it if that is safe.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -13,9 +13,9 @@ use crate::{
     store::{StoreError, patience::Question},
 };
 
-/// How long what concerns everybody may take.
+/// The time limit of operations that concern all users.
 pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(60);
-/// How often what the database rolled back because of others is tried again, within the same patience.
+/// How many times a transaction that the database rolled back because of concurrent ones is repeated, within the same time limit.
 const TRIES: u32 = 12;
 
 /// A value of a statement.
@@ -23,7 +23,7 @@ pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 /// Values of a statement.
 pub(super) type Values<'a> = &'a [Value<'a>];
 
-/// Connections, made when they are needed.
+/// The connections, opened when they are needed.
 #[derive(Debug)]
 pub(super) struct Pool {
     connections: deadpool_postgres::Pool,
@@ -39,12 +39,12 @@ impl Pool {
         Ok(Self { connections, feeds })
     }
 
-    /// The rows of one statement, which is a transaction by itself.
+    /// Returns the rows of one statement, which is a transaction by itself.
     pub(super) async fn rows(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, StoreError> {
         Ok(self.statement(sql, values).await?.0)
     }
 
-    /// The number of rows that one statement found or changed.
+    /// Returns the number of rows that one statement found or changed.
     pub(super) async fn count(&self, sql: &str, values: Values<'_>) -> Result<u64, StoreError> {
         Ok(self.statement(sql, values).await?.1)
     }
@@ -71,8 +71,9 @@ impl Pool {
         }
     }
 
-    /// A transaction, at the level at which a lock shows what those who held it before have done, whatever the database's
-    /// default. The revocations it made reach this process' feeds before it is acknowledged. `longer`: what concerns everybody.
+    /// Runs a transaction at the isolation level READ COMMITTED, whatever the database's default: after waiting for a lock, a
+    /// statement sees the changes of the lock's previous holder. The revocations of the transaction reach this process's feeds
+    /// before it is acknowledged. `longer` is a longer time limit, for operations that concern all users.
     pub(super) async fn transaction<T, F>(&self, longer: Option<Duration>, change: F) -> Result<T, StoreError>
     where
         F: for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, Failure>>,
@@ -104,8 +105,8 @@ impl Pool {
         }
     }
 
-    /// Whether connections keep their sessions; a pooler may have come in between since the start. Not looked at while all
-    /// connections are in use.
+    /// Checks that connections keep their sessions, because a pooler may have been added since the start. Skips the check while
+    /// all connections are in use.
     pub(super) async fn check_sessions(&self) -> Result<(), StoreError> {
         let question = Question::ask();
         let deadline = question.deadline();
@@ -123,7 +124,7 @@ impl Pool {
         }
     }
 
-    /// A connection for several statements of the caller's own.
+    /// Returns a connection for several statements of the caller.
     pub(super) async fn client(&self, deadline: Instant) -> Result<Client, StoreError> {
         match timeout_at(deadline, self.connections.get()).await {
             Ok(Ok(client)) => Ok(client),
@@ -134,8 +135,8 @@ impl Pool {
     }
 }
 
-/// What an attempt came to: done, to be tried again (`None`), or an error. What a lost or late answer leaves behind is
-/// unknown, so its connection is closed.
+/// Judges the result of an attempt: done, to be repeated (`None`), or an error. After a lost or late answer the state of the
+/// connection is unknown, so the connection is closed.
 fn judge<T>(
     ran: Result<Result<T, Failure>, tokio::time::error::Elapsed>,
     client: Client,
@@ -160,7 +161,7 @@ fn judge<T>(
     }
 }
 
-/// Waits a little, longer each time and never as long as the others who failed together.
+/// Waits a short random time, longer after each attempt, so that transactions that failed together do not start again together.
 async fn stand_back(tries: u32) {
     let mut byte = [0];
     let jitter = secret::random(&mut byte).map_or(128, |()| u64::from(byte[0]));

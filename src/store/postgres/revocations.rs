@@ -1,4 +1,4 @@
-//! The rows of `revocations`.
+//! Reads and writes the rows of `revocations`.
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::{Error, Row};
@@ -9,7 +9,7 @@ use crate::{
     store::{Revocation, StoreError},
 };
 
-/// A target that can't be read names no token: such a row is passed over.
+/// Reads a revocation. `None` for a target that can't be parsed: no token can match it, so the row is skipped.
 pub(super) fn from_row(row: &Row) -> Result<Option<Revocation>, Error> {
     let target: &str = row.try_get("target")?;
     let Ok(target) = target.parse() else { return Ok(None) };
@@ -26,7 +26,7 @@ fn all(rows: &[Row]) -> Result<Vec<Revocation>, Failure> {
     Ok(read.collect::<Result<_, _>>()?)
 }
 
-/// What the triggers have made of this transaction so far, and the time.
+/// Returns the revocations that the triggers have written in this transaction so far, and the time.
 pub(super) async fn of_this_transaction(
     transaction: &Transaction<'_>,
 ) -> Result<(Vec<Revocation>, Timestamp), Failure> {
@@ -37,18 +37,19 @@ pub(super) async fn of_this_transaction(
     Ok((all(&rows)?, now.map(Timestamp::from_millis).unwrap_or_default()))
 }
 
-/// Those in force, in order.
+/// Returns the revocations in force, in order.
 pub(super) async fn in_force(pool: &Pool) -> Result<Vec<Revocation>, StoreError> {
     let sql = "SELECT seq, target, revoked_at, expires_at FROM revocations WHERE expires_at > bulla_now() AND at_end = 0 ORDER BY seq";
     Ok(all(&pool.rows(sql, &[]).await?)?)
 }
 
-/// Whether a revocation that takes effect at a session's end, set by hand, is due. Those long past are left alone: no token
-/// lives that long, or the clock leaps.
+/// Whether a revocation is due that was set by hand to take effect at a session's end. Revocations whose expiry has passed are
+/// ignored: either no token can live that long, or the clock leaps.
 pub(super) const DUE: &str = "EXISTS (SELECT FROM revocations WHERE at_end = 1 AND revoked_at <= bulla_now() AND expires_at > bulla_now())";
 
-/// Makes them count from now on. Of a session that has been renewed or extended meanwhile the time is put off; one that is
-/// gone was revoked as it went. Of several nodes at once one finds each row.
+/// Makes the due revocations take effect from now on. If the session was renewed or extended meanwhile, the revocation is
+/// postponed to the new end. If the session was deleted, the deletion has already revoked it. If several nodes run this at once,
+/// only one of them finds each row.
 pub(super) const TAKE_EFFECT: &str = "
     WITH clock AS (SELECT bulla_now() AS now), due AS (
       DELETE FROM revocations USING clock WHERE at_end = 1 AND revoked_at <= now AND expires_at > now RETURNING target

@@ -1,7 +1,7 @@
-//! Rotations that have queued up go out as one statement over all of them.
+//! Sends queued rotations to the database in batches, one statement for each batch.
 //!
-//! Rows are locked in order of their key, so that no two batches wait for each other, and a row that somebody holds is
-//! left out: nobody waits behind it but its own caller.
+//! The statement locks the rows in the order of their keys, so that two batches never wait for each other. It skips a row that
+//! another transaction has locked: only the caller who needs that row waits for it.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     store::{SessionChange, SessionRow, StoreError, Written, patience::Question},
 };
 
-/// How many rotations may wait. Beyond, the store answers "cannot tell" at once.
+/// The largest number of waiting rotations. Above it, the store answers "can't tell" at once.
 const QUEUE: usize = 4096;
 
 const STATEMENT: &str = "
@@ -40,19 +40,19 @@ struct Job {
     answer: oneshot::Sender<Result<Written, StoreError>>,
 }
 
-/// Hands rotations to the task that sends them.
+/// Passes rotations to the task that sends them.
 #[derive(Debug)]
 pub(super) struct Rotations(mpsc::Sender<Job>);
 
 impl Rotations {
-    /// `most` go into one statement.
+    /// Starts the task. A statement contains at most `most` rotations.
     pub(super) fn start(pool: Arc<Pool>, home: &Handle, most: usize) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         home.spawn(run(pool, jobs, most));
         Self(queue)
     }
 
-    /// Queues a rotation and waits until it is durable, or known not to have happened.
+    /// Queues a rotation and waits until it is durable or known not to have happened.
     pub(super) async fn rotate(
         &self,
         judged: SessionRow,
@@ -70,11 +70,11 @@ impl Rotations {
     }
 }
 
-/// One statement at a time: while it commits, the next one's rotations gather, and share one sync of the disk.
+/// Runs one statement at a time. While one statement commits, the next rotations queue up, and then share one sync to disk.
 async fn run(pool: Arc<Pool>, mut queue: mpsc::Receiver<Job>, most: usize) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, most).await > 0 {
-        // Who has given up waiting has been told "cannot tell".
+        // Skips callers who have stopped waiting: they were already answered "can't tell".
         batch.retain(|job| !job.answer.is_closed());
         commit(&pool, std::mem::take(&mut batch)).await;
     }
@@ -96,7 +96,8 @@ async fn commit(pool: &Arc<Pool>, batch: Vec<Job>) {
             let written = if applied.contains(&at) { Written::Applied } else { Written::Lost };
             let _ = job.answer.send(Ok(written));
         } else {
-            // Changed, gone, or only held by somebody: its own statement waits and finds out.
+            // The row was changed, deleted, or only locked by another transaction. A separate statement waits for the lock and
+            // finds out.
             let pool = Arc::clone(pool);
             tokio::spawn(async move {
                 let _ = job.answer.send(sessions::change(&pool, &job.judged, job.change, None).await);
@@ -105,7 +106,7 @@ async fn commit(pool: &Arc<Pool>, batch: Vec<Job>) {
     }
 }
 
-/// Which of the batch were applied.
+/// Returns the indexes of the rotations that were applied.
 async fn send(pool: &Pool, batch: &[Job]) -> Result<HashSet<usize>, StoreError> {
     let judged = || batch.iter().map(|job| &job.judged);
     let after: Vec<SessionRow> = batch.iter().map(|job| job.judged.after(job.change)).collect();
@@ -124,7 +125,7 @@ async fn send(pool: &Pool, batch: &[Job]) -> Result<HashSet<usize>, StoreError> 
             &[&sids, &hashes, &generations, &rotated, &pardoned, &pardoned_at, &next, &now, &idle],
         )
         .await?;
-    // Numbered from 1.
+    // The database numbers the rows from 1.
     let numbers = rows.iter().map(|row| row.try_get::<_, i64>(0));
     let numbers = numbers.map(|i| i.map(|i| usize::try_from(i - 1).unwrap_or(usize::MAX)));
     numbers.collect::<Result<_, _>>().map_err(|error| super::failure::Failure::from(error).into())

@@ -1,4 +1,4 @@
-//! The rows of `sessions`.
+//! Reads and writes the rows of `sessions`.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ pub(super) fn key(row: &Row) -> String {
     format!("sid = {}", bad::literal(row.try_get("sid").unwrap_or_default()))
 }
 
-/// A row of that name. One that can't be read has ended: nobody is let in by it, and it can be deleted.
+/// Reads the row of a sid. A row that can't be read counts as ended: it gives no access, and it can be deleted.
 fn read(row: &Row, sid: Sid) -> Result<SessionRow, Failure> {
     let good = bad::one(from_row(row), || key(row))?;
     let unreadable = || {
@@ -84,7 +84,7 @@ fn read(row: &Row, sid: Sid) -> Result<SessionRow, Failure> {
     Ok(good.unwrap_or_else(unreadable))
 }
 
-/// The row and the time, of one moment.
+/// Reads the row and the time in one statement.
 pub(super) async fn one(pool: &Pool, sid: Sid) -> Result<(Option<SessionRow>, Timestamp), StoreError> {
     let sql = format!(
         "SELECT bulla_now() AS now, {COLUMNS} FROM (SELECT) AS always LEFT JOIN sessions AS s ON s.sid = $1"
@@ -95,7 +95,8 @@ pub(super) async fn one(pool: &Pool, sid: Sid) -> Result<(Option<SessionRow>, Ti
     Ok((there.then(|| read(row, sid)).transpose()?, now))
 }
 
-/// The row, its user and the time, of one moment. An id of an embedding program is no number, and nobody's here.
+/// Reads the row, its user and the time in one statement. The user id of an embedding program is not a number and has no row in
+/// `users`.
 pub(super) async fn with_user(
     pool: &Pool,
     sid: Sid,
@@ -118,7 +119,7 @@ fn row_and_user(row: &Row, sid: Sid) -> Result<Option<(SessionRow, Option<UserRo
     Ok(Some((read(row, sid)?, user.transpose()?)))
 }
 
-/// Live sessions, newest first, and the time, of one moment.
+/// Reads the live sessions, newest first, and the time, in one statement.
 pub(super) async fn live(
     pool: &Pool,
     user: Option<&UserId>,
@@ -128,7 +129,7 @@ pub(super) async fn live(
     Ok(with_time(&pool.rows(&sql, &[&user.map(UserId::as_str), &i64::from(limit)]).await?)?)
 }
 
-/// Without any there is one row, with the time alone.
+/// Selects live sessions. If there are none, the result is one row with only the time.
 fn live_where(whose: &str) -> String {
     format!(
         "SELECT clock.now, {COLUMNS} FROM (SELECT bulla_now() AS now) AS clock LEFT JOIN sessions AS s
@@ -156,8 +157,8 @@ pub(super) async fn now(pool: &Pool) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_millis(now.ok_or_else(|| unreadable("now"))?))
 }
 
-/// Transactions that begin or end sessions of one user run one after the other, so that the cap holds. None of them runs
-/// while a transaction ends the sessions of all users ([`take_all_turns`]).
+/// Makes transactions that begin or end sessions of one user run one after the other, so that the limit on a user's sessions
+/// holds. None of them runs while a transaction ends the sessions of all users ([`take_all_turns`]).
 pub(super) async fn take_turns(t: &Transaction<'_>, user: &UserId) -> Result<(), Failure> {
     take_turn(t, user.as_str()).await
 }
@@ -169,8 +170,8 @@ async fn take_turn(t: &Transaction<'_>, user: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes the turns of a user and of the person who asks, in the order of the ids: of two administrators who act against each
-/// other, the second finds what the first has done. Turns come before locks on rows, in each transaction.
+/// Takes the turns of a user and of the calling person, in the order of their ids. If two administrators act against each other,
+/// the second then sees the change of the first. Every transaction takes its turns before it locks rows.
 pub(super) async fn take_turns_with_caller(
     t: &Transaction<'_>,
     user: Option<&str>,
@@ -187,8 +188,8 @@ pub(super) async fn take_turns_with_caller(
     Ok(())
 }
 
-/// Waits for all transactions that begin or end sessions of a user, and keeps new ones waiting until the commit. A statement
-/// that starts after this sees every session that has begun.
+/// Waits for all transactions that begin or end sessions of any user, and makes new ones wait until the commit. A statement that
+/// starts after this sees every session that has begun.
 async fn take_all_turns(t: &Transaction<'_>) -> Result<(), Failure> {
     const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('sessions of bulla', 0))";
     t.query(&t.prepare_cached(LOCK).await?, &[]).await?;
@@ -202,9 +203,9 @@ pub(super) async fn begin(
     event: AuditEvent,
 ) -> Result<Option<SessionRow>, Failure> {
     take_turns(t, &new.user_id).await?;
-    // The row is locked until the commit: a transaction that disables or deletes the user, or sets another password, either
-    // committed before and is seen here, or waits and then sees this session. It is written, not only locked, so that a
-    // transaction with an older snapshot fails with a serialization error instead of missing the session.
+    // Updates the row, which locks it until the commit. A transaction that disables or deletes the user, or sets another
+    // password, has either committed before and is seen here, or waits and then sees this session. An update is used instead of a
+    // lock alone, so that a transaction with an older snapshot fails with a serialization error instead of missing the session.
     let user = users::held_for_login(t, &new.user_id).await?;
     if user.as_ref().is_some_and(|row| row.disabled) {
         return Ok(None);
@@ -220,7 +221,7 @@ pub(super) async fn begin(
         let Some(user) = &user else { return Ok(None) };
         rules::holds(user, &new)?;
     }
-    // Who unlinks takes turns with who begins a session.
+    // Transactions that unlink an identity take the same turns as those that begin a session.
     if let Some(identity) = &new.proof.identity
         && identities::owner_in(t, identity).await?.as_ref() != Some(&new.user_id)
     {
@@ -233,7 +234,7 @@ pub(super) async fn begin(
     start(t, &new, &live, cap, &event, now).await.map(Some)
 }
 
-/// Begins a session whose conditions hold.
+/// Begins a session. The caller has checked its conditions.
 pub(super) async fn start(
     t: &Transaction<'_>,
     new: &NewSession,
@@ -251,9 +252,9 @@ pub(super) async fn start(
     Ok(row)
 }
 
-/// Ends all sessions of a user, and begins `next` in the row of `caller`, whose name and key change. The row is updated, not
-/// deleted and inserted: a `DELETE` of a database shell that waits for it then deletes the session that has begun, which
-/// it would not see as a new row.
+/// Ends all sessions of a user, and begins `next` in the row of `caller`. The sid and the key of this row change. The row is
+/// updated, not deleted and inserted. A `DELETE` from a database shell that waits for the row then deletes the new session; it
+/// would not see an inserted row.
 pub(super) async fn start_in_place_of(
     t: &Transaction<'_>,
     caller: Sid,
@@ -278,19 +279,19 @@ pub(super) async fn live_of(
     with_time(&t.query(&statement, &[&user.as_str(), &i64::from(u32::MAX)]).await?)
 }
 
-/// Where a session that begins is written.
+/// The row into which a new session is written.
 #[derive(Clone, Copy)]
 enum Place {
-    /// A row of its own.
+    /// A new row.
     New,
-    /// The row of the same name, which gets another key and other times; nothing is revoked.
+    /// The existing row with the same sid. It gets a new key and new times; nothing is revoked.
     SameDevice,
     /// The row of another session, which ends.
     Of(Sid),
 }
 
 impl Place {
-    /// The statement that writes the row there.
+    /// Returns the statement that writes the row.
     fn statement(self) -> &'static str {
         match self {
             Self::SameDevice => {
@@ -314,7 +315,7 @@ impl Place {
     }
 }
 
-/// Writes the row of a session that begins, and its event.
+/// Writes the row of a new session, and its event.
 async fn write(
     t: &Transaction<'_>,
     row: &SessionRow,
@@ -346,20 +347,20 @@ async fn write(
         values.push(former);
     }
     match t.execute(&t.prepare_cached(&sql).await?, &values).await? {
-        // Gone since it was looked at. Plan anew.
+        // The row was deleted after it was read. The caller must plan again.
         0 => Err(Failure::Moved),
         _ => Ok(()),
     }
 }
 
-/// Locks the row of a session until the commit, against a transaction that deletes it.
+/// Locks the row of a session until the commit, so that no other transaction can delete it.
 pub(super) async fn hold(t: &Transaction<'_>, sid: Sid) -> Result<(), Failure> {
     let statement = t.prepare_cached("SELECT FROM sessions WHERE sid = $1 FOR UPDATE").await?;
     t.query_opt(&statement, &[&sid.to_string()]).await?;
     Ok(())
 }
 
-/// The row of a session that lives, and the time.
+/// Returns the row of a live session, and the time.
 pub(super) async fn seen(
     t: &Transaction<'_>,
     sid: Sid,
@@ -371,7 +372,7 @@ pub(super) async fn seen(
     Ok((rows.pop(), now))
 }
 
-/// Notes that the person has just proven who they are, if session and password are still what they were.
+/// Records that the person has just authenticated, if the session is live and the password unchanged.
 pub(super) async fn note_proof(
     pool: &Pool,
     sid: Sid,
@@ -386,7 +387,7 @@ pub(super) async fn note_proof(
     Ok(pool.count(sql, values).await? == 1)
 }
 
-/// Ends sessions; one audit event each.
+/// Ends sessions, with one audit event each.
 pub(super) async fn end(
     t: &Transaction<'_>,
     which: SessionEnd,
@@ -415,7 +416,7 @@ async fn take_turns_to_end(
         SessionEnd::AllOf(user) | SessionEnd::OneOf(user, _) => {
             take_turns_with_caller(t, Some(user.as_str()), event).await
         }
-        // A logout, or the end of one session that another one replaces, takes no turn.
+        // A logout takes no turn. The end of one session that a new one replaces takes no turn either.
         SessionEnd::One(_) if event.by.is_none() => Ok(()),
         SessionEnd::One(sid) => {
             let owner = owner(t, *sid).await?;
@@ -424,14 +425,14 @@ async fn take_turns_to_end(
     }
 }
 
-/// Whose session it is.
+/// Returns the user of a session.
 async fn owner(t: &Transaction<'_>, sid: Sid) -> Result<Option<String>, Failure> {
     let sql = "SELECT user_id FROM sessions WHERE sid = $1";
     let row = t.query_opt(&t.prepare_cached(sql).await?, &[&sid.to_string()]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-/// Deletes sessions, with one audit event each. A name that no token can have goes unnamed, and holds up nobody's end.
+/// Deletes sessions, with one audit event each. A sid that can't be parsed is left out of the result: no token can contain it.
 async fn delete(
     t: &Transaction<'_>,
     condition: &str,
@@ -451,11 +452,11 @@ async fn delete(
     Ok(sids.into_iter().filter_map(|sid| sid.parse().ok()).collect())
 }
 
-/// The row is still the one that was judged.
+/// The condition that the row has not changed since it was judged.
 const UNCHANGED: &str = "sid = $1 AND secret_hash = $2 AND generation = $3 AND rotated_at = $4
     AND pardoned_gen IS NOT DISTINCT FROM $5 AND pardoned_at IS NOT DISTINCT FROM $6";
 
-/// What [`UNCHANGED`] compares.
+/// The values that [`UNCHANGED`] compares.
 struct Judged {
     sid: String,
     hash: [u8; 32],
@@ -474,7 +475,7 @@ impl From<&SessionRow> for Judged {
     }
 }
 
-/// One row, waiting for whoever holds it.
+/// Changes one row. Waits if another transaction has locked it.
 pub(super) async fn change(
     pool: &Pool,
     judged: &SessionRow,
@@ -504,7 +505,7 @@ pub(super) async fn change(
     pool.count(&sql, &values).await.map(Written::rows)
 }
 
-/// Gives a row another device. No index has these columns, so the row stays on its page.
+/// Sets the device of a session. No index contains these columns, so PostgreSQL can keep the new row version on the same page.
 pub(super) async fn relocate(
     pool: &Pool,
     judged: &SessionRow,

@@ -1,4 +1,4 @@
-//! Deletes what has expired, in small steps. One node at a time: the others' turn finds little left.
+//! Deletes expired rows, in small steps. Only one node sweeps at a time; the other nodes then find little left.
 
 use std::time::Duration;
 
@@ -10,16 +10,17 @@ use crate::store::{StoreError, patience::PATIENCE, rules::NODE_KEEP};
 
 /// How many rows of a table one step deletes.
 const STEP: i64 = 500;
-/// How many pages of `sessions` one step looks through: no column that a rotation changes has an index.
+/// How many pages of `sessions` one step scans. There is no index for the search, because no column that a rotation changes may
+/// have one.
 const PAGES: i64 = 128;
-/// Who sweeps holds this lock.
+/// The advisory lock that the sweeping node holds.
 const LOCK: i64 = 0x0062_756c_6c61_0002;
 
 pub(super) async fn sweep(pool: &Pool, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
     let client = pool.client(Instant::now() + PATIENCE).await?;
     let swept = with(&client, keep, audit_keep).await;
     if swept.is_err() {
-        // Closed, so that the lock is given back for certain.
+        // Closes the connection, so that the lock is certainly released.
         drop(Object::take(client));
     }
     Ok(swept?)
@@ -54,7 +55,8 @@ async fn with(client: &Client, keep: Duration, audit_keep: Duration) -> Result<u
     Ok(deleted)
 }
 
-/// Page by page. Such sessions are no longer live: no revocation. A row that somebody holds is left for the next time.
+/// Deletes expired sessions page by page. They are no longer live, so they need no revocation. A row that another transaction has
+/// locked is left for the next sweep.
 async fn sessions(client: &Client, past: i64) -> Result<u64, Failure> {
     let pages = "SELECT pg_relation_size('sessions') / current_setting('block_size')::bigint";
     let pages: i64 = client.query_one(pages, &[]).await?.try_get(0)?;

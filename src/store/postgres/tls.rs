@@ -1,7 +1,8 @@
-//! TLS to the server, by rustls: `sslmode` as libpq has it.
+//! TLS to the server by rustls, with `sslmode` as in libpq.
 //!
-//! `prefer` and `require` encrypt and ask for no name: they keep out who listens, not who stands in between.
-//! `verify-ca` checks the chain, `verify-full` the name as well; `require` with roots given checks the chain.
+//! `prefer` and `require` encrypt but do not check the server's name: they protect against passive eavesdroppers, not against a
+//! man in the middle. `verify-ca` checks the certificate chain, `verify-full` also the name. `require` with given roots checks
+//! the chain.
 
 use std::{fmt, sync::Arc};
 
@@ -19,7 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::url::at_home;
 use crate::store::{BadDatabase, StoreError};
 
-/// `sslmode`.
+/// The parameter `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Disable,
@@ -44,7 +45,7 @@ pub(super) fn mode(text: &str) -> Result<Mode, BadDatabase> {
     })
 }
 
-/// What makes TLS of a socket.
+/// Turns a socket into a TLS connection.
 #[derive(Clone)]
 pub(super) struct Protection(pub(super) MakeRustlsConnect);
 
@@ -54,7 +55,8 @@ impl fmt::Debug for Protection {
     }
 }
 
-/// `roots`: a file of certificates, or `system`; by default `~/.postgresql/root.crt` if it is there.
+/// Builds the TLS configuration. `roots` is a file of certificates, or `system`. The default is `~/.postgresql/root.crt`, if it
+/// exists.
 pub(super) fn protection(mode: Mode, roots: Option<&str>) -> Result<Protection, StoreError> {
     if roots == Some("system") && mode != Mode::VerifyFull {
         return Err(failed("sslrootcert=system goes with sslmode=verify-full"));
@@ -105,7 +107,8 @@ fn load(roots: &str) -> Result<RootCertStore, StoreError> {
     if store.is_empty() { Err(failed(format!("{roots}: no certificate in it"))) } else { Ok(store) }
 }
 
-/// Checks the chain, if there are roots, and no name. That the server holds its certificate's key is always checked.
+/// Checks the certificate chain if there are roots, but not the name. The check that the server holds the key of its certificate
+/// is always made.
 #[derive(Debug)]
 struct AnyName {
     provider: Arc<CryptoProvider>,

@@ -1,5 +1,5 @@
-//! `postgres://…`: where the server is, who we are, how the connection is protected. What the URL leaves out comes from
-//! where users of libpq expect it: `PGPASSWORD`, `PGPASSFILE` or `~/.pgpass`, `PGSSLMODE`, `PGSSLROOTCERT`.
+//! Parses `postgres://…`: the server, the user, and the protection of the connection. Missing parts come from where users of
+//! libpq expect them: `PGPASSWORD`, `PGPASSFILE` or `~/.pgpass`, `PGSSLMODE`, `PGSSLROOTCERT`.
 
 use std::{
     fmt,
@@ -22,39 +22,39 @@ use crate::{
     store::{BadDatabase, StoreError},
 };
 
-/// How long connecting may take, all hosts together: whoever waits is to hear "cannot tell" in under a second.
+/// The time limit for connecting, for all hosts together. A caller must get the answer "can't tell" in less than a second.
 const CONNECT: Duration = Duration::from_millis(700);
-/// How long a dead peer goes unnoticed.
+/// How long it may take until a dead peer is noticed.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Where Debian's socket lies.
+/// The folder of PostgreSQL's socket on Debian.
 const SOCKETS: &str = "/var/run/postgresql";
 
 /// The URL of a PostgreSQL database. `Debug` and `Display` show no password.
 #[derive(Clone)]
 pub struct PostgresUrl(SecretText);
 
-/// A URL taken apart.
+/// A parsed URL, ready for connecting.
 pub(super) struct Target {
     pub(super) config: Config,
     pub(super) protection: Protection,
 }
 
 impl PostgresUrl {
-    /// Takes the text over; it is checked when it is used.
+    /// Stores the text. It is checked when it is used.
     pub fn new(url: impl Into<String>) -> Self {
         Self(SecretText::new(url.into()))
     }
 
-    /// Whether a password stands in it.
+    /// Whether the URL contains a password.
     pub fn holds_password(&self) -> bool {
         self.parse().is_ok_and(|parsed| parsed.config.get_password().is_some())
     }
 
-    /// The same without the password, for a file that others may read.
+    /// Returns the URL without the password, for a file that other users may read.
     pub fn without_password(&self) -> String {
         let url = self.0.expose();
         let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-        // As the library reads it: up to the first @ it is user and password, whatever stands in them.
+        // Like the library, takes everything up to the first `@` as user and password, whatever characters it contains.
         let (who, rest) = rest.split_once('@').map_or((None, rest), |(who, rest)| (Some(who), rest));
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let user =
@@ -65,7 +65,8 @@ impl PostgresUrl {
         format!("{scheme}://{user}{place}{mark}{}", query.join("&"))
     }
 
-    /// The text with the file of `sslrootcert` beginning at a folder; none if that names none, or no relative one.
+    /// Returns the URL with the file of `sslrootcert` resolved against `folder`. `None` if the URL names no such file, or no
+    /// relative path.
     pub(in crate::store) fn beside(&self, folder: &Path) -> Option<String> {
         let roots =
             self.parse().ok()?.roots.filter(|roots| roots != "system" && Path::new(roots).is_relative())?;
@@ -77,7 +78,7 @@ impl PostgresUrl {
         Some(format!("{before}?{}", [&query[..], &[&format!("sslrootcert={rooted}")]].concat().join("&")))
     }
 
-    /// Checks the text; opens no file and no connection.
+    /// Parses and checks the text. Opens no file and no connection.
     pub(in crate::store) fn parse(&self) -> Result<Parsed, BadDatabase> {
         let url = self.0.expose();
         let (before, query) = parameters::split(url);
@@ -96,7 +97,7 @@ impl PostgresUrl {
             }
         }
         let plain = SecretText::new(format!("{before}?{}", rest.join("&")));
-        // The library's error may quote the text.
+        // The library's error is not shown, because it may quote the text.
         let bad = |_| {
             BadDatabase("must be postgres://user@host:port/name, with parameters as libpq has them".into())
         };
@@ -107,7 +108,7 @@ impl PostgresUrl {
         Ok(parsed)
     }
 
-    /// Everything that connecting needs, with what environment and files add.
+    /// Returns everything that connecting needs, completed from the environment and files.
     pub(super) fn target(&self) -> Result<Target, StoreError> {
         let bad = |error: BadDatabase| StoreError::Unavailable(format!("database: {error}"));
         let Parsed { mut config, mode, roots } = self.parse().map_err(bad)?;
@@ -128,7 +129,7 @@ impl PostgresUrl {
         config.connect_timeout(config.get_connect_timeout().map_or(each, |asked| each.min(*asked)));
         config.tcp_user_timeout(config.get_tcp_user_timeout().copied().unwrap_or(SILENCE));
         config.keepalives_idle(SILENCE);
-        // Of several, the one that takes writes: the others are its replicas.
+        // Of several hosts, the one that accepts writes is used. The others are its replicas.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
 
         let roots = roots.or_else(|| variable("PGSSLROOTCERT"));
@@ -140,7 +141,7 @@ impl PostgresUrl {
         let protection = tls::protection(mode, roots.as_deref())?;
         let sockets_only = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         config.ssl_mode(match mode {
-            // Nobody is in between.
+            // A Unix socket needs no TLS: there is no network in between.
             _ if sockets_only && config.get_hostaddrs().is_empty() => SslMode::Disable,
             tls::Mode::Disable => SslMode::Disable,
             tls::Mode::Prefer => SslMode::Prefer,
@@ -150,19 +151,19 @@ impl PostgresUrl {
     }
 }
 
-/// A URL as it stands.
+/// The parts of a URL, not yet completed.
 pub(in crate::store) struct Parsed {
     config: Config,
     mode: Option<String>,
     roots: Option<String>,
 }
 
-/// A variable of the environment that isn't empty.
+/// Returns an environment variable that is not empty.
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The file in a user's home.
+/// Returns the path of a file in the user's home directory.
 pub(super) fn at_home(name: &str) -> Option<PathBuf> {
     variable("HOME").map(|home| Path::new(&home).join(name))
 }
@@ -181,7 +182,7 @@ impl fmt::Display for PostgresUrl {
                 Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
             }
         }
-        // The library fills in 5432 for hosts without a port; the last one stands for all.
+        // The library sets port 5432 for hosts without a port. The last port stands for all.
         if let Some(port) = config.get_ports().last().filter(|port| **port != 5432) {
             write!(f, ":{port}")?;
         }

@@ -1,4 +1,4 @@
-//! The rows of `users`.
+//! Reads and writes the rows of `users`.
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
@@ -26,11 +26,11 @@ use crate::{
 };
 
 const COLUMNS: &str = "id, name, password_hash, roles, claims, disabled, created_at";
-/// The same, where other tables are joined.
+/// The same columns for queries that join other tables.
 pub(super) const OWN_COLUMNS: &str =
     "u.id, u.name, u.password_hash, u.roles, u.claims, u.disabled, u.created_at";
 
-/// The columns of a user, from that one on.
+/// Reads a user from the columns beginning at `first`.
 pub(super) fn from_row(row: &Row, first: usize) -> Result<UserRow, Failure> {
     let unreadable = |column: &str| Failure::Unreadable("users", column.to_owned());
     Ok(UserRow {
@@ -52,7 +52,7 @@ fn single(rows: &[Row]) -> Result<Option<UserRow>, Failure> {
     rows.first().map(of_row).transpose()
 }
 
-/// A user who is there. One whose row can't be read may do nothing.
+/// Reads an existing user. A user whose row can't be read may do nothing.
 pub(super) fn of_row(row: &Row) -> Result<UserRow, Failure> {
     let read = bad::one(from_row(row, 0), || key(row))?;
     let id = UserId::new(row.try_get::<_, i64>(0)?.to_string());
@@ -77,7 +77,7 @@ pub(super) async fn one(pool: &Pool, id: &UserId) -> Result<Option<UserRow>, Sto
     Ok(single(&rows)?)
 }
 
-/// No name holds a NUL.
+/// Returns a user by name. No stored name contains a NUL.
 pub(super) async fn by_name(pool: &Pool, name: &str) -> Result<Option<UserRow>, StoreError> {
     if name.contains('\0') {
         return Ok(None);
@@ -97,13 +97,13 @@ pub(super) async fn page(
     loop {
         let rows = pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
         let page = all(&rows)?;
-        // A page of rows that can't be read alone would look like the end.
+        // If all rows of a page are unreadable, continues with the next page: an empty page would look like the end of the list.
         let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
         after = last.try_get(0).map_err(Failure::from)?;
     }
 }
 
-/// Two names that look alike, added at the same moment, meet at the unique key.
+/// Adds a user. If two names that look alike are added at the same time, the unique key refuses the second.
 pub(super) async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<UserRow, Failure> {
     callers::hold_in_turn(t, &event).await?;
     let sql = format!(
@@ -143,9 +143,9 @@ pub(super) async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -
     Ok(added)
 }
 
-/// The row as it will be found by the change, and a lock on it. Where the change takes an administrator away, all of them
-/// are held, in order: of two changes that would take the last two, one sees the other. The caller is held in the same order,
-/// and may have lost the role meanwhile.
+/// Reads and locks the row that is to be changed. If the change takes away an administrator, all administrators are locked, in
+/// the order of their ids. Otherwise two changes could take away the last two. The caller's row is locked in the same order, and
+/// the caller may have lost the role meanwhile.
 async fn held(
     t: &Transaction<'_>,
     id: &UserId,
@@ -167,7 +167,7 @@ async fn held(
     callers::hold(t, event).await?;
     match (&row, admins) {
         (Some(row), Some(admins)) if takes(row) => keep_an_admin(id, &admins)?,
-        // Became an administrator since it was looked at.
+        // The user became an administrator after the first read.
         (Some(row), None) if takes(row) => return Err(Failure::Moved),
         _ => {}
     }
@@ -179,7 +179,7 @@ pub(super) async fn one_of(t: &Transaction<'_>, id: &UserId, lock: &str) -> Resu
     single(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)
 }
 
-/// Those who may be administrators; the rule looks closer.
+/// Returns the users that may be administrators. The rule checks them exactly.
 async fn admins(t: &Transaction<'_>) -> Result<Vec<UserRow>, Failure> {
     let sql = format!(
         "SELECT {COLUMNS} FROM users WHERE disabled = 0 AND roles LIKE '%\"admin\"%' ORDER BY id FOR UPDATE"
@@ -223,7 +223,7 @@ pub(super) async fn change_password(
     }
     let sql = "UPDATE users SET password_hash = $2 WHERE id = $1";
     t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &password_hash]).await?;
-    // The sessions end first: a transaction that links an identity holds the session, and is waited for.
+    // The sessions end first. A transaction that links an identity has locked the session, so this one waits for it.
     let (ended, begun) = (ended_by_password(&event.actor), begun_by_password(&id));
     let (_, now) = sessions::live_of(t, &id).await?;
     let row = match (next, &event.by) {
@@ -243,7 +243,7 @@ pub(super) async fn change_password(
     Ok(row)
 }
 
-/// The row as a login finds it. It is updated without a change, which locks it until the commit.
+/// Reads the row for a login. An update without a change locks it until the commit.
 pub(super) async fn held_for_login(t: &Transaction<'_>, id: &UserId) -> Result<Option<UserRow>, Failure> {
     let sql = format!("UPDATE users SET disabled = disabled WHERE id = $1 RETURNING {COLUMNS}");
     single(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)

@@ -1,4 +1,4 @@
-//! The rows of `audit`.
+//! Reads and writes the rows of `audit`.
 
 use rusqlite::{Connection, Row, params};
 

@@ -1,11 +1,11 @@
-//! Reading rows of which some can't be read.
+//! Reads rows when some of them can't be read.
 
 use rusqlite::{Connection, Error, Params, Row, Statement, types::ValueRef};
 
 use super::{audit, clients, clock_mark, feeds, identities, nodes, sessions, users};
 use crate::store::{BadRow, StoreError, bad::passed_over};
 
-/// A table as it is read: its columns, of which the first `key` name a row.
+/// A table with its columns. The first `key` columns identify a row.
 #[derive(Clone, Copy)]
 pub(super) struct Table {
     pub(super) name: &'static str,
@@ -14,7 +14,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// What is wrong with a row that `error` came of.
+    /// Describes the unreadable row that caused `error`.
     fn bad(self, row: &Row<'_>, error: &Error) -> BadRow {
         let names: Vec<&str> = self.columns.split(',').map(str::trim).collect();
         let at = match error {
@@ -33,7 +33,7 @@ impl Table {
         BadRow { table: self.name, key: key.collect::<Vec<_>>().join(" AND "), column: column.to_owned() }
     }
 
-    /// Reads one row; one that can't be read is `None`, said in the log.
+    /// Reads one row. A row that can't be read gives `None` and is logged.
     pub(super) fn one<T>(
         self,
         row: &Row<'_>,
@@ -48,8 +48,8 @@ impl Table {
         }
     }
 
-    /// Reads the rows of a statement, up to so many good ones; those that can't be read are passed over, said in the log.
-    /// The statement itself has no limit: a page of bad rows alone would look like the end.
+    /// Reads the rows of a statement until `limit` rows could be read. Rows that can't be read are skipped and logged. The
+    /// statement itself has no limit: a page with only unreadable rows would look like the end of the list.
     pub(super) fn some<T>(
         self,
         statement: &mut Statement<'_>,
@@ -88,7 +88,7 @@ impl Table {
     }
 }
 
-/// A value as a statement writes it.
+/// Returns a value as an SQL literal.
 fn literal(value: ValueRef<'_>) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     match value {
@@ -103,7 +103,7 @@ fn literal(value: ValueRef<'_>) -> String {
     }
 }
 
-/// Every row that can't be read.
+/// Returns every row that can't be read.
 pub(super) fn rows(connection: &Connection) -> Result<Vec<BadRow>, StoreError> {
     let mut found = Vec::new();
     users::TABLE.look(connection, users::from_row, &mut found)?;

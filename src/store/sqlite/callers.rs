@@ -1,4 +1,4 @@
-//! Whether who asks for a change still may, in the transaction that makes it.
+//! Checks, in the transaction of a change, that the caller still has the right to make the change.
 
 use rusqlite::Connection;
 

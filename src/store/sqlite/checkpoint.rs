@@ -1,4 +1,4 @@
-//! Checkpoints from a connection of their own: the WAL goes back into the database without a COMMIT waiting for it.
+//! Runs checkpoints on a separate connection: the WAL is copied into the database without delaying a COMMIT.
 
 use std::{
     path::Path,
@@ -18,20 +18,20 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// How often the size of the WAL is looked at.
+/// How often the size of the WAL is checked.
 const LOOK: Duration = Duration::from_millis(250);
-/// From this size on it is checkpointed.
+/// The size of the WAL at which a checkpoint runs.
 const WAL_BYTES: u64 = 4 << 20;
-/// From this size on it is cut back as well, as soon as no reader holds it.
+/// The size of the WAL at which it is truncated as well, as soon as no reader uses it.
 const WAL_TOO_LONG: u64 = 32 << 20;
-/// A cut keeps commits waiting: for readers, no longer than this,
+/// A truncation makes commits wait. It waits for readers at most this long.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// and for pages of the WAL that aren't in the database yet, no more than these,
+/// A truncation starts only if at most this number of WAL pages is not in the database yet.
 const FEW: u32 = 1000;
-/// to which the others are brought down without keeping anybody waiting, in so many goes.
+/// How many passive checkpoints, which delay no commit, may run to reach this number of pages.
 const GOES: usize = 8;
 
-/// Stops the thread when dropped; a last checkpoint leaves a short WAL behind.
+/// Stops the thread when dropped. A last checkpoint leaves a short WAL.
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     #[allow(dead_code, reason = "held for its Drop, which the thread sees")]
@@ -39,7 +39,8 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// `turn` is read while a commit runs, and so keeps the writer from beginning one while it is written.
+    /// Starts the thread. A commit holds `turn` for reading, so holding it for writing prevents the writer from beginning a
+    /// commit.
     pub(super) fn start(path: &Path, state: Arc<State>, turn: Arc<RwLock<()>>) -> Result<Self, StoreError> {
         let connection = open::connect(path)?;
         connection.busy_timeout(PATIENCE)?;
@@ -79,13 +80,13 @@ impl Checkpointer {
     }
 }
 
-/// Pages of the WAL go into the database; returns how many are left. Commits and readers go on meanwhile.
+/// Copies pages of the WAL into the database; returns how many are left. Commits and reads continue meanwhile.
 fn checkpoint(connection: &Connection) -> Result<u32, StoreError> {
     let (all, done) = run(connection, "PASSIVE")?;
     Ok(all.saturating_sub(done))
 }
 
-/// The same, and the WAL is cut back to nothing if that is a matter of a moment.
+/// Like [`checkpoint`], and truncates the WAL to zero bytes if that takes only a moment.
 fn cut(connection: &Connection, turn: &RwLock<()>) -> Result<u32, StoreError> {
     for _ in 0..GOES {
         let left = checkpoint(connection)?;
@@ -98,7 +99,7 @@ fn cut(connection: &Connection, turn: &RwLock<()>) -> Result<u32, StoreError> {
     checkpoint(connection)
 }
 
-/// Pages in the WAL, and how many of them are in the database.
+/// Runs a checkpoint. Returns the number of pages in the WAL and how many of them are in the database.
 fn run(connection: &Connection, mode: &str) -> Result<(u32, u32), StoreError> {
     let count = |row: &Row<'_>, at| row.get::<_, i64>(at).map(|count| u32::try_from(count).unwrap_or(0));
     let sql = format!("PRAGMA wal_checkpoint({mode})");

@@ -1,4 +1,4 @@
-//! The rows of `clients`, and what is spent.
+//! Reads and writes the rows of `clients`, and writes revocations of service tokens.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
@@ -123,7 +123,7 @@ pub(super) fn delete(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let sql = "DELETE FROM clients WHERE id = ? RETURNING CAST(name AS TEXT)";
-    // A row written by hand may have any bytes for a name, and must go all the same.
+    // The name of a row inserted by hand may be any bytes. Such a row must be deletable too.
     let name = connection.prepare_cached(sql)?.query_row([id.as_str()], |row| {
         Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned())
     });

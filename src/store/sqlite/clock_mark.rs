@@ -1,4 +1,4 @@
-//! The row of `clock`.
+//! Reads and writes the row of `clock`.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 

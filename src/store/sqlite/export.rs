@@ -1,4 +1,4 @@
-//! Everything a database holds, for a move to another store.
+//! Exports all data of a database for a move to another store.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ use crate::{
     },
 };
 
-/// How many rows are handed on at a time.
+/// How many rows are passed on at a time.
 const ROWS: usize = 500;
 
-/// Reads one snapshot of a database whose schema is up to date.
+/// Reads one snapshot of a database. Its schema must be up to date.
 pub(in crate::store) fn export(
     path: &Path,
     now: Timestamp,
@@ -62,7 +62,7 @@ fn rows(
     if some.is_empty() { Ok(()) } else { take(Part::Rows(some)) }
 }
 
-/// No column holds fractions; a text is UTF-8.
+/// Converts a value. `None` for a fraction or a text that is not UTF-8, which no column may contain.
 fn value(value: ValueRef<'_>) -> Option<Value> {
     Some(match value {
         ValueRef::Null => Value::Null,

@@ -1,4 +1,5 @@
-//! How revocations reach the denylists: from the writer before it acknowledges, from a follower for other processes.
+//! Delivers revocations to the denylists. The writer delivers those of this process before it acknowledges the change. A follower
+//! delivers those of other processes.
 
 use std::{
     fmt,
@@ -16,17 +17,17 @@ use crate::{
     store::{Feed, FollowHandle, Revocation, StoreError},
 };
 
-/// How often the follower looks whether another connection has committed.
+/// How often the follower checks whether another connection has committed.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// No token of a session or a client lives longer.
+/// The longest life of a token of a session or a client.
 const TOKEN_LIVES: Duration = Duration::from_secs(3720);
 
-/// Everybody who follows the table in this process.
+/// All feeds in this process that follow the table.
 #[derive(Default)]
 pub(super) struct Feeds(Mutex<Published>);
 
-/// What to hand on.
+/// The revocations to deliver.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     All,
@@ -36,11 +37,11 @@ enum Look {
 #[derive(Default)]
 struct Published {
     feeds: Vec<Weak<Following>>,
-    /// The highest `seq` that all of them have.
+    /// The highest `seq` that all feeds have received.
     seq: i64,
 }
 
-/// One who follows, for as long as the handle is held.
+/// A feed that follows the table as long as its handle is held.
 struct Following(Arc<dyn Feed>);
 
 impl fmt::Debug for Feeds {
@@ -50,14 +51,15 @@ impl fmt::Debug for Feeds {
 }
 
 impl Feeds {
-    /// Hands on what is new. An error leaves it to the follower, whose silence shows as staleness.
+    /// Delivers new revocations. After an error, the follower delivers them. If it fails too, the feed becomes stale, which is
+    /// detected.
     pub(super) fn publish(&self, connection: &Connection, now: Timestamp) {
         if let Err(error) = self.look(connection, Look::New, now) {
             tracing::warn!(%error, "revocations could not be read");
         }
     }
 
-    /// Reads and hands on under one lock, so that nothing is handed on out of order.
+    /// Reads and delivers revocations under one lock, so that they are delivered in order.
     fn look(&self, connection: &Connection, look: Look, now: Timestamp) -> Result<(), StoreError> {
         let mut published = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         published.feeds.retain(|feed| feed.strong_count() > 0);
@@ -87,7 +89,7 @@ impl Feeds {
         published.feeds.iter().filter_map(Weak::upgrade).for_each(|feed| feed.0.fresh());
     }
 
-    /// Loads `feed` with everything and keeps it up to date until the handle is dropped.
+    /// Loads all revocations into `feed` and keeps it up to date until the handle is dropped.
     pub(super) fn follow(
         self: &Arc<Self>,
         feed: Arc<dyn Feed>,
@@ -110,7 +112,7 @@ impl Feeds {
             while stopped.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let looked = state.look().and_then(|()| {
                     let (now, is) = (clock.now(), data_version(&connection)?);
-                    // Its own commits don't change the version.
+                    // Commits of this connection itself do not change the version.
                     if take_effect(&connection, now)? || is != version {
                         feeds.look(&connection, Look::New, now)?;
                         version = is;
@@ -136,7 +138,7 @@ impl Feeds {
     }
 }
 
-/// Changes whenever another connection, of this process or any other, has committed.
+/// Returns a number that changes when another connection, of this process or another one, has committed.
 fn data_version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
 }
@@ -144,7 +146,7 @@ fn data_version(connection: &Connection) -> Result<i64, StoreError> {
 pub(super) const TABLE: Table =
     Table { name: "revocations", columns: "seq, target, revoked_at, expires_at", key: 1 };
 
-/// What a row revokes; none where its target names no token.
+/// Reads a revocation. `None` if its target can't be parsed, because no token can match it.
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Option<Revocation>> {
     let target: String = row.get(1)?;
     let Ok(target) = target.parse() else { return Ok(None) };
@@ -152,7 +154,7 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Option<Revocation>> {
     Ok(Some(Revocation { seq: row.get(0)?, target, revoked_at: time(2)?, expires_at: time(3)? }))
 }
 
-/// One whose times can't be read revokes from now on, for as long as any token can live.
+/// Reads a revocation. If its times can't be read, it revokes from now on for the longest life of a token.
 fn read(row: &Row<'_>, now: Timestamp) -> Option<Revocation> {
     TABLE.one(row, from_row).unwrap_or_else(|| {
         let (seq, target) = (row.get(0).ok()?, row.get::<_, String>(1).ok()?.parse().ok()?);
@@ -160,7 +162,8 @@ fn read(row: &Row<'_>, now: Timestamp) -> Option<Revocation> {
     })
 }
 
-/// The revocations in force with a higher number, in order. A target that can't be read names no token: it is passed over.
+/// Returns the revocations in force with a higher number, in order. A target that can't be parsed is skipped, because no token
+/// can match it.
 pub(super) fn since(
     connection: &Connection,
     seq: i64,
@@ -177,9 +180,9 @@ pub(super) fn since(
     Ok(found)
 }
 
-/// Revocations that take effect at a session's end, set by hand, whose time has come. Of a session that has been renewed or
-/// extended meanwhile the time is put off. Those long past are left alone: no token lives that long, or the clock leaps.
-/// Returns whether there were any.
+/// Makes due revocations take effect that were set by hand for the end of a session. If the session was renewed or extended
+/// meanwhile, the revocation is postponed to the new end. Revocations whose expiry has passed are ignored: either no token can
+/// live that long, or the clock leaps. Returns whether any were due.
 fn take_effect(connection: &Connection, now: Timestamp) -> Result<bool, StoreError> {
     let due = "SELECT 1 FROM revocations WHERE at_end = 1 AND revoked_at <= ?1 AND expires_at > ?1";
     if !connection.prepare_cached(due)?.exists([now.millis()])? {
@@ -198,7 +201,7 @@ fn take_effect(connection: &Connection, now: Timestamp) -> Result<bool, StoreErr
     Ok(true)
 }
 
-/// A session that is gone was revoked as it went.
+/// If the session was deleted, the deletion has already revoked it.
 const PUT_OFF_AND_REVOKE: [&str; 3] = [
     "UPDATE revocations SET (revoked_at, expires_at) =
        (SELECT min(idle_expires_at, expires_at), min(idle_expires_at, expires_at) + 1020000 FROM sessions WHERE sid = target)

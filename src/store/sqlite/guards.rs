@@ -1,5 +1,5 @@
-//! The triggers, and the unique index that lets a conflict clause see a user's name: whether they are what the migrations
-//! made, and making them so again.
+//! Checks that the triggers and the unique index on user names are the ones that the migrations created, and creates them again.
+//! A conflict clause needs this index to detect a taken name.
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::open;
 use crate::store::StoreError;
 
-/// A trigger or index: its kind, its name, and the statement that makes it, as SQLite keeps it.
+/// A trigger or index: its kind, its name, and the statement that creates it, as SQLite stores it.
 struct Guard {
     kind: String,
     name: String,
@@ -19,7 +19,7 @@ const MADE: &str =
     "SELECT type, name, sql FROM sqlite_master WHERE type = 'trigger' OR sql LIKE 'CREATE UNIQUE INDEX%'
     ORDER BY name";
 
-/// What the migrations make: they are run over an empty database in memory, once.
+/// Returns the triggers and indexes that the migrations create. The migrations are run once on an empty database in memory.
 fn made() -> Result<&'static [Guard], StoreError> {
     static MADE_ONCE: OnceLock<Vec<Guard>> = OnceLock::new();
     if let Some(made) = MADE_ONCE.get() {
@@ -34,8 +34,8 @@ fn made() -> Result<&'static [Guard], StoreError> {
     Ok(MADE_ONCE.get_or_init(|| made))
 }
 
-/// The names of those that are missing or changed. Of a schema that a newer program has brought up to date only the names are
-/// known.
+/// Returns the names of the triggers and indexes that are missing or changed. If a newer program has migrated the schema, only
+/// the names are checked.
 pub(super) fn missing(connection: &Connection) -> Result<Vec<String>, StoreError> {
     Ok(wrong(connection)?.into_iter().map(|guard| guard.name.clone()).collect())
 }
@@ -53,7 +53,7 @@ fn wrong(connection: &Connection) -> Result<Vec<&'static Guard>, StoreError> {
     Ok(wrong)
 }
 
-/// Makes those that are missing or changed again; returns their names.
+/// Creates the missing or changed triggers and indexes again; returns their names.
 pub(super) fn restore(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let wrong = wrong(connection)?;
     for Guard { kind, name, sql } in &wrong {

@@ -1,4 +1,4 @@
-//! The rows of `identities`, and nonces that are spent.
+//! Reads and writes the rows of `identities` and used nonces.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -29,7 +29,7 @@ pub(super) fn owner(connection: &Connection, identity: &Identity) -> Result<Opti
         connection.prepare_cached("SELECT user_id FROM identities WHERE issuer = ? AND subject = ?")?;
     let id =
         statement.query_row([&identity.issuer, &identity.subject], |row| Ok(row.get::<_, String>(0).ok()));
-    // An id that is none can only have been typed in by hand: it names nobody.
+    // An invalid user id can only have been inserted by hand. It belongs to no user.
     Ok(id.optional()?.flatten().and_then(|id| UserId::new(id).ok()))
 }
 

@@ -1,4 +1,4 @@
-//! A database file read without a trace: not a byte of it changes, and no `-wal` or `-shm` appears beside it.
+//! Reads a database file without leaving a trace: no byte of it changes, and no `-wal` or `-shm` file appears next to it.
 
 use std::{
     fs::File,
@@ -19,11 +19,11 @@ use crate::{
     },
 };
 
-/// The first bytes of every database.
+/// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// What byte 18 of a database with a write-ahead log is.
+/// The value of byte 18 in a database with a write-ahead log.
 const WAL: u8 = 2;
-/// Tables of Bulla's first version; with the first three of them a file is Bulla's.
+/// The tables of Bulla's first version. A file that contains the first three is Bulla's.
 const TABLES: [&str; 9] = [
     "refinery_schema_history",
     "sessions",
@@ -36,11 +36,11 @@ const TABLES: [&str; 9] = [
     "ring",
 ];
 
-/// Whether a file is there that is Bulla's, or is being made so.
+/// Whether the file exists and is Bulla's or is being created by Bulla.
 pub(super) fn is_ours(path: &Path) -> Result<bool, StoreError> {
     match connect(path).map_err(|error| named(path, error))? {
         Reading::Nothing => Ok(path.exists()),
-        // Opening it reads the log.
+        // Opening the database reads the log.
         Reading::Unread => Ok(true),
         Reading::Open(connection) => {
             let others = foreign(&connection).map_err(|error| named(path, error))?;
@@ -49,7 +49,7 @@ pub(super) fn is_ours(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Tables that a file holds where Bulla's are missing.
+/// Returns the names of the tables in a file that has no tables of Bulla.
 pub(super) fn others(path: &Path) -> Result<Option<Vec<String>>, StoreError> {
     match connect(path)? {
         Reading::Open(connection) => foreign(&connection),
@@ -57,16 +57,16 @@ pub(super) fn others(path: &Path) -> Result<Option<Vec<String>>, StoreError> {
     }
 }
 
-/// What can be read of a file without a trace.
+/// The parts of a file that can be read without leaving a trace.
 enum Reading {
-    /// There is no file, or an empty one.
+    /// The file does not exist or is empty.
     Nothing,
-    /// A write-ahead log without its index: whoever reads it writes the index.
+    /// The file has a write-ahead log without its index. Reading it would write the index.
     Unread,
     Open(Connection),
 }
 
-/// Looks at a file: what it is, and how it is.
+/// Examines a file: its kind and its condition.
 pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> {
     super::open::refuse_writable(path)?;
     let facts = || -> Result<Found, StoreError> {
@@ -92,7 +92,7 @@ pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> 
             unwritable: open::unwritable(path),
             triggers: guards::missing(&connection)?,
             bad: bad::rows(&connection)?,
-            // One that can't be read is among the bad rows, and so is the mark of the ring.
+            // A clock row that can't be read is among the bad rows. So is the mark of the ring.
             clock: clock_mark::read(&connection).unwrap_or_default(),
             ring_mark: fingerprint_row(&connection).unwrap_or_default(),
             now: clock.now(),
@@ -102,7 +102,8 @@ pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> 
     facts().map_err(|error| named(path, error))
 }
 
-/// Where Bulla's tables are missing: the names of other tables, at most three; none in a file that is being made.
+/// If Bulla's tables are missing, returns the names of other tables, at most three. The list is empty for a file that is being
+/// created.
 fn foreign(connection: &Connection) -> Result<Option<Vec<String>>, StoreError> {
     let names = "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name";
     let mut tables = connection.prepare(names)?;
@@ -114,7 +115,7 @@ fn foreign(connection: &Connection) -> Result<Option<Vec<String>>, StoreError> {
     Ok(Some(others.take(3).collect()))
 }
 
-/// A connection that writes nothing, neither into the file nor beside it.
+/// Opens a connection that writes neither to the file nor next to it.
 fn connect(path: &Path) -> Result<Reading, StoreError> {
     let Some(wal) = header(path)? else { return Ok(Reading::Nothing) };
     let beside = |end: &str| {
@@ -125,8 +126,8 @@ fn connect(path: &Path) -> Result<Reading, StoreError> {
     let (log, index) = (beside("-wal"), beside("-shm"));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let with = |how| Connection::open_with_flags(uri(path, how), flags | OpenFlags::SQLITE_OPEN_URI);
-    // A connection to a database with a WAL makes `-wal` and `-shm` where they are missing, and writes to `-shm`.
-    // Where one is missing no process has the database open, so it can be read as a file that doesn't change.
+    // A connection to a database with a WAL creates missing `-wal` and `-shm` files, and writes to `-shm`. If one of them is
+    // missing, no process has the database open, so it can be read as a file that does not change.
     let connection = match (wal, log.exists(), index.exists()) {
         (true, true, false) if log.metadata().is_ok_and(|log| log.len() > 0) => return Ok(Reading::Unread),
         (true, _, false) | (true, false, _) => with("immutable=1")?,
@@ -134,7 +135,8 @@ fn connect(path: &Path) -> Result<Reading, StoreError> {
             let reads =
                 |connection: &Connection| connection.execute_batch("SELECT count(*) FROM sqlite_master");
             let quiet = with("readonly_shm=1").and_then(|connection| reads(&connection).map(|()| connection));
-            // Where a running process has left no place for a reader that doesn't write to the index.
+            // A running process may have left no slot in the index for a reader that does not write to it. Then a normal reader
+            // is used.
             quiet.or_else(|_| Connection::open_with_flags(path, flags))?
         }
         (false, ..) => Connection::open_with_flags(path, flags)?,
@@ -144,7 +146,7 @@ fn connect(path: &Path) -> Result<Reading, StoreError> {
     Ok(Reading::Open(connection))
 }
 
-/// Whether the database has a write-ahead log; `None` if there is no file, or an empty one.
+/// Whether the database has a write-ahead log. `None` if the file does not exist or is empty.
 fn header(path: &Path) -> Result<Option<bool>, StoreError> {
     let failed =
         |error: &std::io::Error| StoreError::Unavailable(typed::why_not(path, error, Access::READ_OK));
@@ -166,7 +168,7 @@ fn header(path: &Path) -> Result<Option<bool>, StoreError> {
     Ok(Some(bytes[18] == WAL))
 }
 
-/// The URI of a file and how it is opened.
+/// Returns the URI of a file, with the way to open it.
 fn uri(path: &Path, how: &str) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
@@ -176,7 +178,7 @@ fn uri(path: &Path, how: &str) -> String {
 
 fn named(path: &Path, error: StoreError) -> StoreError {
     match error {
-        // It names the file or folder that is at fault.
+        // The message already names the file or folder at fault.
         StoreError::Unavailable(why) if why.contains(&*path.to_string_lossy()) => {
             StoreError::Unavailable(why)
         }

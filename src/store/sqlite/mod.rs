@@ -1,4 +1,5 @@
-//! SQLite, inside the program: one writer thread that commits what has queued up, several readers (docs/architecture.md).
+//! The store on SQLite, inside the program. One writer thread commits queued changes in groups; several threads read
+//! (docs/architecture.md).
 
 mod audit;
 mod bad;
@@ -50,15 +51,15 @@ use crate::{
     secret::SecretText,
 };
 
-/// How many rows of a table one step of a sweep deletes, so that nobody waits behind it.
+/// How many rows of a table one step of a sweep deletes, so that other writers do not wait long.
 const SWEEP_STEP: u32 = 500;
 
-/// How a database is opened.
+/// Options for opening a database.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How many changes one transaction commits at the most; 1 is a transaction each.
+    /// The largest number of changes in one transaction. With 1, each change is a separate transaction.
     pub group_commit_max: usize,
-    /// Whether the group may read the database.
+    /// Whether the file's group may read the database.
     pub allow_group_read: bool,
 }
 
@@ -81,12 +82,16 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens (and makes, if missing) the database, migrates it, starts the threads. Refuses a newer schema, and SQLite older than 3.51.3.
+    /// Opens the database, creates it if it is missing, migrates it, and starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the schema is newer than this program, or if SQLite is older than 3.51.3.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         Self::open_with(path, clock, Options::default())
     }
 
-    /// The same with options.
+    /// Like [`Self::open`], with options.
     pub fn open_with(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, StoreError> {
         let connection = open::open_and_migrate(path, options.allow_group_read)?;
         let state = Arc::new(State::of(path)?);
@@ -110,22 +115,22 @@ impl SqliteStore {
         })
     }
 
-    /// Whether Bulla's tables are in the file; writes nothing.
+    /// Whether the file contains Bulla's tables. Writes nothing.
     pub(super) fn exists(path: &Path) -> Result<bool, StoreError> {
         look::is_ours(path)
     }
 
-    /// What the file is and how it is; writes nothing.
+    /// Examines the file: its kind and its condition. Writes nothing.
     pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> {
         look::look(path, clock)
     }
 
-    /// How many transactions the writer has committed: many changes share one.
+    /// Returns how many transactions the writer has committed. Many changes share one transaction.
     pub fn commits(&self) -> u64 {
         self.writer.commits()
     }
 
-    /// A change that an event goes with, if the event's caller still may.
+    /// Makes a change that has an event, if the event's caller still has the right to make it.
     async fn write_as<T: Send + 'static>(
         &self,
         event: AuditEvent,
@@ -140,7 +145,7 @@ impl SqliteStore {
 }
 
 impl From<rusqlite::Error> for StoreError {
-    /// SQLite's own words name no value of a row.
+    /// SQLite's error messages contain no values of rows.
     fn from(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error_code();
         let extended = error.sqlite_error().map(|e| e.extended_code);
@@ -482,8 +487,8 @@ impl Store for SqliteStore {
     async fn healthy(&self) -> Result<(), StoreError> {
         self.state.look()?;
         self.readers.read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await?;
-        // What is written and gone again dirties a page: so a disk that is full or read-only shows. A row set to what
-        // it was would not be written at all.
+        // Inserts a row and deletes it again. This changes a page, so it fails if the disk is full or read-only. Setting a row to
+        // its present value would write nothing.
         let write = |c: &Connection, _| {
             c.prepare_cached("INSERT INTO used (hash, expires_at) VALUES (x'', 0)")?.execute([])?;
             c.prepare_cached("DELETE FROM used WHERE hash = x''")?.execute([])?;

@@ -1,4 +1,4 @@
-//! The rows of `nodes`.
+//! Reads and writes the rows of `nodes`.
 
 use rusqlite::{Connection, Row, params};
 
@@ -37,7 +37,7 @@ pub(super) fn report(
 }
 
 pub(super) fn live(connection: &Connection, now: Timestamp) -> Result<Vec<NodeRow>, StoreError> {
-    // A time that lies ahead is of a clock that has been set back since.
+    // A time in the future was written while the clock was wrong.
     let mut statement = connection.prepare_cached(
         "SELECT name, ring_generation, version, seen_at FROM nodes WHERE seen_at > ? AND seen_at < ? ORDER BY name",
     )?;

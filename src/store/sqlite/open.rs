@@ -1,4 +1,4 @@
-//! Opening a database: settings of a connection, the version of SQLite, the schema.
+//! Opens a database: the settings of a connection, the version of SQLite, the migration of the schema.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,12 +15,12 @@ mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
 }
 
-/// Older ones can lose a commit when a checkpoint and a WAL reset coincide.
+/// The oldest supported version of SQLite. Older versions can lose a commit when a checkpoint and a WAL reset coincide.
 const LEAST_SQLITE: i32 = 3_051_003;
-/// How long a lock held by another process is waited for.
+/// How long a connection waits for a lock that another process holds.
 pub(super) const BUSY: Duration = Duration::from_millis(700);
 
-/// Opens one more connection to a database that exists.
+/// Opens one more connection to an existing database.
 pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
@@ -30,7 +30,8 @@ fn with_flags(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
     turn_to_wal(&connection)?;
-    // Checkpoints have a connection of their own, so that COMMIT never pays for one. Small caches: several connections.
+    // Checkpoints run on a separate connection, so that no COMMIT has to run one. The caches are small, because there are several
+    // connections.
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -512; PRAGMA foreign_keys = OFF;
          PRAGMA trusted_schema = OFF;",
@@ -38,8 +39,8 @@ fn with_flags(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// A new database becomes one with a WAL. SQLite doesn't wait for another process that is at the same: it says at once
-/// that the lock is taken.
+/// Switches a new database to WAL mode. If another process does the same at that moment, SQLite does not wait, but reports at
+/// once that the database is locked. So this function retries.
 fn turn_to_wal(connection: &Connection) -> rusqlite::Result<()> {
     let began = Instant::now();
     loop {
@@ -55,7 +56,7 @@ fn turn_to_wal(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Opens the database, makes it if it is missing (readable by its owner only), and brings its schema up to date.
+/// Opens the database, creates it if it is missing (readable by its owner only), and migrates its schema.
 pub(super) fn open_and_migrate(path: &Path, allow_group_read: bool) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < LEAST_SQLITE {
         return Err(StoreError::Schema(format!(
@@ -69,14 +70,15 @@ pub(super) fn open_and_migrate(path: &Path, allow_group_read: bool) -> Result<Co
     if let Some(why) = unwritable(path) {
         return Err(StoreError::Unavailable(why));
     }
-    // Whatever is wrong with it, which file it is about.
+    // Adds the file's name to every error.
     let named = |error| match error {
         StoreError::Unavailable(why) => StoreError::Unavailable(format!("{}: {why}", path.display())),
         error => error,
     };
     let mut connection = connect(path).map_err(named)?;
     refuse_newer(&connection, path).map_err(named)?;
-    // Somebody who starts at the same moment may be faster: then there is nothing left to do.
+    // Another process that starts at the same moment may have migrated the schema first. Then the second attempt has nothing to
+    // do.
     migrate(&mut connection).or_else(|_| migrate(&mut connection)).map_err(|error| {
         let error = error.to_string();
         let what = error.lines().next().unwrap_or_default();
@@ -85,7 +87,7 @@ pub(super) fn open_and_migrate(path: &Path, allow_group_read: bool) -> Result<Co
     Ok(connection)
 }
 
-/// In one transaction, the note that it was done included: cut off half-way, nothing has happened.
+/// Migrates in one transaction that includes the record of the migration. An interrupted migration has changed nothing.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), refinery::Error> {
     let runner = embedded::migrations::runner().set_abort_divergent(true).set_grouped(true);
     runner.run(connection).map(drop)
@@ -96,7 +98,7 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
     let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     made.map(drop).map_err(|error| {
-        // A file that is missing is made in its folder.
+        // A missing file is created in its folder, so the folder's permissions matter.
         let why = match error.kind() {
             std::io::ErrorKind::PermissionDenied if !path.exists() => {
                 let why = typed::why_not(folder, &error, Access::WRITE_OK | Access::EXEC_OK);
@@ -108,8 +110,8 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// Why the database can't be written, with the command that mends it: the file, its folder (where SQLite makes `-wal`
-/// and `-shm`) and what lies beside it.
+/// Returns why the database can't be written, with the command that repairs this. Checks the file, its folder (where SQLite
+/// creates `-wal` and `-shm`) and the files next to it.
 pub(super) fn unwritable(path: &Path) -> Option<String> {
     let file = path.canonicalize().unwrap_or_else(|_| path.into());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -127,9 +129,9 @@ pub(super) fn unwritable(path: &Path) -> Option<String> {
     })
 }
 
-/// Another program's file gets no tables of Bulla's.
+/// Refuses a file of another program, so that it gets no tables of Bulla.
 fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
-    // What can't be looked at is found out when it is opened.
+    // An error here is reported when the file is opened.
     let others = look::others(path).ok().flatten().unwrap_or_default();
     if others.is_empty() {
         return Ok(());
@@ -141,21 +143,21 @@ fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     )))
 }
 
-/// The version of the schema; 0 if there is none.
+/// Returns the version of the schema, 0 if there is none.
 pub(super) fn schema(connection: &Connection) -> Result<i64, StoreError> {
     let newest = "SELECT coalesce(max(version), 0) FROM refinery_schema_history";
     Ok(connection.query_row(newest, [], |row| row.get(0))?)
 }
 
-/// The version that this program's migrations lead to.
+/// Returns the version of the schema after all migrations of this program.
 pub(super) fn known_schema() -> i64 {
     let runner = embedded::migrations::runner();
     runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
 }
 
-/// Keeps a database from others, with what SQLite puts beside it: it holds hashes of passwords, and who can write it is an
-/// administrator. One that others may write is refused, for they may have done so. One that they may read, as a backup
-/// that was put back is by most umasks, is closed to them.
+/// Protects a database and the files that SQLite puts next to it from other users. It contains password hashes, and a user who
+/// can write it can become an administrator. A database that others may write is refused, because they may already have changed
+/// it. If others may only read it, as most umasks allow for a restored backup, the permission is removed.
 fn keep_private(path: &Path, allow_group_read: bool) -> Result<(), StoreError> {
     refuse_writable(path)?;
     let wrong = if allow_group_read { 0o037 } else { 0o077 };
@@ -174,7 +176,7 @@ fn keep_private(path: &Path, allow_group_read: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refuses a database that others may write.
+/// Refuses a database that other users may write.
 pub(super) fn refuse_writable(path: &Path) -> Result<(), StoreError> {
     let open: Vec<_> = modes(path).into_iter().filter(|(_, mode)| mode & 0o022 != 0).collect();
     let Some((first, mode)) = open.first() else { return Ok(()) };
@@ -186,7 +188,7 @@ pub(super) fn refuse_writable(path: &Path) -> Result<(), StoreError> {
     )))
 }
 
-/// The modes of a database and of what lies beside it, as far as it is there.
+/// Returns the modes of the database and of the files next to it that exist.
 fn modes(path: &Path) -> Vec<(PathBuf, u32)> {
     use std::os::unix::fs::PermissionsExt as _;
     let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());

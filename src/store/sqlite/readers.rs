@@ -1,7 +1,7 @@
-//! The readers: a few threads with a connection each, so that no disk holds up the event loop.
+//! The readers: a few threads with a connection each, so that a slow disk does not block the event loop.
 //!
-//! They take from one queue. Under load none of them goes to sleep between two reads, and nobody has to be woken twice
-//! for one, as with a pool of connections that is waited for first and a blocking thread that is woken then.
+//! All readers take from one queue. Under load, no reader sleeps between two reads, and each read needs at most one wake-up. A
+//! connection pool would need two: one for the waiting caller, and one for the blocking thread.
 
 use std::{
     collections::VecDeque,
@@ -20,16 +20,16 @@ use tokio::sync::oneshot;
 use super::{open, state::State};
 use crate::store::StoreError;
 
-/// How many read at once.
+/// The number of reader threads.
 const CONNECTIONS: usize = 3;
-/// How many reads may wait. Beyond, the store answers "cannot tell" at once.
+/// The largest number of waiting reads. Above it, the store answers "can't tell" at once.
 const QUEUE: usize = 4096;
-/// How long a read waits for its turn before the answer is "cannot tell".
+/// How long a read waits for its turn before the answer is "can't tell".
 const PATIENCE: Duration = Duration::from_millis(700);
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
-/// The threads; they end when this is dropped.
+/// The reader threads. They end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Readers {
     queue: Arc<Queue>,
@@ -56,7 +56,7 @@ impl Readers {
         Ok(readers)
     }
 
-    /// Runs one read.
+    /// Runs one read on a reader thread.
     pub(super) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -64,7 +64,7 @@ impl Readers {
     {
         self.state.check()?;
         let (answer, mut answered) = oneshot::channel();
-        // Whoever sets it decides: the thread that begins to read, or the caller whose patience is at its end.
+        // The first to set this flag decides: the thread that begins the read, or the caller whose time limit has passed.
         let decided = Arc::new(AtomicBool::new(false));
         let begun = Arc::clone(&decided);
         let exhausted = || StoreError::Unavailable("too many reads wait".into());
@@ -90,7 +90,7 @@ impl Drop for Readers {
     }
 }
 
-/// Reads in the order they came.
+/// The waiting reads, in the order of their arrival.
 #[derive(Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
@@ -100,7 +100,7 @@ struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
-    /// Threads with nothing to do.
+    /// The number of threads that wait for a job.
     idle: usize,
     closed: bool,
 }
@@ -112,7 +112,7 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// Gives the job back if too many wait.
+    /// Adds a job. Returns it if too many are waiting.
     fn push(&self, job: Job) -> Result<(), Job> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.jobs.len() >= QUEUE {
@@ -127,7 +127,7 @@ impl Queue {
         Ok(())
     }
 
-    /// The next job, as soon as there is one; none once the queue is closed.
+    /// Waits for the next job. `None` once the queue is closed.
     fn next(&self) -> Option<Job> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         while !waiting.closed {

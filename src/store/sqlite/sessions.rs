@@ -1,4 +1,4 @@
-//! The rows of `sessions`.
+//! Reads and writes the rows of `sessions`.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub(super) fn one(connection: &Connection, sid: Sid) -> Result<Option<SessionRow
     Ok(rows.next()?.map(|row| read(row, sid)))
 }
 
-/// A row of that name. One that can't be read has ended: nobody is let in by it, and it can be deleted.
+/// Reads the row of a sid. A row that can't be read counts as ended: it gives no access, and it can be deleted.
 fn read(row: &Row<'_>, sid: Sid) -> SessionRow {
     TABLE.one(row, from_row).unwrap_or_else(|| {
         let (user, hash) = (parsed(row, 1).ok(), row.get(2).ok().map(Digest));
@@ -64,7 +64,7 @@ fn read(row: &Row<'_>, sid: Sid) -> SessionRow {
     })
 }
 
-/// A row and its user. The first statement stays open meanwhile, so both are of one moment and one lock.
+/// Reads a row and its user. The first statement stays open meanwhile, so both are from one snapshot and need one lock.
 pub(super) fn with_user(
     connection: &Connection,
     sid: Sid,
@@ -78,7 +78,7 @@ pub(super) fn with_user(
     Ok(Some((row, user)))
 }
 
-/// Live sessions, newest first.
+/// Returns live sessions, newest first.
 pub(super) fn live(
     connection: &Connection,
     user: Option<&UserId>,
@@ -128,7 +128,7 @@ pub(super) fn begin(
     start(connection, new, &live, cap, event, now).map(Some)
 }
 
-/// Begins a session whose conditions hold.
+/// Begins a session. The caller has checked its conditions.
 pub(super) fn start(
     connection: &Connection,
     new: &NewSession,
@@ -146,7 +146,7 @@ pub(super) fn start(
     Ok(row)
 }
 
-/// Inserts a row, or gives one that is there another key and other times; its `sid` stays and nothing is revoked.
+/// Inserts a row, or gives an existing row a new key and new times. Then its `sid` stays and nothing is revoked.
 fn write(connection: &Connection, row: &SessionRow, takes_over: bool) -> Result<(), StoreError> {
     let sql = match takes_over {
         true => {
@@ -172,7 +172,7 @@ fn write(connection: &Connection, row: &SessionRow, takes_over: bool) -> Result<
     Ok(())
 }
 
-/// Notes that the person has just proven who they are, if session and password are still what they were.
+/// Records that the person has just authenticated, if the session is live and the password unchanged.
 pub(super) fn note_proof(
     connection: &Connection,
     sid: Sid,
@@ -191,7 +191,7 @@ pub(super) fn note_proof(
     Ok(noted == 1)
 }
 
-/// Ends sessions; one audit event each. A name that no token can have goes unnamed, and holds up nobody's end.
+/// Ends sessions, with one audit event each. A sid that can't be parsed is left out of the result: no token can contain it.
 pub(super) fn end(
     connection: &Connection,
     which: &SessionEnd,
@@ -218,7 +218,7 @@ pub(super) fn end(
     Ok(ended)
 }
 
-/// The row is still the one that was judged.
+/// The condition that the row has not changed since it was judged.
 const UNCHANGED: &str =
     "sid = :sid AND secret_hash = :hash AND generation = :generation AND rotated_at = :rotated
     AND pardoned_gen IS :pardoned_gen AND pardoned_at IS :pardoned_at";
@@ -243,7 +243,7 @@ pub(super) fn change(
     Ok(Written::rows(rows as u64))
 }
 
-/// Gives a row another device.
+/// Sets the device of a session.
 pub(super) fn relocate(
     connection: &Connection,
     judged: &SessionRow,
@@ -270,7 +270,8 @@ pub(super) fn delete_judged(connection: &Connection, judged: &SessionRow) -> Res
     Ok(Written::rows(rows as u64))
 }
 
-/// Deletes at most `limit` rows of each table that nothing needs any more. Such sessions are no longer live: no revocation.
+/// Deletes at most `limit` rows of each table that are no longer needed. The deleted sessions are no longer live, so they need no
+/// revocation.
 pub(super) fn sweep(
     connection: &Connection,
     now: Timestamp,

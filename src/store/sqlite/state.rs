@@ -1,4 +1,4 @@
-//! Whether the database can still be trusted to be the one that was opened, and to keep what it acknowledges.
+//! Watches whether the open database is still the same file, and whether it keeps what it acknowledges.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -8,11 +8,11 @@ use std::{
 
 use crate::store::StoreError;
 
-/// Shared by the writer, the readers, the follower and the checkpoints of one database.
+/// The state of a database, shared by its writer, readers, follower and checkpoints.
 #[derive(Debug)]
 pub(super) struct State {
     path: PathBuf,
-    /// The database and its WAL: what is committed is in either. SQLite keeps both while a connection is open.
+    /// The database and its WAL. Committed data is in one of the two. SQLite keeps both files while a connection is open.
     files: [(PathBuf, Identity); 2],
     broken: AtomicBool,
     unsynced: AtomicBool,
@@ -22,7 +22,7 @@ pub(super) struct State {
 type Identity = (u64, u64);
 
 impl State {
-    /// Of a database that is open.
+    /// Records the state of an open database.
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
         let file = |path: PathBuf| identity(&path).map(|identity| (path, identity));
         let files = [file(path.to_owned())?, file(wal(path)?)?];
@@ -34,7 +34,7 @@ impl State {
         })
     }
 
-    /// Refuses once something was seen after which nothing may be acknowledged.
+    /// Fails once an event has been seen after which nothing may be acknowledged.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         if self.broken.load(Ordering::Acquire) {
             return Err(StoreError::Broken);
@@ -42,7 +42,8 @@ impl State {
         Ok(())
     }
 
-    /// Takes a failed sync to heart. It leaves unknown what is on the disk: only a restart, which recovers from the WAL, makes that known again.
+    /// Records a failed sync. After it, the contents of the disk are unknown. Only a restart, which recovers from the WAL, makes
+    /// them known again.
     pub(super) fn judge(&self, error: &StoreError) {
         if matches!(error, StoreError::Broken) {
             self.broken.store(true, Ordering::Release);
@@ -50,13 +51,13 @@ impl State {
         }
     }
 
-    /// Whether the disk keeps what it says it keeps, so that the WAL may still go into the database that is open. That
-    /// is worth doing when the files were replaced: whatever was acknowledged is whole in the one file.
+    /// Whether the disk is reliable, so that the WAL may still be copied into the open database. This is useful if the files were
+    /// replaced: the old file then contains all acknowledged changes.
     pub(super) fn may_checkpoint(&self) -> bool {
         !self.unsynced.load(Ordering::Acquire)
     }
 
-    /// Looks whether the files are still the ones that were opened.
+    /// Checks that the files are still the ones that were opened.
     pub(super) fn look(&self) -> Result<(), StoreError> {
         if self.files.iter().all(|(path, file)| identity(path).is_ok_and(|now| now == *file)) {
             return self.check();
@@ -68,7 +69,7 @@ impl State {
     }
 }
 
-/// The WAL of a database: it lies beside the file itself, not beside a link to it.
+/// Returns the path of a database's WAL. It lies next to the file itself, not next to a link to it.
 pub(super) fn wal(database: &Path) -> Result<PathBuf, StoreError> {
     let mut wal = database.canonicalize().map_err(|error| unreadable(database, &error))?.into_os_string();
     wal.push("-wal");

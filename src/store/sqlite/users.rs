@@ -1,4 +1,4 @@
-//! The rows of `users`.
+//! Reads and writes the rows of `users`.
 
 use rusqlite::{Connection, Row, params};
 
@@ -42,7 +42,7 @@ pub(super) fn one(connection: &Connection, id: &UserId) -> Result<Option<UserRow
     Ok(row.map(|row| row.unwrap_or_else(|| UserRow::unreadable(id))))
 }
 
-/// The users that one of these spellings of a name may mean.
+/// Returns the users whose folded name is one of these spellings.
 pub(super) fn spelled(connection: &Connection, spellings: [String; 3]) -> Result<Vec<UserRow>, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE folded IN (?, ?, ?)"))?;
@@ -88,7 +88,7 @@ pub(super) fn add(
     Ok(added)
 }
 
-/// Those who may be administrators; the rule looks closer.
+/// Returns the users that may be administrators. The rule checks them exactly.
 fn admins(connection: &Connection) -> Result<Vec<UserRow>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM users WHERE disabled = 0 AND roles LIKE '%\"admin\"%'"

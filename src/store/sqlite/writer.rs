@@ -1,6 +1,6 @@
-//! The one writer: a thread that commits what has queued up in one transaction (group commit).
+//! The only writer: a thread that commits queued changes in one transaction (group commit).
 //!
-//! A change is acknowledged after the commit that holds it, and after the revocations it made have reached the feeds.
+//! A change is acknowledged after its transaction has committed and its revocations have reached the feeds.
 
 use std::{
     sync::{
@@ -20,22 +20,22 @@ use crate::{
     store::StoreError,
 };
 
-/// How many changes may wait. Beyond, the store answers "cannot tell" at once.
+/// The largest number of waiting changes. Above it, the store answers "can't tell" at once.
 const QUEUE: usize = 4096;
 
-/// Tells the caller how its change ended, once the commit is known.
+/// Tells the caller the result of its change, once the result of the commit is known.
 type Acknowledge = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-/// Makes its change in the transaction that has begun, or learns why there is none.
+/// Makes its change in the transaction that has begun, or receives the error if there is no transaction.
 type Job = Box<dyn FnOnce(Result<(&Connection, Timestamp), StoreError>) -> Acknowledge + Send>;
 
-/// Whether a change is one statement, which is atomic by itself, or several.
+/// Whether a change is one statement, which is atomic by itself, or several statements.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Statements {
     One,
     Several,
 }
 
-/// Hands changes to the writer thread.
+/// Passes changes to the writer thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: SyncSender<Job>,
@@ -43,7 +43,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread; it ends when the writer is dropped.
+    /// Starts the thread. It ends when the writer is dropped.
     pub(super) fn start(
         connection: Connection,
         clock: Arc<dyn Clock>,
@@ -63,12 +63,12 @@ impl Writer {
         Ok(Self { queue, commits })
     }
 
-    /// How many transactions have been committed.
+    /// Returns how many transactions have been committed.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Queues a change and waits until it is durable (or is known not to have happened).
+    /// Queues a change and waits until it is durable or known not to have happened.
     pub(super) async fn write<T, F>(&self, statements: Statements, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -99,7 +99,8 @@ fn within_savepoint<T>(
     match change() {
         Ok(done) => run("RELEASE change").map(|_| done).map_err(Into::into),
         Err(error) => {
-            // A failure that has rolled back everything (disk full) leaves no savepoint; the commit will tell.
+            // A failure that has rolled back the whole transaction (disk full) leaves no savepoint. The commit then
+            // reports the failure.
             let _ = run("ROLLBACK TO change").and_then(|_| run("RELEASE change"));
             Err(error)
         }
@@ -111,7 +112,7 @@ struct Run {
     clock: Arc<dyn Clock>,
     feeds: Arc<Feeds>,
     state: Arc<State>,
-    /// Read while a commit runs; whoever writes it has the database without one.
+    /// A commit holds this lock for reading. Holding it for writing excludes commits.
     turn: Arc<RwLock<()>>,
     group: usize,
     commits: Arc<AtomicU64>,
@@ -132,7 +133,7 @@ impl Run {
         let outcome = self.transact(batch, &mut waiting);
         if outcome.is_err() {
             if !self.connection.is_autocommit() {
-                // Nothing of the batch is acknowledged; what can't even be rolled back is rolled back by closing.
+                // No change of the batch is acknowledged. If even the rollback fails, closing the connection rolls back.
                 let _ = self.connection.execute_batch("ROLLBACK");
             }
         } else {
@@ -144,15 +145,15 @@ impl Run {
         }
     }
 
-    /// One transaction with all of them, or none of them.
+    /// Runs one transaction with all changes of the batch, or with none.
     fn transact(&self, batch: Vec<Job>, waiting: &mut Vec<Acknowledge>) -> Result<(), StoreError> {
         let begun = self.state.check().and_then(|()| {
             self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             Ok(self.clock.now())
         });
         for job in batch {
-            // A change that failed for lack of room can have rolled back everything: outside a transaction the next
-            // one would be committed by itself.
+            // A change that failed for lack of space can have rolled back the whole transaction. Without this check, the next
+            // change would be committed separately.
             let open = match &begun {
                 Ok(_) if self.connection.is_autocommit() => Err(rolled_back()),
                 Ok(now) => Ok((&self.connection, *now)),
@@ -165,7 +166,7 @@ impl Run {
             return Err(rolled_back());
         }
         self.end().inspect_err(|error| self.state.judge(error))?;
-        // What went into a file that has been replaced meanwhile is kept nowhere.
+        // Changes written to a file that was replaced meanwhile are lost.
         self.state.look()
     }
 
