@@ -1,6 +1,7 @@
 package bulla
 
 import (
+	"errors"
 	"io/fs"
 	"log"
 	"os"
@@ -75,6 +76,10 @@ func same(file fs.FileInfo, err error, before fs.FileInfo) bool {
 }
 
 func (k *KeyFile) read() (*Keys, error) {
+	// Opening a FIFO would wait for a writer.
+	if file, err := os.Stat(k.path); err == nil && !file.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: k.path, Err: errors.New("not a regular file")}
+	}
 	export, err := os.ReadFile(k.path)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -135,6 +136,8 @@ func TestAFileThatGoesAwayIsWaitedFor(t *testing.T) {
 	}
 	check(os.Remove(path), true)
 	check(os.Mkdir(path, 0o700), true)
+	check(os.Remove(path), true)
+	check(syscall.Mkfifo(path, 0o600), true)
 	check(os.Remove(path), true)
 	replace(t, path, fresh)
 	check(nil, false)

@@ -47,7 +47,14 @@ impl MigrateArgs {
 pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliError> {
     let (from, to) = args.ends(&ctx.settings.database)?;
     let old = Database::from(from.as_path());
-    expect_database(&old).await?;
+    expect_database(&old).await.map_err(|error| match error {
+        // A new, empty database is not what is to be moved.
+        CliError::Unavailable(_) if !from.exists() => CliError::Unavailable(format!(
+            "{}: there is no such file; name the SQLite file of the old installation with --from FILE",
+            from.display()
+        )),
+        error => error,
+    })?;
     let left = |error: StoreError| named(&old, error);
     let store = old.open_for(Arc::clone(&ctx.clock), ctx.settings.allow_group_read).await.map_err(left)?;
     if !args.rehearse {

@@ -27,12 +27,18 @@ pub struct Granted {
 impl Issuer<'_> {
     /// Answers a token request of an authenticated client.
     pub async fn token(&self, client: &Client, form: &Form, device: Device) -> Result<Granted, Refusal> {
-        match form.required("grant_type", "grant_type is missing")? {
+        let granted = match form.required("grant_type", "grant_type is missing")? {
             "client_credentials" => self.client_credentials(client, form).await,
             "refresh_token" => self.refresh(client, form, device).await,
             "authorization_code" => self.code(client, form, device).await,
             "urn:ietf:params:oauth:grant-type:token-exchange" => self.exchange(client, form).await,
             _ => Err(Refusal::GrantType),
+        }?;
+        // The tokens are sealed by now. A later change of the client's credentials revokes them; an earlier one is seen here.
+        let (now, _) = self.sessions.parts().store.client(&client.row.id).await?;
+        match now.is_some_and(|now| client.row.is_authenticated_by(&now)) {
+            true => Ok(granted),
+            false => Err(Refusal::Client),
         }
     }
 

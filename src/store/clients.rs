@@ -101,6 +101,15 @@ impl ClientRow {
         self.public && self.secret_hash.is_none() && self.former.is_none() && self.jwks.is_none()
     }
 
+    /// Whether the credentials of this row, with which a client was authenticated, are still valid in the present row.
+    pub fn is_authenticated_by(&self, now: &Self) -> bool {
+        let hashes = |row: &Self| [row.secret_hash, row.former.map(|former| former.hash)];
+        let secret = self.secret_hash.is_none_or(|hash| hashes(now).contains(&Some(hash)));
+        let former = self.former.is_none_or(|former| hashes(now).contains(&Some(former.hash)));
+        let same_kind = self.secret_hash.is_some() == now.secret_hash.is_some();
+        !now.disabled && secret && former && same_kind && self.jwks == now.jwks && self.public == now.public
+    }
+
     pub(super) fn columns(&self) -> Columns {
         Columns {
             secret_hash: self.secret_hash.map(|hash| hash.0),
@@ -225,6 +234,33 @@ mod tests {
         let third = change(3, hour).apply(&second, now).unwrap();
         assert_eq!(third.former.map(|former| former.hash), Some(Digest([2; 32])));
         assert_eq!(change(4, Duration::ZERO).apply(&third, now).unwrap().former, None);
+    }
+
+    #[test]
+    fn credentials_that_were_replaced_while_tokens_were_issued_authenticate_no_more() {
+        let row = |secret: Option<u8>, former: Option<u8>, jwks: Option<&str>| ClientRow {
+            id: ClientId::new("c").unwrap(),
+            name: "app".into(),
+            secret_hash: secret.map(|byte| Digest([byte; 32])),
+            former: former.map(|byte| FormerSecret { hash: Digest([byte; 32]), until: Timestamp::EPOCH }),
+            jwks: jwks.map(str::to_owned),
+            public: false,
+            scopes: Scope::default(),
+            audiences: vec![],
+            redirect_uris: vec![],
+            disabled: false,
+            created_at: Timestamp::EPOCH,
+        };
+        let old = row(Some(1), None, None);
+        assert!(old.is_authenticated_by(&old));
+        assert!(old.is_authenticated_by(&row(Some(2), Some(1), None)), "the old secret has its time");
+        assert!(!old.is_authenticated_by(&row(Some(2), None, None)), "rotated at once");
+        assert!(!old.is_authenticated_by(&row(None, None, Some("{}"))), "keys replace the secret");
+        assert!(!old.is_authenticated_by(&ClientRow { disabled: true, ..old.clone() }));
+        let signs = row(None, None, Some("{}"));
+        assert!(signs.is_authenticated_by(&signs));
+        assert!(!signs.is_authenticated_by(&row(None, None, Some("{\"keys\":[]}"))));
+        assert!(!signs.is_authenticated_by(&row(Some(1), None, None)));
     }
 
     #[test]

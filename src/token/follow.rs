@@ -194,6 +194,10 @@ fn look(path: &Path) -> Option<Stamp> {
 }
 
 fn read(path: &Path) -> Result<KeyExport, KeyFileError> {
+    // Opening a FIFO would wait for a writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file").into());
+    }
     let text = Zeroizing::new(fs::read_to_string(path)?);
     Ok(KeyExport::from_json(&text)?)
 }
@@ -260,6 +264,9 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert!(opens(&file, &early) && file.fault().is_some());
         fs::remove_dir(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(opens(&file, &early) && file.fault().is_some());
+        fs::remove_file(&path).unwrap();
 
         replace(&path, &new);
         let late = file.seal_at("{}", NOW).unwrap();

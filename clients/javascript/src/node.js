@@ -23,7 +23,7 @@ export class KeyFile {
 
   /** Rejects if there is no good export to begin with. */
   static async read(path) {
-    return new KeyFile(path, look(path), await Keys.parse(await readFile(path)));
+    return new KeyFile(path, look(path), await Keys.parse(await readRegular(path)));
   }
 
   /** The keys in force now. */
@@ -54,7 +54,7 @@ export class KeyFile {
     this.#stamp = look(this.#path);
     try {
       const { purpose, audience } = this.#keys;
-      const keys = await Keys.parse(await readFile(this.#path));
+      const keys = await Keys.parse(await readRegular(this.#path));
       if (keys.purpose !== purpose || keys.audience !== audience) {
         throw new BadExport("another purpose or audience than before");
       }
@@ -69,6 +69,12 @@ export class KeyFile {
       this.fault = error.message;
     }
   }
+}
+
+/** Opening a FIFO would wait for a writer. */
+async function readRegular(path) {
+  if (!statSync(path).isFile()) throw Object.assign(new Error(`${path}: not a regular file`), { code: "EINVAL" });
+  return readFile(path);
 }
 
 /** The file's state, or the code of the error that hides it (EACCES, ELOOP, ENOTDIR, …). Never throws. */

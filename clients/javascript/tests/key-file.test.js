@@ -1,6 +1,7 @@
 // An export file that changes.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -90,8 +91,12 @@ test("a file that goes away is waited for", async (context) => {
   assert.match(file.fault, /ENOENT/);
   mkdirSync(path);
   assert.ok(await file.open(token));
-  assert.match(file.fault, /EISDIR/);
+  assert.match(file.fault, /not a regular file/);
   rmSync(path, { recursive: true });
+  execFileSync("mkfifo", [path]);
+  assert.ok(await file.open(token));
+  assert.match(file.fault, /not a regular file/);
+  rmSync(path);
   replace(path, NEW);
   assert.ok(await file.open(token));
   assert.equal(file.fault, null);

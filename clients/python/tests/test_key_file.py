@@ -79,6 +79,9 @@ def test_a_file_that_goes_away_is_waited_for(path: Path) -> None:
     path.mkdir()
     assert file.open(token) and file.fault
     path.rmdir()
+    os.mkfifo(path)
+    assert file.open(token) and file.fault and "not a regular file" in file.fault
+    path.unlink()
     replace(path, NEW)
     assert file.open(token) and file.fault is None
 

@@ -1,7 +1,9 @@
 """An exported key file that is followed."""
 
+import errno
 import logging
 import os
+import stat
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -61,6 +63,9 @@ class KeyFile:
         return (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
 
     def _read(self) -> Keys:
+        # Opening a FIFO would wait for a writer.
+        if not stat.S_ISREG(os.stat(self._path).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", self._path)
         with open(self._path, "rb") as file:
             return Keys.from_bytes(file.read())
 
