@@ -1,5 +1,5 @@
-//! The eight steps A to H of RFC 6749's figure 2, "Refreshing an Expired Access Token", between processes of their own: an
-//! authorization server (Bulla), a resource server that holds nothing but the key of its audience, and a client.
+//! Runs the eight steps A to H of RFC 6749's figure 2, "Refreshing an Expired Access Token", between three processes: an
+//! authorization server (Bulla), a resource server that has only the key of its audience, and a client.
 //!
 //! ```text
 //! cargo run --example eight_steps
@@ -34,7 +34,7 @@ type Done<T = ()> = Result<T, Box<dyn Error>>;
 
 const AUDIENCE: &str = "notes";
 const BACK: &str = "http://127.0.0.1/back";
-/// Short, so that one expires while you watch.
+/// A short lifetime, so that a token expires while the example runs.
 const LIFE: Duration = Duration::from_secs(2);
 
 #[actix_web::main]
@@ -47,7 +47,7 @@ async fn main() -> Done {
     }
 }
 
-/// Bulla with a user, an app that may have tokens for the audience, and that audience's key written out.
+/// Runs Bulla with a user and with a client that may request tokens for the audience; writes the audience's key to a file.
 async fn authorization_server(home: &Path) -> Done {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let site = Site::loopback(listener.local_addr()?.port(), false);
@@ -71,7 +71,7 @@ async fn authorization_server(home: &Path) -> Done {
     .client()?;
     let app = parts.store.add_client(app, AuditEvent::new("client.added", "example", "")).await?;
 
-    // What `bulla keys export --audience notes` does.
+    // The equivalent of `bulla keys export --audience notes`.
     let export = KeyExport::new(&parts.tokens.ring(), &Purpose::access(), &Audience::new(AUDIENCE)?, LIFE);
     let mut private = std::fs::OpenOptions::new();
     let mut file =
@@ -85,7 +85,7 @@ async fn authorization_server(home: &Path) -> Done {
     Ok(server.await?)
 }
 
-/// Opens tokens by its own key; asks nobody.
+/// Opens tokens with its own key, without a request to the authorization server.
 async fn resource_server(home: &Path) -> Done {
     let export = KeyExport::from_json(&std::fs::read_to_string(home.join("notes.json"))?)?;
     let notes = web::Data::new((export.keys(), export.max_age()));
@@ -110,7 +110,7 @@ async fn note(request: HttpRequest, notes: web::Data<(TokenKeys, Duration)>) -> 
     }
 }
 
-/// Ends with whoever started it: the other end of standard input.
+/// Stops the server when standard input closes, which happens when the parent process ends.
 fn until_left_alone(server: actix_web::dev::ServerHandle) {
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -118,7 +118,7 @@ fn until_left_alone(server: actix_web::dev::ServerHandle) {
     });
 }
 
-/// A process with a role; what it has printed.
+/// Starts a process in a role; returns the process and the line that it has printed.
 fn start(role: &str, home: &Path) -> Done<(Child, Value)> {
     let mut command = Command::new(std::env::current_exe()?);
     let mut child = command
@@ -148,7 +148,7 @@ impl Notepad {
         Ok(answer.error_for_status()?.json().await?)
     }
 
-    /// One for the resource server in place of one for the authorization server (RFC 8693).
+    /// Exchanges a token for the authorization server for a token for the resource server (RFC 8693).
     async fn for_notes(&self, token: &str) -> Done<String> {
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
@@ -159,7 +159,7 @@ impl Notepad {
         Ok(text(&self.token(&form).await?, "access_token")?.to_owned())
     }
 
-    /// What somebody's browser does: logs in, and comes back with a code.
+    /// Does what a browser does: logs in and returns the authorization code from the redirect.
     async fn code(&self, challenge: &str) -> Done<String> {
         let login = json!({"username": "ada", "password": "correct horse battery"});
         let login = self.http.post(format!("{}/auth/login", self.server)).json(&login).send().await?;

@@ -1,4 +1,4 @@
-//! Bulla inside another actix-web program, with users and claims of that program's own.
+//! Embeds Bulla in another actix-web program, which supplies the users and the claims.
 //!
 //! ```text
 //! cargo run --example embed
@@ -18,7 +18,7 @@ use bulla::{
 };
 use serde_json::json;
 
-/// This program's one user. A real one would ask its own tables.
+/// The only user of this program. A real program would query its own tables.
 struct Crew {
     hasher: Hasher,
     password_hash: String,
@@ -34,12 +34,12 @@ impl Crew {
 
 #[async_trait]
 impl Users for Crew {
-    /// Asked at every renewal: somebody who has left is out within two minutes.
+    /// Called at every renewal: a user who was removed loses access within two minutes.
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         Ok(Some(Self::ada()).filter(|user| user.id == *id))
     }
 
-    /// An unknown name costs the time of a known one: it is checked against no hash.
+    /// A login with an unknown name takes as long as one with a known name: `verify` does the same work without a hash.
     async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {
         let hash = (name == "ada").then_some(self.password_hash.as_str());
         match self.hasher.verify(password, hash).await {
@@ -50,7 +50,7 @@ impl Users for Crew {
     }
 }
 
-/// Behind the guard a handler takes a [`Principal`]: who the request speaks for.
+/// Takes a [`Principal`]: the user for whom the guard has accepted the request.
 async fn hello(who: Principal) -> String {
     let plan = who.claims().get("plan").cloned().unwrap_or_default();
     format!("Hello {}, plan {plan}, pilot: {}\n", who.id(), who.has_role("pilot"))
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hasher = Hasher::new(2, 64);
     let password_hash = hasher.hash(&SecretText::new("correct horse battery".to_owned())).await?;
 
-    // A key ring and a database; both are made if they are missing.
+    // Opens the key ring and the database; creates them if they are missing.
     let bulla = Bulla::builder("target/embed/keys", "target/embed/bulla.db")
         .users(Crew { hasher, password_hash })
         .init()

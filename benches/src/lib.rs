@@ -1,3 +1,3 @@
-//! What the benchmarks share: printing a table.
+//! Shared by the benchmarks: prints a table.
 
 pub mod table;

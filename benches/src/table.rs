@@ -1,6 +1,6 @@
-//! A Markdown table, aligned so that it reads well in a terminal too.
+//! Prints a Markdown table whose columns are aligned, so that it is readable in a terminal too.
 
-/// Prints one. The first column is aligned left, the others right.
+/// Prints a table. The first column is aligned left, the others right.
 pub fn print(head: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -37,7 +37,7 @@ pub fn thousands(number: f64) -> String {
     out
 }
 
-/// Says whether a bound is kept.
+/// Prints whether the ratio is within its bound, and returns it.
 pub fn verdict(what: &str, ratio: f64, bound: f64, at_most: bool) -> bool {
     let kept = if at_most { ratio <= bound } else { ratio >= bound };
     let sign = if at_most { "at most" } else { "at least" };

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// get sends an Authorization header for each value; it returns status, challenge and body.
+// get sends one Authorization header for each value; it returns status, challenge and body.
 func get(t *testing.T, url string, values ...string) string {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, url, nil)

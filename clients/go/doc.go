@@ -1,5 +1,6 @@
-// Package bulla opens and seals Bulla's tokens with keys from `bulla keys export`, on the standard library alone.
+// Package bulla opens and seals Bulla's tokens with keys from `bulla keys export`. It needs only the standard library.
 //
-// Read it in this order: wire.go (the layout), suite.go (the ciphers), strict.go (the JSON that is accepted), keys.go
-// (open and seal), export.go (what is read), keyfile.go (an export that is followed), openers.go (several exports), bearer.go (net/http).
+// Read the files in this order: wire.go (the layout), suite.go (the ciphers), strict.go (the accepted JSON), keys.go
+// (open and seal), export.go (reading an export), keyfile.go (an export file that is reloaded), openers.go (several
+// exports), bearer.go (net/http).
 package bulla

@@ -7,10 +7,10 @@ import (
 	"strconv"
 )
 
-// Variable is what `bulla keys export --format env` sets.
+// Variable is the name of the variable that `bulla keys export --format env` sets.
 const Variable = "BULLA_EXPORT"
 
-// BadExport says that something isn't what `bulla keys export` prints; it names the rule, never a key.
+// BadExport says that the input is not an output of `bulla keys export`. It names the violated rule, never a key.
 type BadExport string
 
 func (rule BadExport) Error() string { return "not a key export: " + string(rule) }
@@ -49,7 +49,7 @@ func ParseKeys(export []byte) (*Keys, error) {
 	return keys, nil
 }
 
-// KeysFromEnv reads what `bulla keys export --format env` puts into the variable BULLA_EXPORT: the JSON form in base64url.
+// KeysFromEnv reads the variable BULLA_EXPORT that `bulla keys export --format env` sets: the JSON form in base64url.
 func KeysFromEnv() (*Keys, error) {
 	export, ok := decode(os.Getenv(Variable))
 	if !ok || len(export) == 0 {
@@ -87,7 +87,7 @@ func (k *Keys) add(file *fields, value any) {
 	}
 }
 
-// fields are the members of an object, and the first rule they break.
+// fields are the members of an object and the first rule that they violate.
 type fields struct {
 	members map[string]any
 	err     error

@@ -10,29 +10,29 @@ import (
 	"time"
 )
 
-// KeyFile has the keys of an export file, and reads it again when the file changes. Each use asks the file system for
-// the file's state (about a microsecond), so that a new export is in force at once. If the new one is broken, missing,
-// or of another purpose or audience, the last good one stays in force, Fault says why, and it is logged once. For use by
-// any number of goroutines.
+// KeyFile has the keys of an export file and reads the file again when it changes. Each use reads the file's state from
+// the file system (about a microsecond), so a new export is in force at once. If the new export is invalid, missing, or
+// of another purpose or audience, the last good one stays in force, Fault returns the reason, and the reason is logged
+// once. A KeyFile may be used by several goroutines at once.
 type KeyFile struct {
 	path string
-	// Held by whoever reads a new export.
+	// Held by the goroutine that reads a new export.
 	reading sync.Mutex
 	now     atomic.Pointer[loaded]
 }
 
-// loaded is what a look at the file has come to.
+// loaded is the result of the last look at the file.
 type loaded struct {
 	keys  *Keys
 	fault error
-	// nil if what went wrong may be gone the next time, though the file's state is the same.
+	// nil after an error that may disappear while the file's state stays the same, so that the next use reads again.
 	file fs.FileInfo
 }
 
-// NewKeyFile fails if there is no good export to begin with.
+// NewKeyFile fails if the file is not a valid export.
 func NewKeyFile(path string) (*KeyFile, error) {
 	k := &KeyFile{path: path}
-	// Looked at before it is read: what is written meanwhile is read the next time.
+	// The state is taken before the file is read, so that a change during the read is seen at the next use.
 	file, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func NewKeyFile(path string) (*KeyFile, error) {
 // Keys returns the keys in force now.
 func (k *KeyFile) Keys() *Keys {
 	file, err := os.Stat(k.path)
-	// Whoever comes while the new file is being read goes on with the last good keys.
+	// Calls that come while the new file is being read use the last good keys.
 	if !same(file, err, k.now.Load().file) && k.reading.TryLock() {
 		defer k.reading.Unlock()
 		k.reload()
@@ -56,16 +56,16 @@ func (k *KeyFile) Keys() *Keys {
 	return k.now.Load().keys
 }
 
-// Purpose says what the tokens are for; it stays the same for the life of a KeyFile.
+// Purpose returns the purpose of the tokens. It stays the same for the life of a KeyFile.
 func (k *KeyFile) Purpose() string { return k.now.Load().keys.purpose }
 
-// Fault says why the present file is not in force; nil while it is.
+// Fault returns the reason why the current file is not in force, or nil if it is in force.
 func (k *KeyFile) Fault() error { return k.now.Load().fault }
 
-// Open is Keys.Open.
+// Open opens a token with the keys in force now; see Keys.Open.
 func (k *KeyFile) Open(token string, now time.Time) (Opened, error) { return k.Keys().Open(token, now) }
 
-// Seal is Keys.Seal.
+// Seal seals a payload with the keys in force now; see Keys.Seal.
 func (k *KeyFile) Seal(payload []byte, now time.Time) (string, error) {
 	return k.Keys().Seal(payload, now)
 }

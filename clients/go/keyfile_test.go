@@ -22,7 +22,7 @@ func replace(t *testing.T, path string, text []byte) {
 	}
 }
 
-// exports returns an export, one after a rollover, and a token under the active key of each.
+// exports returns an export, the export after a rollover, and a token under the active key of each.
 func exports(t *testing.T) (old, fresh []byte, oldToken, freshToken string) {
 	first := file(line(1, "active", "xaes-256-gcm"))
 	second := file(line(2, "active", "xaes-256-gcm"), line(1, "retired", "xaes-256-gcm"))
@@ -76,7 +76,7 @@ func TestAFileWrittenInPlaceAndALinkThatMovesAreSeen(t *testing.T) {
 	if err := os.WriteFile(path, fresh, 0o600); err != nil || !opens(t, keys, freshToken) {
 		t.Error(err)
 	}
-	// As Kubernetes mounts secrets.
+	// As Kubernetes mounts secrets: through a symbolic link to a directory.
 	for name, text := range map[string][]byte{"old": old, "new": fresh} {
 		if err := os.Mkdir(filepath.Join(home, name), 0o700); err != nil {
 			t.Fatal(err)

@@ -12,24 +12,25 @@ import (
 )
 
 const (
-	// How far ahead of the opener's clock the sealer's may be.
+	// How far the sealer's clock may be ahead of the opener's, in milliseconds.
 	skew = 60_000
-	// Tokens a process seals under one AES-256-GCM key: beyond, a collision of random nonces is no longer negligible.
+	// The most tokens that a process seals under one AES-256-GCM key. Beyond this number, a collision of random nonces is
+	// no longer negligible.
 	maxUnderA = 1 << 32
 )
 
-// sealed counts the tokens this process has sealed, by kid (string to *atomic.Uint64); it outlives a reload.
+// sealed counts the tokens that this process has sealed, by kid (string to *atomic.Uint64). A reload does not reset it.
 var sealed sync.Map
 
-// Refused says that a token was refused, and nothing else. Its value, the reason, is for metrics and trace logs only:
-// length, encoding, magic, unknown_key, suite, unsupported (by this library), tag, future, expired, not_before, payload,
-// purpose (the token is good, but for another purpose than the caller admits, such as a machine's token where people are
-// admitted), or missing (no token was there).
+// Refused says that a token was refused. Its message is the same for every reason. Its value, the reason, is for metrics
+// and trace logs only: length, encoding, magic, unknown_key, suite, unsupported (by this library), tag, future, expired,
+// not_before, payload, purpose (the token is valid, but the caller does not admit its purpose: for example a machine's
+// token if only people are admitted), or missing (the request has no token).
 type Refused string
 
 func (Refused) Error() string { return "token refused" }
 
-// Reasons that nothing was sealed.
+// The reasons why a payload was not sealed.
 var (
 	ErrPayload     = errors.New("the payload is not one strict JSON object (RFC 7493, at most 8 deep)")
 	ErrTooLong     = errors.New("the payload is too long: the token would exceed 4096 characters")
@@ -39,22 +40,22 @@ var (
 	ErrTime        = errors.New("the time is out of range")
 )
 
-// Opened is what a verified token says.
+// Opened is the content of a verified token.
 type Opened struct {
-	// Payload has numbers as json.Number.
+	// Payload has its numbers as json.Number.
 	Payload map[string]any
-	// Text is the payload as it was sealed. Beware of reading it into a struct: encoding/json fits names to fields
-	// without regard to case.
+	// Text is the payload as it was sealed. Take care when you unmarshal it into a struct: encoding/json matches names to
+	// fields without regard to case.
 	Text     []byte
 	Kid      string
 	IssuedAt time.Time
-	// Purpose and Audience are those of the export that opened it: the purpose `access` is a person's token, `service` a
-	// machine's.
+	// Purpose and Audience are those of the export that opened the token. The purpose `access` is a person's token,
+	// `service` a machine's token.
 	Purpose, Audience string
 }
 
-// Keys are an export: derived keys, how old a token may be, and the time before which none counts. Immutable. Who holds
-// them can open, and forge, tokens of this purpose and audience and nothing else.
+// Keys are the keys of an export: derived keys, the maximum age of a token, and the time before which no token is valid.
+// Immutable. A holder of the keys can open and forge tokens of this purpose and audience, and no other tokens.
 type Keys struct {
 	purpose, audience string
 	maxAge            uint64
@@ -65,17 +66,17 @@ type Keys struct {
 
 type key struct {
 	suite *suite
-	// nil: the suite isn't supported.
+	// nil if this library does not support the suite.
 	aead cipher.AEAD
 }
 
-// Purpose says what the tokens are for.
+// Purpose returns the purpose of the tokens.
 func (k *Keys) Purpose() string { return k.purpose }
 
-// Audience says who may open them.
+// Audience returns the audience of the tokens, which is the service that may open them.
 func (k *Keys) Audience() string { return k.audience }
 
-// Format prints no key, whatever the verb.
+// Format prints no key, with any verb.
 func (k Keys) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "bulla.Keys(%q, %q)", k.purpose, k.audience)
 }
@@ -125,7 +126,7 @@ func (k *Keys) judgeAge(issued, now int64) error {
 	switch {
 	case issued-skew > now:
 		return Refused("future")
-	// The age in seconds, rounded down: no product that could overflow.
+	// The age is compared in seconds, rounded down, so that no product can overflow.
 	case now >= issued && uint64(now-issued)/1000 >= k.maxAge:
 		return Refused("expired")
 	case issued < k.notBefore:
@@ -134,7 +135,7 @@ func (k *Keys) judgeAge(issued, now int64) error {
 	return nil
 }
 
-// read judges length, spelling and magic of a token.
+// read checks length, spelling and magic of a token.
 func read(token string) ([]byte, error) {
 	if len(token) < minChars || len(token) > maxChars {
 		return nil, Refused("length")
@@ -151,7 +152,7 @@ func read(token string) ([]byte, error) {
 	return nil, Refused("magic")
 }
 
-// Seal seals the text of a JSON object under the active key. The nonce is fresh from the system's generator.
+// Seal seals the text of a JSON object under the active key. The nonce is new, from the system's random generator.
 func (k *Keys) Seal(payload []byte, now time.Time) (string, error) {
 	key, known := k.keys[k.active]
 	if !known {

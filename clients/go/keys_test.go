@@ -151,7 +151,7 @@ func TestNoKeyShowsInWhatGoPrints(t *testing.T) {
 	}
 }
 
-// C2SP XAES-256-GCM, its two published cases, one of either branch of the doubling.
+// The two published test cases of C2SP XAES-256-GCM, one for each branch of the doubling.
 func TestThePublishedCasesOfXaesOpen(t *testing.T) {
 	for _, published := range []struct {
 		key            byte

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Openers are several exports behind one opener: tokens of people and of machines, or of several audiences. The first
-// export whose key verifies a token opens it; Opened.Purpose and Opened.Audience say which one that was. There must be at
-// least one.
+// Openers combine several exports into one opener: for tokens of people and of machines, or of several audiences. The
+// first export whose key verifies a token opens it; Opened.Purpose and Opened.Audience say which export that is. There
+// must be at least one.
 type Openers []Opener
 
-// undecided are the reasons that another export may not share, in the order in which an opener looks.
+// undecided are the reasons for which another export may still open the token, in the order of an opener's checks.
 var undecided = map[Refused]int{"unknown_key": 1, "suite": 2, "unsupported": 3, "length": 4, "tag": 5}
 
-// Purpose returns the purpose of the first export: what Bearer admits unless it is told otherwise.
+// Purpose returns the purpose of the first export, which Bearer admits by default.
 func (o Openers) Purpose() string {
 	if len(o) == 0 {
 		return ""
@@ -21,8 +21,8 @@ func (o Openers) Purpose() string {
 	return o[0].Purpose()
 }
 
-// Open opens a token; the error is Refused. Where no export verifies the token, the reason is that of the export that
-// came furthest.
+// Open opens a token; the error is Refused. If no export verifies the token, the reason is that of the export that got
+// furthest in its checks.
 func (o Openers) Open(token string, now time.Time) (Opened, error) {
 	furthest := Refused("unknown_key")
 	for _, opener := range o {

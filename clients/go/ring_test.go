@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Keys of a ring that the tests make up.
+// The keys of a test ring.
 
 var now = time.UnixMilli(1_700_000_000_000)
 
@@ -19,7 +19,7 @@ func line(number byte, state, suite string) object {
 	return object{"kid": fmt.Sprintf("%08x", number), "state": state, "suite": suite, "key": secret}
 }
 
-// with returns the object with one member changed.
+// with returns a copy of the object with one member changed.
 func (o object) with(name string, value any) object {
 	changed := object{name: value}
 	for other, before := range o {
@@ -66,7 +66,7 @@ func seal(t *testing.T, keys *Keys, payload string, at time.Time) string {
 	return token
 }
 
-// reason opens a token that must be refused.
+// reason opens a token that must be refused, and returns the reason.
 func reason(t *testing.T, keys *Keys, token string, at time.Time) string {
 	t.Helper()
 	opened, err := keys.Open(token, at)

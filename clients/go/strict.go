@@ -12,11 +12,11 @@ import (
 
 const maxDepth = 8
 
-// strictObject reads one strict JSON object (RFC 7493): no duplicate keys, no surrogates alone or noncharacters, at most
-// 8 deep. The errors quote nothing. Numbers are json.Number, names are exact: encoding/json would fit them to a struct's
-// fields without regard to case.
+// strictObject reads one strict JSON object (RFC 7493): no duplicate keys, no unpaired surrogates, no noncharacters, at
+// most 8 levels deep. The errors quote nothing from the text. Numbers are json.Number. Names are exact, whereas
+// encoding/json would match them to a struct's fields without regard to case.
 //
-// The grammar is encoding/json's affair; what that replaces or lets pass without a word is found by a scan.
+// encoding/json checks the grammar; a scan finds the errors that it replaces or accepts silently.
 func strictObject(text []byte) (map[string]any, error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("not UTF-8")
@@ -39,9 +39,9 @@ func strictObject(text []byte) (map[string]any, error) {
 	return object, nil
 }
 
-// scan goes through the strings and brackets of valid JSON.
+// scan checks the strings and the brackets of valid JSON.
 func scan(text []byte) error {
-	// The names of the objects that are open, innermost last; nil for an array.
+	// The names in each open object, the innermost last; nil for an array.
 	var open []map[string]bool
 	for at := 0; at < len(text); at++ {
 		switch text[at] {
@@ -72,7 +72,7 @@ func scan(text []byte) error {
 	return nil
 }
 
-// unquote reads the string whose first character is at; it returns what it says, and where it ends behind its quote.
+// unquote reads the string whose first character is at `at`; it returns the content and the index after the closing quote.
 func unquote(text []byte, at int) (string, int, error) {
 	var content []rune
 	for text[at] != '"' {
@@ -89,10 +89,10 @@ func unquote(text []byte, at int) (string, int, error) {
 	return string(content), at + 1, nil
 }
 
-// unescape reads one escape; two that are a pair of surrogates are one.
+// unescape reads one escape; an escaped surrogate pair is one character.
 func unescape(text []byte) (rune, int) {
 	if text[1] != 'u' {
-		// json.Valid has seen that it is one of them.
+		// json.Valid has checked that it is one of them.
 		return rune("\"\\/\b\f\n\r\t"[bytes.IndexByte([]byte(`"\/bfnrt`), text[1])]), 2
 	}
 	first := hex4(text[2:])
@@ -104,7 +104,7 @@ func unescape(text []byte) (rune, int) {
 	return first, 6
 }
 
-// hex4 reads four digits that json.Valid has seen.
+// hex4 reads four hexadecimal digits that json.Valid has checked.
 func hex4(text []byte) rune {
 	number, _ := strconv.ParseUint(string(text[:4]), 16, 16)
 	return rune(number)

@@ -7,8 +7,8 @@ import (
 
 const half = 12
 
-// suite says what the magic of its tokens is, how long a nonce, and how a key is made ready; nil: the standard library
-// doesn't have it.
+// suite has the magic of its tokens, the length of a nonce in bytes, and the constructor of the AEAD; nil if the standard
+// library does not have the cipher.
 type suite struct {
 	magic string
 	nonce int

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Every case of tests/vectors; their format is in the README there.
+// Runs every case of tests/vectors; the README there describes their format.
 
 type vector struct {
 	Name    string
@@ -39,7 +39,8 @@ func vectors(t *testing.T) []vector {
 	return all
 }
 
-// expected also says what is looked at before the cipher, which XChaCha20-Poly1305 lacks here.
+// expected returns the expected result. XChaCha20-Poly1305 is unsupported here, so only the checks before the cipher
+// give the reason of the vector.
 func (v vector) expected() string {
 	before := strings.Contains(" length encoding magic unknown_key suite ", " "+v.Refused+" ")
 	switch {

@@ -18,8 +18,8 @@ func encode(bytes []byte) string {
 	return base64.RawURLEncoding.EncodeToString(bytes)
 }
 
-// decode returns the bytes whose one spelling text is. Go's decoder skips CR and LF and, unless strict, takes unused
-// bits: what it made is encoded again and compared.
+// decode returns the bytes of base64url text in its only valid spelling. Go's decoder ignores CR and LF and, unless
+// strict, accepts unused bits. Therefore the result is encoded again and compared.
 func decode(text string) ([]byte, bool) {
 	bytes, err := base64.RawURLEncoding.DecodeString(text)
 	return bytes, err == nil && encode(bytes) == text

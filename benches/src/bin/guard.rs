@@ -1,8 +1,8 @@
-//! What a guard costs: one handler, bare and behind several guards, over real HTTP on loopback.
+//! Measures the cost of a guard: one handler, bare and behind several guards, over real HTTP on loopback.
 //!
-//! `guard` alone runs everything: for each variant it starts `guard serve VARIANT` on one core and `wrk` on
-//! another, in alternating rounds, and prints requests per second and the ratio to the bare handler. Every
-//! variant gets the same request, with the cookies of all of them.
+//! `guard` alone runs everything: for each variant it starts `guard serve VARIANT` on one core and `wrk` on another, in
+//! alternating rounds. It prints the requests per second and the ratio to the bare handler. Every variant receives the same
+//! request, which has the cookies of all variants.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -38,7 +38,7 @@ const VARIANTS: [(&str, &str); 5] = [
     ("session", "actix-session, CookieSessionStore"),
     ("jwt", "JWT HS256 in a cookie"),
 ];
-// Many short ones: what else the machine does lasts for seconds, and so falls on all of a round or on few rounds.
+// Many short rounds. Other load on the machine lasts for seconds, so it affects either a whole round or only a few rounds.
 const ROUNDS: usize = 21;
 const SECONDS: &str = "1";
 const CONNECTIONS: &str = "32";
@@ -77,7 +77,7 @@ fn drive() -> ExitCode {
     }
     eprintln!();
     let medians: Vec<f64> = runs.iter().map(|runs| median(runs)).collect();
-    // The ratio of each round, so that a slow minute of the machine falls on both sides of it.
+    // The median of the ratios of each round: a slow period of the machine affects both sides of a ratio.
     let ratios: Vec<f64> = runs
         .iter()
         .map(|run| median(&run.iter().zip(&runs[0]).map(|(one, bare)| one / bare).collect::<Vec<_>>()))
@@ -107,7 +107,7 @@ fn median(runs: &[f64]) -> f64 {
     runs[runs.len() / 2]
 }
 
-/// A variant's server in a process and on a core of its own.
+/// The server of a variant, in its own process on its own core.
 struct Server {
     child: Child,
     /// `PORT COOKIES`, as the server printed it.
@@ -136,7 +136,7 @@ impl Server {
     }
 }
 
-/// Requests per second that `wrk` counted; panics on any answer but 2xx.
+/// Returns the requests per second that `wrk` has counted; panics on any answer but 2xx.
 fn load(line: &str) -> f64 {
     let (port, cookies) = line.split_once(' ').expect("PORT COOKIES");
     let output = Command::new("taskset")
@@ -232,7 +232,7 @@ async fn require_jwt<B: MessageBody>(
     if good { next.call(request).await } else { Err(actix_web::error::ErrorUnauthorized("no token")) }
 }
 
-/// A cookie of actix-session, as its own middleware makes it.
+/// Returns a session cookie that actix-session's middleware has made.
 async fn session_cookie(key: &Key) -> String {
     async fn login(session: Session) -> HttpResponse {
         session.insert("id", "42").expect("a string is JSON");
@@ -247,14 +247,14 @@ async fn session_cookie(key: &Key) -> String {
     Cookie::new(cookie.name(), cookie.value()).to_string()
 }
 
-/// An installation of its own. Every variant runs one, so that nothing but the guard differs.
+/// Starts a new installation. Every variant runs one, so that the variants differ only in the guard.
 async fn bulla(folder: &tempfile::TempDir, suite: Suite) -> Bulla {
     let keys = folder.path().join("keys");
     KeyDirectory::new(&keys).init_at(suite, SystemClock.now()).expect("a ring");
     Bulla::builder(keys, folder.path().join("bulla.db")).start().await.expect("it starts")
 }
 
-/// The access cookie of a session begun for a user with two roles.
+/// Begins a session for a user with two roles and returns its access cookie.
 async fn access_cookie(bulla: &Bulla) -> String {
     let roles = vec!["reader".to_owned(), "editor".to_owned()];
     let claims = serde_json::Map::new();

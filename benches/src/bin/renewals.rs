@@ -1,8 +1,8 @@
-//! Durable renewals per second: 64 sessions renewed over and over, their rotations committed together, and one
-//! transaction each. Both through [`Sessions::renew`]: tokens opened and sealed, the row read, judged and written,
-//! `synchronous=FULL`. Once by calls, once over HTTP on loopback with 64 connections.
+//! Measures durable renewals per second: 64 sessions are renewed repeatedly, once with their rotations committed together and
+//! once with a transaction for each rotation. Both use [`Sessions::renew`]: it opens and seals tokens, and it reads, judges and
+//! writes the row with `synchronous=FULL`. Each is measured by direct calls and over HTTP on loopback with 64 connections.
 //!
-//! The database lies in `$BULLA_BENCH_DIR`, by default the build folder: it should be on a disk, not in memory.
+//! The database is in `$BULLA_BENCH_DIR`, by default in the build folder. It should be on a disk and not in memory.
 
 use std::{
     net::SocketAddr,
@@ -36,8 +36,8 @@ const CALLERS: usize = 64;
 const TURN: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 5;
 
-/// A session may rotate once in half an access token's life. This clock leaps that far at each look, so that
-/// every renewal is a rotation; the time measured is the real one.
+/// A session may rotate once in half the life of an access token. This clock advances by that time at each reading, so that
+/// every renewal is a rotation. The measured time is the real time.
 #[derive(Debug)]
 struct Leaping(AtomicI64);
 
@@ -97,7 +97,7 @@ fn median(rates: impl Iterator<Item = f64>) -> f64 {
 struct House {
     store: Arc<SqliteStore>,
     sessions: Arc<Sessions>,
-    /// A refresh token each.
+    /// One refresh token for each caller.
     refresh: Vec<String>,
     renewed: Arc<AtomicU64>,
     _folder: tempfile::TempDir,
@@ -170,7 +170,7 @@ fn device() -> Device {
     Device { user_agent: "Mozilla/5.0 (X11; Linux x86_64) bench".to_owned(), ip: "127.0.0.1".to_owned() }
 }
 
-/// Rotates; returns the next refresh token.
+/// Rotates the session; returns the next refresh token.
 async fn renew(sessions: &Sessions, refresh: &str) -> String {
     let renewed = sessions.renew(refresh, &device()).await.expect("renews");
     assert_eq!(renewed.outcome, "rotate");
@@ -197,7 +197,7 @@ async fn by_calls(house: &House) -> f64 {
     finish(callers, &stop, start, &house.renewed).await
 }
 
-/// The rate until now; then lets the callers end.
+/// Waits for one turn and returns the rate; then stops the callers.
 async fn finish(
     callers: Vec<tokio::task::JoinHandle<()>>,
     stop: &AtomicBool,
@@ -213,7 +213,7 @@ async fn finish(
     rate
 }
 
-/// The token in the body of a POST, the next one in the body of its answer.
+/// The request is a POST with the token in its body; the body of the answer is the next token.
 fn over_http(runtime: &tokio::runtime::Runtime, house: &House) -> f64 {
     let sessions = web::Data::from(Arc::clone(&house.sessions));
     let (send, receive) = std::sync::mpsc::channel();
@@ -251,7 +251,7 @@ fn over_http(runtime: &tokio::runtime::Runtime, house: &House) -> f64 {
     rate
 }
 
-/// One connection that renews over and over.
+/// Renews repeatedly on one connection.
 async fn call(address: SocketAddr, mut refresh: String, stop: Arc<AtomicBool>, renewed: Arc<AtomicU64>) {
     let mut connection = BufReader::new(TcpStream::connect(address).await.expect("connects"));
     let mut line = String::new();

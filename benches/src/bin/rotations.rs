@@ -1,5 +1,6 @@
-//! Rotations per second in PostgreSQL: 64 callers, each rotating its own session over and over; what has queued up sent as
-//! one statement, and a statement each on 64 connections. Durable (`synchronous_commit = on`), by calls of the store.
+//! Measures rotations per second in PostgreSQL: 64 callers each rotate their own session repeatedly. It compares queued
+//! rotations sent together in one statement with one statement each on 64 connections. Durable (`synchronous_commit = on`), by
+//! direct calls of the store.
 //!
 //! `$BULLA_BENCH_POSTGRES` is the URL of an empty database.
 
@@ -77,7 +78,7 @@ async fn rate(url: &str, options: Options) -> f64 {
         .into_iter()
         .map(|row| tokio::spawn(rotate(Arc::clone(&store), row, Arc::clone(&stop), Arc::clone(&rotated))))
         .collect();
-    // Connections are made and statements prepared before it counts.
+    // The measurement starts after the connections are made and the statements are prepared.
     tokio::time::sleep(TURN / 6).await;
     let (start, before) = (Instant::now(), rotated.load(Ordering::Relaxed));
     tokio::time::sleep(TURN).await;
@@ -131,7 +132,8 @@ async fn rotate(
                 (row.generation, row.rotated_at) = (to, now);
                 rotated.fetch_add(1, Ordering::Relaxed);
             }
-            // A disk that is busy with others: "cannot tell" is not counted. What it came to, the row says.
+            // If the disk is busy with other work, the store answers "cannot tell". That attempt is not counted. The row shows
+            // whether the rotation was written.
             Err(StoreError::Unavailable(_)) => {
                 if let Ok((Some(found), _)) = store.session(row.sid).await {
                     row = found;

@@ -1,4 +1,4 @@
-/** What `bulla keys export` prints, read strictly. */
+/** Reads the output of `bulla keys export` strictly. */
 
 import { fromUtf8, parse } from "./strict.js";
 import { SUITES } from "./suites.js";
@@ -15,7 +15,7 @@ export class BadExport extends Error {
   }
 }
 
-/** Reads the JSON form: no unknown field, no kid twice, at most one active key, no revoked one. */
+/** Reads the JSON form: no unknown field, no duplicate kid, at most one active key, no revoked key. */
 export function read(text) {
   const { version, purpose, audience, max_age, not_before, keys } = fields(json(text), FILE);
   must(version === 1, "its version is not 1");
@@ -30,7 +30,7 @@ export function read(text) {
   return { purpose, audience, maxAge: max_age, notBefore: not_before, lines };
 }
 
-/** Decodes what `bulla keys export --format env` puts into a variable: the JSON form in base64url. */
+/** Decodes the value of the variable that `bulla keys export --format env` sets: the JSON form in base64url. */
 export function fromEnv(value) {
   const text = typeof value === "string" ? decode(value) : null;
   must(text?.length, "the variable is not set, or not base64url");
@@ -47,7 +47,7 @@ function line(value) {
   return { kid, state, suite: SUITES.get(suite), secret };
 }
 
-/** `text` is a string, or bytes of UTF-8. */
+/** `text` is a string, or UTF-8 bytes. */
 function json(text) {
   try {
     return parse(typeof text === "string" ? text : fromUtf8(text));

@@ -18,14 +18,14 @@ export function bearer(keys, { purposes = [keys.purpose] } = {}) {
   };
 }
 
-/** What the request's token says; throws where `bearer` did not open it. */
+/** Returns the content of the request's token; throws if `bearer` has not opened it. */
 export function opened(request) {
   if (!request.bulla) throw new Error("no opened token: put bearer(keys) in front of this handler");
   return request.bulla;
 }
 
 function token(request) {
-  // With two headers, a proxy in front could have judged the other one.
+  // With two headers, a proxy in front may have checked the other one.
   const [value, ...more] = request.headersDistinct.authorization ?? [];
   const [, token] = /^bearer (.*)$/i.exec(value ?? "") ?? [];
   if (token === undefined || more.length) throw new Refused("missing");

@@ -1,18 +1,18 @@
-/** Open and seal with the derived keys of one purpose and audience. */
+/** Opens and seals tokens with the derived keys of one purpose and audience. */
 
 import { fromEnv, read } from "./export.js";
 import { fromUtf8, parse } from "./strict.js";
 import { SUITES } from "./suites.js";
 import { HEADER, ISSUED_AT, MAGIC, MAX_CHARS, MIN_CHARS, TAG, decode, encode, hex, join } from "./wire.js";
 
-/** How far ahead of the opener's clock the sealer's may be, in milliseconds. */
+/** How far the sealer's clock may be ahead of the opener's, in milliseconds. */
 const SKEW = 60_000;
-/** Tokens sealed under one AES-256-GCM key: beyond, a collision of random nonces is no longer negligible. */
+/** The most tokens under one AES-256-GCM key. Beyond it, a collision of random nonces is no longer negligible. */
 const MAX_UNDER_A = 2 ** 32;
 const LETTERS = new Set([...SUITES.values()].map((suite) => `bul${suite.letter}`));
 const utf8 = new TextEncoder();
 
-/** Tokens sealed here, by kid; outlives a reload. */
+/** The number of tokens that this process has sealed, by kid. A reload does not reset it. */
 export const sealed = new Map();
 
 export class Refused extends Error {
@@ -35,7 +35,7 @@ export class Keys {
   #keys = new Map();
   #active;
 
-  /** Reads the JSON form of an export: a string, or bytes of UTF-8. */
+  /** Reads the JSON form of an export: a string, or UTF-8 bytes. */
   static async parse(text) {
     const { lines, ...said } = read(text);
     const ring = Object.assign(new Keys(), said);
@@ -75,7 +75,7 @@ export class Keys {
 
   #judgeAge(issuedAt, now) {
     if (issuedAt > now + SKEW) throw new Refused("future");
-    // Not `>=`: a time that is no number is to be refused.
+    // Not `>=`, so that a time that is not a number is refused.
     if (!(now < issuedAt + this.maxAge * 1000)) throw new Refused("expired");
     if (issuedAt < this.notBefore) throw new Refused("not_before");
   }
@@ -100,9 +100,9 @@ export class Keys {
   }
 }
 
-/** Length, spelling and magic of a token. */
+/** Checks length, spelling and magic of a token; returns its bytes. */
 function unwrap(token) {
-  // In bytes, as the core counts; what has more characters has more bytes still.
+  // Counted in bytes, as in the Rust core. A text with too many characters has too many bytes too.
   const fits = typeof token === "string" && token.length <= MAX_CHARS;
   const length = fits ? utf8.encode(token).length : 0;
   if (length < MIN_CHARS || length > MAX_CHARS) throw new Refused("length");

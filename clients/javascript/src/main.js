@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /**
- * `bulla-token open [KEYS]` and `bulla-token seal [KEYS]`: filters, one token or payload a line.
+ * Opens or seals one token or payload per line of its input: `bulla-token open [KEYS]` and `bulla-token seal [KEYS]`.
  *
- * Without KEYS, a file, the keys come from the variable BULLA_EXPORT. Exit code 4 if anything was refused.
+ * KEYS is an export file. Without it, the keys come from the variable BULLA_EXPORT. The exit code is 4 if any line was
+ * refused.
  */
 
 import { KeyFile, Keys, Refused, SealError } from "./node.js";
@@ -23,7 +24,7 @@ try {
   process.exitCode = 1;
 }
 
-/** `line` is in bytes. */
+/** `line` is a Buffer. */
 async function say(keys, line) {
   try {
     return command === "open" ? (await keys.open(line.toString("latin1"))).text : await keys.seal(payload(line));
@@ -42,7 +43,7 @@ function payload(line) {
   }
 }
 
-/** Split at LF alone: a token with a CR in it is to be refused, not mended. */
+/** Splits at LF only, so that a token with a CR is refused and not repaired. */
 async function* lines(input) {
   let rest = Buffer.alloc(0);
   for await (const part of input) {

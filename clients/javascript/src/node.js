@@ -1,4 +1,4 @@
-/** What Node has besides: an exported key file that is followed. */
+/** The part of the package that needs Node: an export file that is reloaded when it changes. */
 
 import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ export class KeyFile {
   #stamp;
   #keys;
   #reading = false;
-  /** Why the present file is not in force; null while it is. */
+  /** The reason why the current file is not in force; null if it is in force. */
   fault = null;
 
   constructor(path, stamp, keys) {
@@ -21,7 +21,7 @@ export class KeyFile {
     this.#keys = keys;
   }
 
-  /** Rejects if there is no good export to begin with. */
+  /** Rejects if the file is not a valid export. */
   static async read(path) {
     return new KeyFile(path, look(path), await Keys.parse(await readRegular(path)));
   }
@@ -36,7 +36,7 @@ export class KeyFile {
     return this.#keys;
   }
 
-  /** What the tokens are for; stays the same for the life of this object. */
+  /** The purpose of the tokens; stays the same for the life of this object. */
   get purpose() {
     return this.#keys.purpose;
   }
@@ -77,7 +77,7 @@ async function readRegular(path) {
   return readFile(path);
 }
 
-/** The file's state, or the code of the error that hides it (EACCES, ELOOP, ENOTDIR, …). Never throws. */
+/** The file's state, or the code of the error if it cannot be read (EACCES, ELOOP, ENOTDIR, …). Never throws. */
 function look(path) {
   try {
     const state = statSync(path, { bigint: true });

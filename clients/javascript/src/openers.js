@@ -1,8 +1,8 @@
-/** Several exports behind one opener: tokens of people and of machines, or of several audiences. */
+/** Combines several exports into one opener: for tokens of people and of machines, or of several audiences. */
 
 import { Refused } from "./keys.js";
 
-/** Reasons that another export may not share, in the order in which an opener looks. */
+/** The reasons for which another export may still open the token, in the order of an opener's checks. */
 const UNDECIDED = ["unknown_key", "suite", "unsupported", "length", "tag"];
 
 export class Openers {
@@ -13,7 +13,7 @@ export class Openers {
     this.#openers = openers;
   }
 
-  /** The purpose of the first export: what `bearer` admits unless it is told otherwise. */
+  /** The purpose of the first export, which `bearer` admits by default. */
   get purpose() {
     return this.#openers[0].purpose;
   }

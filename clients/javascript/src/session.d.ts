@@ -1,14 +1,14 @@
 export interface Options {
-  /** Where the server's session routes are; `/auth` without it. */
+  /** The path of the server's session routes; by default `/auth`. */
   at?: string;
-  /** Called in every tab when the session has ended. May be called more than once. */
+  /** Called in every tab when the session has ended. It can be called more than once. */
   ended?: () => void;
 }
 
 export interface Session {
   /**
-   * The browser's `fetch`; a 401 from this origin is followed by one renewal for all tabs, and the request is tried once
-   * more.
+   * As the browser's `fetch`. After a 401 from this origin, the session is renewed once for all tabs, and the request is
+   * sent once more.
    */
   fetch: typeof fetch;
   /** Ends the session and tells every tab. */

@@ -1,10 +1,10 @@
 /**
- * For pages that live on the session's cookies: a `fetch` that renews once on 401, one renewal for all tabs, and word
- * to all tabs when the session has ended.
+ * For pages that use the session's cookies: a `fetch` that renews the session after a 401, with one renewal for all
+ * tabs, and a message to all tabs when the session has ended.
  */
 export function session({ at = "/auth", ended = () => {} } = {}) {
   const tabs = new BroadcastChannel("bulla");
-  // When this tab last heard that the cookies are new.
+  // The last time at which this tab learned that the cookies are new.
   let renewed = -1;
   const hear = (good) => (good ? (renewed = performance.now()) : ended());
   const tell = (good) => (tabs.postMessage(good), hear(good));
@@ -14,7 +14,7 @@ export function session({ at = "/auth", ended = () => {} } = {}) {
   const renew = async (since) => {
     if (renewed > since) return true;
     const { ok, status } = await post("/refresh").catch(() => ({}));
-    // Anything but yes or no, a server out of reach say, ends nothing.
+    // Any other result, such as a server that cannot be reached, does not end the session.
     if (ok || status === 401) tell(ok);
     return ok;
   };
@@ -26,7 +26,7 @@ export function session({ at = "/auth", ended = () => {} } = {}) {
       const since = performance.now();
       const answer = await fetch(request.clone());
       if (answer.status !== 401 || !request.url.startsWith(`${location.origin}/`)) return answer;
-      // Where another renewal is under way, it is waited for, and the request tried with what came of it.
+      // If another renewal is running, wait for it and send the request again with the new cookies.
       const good = await lock(true, (free) => !free || renew(since));
       if (good) await lock(false, () => {});
       return good ? fetch(request) : answer;

@@ -1,21 +1,21 @@
-/** Strict JSON (RFC 7493): one object, no duplicate keys, no surrogates alone or noncharacters, at most 8 deep. */
+/** Strict JSON (RFC 7493): one object, no duplicate keys, unpaired surrogates or noncharacters, at most 8 levels deep. */
 
 const MAX_DEPTH = 8;
-// What structure is made of; in text that `JSON.parse` has taken, nothing else can hold one of these.
+// Strings and brackets. In text that `JSON.parse` has accepted, quotes and brackets occur only in these elements.
 const ELEMENT = /"(?:[^"\\]|\\.)*"|[[\]{}]/g;
 const KEY_ENDS = /[ \t\n\r]*:/y;
 const FORBIDDEN = /[\p{Surrogate}\p{Noncharacter_Code_Point}]/u;
-// A byte order mark is no JSON; it mustn't be dropped unseen.
+// A byte order mark is not JSON; the decoder must not remove it silently.
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The text that the bytes are; throws if they aren't UTF-8. */
+/** Decodes UTF-8; throws if the bytes are not UTF-8. */
 export function fromUtf8(bytes) {
   return utf8.decode(bytes);
 }
 
 /**
- * Reads one strict object, or throws a SyntaxError that quotes nothing. A number beyond a double's precision is
- * rounded, as JavaScript has it.
+ * Reads one strict object, or throws a SyntaxError that quotes nothing from the text. A number beyond the precision of
+ * a double is rounded, as usual in JavaScript.
  */
 export function parse(text) {
   const value = taken(text);
@@ -36,7 +36,7 @@ export function parse(text) {
   return value;
 }
 
-/** The grammar is JSON.parse's affair. Its message may quote the text. */
+/** JSON.parse checks the grammar. Its error is replaced, because its message may quote the text. */
 function taken(text) {
   try {
     return JSON.parse(text);

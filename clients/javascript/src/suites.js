@@ -1,10 +1,10 @@
-/** The AEADs, keys imported once: AES-256-GCM, and XAES-256-GCM (C2SP) composed from it. */
+/** The AEADs, with keys imported once: AES-256-GCM, and XAES-256-GCM (C2SP), which is composed from it. */
 
 import { TAG, join } from "./wire.js";
 
 const HALF = 12;
 
-/** A key of suite A. `open` rejects if the tag, all 16 bytes of it, doesn't fit. */
+/** A key of suite A. `open` rejects if the tag, which always has 16 bytes, is wrong. */
 class AesGcm {
   #key;
 
@@ -58,14 +58,14 @@ class XaesGcm {
     return AesGcm.of(join(await half(1), await half(2)));
   }
 
-  /** One block under bare AES: what WebCrypto's CTR makes of zeros. */
+  /** Encrypts one block with AES alone: WebCrypto's CTR mode applied to zeros. */
   async #block(counter) {
     const zeros = new Uint8Array(16);
     return new Uint8Array(await crypto.subtle.encrypt({ name: "AES-CTR", counter, length: 128 }, this.#key, zeros));
   }
 }
 
-/** Letter, bytes of a nonce, and how a key is made ready; null: WebCrypto doesn't have it. */
+/** Letter, nonce length in bytes, and constructor of the AEAD; null if WebCrypto does not have the cipher. */
 export const SUITES = new Map([
   ["xaes-256-gcm", { letter: "X", nonce: 24, aead: XaesGcm.of }],
   ["aes-256-gcm", { letter: "A", nonce: 12, aead: AesGcm.of }],

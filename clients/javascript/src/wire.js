@@ -18,7 +18,7 @@ export function encode(bytes) {
   return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
-/** The bytes whose one spelling `text` is, or null. `atob` is lenient: what it made is encoded again and compared. */
+/** Decodes text in its only valid spelling, or returns null. `atob` is lenient, so the result is encoded and compared. */
 export function decode(text) {
   let binary;
   try {
@@ -30,7 +30,7 @@ export function decode(text) {
   return encode(bytes) === text ? bytes : null;
 }
 
-/** `first` and `second` in one array. */
+/** Concatenates two arrays of bytes. */
 export function join(first, second) {
   const bytes = new Uint8Array(first.length + second.length);
   bytes.set(first);

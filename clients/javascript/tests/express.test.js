@@ -1,4 +1,4 @@
-// The Express middleware, in a real application; and the page's example, run.
+// Tests the Express middleware in a real application, and runs the example of the client's README.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -15,7 +15,7 @@ import { NOW, key, ring } from "./ring.js";
 
 const keys = await Keys.parse(ring([key(1)]));
 
-/** Sends `Authorization` as often as there are values; fetch would join them. */
+/** Sends one `Authorization` header for each value; fetch would join them. */
 function get(port, path, authorization) {
   return new Promise((resolve, reject) => {
     const sent = request({ port, path, headers: { Authorization: authorization } }, async (answer) => {
@@ -98,7 +98,7 @@ const here = fileURLToPath(new URL("..", import.meta.url));
 const page = readFileSync(new URL("../README.md", import.meta.url), "utf8");
 const [, example] = page.match(/\n```js\n(.*?)```\n/s);
 
-/** A folder of a user who has installed this package and `others`. */
+/** Makes a folder of a user who has installed this package and `others`. */
 function home(context, others) {
   const home = mkdtempSync(join(tmpdir(), "bulla-"));
   context.after(() => rmSync(home, { recursive: true }));

@@ -1,4 +1,4 @@
-// An export file that changes.
+// Tests an export file that changes.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -46,7 +46,7 @@ test("a file written in place and a link that moves are seen", async (context) =
   const file = await KeyFile.read(path);
   writeFileSync(path, NEW);
   assert.ok(await file.open(fresh));
-  // As Kubernetes mounts secrets.
+  // As Kubernetes mounts secrets: through a symbolic link to a directory.
   for (const [name, text] of [["old", OLD], ["new", NEW]]) {
     mkdirSync(join(home, name));
     writeFileSync(join(home, name, "keys"), text);

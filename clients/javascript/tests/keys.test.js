@@ -1,4 +1,4 @@
-// Sealing, ages, and what is no export.
+// Tests sealing, the age of tokens, and inputs that are not exports.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

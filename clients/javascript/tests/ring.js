@@ -1,4 +1,4 @@
-// Keys of a ring that the tests make up.
+// The keys of a test ring.
 
 import { encode } from "../src/wire.js";
 

@@ -1,4 +1,4 @@
-// The helper for browsers: how much of it a page loads. What it does is tried in real tabs, by tests/it/tabs.rs.
+// Tests the size of the browser helper. tests/it/tabs.rs tests its behavior in real tabs.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

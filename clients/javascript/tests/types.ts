@@ -1,4 +1,4 @@
-// Compiled, never run: the types are what a user of the package writes against.
+// Only compiled, never run: checks the types that a user of the package works with.
 
 import express from "express";
 import { BadExport, KeyFile, Keys, Refused, SealError, type Opened } from "bulla-sessions";
@@ -10,11 +10,11 @@ const keys: Keys = await Keys.fromEnv(process.env.BULLA_EXPORT);
 const opened: Opened = await file.open(await keys.seal({ id: "42" }), Date.now());
 const text: string = opened.text;
 const fault: string | null = file.fault;
-// @ts-expect-error: what a token says is to be looked at before it is believed.
+// @ts-expect-error: the payload of a token must be checked before its use.
 const id: string = opened.payload.id;
-// @ts-expect-error: keys are parsed, never made.
+// @ts-expect-error: keys are parsed; there is no public constructor.
 new Keys();
-// @ts-expect-error: no API takes a nonce.
+// @ts-expect-error: no API accepts a nonce.
 await keys.seal("{}", 0, new Uint8Array(24));
 
 const app = express();

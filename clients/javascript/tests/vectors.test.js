@@ -1,4 +1,4 @@
-// Every case of tests/vectors; their format is in the README there.
+// Runs every case of tests/vectors; the README there describes their format.
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
@@ -8,7 +8,7 @@ import { Keys, Refused } from "../src/node.js";
 const folder = new URL("../../../tests/vectors/", import.meta.url);
 const names = readdirSync(folder).filter((name) => name.endsWith(".json"));
 const vectors = names.map((name) => JSON.parse(readFileSync(new URL(name, folder), "utf8")));
-// What is looked at before the cipher, which XChaCha20-Poly1305 lacks here.
+// The results of checks before the cipher; they apply also to XChaCha20-Poly1305, which is unsupported here.
 const BEFORE = ["length", "encoding", "magic", "unknown_key", "suite"];
 
 function expected({ token, payload, refused }) {

@@ -1,4 +1,4 @@
-"""The FastAPI dependency, in a real application; and the page's example, run."""
+"""Tests the FastAPI dependency in a real application, and runs the example of the client's README."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""An export file that changes."""
+"""Tests an export file that changes."""
 
 import logging
 import os
@@ -45,7 +45,7 @@ def test_a_file_written_in_place_and_a_link_that_moves_are_seen(path: Path) -> N
     file = KeyFile(path)
     path.write_text(NEW)
     assert file.open(new)
-    # As Kubernetes mounts secrets.
+    # As Kubernetes mounts secrets: through a symbolic link to a directory.
     for name, text in (("old", OLD), ("new", NEW)):
         (path.parent / name).mkdir()
         (path.parent / name / "keys").write_text(text)

@@ -1,4 +1,4 @@
-"""Several exports behind one opener, and who a route admits."""
+"""Tests several exports behind one opener, and which tokens a route admits."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from bulla_sessions.fastapi import Bearer
 from .conftest import NOW, export, key
 
 PEOPLE = Keys(export(key(1)))
-# The same kid: one root key, derived for another purpose.
+# The same kid: derived from the same root key for another purpose.
 MACHINES = Keys(export({**key(2), "kid": "00000001"}, purpose="service"))
 BOTH = Openers(PEOPLE, MACHINES)
 

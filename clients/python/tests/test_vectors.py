@@ -1,4 +1,4 @@
-"""Every case of tests/vectors; their format is in the README there."""
+"""Runs every case of tests/vectors; the README there describes their format."""
 
 import json
 from collections import Counter
@@ -11,7 +11,7 @@ from bulla_sessions import Keys, Refused
 
 FOLDER = Path(__file__).resolve().parents[3] / "tests/vectors"
 VECTORS: list[dict[str, Any]] = [json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))]
-# What is looked at before the cipher, which XChaCha20-Poly1305 lacks here.
+# The results of checks before the cipher; they apply also to XChaCha20-Poly1305, which is unsupported here.
 BEFORE = {"length", "encoding", "magic", "unknown_key", "suite"}
 
 

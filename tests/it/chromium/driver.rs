@@ -1,4 +1,4 @@
-//! The process that drives a browser, ended with it.
+//! The chromedriver process, which ends together with its browser.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -14,20 +14,20 @@ use fantoccini::{
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::Value;
 
-/// The chromedriver process, on a port of its own.
+/// The chromedriver process, on its own port.
 pub(super) struct Driver {
     process: Child,
     port: u16,
-    /// Read to its first lines only, and kept: it must not break.
+    /// Only the first lines are read. The pipe stays open, because chromedriver must not fail when it writes.
     _output: BufReader<ChildStdout>,
-    /// The browser's process, once there is one.
+    /// The process id of the browser, once it runs.
     browser: Option<u64>,
     home: tempfile::TempDir,
 }
 
 impl Driver {
     pub(super) fn start(program: &Path) -> Self {
-        // It takes one free port for both versions of IP; on the second another test may have been faster.
+        // chromedriver takes one free port for both IPv4 and IPv6. On the second of them another test may take the port first.
         let started = (0..10).find_map(|_| Self::try_start(program));
         started.expect("chromedriver starts")
     }
@@ -35,7 +35,7 @@ impl Driver {
     fn try_start(program: &Path) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
         let mut command = Command::new(program);
-        // What a browser leaves behind that was killed goes with the folder.
+        // A killed browser leaves temporary files; they are deleted together with this folder.
         command.arg("--port=0").env("HOME", home.path()).env("TMPDIR", home.path()).stdin(Stdio::null());
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
@@ -53,12 +53,12 @@ impl Driver {
         Some(Self { process, port, _output: output, browser: None, home })
     }
 
-    /// A folder for what the browser keeps.
+    /// A folder for the browser's files.
     pub(super) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// Starts its browser.
+    /// Starts the browser.
     pub(super) async fn open(&mut self, capabilities: Capabilities) -> Client {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let driver = format!("http://127.0.0.1:{}", self.port);
@@ -72,7 +72,8 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        // Its files can be removed when it has ended. What has, but nobody has buried, has no command line.
+        // The browser's files can be removed only after its end. A process that has ended but was not waited for (a zombie) has
+        // an empty command line.
         let alive = |id| {
             std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|command_line| !command_line.is_empty())
         };
@@ -83,7 +84,7 @@ impl Drop for Driver {
     }
 }
 
-/// A command that chromedriver has beyond the standard.
+/// A chromedriver command outside the WebDriver standard.
 #[derive(Debug)]
 pub(super) struct Extension {
     pub(super) endpoint: &'static str,

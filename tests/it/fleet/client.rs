@@ -1,4 +1,4 @@
-//! One of the clients of a load: what it does next, and what it saw.
+//! One client of a load: it chooses its next operation at random and records the results.
 
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
@@ -12,15 +12,16 @@ use super::{
 };
 use crate::cluster::Shell;
 
-/// A token this old is renewed rather than shown.
+/// The client renews an access token of this age instead of presenting it.
 const OLD: Duration = Duration::from_secs(30);
-/// How long the tokens of an ended session are still tried.
+/// How long the clients continue to try the tokens of an ended session.
 const HAUNTS: Duration = Duration::from_secs(3);
-/// Of a thousand operations so many end a session, and so many renew one. The rest verify.
+/// A client draws a number below 1000 for each operation. Below `ENDS` it ends a session; from there to `RENEWALS` it renews
+/// one. Otherwise it verifies the access token, or renews it if it is old.
 const ENDS: u64 = 5;
 const RENEWALS: u64 = 80;
 
-/// Somebody with a mind of their own; the same at every run.
+/// A pseudo-random generator with a fixed seed, so that every run draws the same numbers.
 struct Random(u64);
 
 impl Random {
@@ -37,7 +38,7 @@ impl Random {
     }
 }
 
-/// One of the clients, and what it saw.
+/// A client and the events that it has recorded.
 pub(super) struct Client {
     shared: Arc<Shared>,
     random: Random,
@@ -45,13 +46,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Another seed, another mind.
+    /// Creates a client. Each seed gives another sequence of operations.
     pub(super) fn new(shared: &Arc<Shared>, seed: u64) -> Self {
         let random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         Self { shared: Arc::clone(shared), random, seen: Vec::new() }
     }
 
-    /// Until told to stop.
+    /// Performs operations until the load is stopped.
     pub(super) async fn work(mut self) -> Self {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let session = Arc::clone(self.random.one_of(&self.shared.sessions()));
@@ -99,7 +100,7 @@ impl Client {
             Some(answer) if answer.status == 200 => {
                 let held = answer.set.refresh.as_ref().map(|token| self.shared.issuer.generation(token));
                 self.saw(session, began, What::Renewed { shown, held: Some(held.unwrap_or(shown)) });
-                // The last answer wins, as in a browser, whatever it holds.
+                // The last answer wins, as in a browser, whichever tokens it has.
                 let mut jar = session.jar.lock().unwrap_or_else(PoisonError::into_inner);
                 (jar.access, jar.since) = (answer.set.access.unwrap(), began);
                 if let (Some(refresh), Some(generation)) = (answer.set.refresh, held) {
@@ -110,7 +111,7 @@ impl Client {
         }
     }
 
-    /// By a logout, or by somebody in a database shell.
+    /// Ends a session by a logout or by a `DELETE` in a database shell.
     async fn end(&mut self, session: &Session) {
         let (jar, door) = (session.jar(), self.door(None));
         let began = Instant::now();
@@ -126,7 +127,7 @@ impl Client {
         self.saw(session, began, What::Ended { acknowledged });
         if acknowledged {
             *session.over.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-            // The moments after it are the interesting ones.
+            // Try the tokens at every node at once: errors are most likely right after the end.
             for door in 0..self.shared.doors.len() {
                 self.verify(session, Some(door)).await;
                 self.renew(session, Some(door)).await;
@@ -155,7 +156,7 @@ impl Client {
     }
 }
 
-/// Who gets no answer doesn't ask again at once.
+/// Waits a little after a request without a usable answer.
 async fn stand_back() {
     tokio::time::sleep(Duration::from_millis(5)).await;
 }

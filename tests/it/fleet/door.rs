@@ -1,4 +1,4 @@
-//! One way into the fleet: a node, or the balancer before them.
+//! An HTTP client for one node of the fleet or for its load balancer.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use reqwest::{Client, Method};
 
 use crate::server::{ACCESS, PASSWORD, REFRESH, set_cookies};
 
-/// Where to ask, as a browser on the fleet's one address does.
+/// Sends requests to one address, with the `Host` header of the fleet's public address as a browser does.
 #[derive(Clone)]
 pub struct Door {
     client: Client,
@@ -14,7 +14,7 @@ pub struct Door {
     host: String,
 }
 
-/// The tokens that a browser's jar holds.
+/// The tokens in a browser's cookie jar.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens {
     pub access: Option<String>,
@@ -31,20 +31,20 @@ impl Tokens {
     }
 }
 
-/// What came back.
+/// The part of a response that the tests check.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// The cookies it sets.
+    /// The tokens in the cookies that the response sets.
     pub set: Tokens,
-    /// Whether it sets, or takes away, any cookie.
+    /// Whether the response sets or deletes any cookie.
     pub touches_cookies: bool,
     pub retry_after: bool,
     pub took: Duration,
 }
 
 impl Door {
-    /// The door at `port`, of a fleet that the world sees at `public`.
+    /// A client for `port`, in a fleet whose public port is `public`.
     pub fn new(port: u16, public: u16) -> Self {
         let client = Client::builder().redirect(reqwest::redirect::Policy::none());
         Self {
@@ -81,8 +81,9 @@ impl Door {
         Some(Answer { status, set, touches_cookies: !lines.is_empty(), retry_after, took: asked.elapsed() })
     }
 
-    /// Whether the guard lets it pass: a page that isn't there is 404 to those who may ask, and 401 to others. With a
-    /// good access token no store is asked. `None`: no answer, or none that tells.
+    /// Whether the guard accepts the request. A page that does not exist is answered by 404 if the request is authenticated,
+    /// and by 401 if not. With a good access token the server needs no store. `None`: no answer, or one that does not show
+    /// which.
     pub async fn passes(&self, shown: &Tokens) -> Option<bool> {
         match self.ask(Method::GET, "/auth/nowhere", shown, None).await?.status {
             404 => Some(true),
@@ -91,7 +92,7 @@ impl Door {
         }
     }
 
-    /// Who am I. `None`: nobody answered.
+    /// Requests the present session. `None`: no answer.
     pub async fn look(&self, shown: &Tokens) -> Option<Answer> {
         self.ask(Method::GET, "/auth/session", shown, None).await
     }

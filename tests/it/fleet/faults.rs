@@ -1,4 +1,4 @@
-//! Nodes are killed and the database is stopped under load; then the history of every client is judged.
+//! Kills nodes and stops the database under load, then checks the history of every client.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use super::{
 };
 use crate::server::eventually;
 
-/// How long after its acknowledgement a revocation may take.
+/// The longest time from the acknowledgement of a revocation until every node refuses the token.
 const BOUND: Duration = Duration::from_secs(1);
-/// How many operations the long history has, unless `BULLA_TEST_FLEET_OPERATIONS` says otherwise.
+/// The number of operations in the long history, unless `BULLA_TEST_FLEET_OPERATIONS` says otherwise.
 const OPERATIONS: usize = 300_000;
-/// How often the database is stopped in it.
+/// How often the database is stopped during the long history.
 const RESTARTS: usize = 20;
 
-/// Nothing broken, and no session was set forward or taken for stolen.
+/// Checks that no rule is broken, that no session was moved forward, and that no honest client was taken for a thief.
 fn is_honest(fleet: &Fleet, history: &History) {
     let broken = history.broken(BOUND);
     let ends = history.events.iter().filter(|event| event.what == What::Ended { acknowledged: true }).count();
@@ -27,7 +27,7 @@ fn is_honest(fleet: &Fleet, history: &History) {
     assert_eq!(fleet.value(alarms), "0", "a rotation got lost, or an honest client was taken for a thief");
 }
 
-/// Kills a node with -9; returns when the new process is ready.
+/// Kills a node with SIGKILL; returns when the new process is ready.
 async fn kill(fleet: &Fleet, node: usize, door: &Door) {
     fleet.kill(&format!("node{}", node + 1), "KILL");
     eventually("the node is back", || async {
@@ -64,7 +64,7 @@ async fn no_history_of_three_nodes_under_faults_breaks_a_promise() {
     while outages.len() < RESTARTS || load.operations() < wanted {
         let before = load.operations();
         let (start, stopped) = (load.now(), Instant::now());
-        // What `pg_ctl stop -m immediate` sends.
+        // `pg_ctl stop -m immediate` sends this signal.
         fleet.kill("postgres", "QUIT");
         fleet.postgres_is_back();
         outages.push(start..load.now());

@@ -1,55 +1,57 @@
-//! What clients of a fleet saw, and the rules it must keep. Pure: only times before and after each operation count,
-//! as the clients measured them, so whatever it finds cannot be an accident of the measurement.
+//! The history of all clients of a fleet, and the rules that it must satisfy. A pure check: it uses only the times before and
+//! after each operation, as the client measured them, so imprecise measurement cannot cause a false result.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-/// An operation whose outcome is known. One that got no answer, or "cannot tell", is none, unless it may have ended a
-/// session.
+/// An operation with a known result. An operation without an answer, or answered by "cannot tell", is recorded only if it may
+/// have ended a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
     pub session: usize,
-    /// Just before it was sent.
+    /// The time just before the request was sent.
     pub began: Duration,
-    /// Just after the answer.
+    /// The time just after the answer arrived.
     pub ended: Duration,
     pub what: What,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// The access token alone.
+    /// The access token was presented alone.
     Verified { accepted: bool },
-    /// The refresh token of generation `shown`; if it was accepted, the generation that the row held.
+    /// The refresh token of generation `shown` was presented. If it was accepted, `held` is the generation of the row.
     Renewed { shown: u64, held: Option<u64> },
-    /// The session was to be deleted.
+    /// The deletion of the session was requested.
     Ended { acknowledged: bool },
 }
 
-/// A rule that was broken.
+/// A violation of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// An access token passed so long after its revocation had been acknowledged (less the database's absence).
+    /// An access token was accepted after its session's end had been acknowledged. `by` is the time in between, without the
+    /// outages of the database.
     AcceptedLate { session: usize, by: Duration },
-    /// A refresh token was accepted after its session's deletion had been acknowledged.
+    /// A refresh token was accepted after the deletion of its session had been acknowledged.
     RenewedAfterTheEnd { session: usize },
-    /// A grandparent was accepted: two generations live beside each other.
+    /// A refresh token two generations old was accepted: two generations are valid at once.
     TwoGenerations { session: usize, shown: u64, known: u64 },
-    /// A rotation that had been acknowledged is gone.
+    /// An acknowledged rotation is lost.
     WentBack { session: usize, held: u64, known: u64 },
-    /// Somebody whom nobody had ended was refused.
+    /// A session that no client had ended was refused.
     LoggedOut { session: usize },
 }
 
-/// Everything that was seen.
+/// All recorded events.
 #[derive(Debug, Default)]
 pub struct History {
     pub events: Vec<Event>,
-    /// When there was no database.
+    /// The periods in which the database was stopped.
     pub outages: Vec<Range<Duration>>,
 }
 
 impl History {
-    /// Every broken rule. `bound`: how long after its acknowledgement a revocation may take to be in force everywhere.
+    /// Returns every violation. `bound` is the longest time from the acknowledgement of a revocation until it is in force at
+    /// every node.
     pub fn broken(&self, bound: Duration) -> Vec<Broken> {
         let mut sessions: BTreeMap<usize, Vec<Event>> = BTreeMap::new();
         for event in &self.events {
@@ -58,7 +60,7 @@ impl History {
         sessions.into_values().flat_map(|events| self.broken_in(events, bound)).collect()
     }
 
-    /// The rules over one session.
+    /// Checks the events of one session.
     fn broken_in(&self, mut events: Vec<Event>, bound: Duration) -> Vec<Broken> {
         events.sort_by_key(|event| event.began);
         let ends = || events.iter().filter(|event| matches!(event.what, What::Ended { .. }));
@@ -96,7 +98,8 @@ impl History {
         broken
     }
 
-    /// How much of a time there was a database. Who can't reach it can't hear of anything.
+    /// The part of a period in which the database was available. A node that cannot reach the database cannot learn of a
+    /// revocation.
     fn present(&self, time: Range<Duration>) -> Duration {
         let away =
             |outage: &Range<Duration>| outage.end.min(time.end).saturating_sub(outage.start.max(time.start));
@@ -104,7 +107,7 @@ impl History {
     }
 }
 
-/// The highest generation that an answer had told by a time.
+/// The highest generation that any answer had reported by a given time.
 struct Known {
     told: Vec<(Duration, u64)>,
     next: usize,
@@ -122,7 +125,7 @@ impl Known {
         Self { told, next: 0, highest: 0 }
     }
 
-    /// Asked for later and later times.
+    /// Must be called with times that never decrease.
     fn at(&mut self, time: Duration) -> u64 {
         while let Some((_, generation)) = self.told.get(self.next).filter(|(told, _)| *told < time) {
             self.highest = self.highest.max(*generation);
@@ -166,7 +169,7 @@ mod tests {
         let events = [
             at(0, 5, VERIFIED),
             renewed(10, 20, 0, 1),
-            // Sent before the first answer was there: the row's generation again, without a rotation.
+            // Sent before the first answer arrived: the answer has the row's generation again, without a rotation.
             renewed(11, 25, 0, 1),
             renewed(30, 40, 1, 2),
             renewed(50, 60, 1, 2),
@@ -222,7 +225,7 @@ mod tests {
 
     #[test]
     fn two_chains_side_by_side_are_caught() {
-        // Two nodes have rotated the same generation, and each goes on from its own.
+        // Two nodes have rotated the same generation, and each continues from its own result.
         let found = broken(&[renewed(0, 10, 0, 1), renewed(20, 30, 1, 2), renewed(40, 50, 1, 1)], &[]);
         assert_eq!(found, [Broken::WentBack { session: 7, held: 1, known: 2 }]);
     }

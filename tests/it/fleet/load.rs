@@ -1,4 +1,4 @@
-//! Many clients at once: each picks a session, a way in and something to do, and writes down what it saw.
+//! A load of many clients: each chooses a session, a node and an operation, and records the result.
 
 use std::{
     sync::{
@@ -17,19 +17,20 @@ use super::{
     history::{History, What},
 };
 
-/// Access tokens that live for 40 seconds: renewals rotate every 20, and a lost answer may be asked for again for 10.
+/// Access tokens live for 40 seconds: renewals rotate every 20 seconds, and a lost answer can be requested again for 10
+/// seconds.
 pub const SETTINGS: [(&str, &str); 2] = [("BULLA_ACCESS_MAX_AGE", "40s"), ("BULLA_SESSION_CAP", "10000")];
 
 pub fn policy() -> Policy {
     Policy { access_max_age: Duration::from_secs(40), ..Policy::default() }
 }
 
-/// A session and the jar of its browser, shared by its tabs.
+/// A session and the cookie jar of its browser, which the browser's tabs share.
 pub(super) struct Session {
     pub(super) number: usize,
     pub(super) sid: String,
     pub(super) jar: Mutex<Jar>,
-    /// When its end was acknowledged.
+    /// When the end of the session was acknowledged.
     pub(super) over: Mutex<Option<Instant>>,
     pub(super) replaced: AtomicBool,
 }
@@ -37,7 +38,7 @@ pub(super) struct Session {
 #[derive(Clone)]
 pub(super) struct Jar {
     pub(super) access: String,
-    /// When the access token was asked for.
+    /// When the access token was requested.
     pub(super) since: Instant,
     pub(super) refresh: String,
     pub(super) generation: u64,
@@ -55,14 +56,14 @@ pub(super) struct Shared {
     pub(super) born: Instant,
 }
 
-/// Clients at work.
+/// The running clients.
 pub struct Load {
     shared: Arc<Shared>,
     clients: Vec<tokio::task::JoinHandle<Client>>,
 }
 
 impl Load {
-    /// `sessions` of them, begun before this returns, and `clients` at work on them through these doors.
+    /// Begins `sessions` sessions before it returns, and starts `clients` clients that use them through these doors.
     pub async fn start(fleet: &Fleet, doors: &[Door], sessions: usize, clients: u64) -> Self {
         let issuer = fleet.issuer(policy()).await;
         let mut users = Vec::new();
@@ -80,7 +81,7 @@ impl Load {
             stop: AtomicBool::new(false),
             born: Instant::now(),
         });
-        // Not all at once: nobody waits a second for an answer of the store.
+        // Begin only eight at a time: the store answers "unavailable" to a request that waits for a second.
         while shared.sessions().len() < sessions {
             let some = futures_util::future::join_all((0..8).map(|_| shared.begin())).await;
             shared.sessions().extend(some.into_iter().flatten().map(Arc::new));
@@ -101,12 +102,12 @@ impl Load {
         &self.shared.users
     }
 
-    /// Since the beginning.
+    /// The time since the load started.
     pub fn now(&self) -> Duration {
         self.shared.born.elapsed()
     }
 
-    /// Operations so far whose outcome is known.
+    /// The number of operations so far with a known result.
     pub fn operations(&self) -> usize {
         self.shared.events.load(Ordering::Relaxed)
     }
@@ -117,7 +118,7 @@ impl Load {
         }
     }
 
-    /// Ends the work. Whoever was not ended renews once more: nothing that was acknowledged may be lost.
+    /// Stops the clients. Every session is then renewed once more, to show that no acknowledged rotation is lost.
     pub async fn stop(self) -> History {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut history = History::default();
@@ -163,7 +164,7 @@ impl Shared {
         }
     }
 
-    /// Without a password.
+    /// Begins a session without a password.
     pub(super) async fn begin(&self) -> Option<Session> {
         let user = &self.users[self.numbers.load(Ordering::Relaxed) % self.users.len()];
         let since = Instant::now();
@@ -171,7 +172,7 @@ impl Shared {
         Some(self.session(issued.access.into_string(), since, issued.refresh.into_string()))
     }
 
-    /// As people do it.
+    /// Begins a session by a login with a password.
     pub(super) async fn log_in(&self, door: &Door, user: usize) -> Option<Session> {
         let since = Instant::now();
         let set = door

@@ -1,4 +1,4 @@
-//! A whole fleet, as `scripts/fleet` starts it: real servers, real PostgreSQL, real nginx, and what befalls them.
+//! Tests of a complete fleet, as `scripts/fleet` starts it: real servers, PostgreSQL and nginx, under load and under faults.
 
 mod client;
 mod door;
@@ -31,28 +31,28 @@ use crate::{
     server::PASSWORD,
 };
 
-/// What dies comes back within this time, however busy the machine.
+/// The longest time until a process that was killed is back, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A fleet with a folder of its own. One at a time: they'd measure each other.
+/// A fleet with its own folder. Only one runs at a time, because two would distort each other's measurements.
 pub struct Fleet {
     dir: tempfile::TempDir,
     script: Child,
     port: u16,
     environment: Vec<(&'static str, String)>,
-    /// The database; a fleet with a PostgreSQL of its own has none here.
+    /// The database on the shared server; `None` for a fleet with its own PostgreSQL.
     created: Option<Created>,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Fleet {
-    /// Three nodes over a database of the server that tests share.
+    /// Starts three nodes with a database on the server that the tests share.
     pub fn start(settings: &[(&'static str, &str)]) -> Option<Self> {
         let cluster = cluster::shared()?;
         Self::with(settings, || Some(cluster.create()))
     }
 
-    /// Three nodes and a PostgreSQL that may be stopped.
+    /// Starts three nodes with their own PostgreSQL, which the test can stop.
     pub fn with_postgres(settings: &[(&'static str, &str)]) -> Option<Self> {
         cluster::programs().is_none().then(|| skip("PostgreSQL's programs"));
         cluster::programs()?;
@@ -83,12 +83,12 @@ impl Fleet {
         Some(Self { dir, script, port, environment, created, _alone: alone })
     }
 
-    /// The balancer.
+    /// A client for the load balancer.
     pub fn balancer(&self) -> Door {
         Door::new(self.port, self.port)
     }
 
-    /// The nodes, past the balancer.
+    /// A client for each node, without the load balancer.
     pub fn nodes(&self) -> [Door; 3] {
         [1, 2, 3].map(|node| Door::new(self.port + node, self.port))
     }
@@ -102,12 +102,12 @@ impl Fleet {
         self.created.as_ref().map_or_else(own, |created| created.url.clone())
     }
 
-    /// A connection as somebody in a database shell has it.
+    /// Opens a connection to the database, as an operator's database shell does.
     pub fn shell(&self) -> Shell {
         Shell::connect(&self.database()).unwrap()
     }
 
-    /// The first column of the first row.
+    /// Returns the first column of the first row.
     pub fn value(&self, sql: &str) -> String {
         self.shell().run(sql).unwrap()[0][0].clone()
     }
@@ -124,7 +124,7 @@ impl Fleet {
         std::fs::read_to_string(self.path(&format!("{name}.pid"))).unwrap().trim().to_owned()
     }
 
-    /// Signals a process of the fleet; returns when it is gone. The script starts it again.
+    /// Sends a signal to a process of the fleet and waits until the process has ended. The script then starts it again.
     pub fn kill(&self, name: &str, signal: &str) {
         let pid = self.pid(name);
         let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
@@ -136,7 +136,7 @@ impl Fleet {
         }
     }
 
-    /// Keeps a process away, once it has ended, until [`Self::release`].
+    /// Prevents the restart of a process after its end, until [`Self::release`].
     pub fn hold(&self, name: &str) {
         std::fs::write(self.path(&format!("{name}.hold")), "").unwrap();
     }
@@ -154,7 +154,7 @@ impl Fleet {
         }
     }
 
-    /// A server of the fleet inside this process, which begins sessions without hashing a password each.
+    /// Builds a server of the fleet inside this process. It begins sessions without a password hash for each.
     pub async fn issuer(&self, policy: Policy) -> Issuer {
         let database = bulla::store::Database::from(self.database().as_str());
         let policy = Policy { session_cap: 10_000, ..policy };
@@ -178,21 +178,22 @@ impl Drop for Fleet {
     }
 }
 
-/// Says past the harness, which hides what a test that passes prints, that it could not run. CI must have everything.
+/// Reports on standard error that the test cannot run, because the harness hides the standard output of a test that passes. In
+/// CI a missing program is a failure.
 fn skip(what: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must have {what}");
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no {what}; scripts/test installs it on Debian");
 }
 
-/// A port whose three successors are free too, outside the range that the system gives out.
+/// Returns a port that is free together with the three ports after it, outside the range of ephemeral ports.
 fn free_ports() -> u16 {
     let first = 20_000 + u16::try_from(std::process::id() % 1000).unwrap() * 8;
     let free = |port: u16| (0..4).all(|n| std::net::TcpListener::bind(("127.0.0.1", port + n)).is_ok());
     (first..30_000).step_by(4).find(|port| free(*port)).unwrap()
 }
 
-/// Begins sessions.
+/// Begins sessions directly, without HTTP.
 #[derive(Clone)]
 pub struct Issuer {
     pub bulla: Bulla,
@@ -200,7 +201,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// A user with [`PASSWORD`].
+    /// Adds a user whose password is [`PASSWORD`].
     pub async fn user(&self, name: &str) -> User {
         let new = NewUser { name: name.into(), password_hash: Some(self.hash.clone()), ..NewUser::default() };
         let store = &self.bulla.sessions().parts().store;
@@ -212,7 +213,7 @@ impl Issuer {
         self.bulla.sessions().begin(user, Transport::Cookie, Device::default(), None).await.ok()
     }
 
-    /// What a refresh token says.
+    /// Opens a refresh token and returns its payload.
     pub fn opened(&self, refresh: &str) -> serde_json::Value {
         let parts = self.bulla.sessions().parts();
         let (now, week) = (parts.clock.now(), Duration::from_secs(7 * 86_400));

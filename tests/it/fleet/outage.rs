@@ -1,4 +1,4 @@
-//! The database is away for half a minute.
+//! Tests an outage of the database that lasts half a minute.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use super::{
 };
 use crate::server::eventually;
 
-/// How long it stays away.
+/// The length of the outage.
 const AWAY: Duration = Duration::from_secs(30);
-/// Nobody waits longer for an answer.
+/// The longest time that any answer may take.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// 503 and when to come back, in time, and no cookie is touched.
+/// Checks that the answer is 503 with `Retry-After`, that it is in time, and that it touches no cookie.
 fn cannot_tell(what: &str, answer: Option<Answer>) {
     let answer = answer.unwrap();
     assert_eq!((answer.status, answer.retry_after), (503, true), "{what}");
@@ -31,14 +31,14 @@ async fn without_a_database_access_tokens_pass_the_rest_is_503_and_everything_co
     for node in &nodes {
         jars.push(node.log_in("ada").await.unwrap().set);
     }
-    // Only the three servers are to be asked from here on.
+    // Stop the issuer, so that from here on only the three servers use the database.
     drop(issuer);
     let processes = || ["node1", "node2", "node3"].map(|name| fleet.pid(name));
     let before = processes();
 
     fleet.hold("postgres");
     fleet.kill("postgres", "INT");
-    // A node looks at the store once a second at most: the look before may still answer.
+    // A node looks at the store at most once a second, so it may still answer with the result of its last look.
     for node in &nodes {
         eventually("not ready", || async { node.ready().await.unwrap().status == 503 }).await;
     }
@@ -73,7 +73,7 @@ async fn without_a_database_access_tokens_pass_the_rest_is_503_and_everything_co
     }
     println!("all three renewed again {:?} after the database was back", back.elapsed());
     assert_eq!(processes(), before, "no server was started anew");
-    // The logouts that were answered by 503 have not happened; this one has.
+    // The logouts that were answered by 503 did not happen; this one does.
     assert_eq!(nodes[0].log_out(&jars[0]).await.unwrap().status, 204);
     let access = Tokens::access(jars[0].access.as_ref().unwrap());
     for node in &nodes {

@@ -1,4 +1,4 @@
-//! One cookie, many tabs, three nodes.
+//! Tests one refresh cookie that many tabs present to three nodes at once.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{Fleet, door::Tokens};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_renewals_of_one_cookie_on_three_nodes_are_one_rotation() {
-    // The least time between rotations is four seconds, a lost answer is given again for two.
+    // The shortest time between rotations is four seconds, and a lost answer can be requested again for two seconds.
     let settings = [("BULLA_ACCESS_MAX_AGE", "8s"), ("BULLA_REPLAY_WINDOW", "2s")];
     let Some(fleet) = Fleet::start(&settings) else { return };
     let policy = bulla::session::Policy {
@@ -41,7 +41,7 @@ async fn sixty_four_renewals_of_one_cookie_on_three_nodes_are_one_rotation() {
         assert_eq!(generations, [round], "round {round}: one chain");
         assert_eq!(fleet.value("SELECT generation FROM sessions"), round.to_string());
         println!("round {round}: 64 answers of 200, {told} with the one new refresh token");
-        // Whichever answer a browser's jar keeps, it goes on from there.
+        // The browser can continue with the cookies of any of the answers.
         for answer in answers {
             let jar = Tokens { access: answer.set.access, refresh: None };
             assert_eq!(nodes[0].look(&jar).await.unwrap().status, 200);

@@ -1,4 +1,4 @@
-//! Revoked anywhere, refused everywhere: how soon.
+//! Measures how long after a revocation on one node every other node refuses the token.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,15 @@ use super::{
     load::{Load, SETTINGS, policy},
 };
 
-/// How many revocations are measured.
+/// The number of revocations that are measured.
 const REVOCATIONS: usize = 2000;
-/// Every revocation is in force everywhere within this time.
+/// The longest time until a revocation is in force at every node.
 const WORST: Duration = Duration::from_secs(1);
 
-/// Asks until the token is refused; returns when the refusal was there.
+/// Presents the token until it is refused; returns the time of the refusal.
 async fn refused(door: &Door, access: &Tokens) -> Instant {
     while door.passes(access).await.unwrap() {
-        // The machine is for the servers.
+        // Pause, so that the processor is free for the servers.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Instant::now()
@@ -55,7 +55,8 @@ async fn a_session_begun_on_one_node_is_renewed_on_another_and_revoked_on_the_th
     join_all((0..3).map(part)).await;
 }
 
-/// A session that is alive everywhere is ended on one node; how long after the acknowledgement the last node refuses it.
+/// Ends a session on one node while every node accepts it; returns the time from the acknowledgement until the last node
+/// refuses it.
 async fn lag(issuer: &Issuer, user: &bulla::store::User, nodes: &[Door; 3], on: usize) -> Duration {
     let issued = loop {
         if let Some(issued) = issuer.begin(user).await {
@@ -79,7 +80,7 @@ async fn lag(issuer: &Issuer, user: &bulla::store::User, nodes: &[Door; 3], on: 
 async fn a_revocation_is_in_force_on_every_node_in_time_under_load() {
     let Some(fleet) = Fleet::start(&SETTINGS) else { return };
     let nodes = fleet.nodes();
-    // Four clients without a pause, beside the four that revoke: the machine is busy, and no queue grows without end.
+    // Four clients without a pause, beside the four that revoke: the machine is busy, but no queue grows without limit.
     let load = Load::start(&fleet, &nodes, 60, 4).await;
     let started = Instant::now();
     let measuring = (0..4).map(|lane| {
@@ -108,7 +109,7 @@ async fn a_revocation_is_in_force_on_every_node_in_time_under_load() {
     assert!(p99 < Duration::from_millis(250) && worst < WORST);
 }
 
-/// The connections by which servers follow the revocations.
+/// The connections through which servers follow the revocations.
 const FEEDS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
     AND query LIKE '%pg_current_snapshot%'";
 const NOTIFIES: &str = "ALTER TABLE revocations HOW TRIGGER revoked";
@@ -130,7 +131,7 @@ async fn a_cut_feed_has_caught_up_within_a_second() {
             0 => &[&cut, &delete],
             // The notification is lost with the connection.
             1 => &[&delete, &cut],
-            // There is none.
+            // No notification is sent.
             _ => &[&silent, &delete, &loud],
         };
         let mut revoked = Instant::now();

@@ -1,4 +1,4 @@
-//! Many nodes begin at once, and what they say of their key rings.
+//! Tests nodes that start at the same time, and the ring generations that they report.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Fleet;
 use crate::{cluster, server::eventually};
 
-/// A node that ends with the test.
+/// A node process that ends with the test.
 struct Node(Child);
 
 impl Drop for Node {
@@ -21,7 +21,7 @@ impl Drop for Node {
     }
 }
 
-/// Starts a node that makes what is missing.
+/// Starts a node with `--init`, which creates the missing keys and schema.
 fn start(folder: &Path, keys: &Path, database: &str) -> Node {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bulla"));
     command.args(["serve", "--init", "--listen", "127.0.0.1:0"]).current_dir(folder);
@@ -29,7 +29,8 @@ fn start(folder: &Path, keys: &Path, database: &str) -> Node {
     Node(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
-/// What it said until it served. Nobody reads what it says from then on, and it is none the worse for it.
+/// Returns the output up to the line that says that the node serves. The test reads no output after that line, and the node
+/// must continue to work.
 fn served(node: &mut Node) -> String {
     let mut said = String::new();
     for line in BufReader::new(node.0.stderr.take().unwrap()).lines() {
@@ -85,7 +86,7 @@ async fn an_operator_sees_which_node_has_which_ring_and_is_warned_of_those_behin
     assert!(rotated.status.success() && !said.contains("warning"), "all follow within the wait: {said}");
     assert_eq!(rings(&list()), [2; 3]);
 
-    // A node with a copy of the directory, to which nobody has carried the new ring.
+    // A node with a copy of the keys directory that does not receive the new ring.
     let copy = fleet.path("copy");
     let copied = Command::new("cp").arg("-a").args([fleet.path("keys"), copy.clone()]).status().unwrap();
     assert!(copied.success());
@@ -100,12 +101,12 @@ async fn an_operator_sees_which_node_has_which_ring_and_is_warned_of_those_behin
     assert_eq!(seen, [2, 3, 3, 3]);
     let text = String::from_utf8(fleet.cli(&["keys", "list"]).stdout).unwrap();
     assert_eq!(text.matches("(behind)").count(), 1, "{text}");
-    // It would refuse what is sealed under a key that it lacks.
+    // Without `--now` the command does not roll over: this node would refuse tokens sealed under a key that it lacks.
     let refused = fleet.cli(&["keys", "rotate", "--min-staged", "0s", "--wait", "500ms"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.contains("not rolled over: generation 3 hasn't reached"), "{said}");
-    // The directory is carried over, and everybody has it.
+    // Copy the directory to that node; then every node has the new ring.
     let copied = Command::new("cp").arg("-a").arg(fleet.path("keys/.")).arg(&copy).status().unwrap();
     assert!(copied.success());
     eventually("nobody is behind", || async { rings(&list()) == [3; 4] }).await;

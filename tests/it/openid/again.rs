@@ -1,4 +1,4 @@
-//! Proving anew who one is, at a provider: with `max_age=0`, by the same user, and told by its `auth_time`.
+//! Tests a repeated login at a provider: with `max_age=0`, by the same user, and proven by the token's `auth_time`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{
     vendor::{Person, Token, Vendor, now},
 };
 
-/// Goes there by a button, and comes back with a token as `twist` leaves it.
+/// Goes to the provider by a button and comes back with a token that `twist` has changed.
 async fn by(person: &Person<'_>, button: &str, twist: impl FnOnce(&mut Token)) -> (Url, Response) {
     let sent = person.browser.send(person.request(Method::GET, button)).await;
     assert_eq!(sent.status(), 303);
@@ -150,7 +150,7 @@ async fn a_link_is_asked_once_more_when_the_browser_comes_back() {
     assert_eq!(returns(&person, &url, one_more).await.status(), 401, "another session");
     assert_eq!(links(), "0");
 
-    // The present password in the request is a proof for the way back, too.
+    // The current password in the request also counts as the proof for the callback.
     let (person, _) = leaves().await;
     server.sqlite3("UPDATE sessions SET auth_time = NULL");
     assert_eq!(asks_to_link(&person).await.unwrap_err(), "reauth_required");

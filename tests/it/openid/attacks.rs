@@ -1,4 +1,4 @@
-//! What is thrown at it: each token here would pass a verifier that forgets one rule.
+//! Presents forged tokens. A verifier that forgets one rule would accept one of them.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::server::set_cookies;
 
 type Attack = (&'static str, fn(&mut Token));
 
-/// Every one is refused the same way: 401, one body, no cookie, nobody made, nothing of it in the log.
+/// Checks that every token is refused in the same way: 401, the same body, no cookie, no new user, and no token in the log.
 async fn all_fail(vendor: &Vendor, attacks: &[Attack]) {
     let honest = vendor.somebody().presents(|_| {}).await;
     assert_eq!(honest.status(), 200, "{}", vendor.server.stderr());
@@ -47,7 +47,7 @@ fn unsigned(token: &mut Token, algorithm: Value, signature: &str) {
     token.text = Some(format!("{}.{signature}", signed.rsplit_once('.').unwrap().0));
 }
 
-/// Signs by another key, and says in the header where to find it.
+/// Signs with a foreign key and adds a header parameter that says where to find that key.
 fn strange(token: &mut Token, name: &str, value: Value) {
     token.signer = &STRANGER;
     token.header[name] = value;
@@ -157,7 +157,7 @@ async fn what_a_token_says_is_of_its_type_and_said_once() {
     all_fail(&vendor, &attacks).await;
 }
 
-/// The claims with one more at the front, whatever it repeats; well signed.
+/// Adds a member in front of the claims, which may repeat a claim; the signature is valid.
 fn twice(token: &mut Token, more: &str) {
     let claims = token.claims.to_string().replacen('{', &format!("{{{more}"), 1);
     token.text = Some(RSA.sign_text(&token.header.to_string(), &claims));
@@ -174,7 +174,7 @@ async fn a_token_has_one_spelling() {
         ("a blank within", |t| t.text = Some(t.text().replacen('.', ". ", 1))),
         ("the other alphabet", |t| t.text = Some(t.text().replace(['-', '_'], "+"))),
         ("unused bits set", |t| {
-            // 256 bytes end with one that leaves four bits over.
+            // The last base64url character of 256 bytes has four unused bits.
             let mut text = t.text();
             let last = text.pop().unwrap();
             let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -1,4 +1,4 @@
-//! Good and bad tokens by the dozen: each goes the whole way through a browser, and each ends as its line says.
+//! Tables of good and bad tokens. Each token is used in a complete login in a browser and must have the result in its row.
 
 use serde_json::{Value, json};
 
@@ -8,20 +8,20 @@ use super::{
 };
 use crate::server::{ACCESS, set_cookies};
 
-/// How it ends.
+/// The result of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Signed in.
+    /// The user is signed in.
     In,
     /// 401, no session.
     Refused,
-    /// 403: proven, and nobody's.
+    /// 403: the identity is proven, but no user has it.
     NoAccount,
 }
 
 pub type Case = (&'static str, End, fn(&mut Token));
 
-/// What no vendor's documents allow.
+/// Cases that have the same result for every vendor.
 pub const EVERYWHERE: [Case; 14] = [
     ("as documented", End::In, |_| {}),
     ("a minute of clocks apart", End::In, |t| {
@@ -51,14 +51,14 @@ pub fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-/// Signs by another key than the first, which must be published.
+/// Signs with a key other than the first; the provider must publish it.
 pub fn by(signer: &'static Signer, token: &mut Token) {
     token.signer = signer;
     token.header["kid"] = json!(signer.kid);
     token.header["alg"] = json!(signer.algorithm());
 }
 
-/// Goes through all of them, and says all that ended otherwise.
+/// Tries all cases and reports every case with another result.
 pub async fn try_all(vendor: &Vendor, cases: &[Case]) {
     assert!(cases.len() >= 12, "only {}", cases.len());
     let mut wrong = Vec::new();
@@ -88,7 +88,7 @@ pub async fn try_all(vendor: &Vendor, cases: &[Case]) {
     refuses_codes(vendor).await;
 }
 
-/// The vendor's own refusals at its token endpoint, in its own words.
+/// Checks the vendor's refusals at its token endpoint, in the vendor's format.
 async fn refuses_codes(vendor: &Vendor) {
     let person = vendor.somebody();
     let url = person.leaves().await;

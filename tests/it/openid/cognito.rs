@@ -1,4 +1,4 @@
-//! A user pool of Amazon Cognito, as its developer guide has it.
+//! Amazon Cognito: a user pool as its developer guide describes it.
 
 use serde_json::json;
 

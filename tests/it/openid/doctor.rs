@@ -1,4 +1,4 @@
-//! `bulla doctor`: what it finds, what it says to change, and its exit code.
+//! Tests `bulla doctor` with a provider: its findings, the changes that it recommends, and its exit code.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::server::Server;
 
-/// Runs it; the exit code, and what was found under each name: `ok` or what is wrong.
+/// Runs `bulla doctor`; returns the exit code and, by the name of each check, `ok` or the fault.
 fn examined(server: &Server) -> (i32, std::collections::BTreeMap<String, String>) {
     let ran = server.cli(&["doctor", "--json"]);
     let report: Value = serde_json::from_slice(&ran.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! Facebook, as its guide to OIDC tokens and its Graph's reference have it.
+//! Facebook, as its guide to OIDC tokens and its Graph API reference describe it.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ fn facebook() -> Profile {
         authorization_endpoint: "https://www.facebook.com/v23.0/dialog/oauth",
         token_endpoint: "https://graph.facebook.com/v23.0/oauth/access_token",
         jwks_uri: "https://www.facebook.com/.well-known/oauth/openid/jwks/",
-        // Without a token endpoint, as it is published.
+        // Without a token endpoint, as Facebook publishes the document.
         discovery: Some(json!({
             "issuer": "https://www.facebook.com",
             "authorization_endpoint": "https://facebook.com/dialog/oauth/",
@@ -64,7 +64,7 @@ async fn facebook_is_taken_at_its_word_and_no_other() {
     );
 }
 
-/// The Graph: one token, of one person, with the app's own proof.
+/// Adds the Graph API, which knows one access token of one user and requires the app's `appsecret_proof`.
 fn build_graph(vendor: &Vendor, about: impl Fn() -> Value + Send + Sync + 'static) {
     vendor.world.at(&format!("{GRAPH}/debug_token"), move |asked: &Asked| {
         let ours = asked.authorization == Some(format!("Bearer {CLIENT}|{SECRET}"));

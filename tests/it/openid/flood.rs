@@ -1,4 +1,4 @@
-//! Ten thousand strangers' tokens, each with a key id of its own.
+//! Tests ten thousand foreign tokens, each with another key id.
 
 use std::{path::Path, sync::Arc};
 
@@ -37,7 +37,7 @@ async fn ten_thousand_unknown_key_ids_cause_one_fetch() {
     check(honest.clone()).await.unwrap();
     assert_eq!(world.asked("127.0.0.1/jwks").len(), 1);
 
-    // One signature will do: none of these is ever verified.
+    // One signature is enough for all, because no token's signature is verified.
     let strange = STRANGER.sign(&json!({"alg": "RS256", "kid": "x"}), &claims);
     let rest = strange.split_once('.').unwrap().1;
     let started = std::time::Instant::now();

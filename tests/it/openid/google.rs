@@ -1,4 +1,4 @@
-//! Google, as "OpenID Connect" of its identity documentation has it.
+//! Google, as "OpenID Connect" in its identity documentation describes it.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! JumpCloud, as its discovery document and its SSO guide have it.
+//! JumpCloud, as its discovery document and its SSO guide describe it.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Oddities of real providers: each has one right answer, and none of them counts as a failed login.
+//! Tests unusual answers of real providers. Each has one correct result, and none counts as a failed login.
 
 use serde_json::{Value, json};
 
@@ -128,7 +128,7 @@ async fn a_userinfo_endpoint_that_can_not_tell_stops_only_those_whose_id_token_d
         vendor.world.at(USERINFO, move |_| place());
         assert_eq!(vendor.somebody().signs_in(without_mail).await.status(), 303);
     }
-    // Signed, it is read.
+    // A signed answer (a JWT) is read.
     vendor.world.at(USERINFO, |_| {
         let claims = json!({
             "sub": "another", "iss": "https://login.example.org/realms/main", "aud": "our-client-id",
@@ -195,7 +195,7 @@ async fn what_a_provider_sends_and_can_not_be_read_counts_for_nobody() {
         let sub = "f3a1b2c4-0000-4000-8000-000000000001";
         Told::Json(json!({"sub": sub, "email": "ada@example.org", "email_verified": true}))
     });
-    // An address that is empty is none.
+    // An empty address counts as no address.
     let empty = |t: &mut Token| (t.claims["email"], t.claims["email_verified"]) = (json!(""), json!(true));
     let asked = vendor.world.asked(USERINFO).len();
     assert_eq!(vendor.somebody().signs_in(empty).await.status(), 303);

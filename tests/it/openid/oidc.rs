@@ -1,4 +1,4 @@
-//! Any other provider, by its issuer alone: Keycloak's tokens, Auth0's oddities, every algorithm.
+//! Any other provider, configured by its issuer alone: Keycloak's tokens, Auth0's deviations, every algorithm.
 
 use serde_json::json;
 

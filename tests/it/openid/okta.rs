@@ -1,4 +1,4 @@
-//! Okta, as its developer documentation has it: an organisation's own authorization server, and a custom one.
+//! Okta, as its developer documentation describes it: the organization's authorization server and a custom one.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A provider that is away, that misbehaves, that changes its keys.
+//! Tests a provider that cannot be reached, that gives wrong answers, or that changes its keys.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +17,7 @@ use crate::server::{PASSWORD, set_cookies};
 const OTHER: &str =
     "[provider.google]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\ncreate = 'always'";
 
-/// The same provider, found without discovery; its key set is the one thing that can be missing.
+/// The same provider, configured without discovery, so that only its key set can be missing.
 fn direct() -> Profile {
     let mut profile = keycloak();
     profile.settings = "[provider.keycloak]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
@@ -47,7 +47,7 @@ async fn a_provider_that_is_down_disables_itself_only() {
     ada.browser.log_in("ada").await;
     assert_eq!(ada.browser.status().await, 200, "passwords still work");
 
-    // The other provider works, at the same time.
+    // Meanwhile logins at the other provider work.
     let google = google();
     let (document, jwks) = (google.discovery.clone().unwrap(), json!({"keys": [RSA.jwk()]}));
     vendor.world.at("https://accounts.google.com/.well-known/openid-configuration", move |_| {
@@ -61,7 +61,7 @@ async fn a_provider_that_is_down_disables_itself_only() {
     let body = json!({"provider": "google", "id_token": token.text(), "nonce": nonce});
     assert_eq!(person.post("/auth/login", body).await.status(), 200);
 
-    // It comes up, and is there without a restart.
+    // The provider becomes available, and logins work without a restart of the server.
     vendor.build();
     crate::server::eventually("the provider is back", || async {
         vendor.somebody().presents(|_| {}).await.status() == 200
@@ -131,7 +131,7 @@ async fn a_slow_provider_holds_up_its_own_people_for_a_moment_and_nobody_else() 
     let (slow, ada) = tokio::join!(slow, meanwhile);
     assert!(slow.iter().all(|status| *status == 503), "{slow:?}");
     assert_eq!(ada, (200, true), "she is in while they still wait");
-    // All of them for one answer, not one after the other.
+    // All logins wait for the same answer, not for one answer each.
     assert_eq!(vendor.world.asked(direct().jwks_uri).len(), 1);
 }
 
@@ -163,7 +163,7 @@ async fn a_discovery_document_of_another_issuer_or_one_that_leads_inside_is_not_
 async fn keys_rotate_at_the_provider_and_no_login_fails() {
     let vendor = Vendor::open(keycloak());
     assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
-    // The next key is published, then signs, then the old one is withdrawn; strangers' tokens come in between.
+    // The next key is published, then used for signatures, and then the old key is withdrawn. Foreign tokens arrive in between.
     vendor.keys.lock().unwrap().push(NEXT.jwk());
     assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented")).await.status(), 401);
     assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented too")).await.status(), 401);
@@ -171,7 +171,7 @@ async fn keys_rotate_at_the_provider_and_no_login_fails() {
     assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
     *vendor.keys.lock().unwrap() = vec![NEXT.jwk()];
     assert_eq!(vendor.somebody().signs_in(|t| by(&NEXT, t)).await.status(), 303);
-    // Overnight, without notice: the same minute as strangers' tokens.
+    // The provider replaces its key without notice, in the same minute in which foreign tokens arrive.
     *vendor.keys.lock().unwrap() = vec![super::signer::P256.jwk()];
     assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented")).await.status(), 401);
     assert_eq!(vendor.somebody().signs_in(|t| by(&super::signer::P256, t)).await.status(), 303);

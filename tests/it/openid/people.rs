@@ -1,4 +1,5 @@
-//! From identities to users: who becomes one, who links what, and the way back to where they were.
+//! Tests the step from identities to users: who becomes a new user, who may link an identity, and where the login leads back
+//! to.
 
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ async fn by_default_nobody_becomes_a_user_and_who_is_signed_in_links_an_identity
     assert_eq!(events, "identity.linked|1|1\nidentity.unlinked|1|1");
 }
 
-/// Presses "Link", goes there and comes back.
+/// Presses "Link", goes to the provider and comes back.
 async fn links(person: &Person<'_>, twist: impl FnOnce(&mut super::vendor::Token)) -> u16 {
     let url = asks_to_link(person).await;
     let query: std::collections::BTreeMap<String, String> = url.query_pairs().into_owned().collect();
@@ -77,7 +78,7 @@ async fn an_identity_is_linked_by_its_owner_alone_and_never_taken_over() {
     assert_eq!(links(&ada, |_| {}).await, 303);
     assert_eq!(links(&bob, |_| {}).await, 409, "it is another's");
 
-    // Who has logged out meanwhile links nothing, and a link that was begun by another browser neither.
+    // A user who has logged out meanwhile cannot complete a link, nor can another browser complete a link that this one began.
     let url = asks_to_link(&bob).await;
     bob.post("/auth/logout", json!({})).await;
     let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
@@ -137,7 +138,7 @@ async fn a_login_elsewhere_goes_on_to_the_app_it_is_for() {
     let back = "https://app.example/back";
     let app = vendor.server.client("Phone", &["--public", "--scope", "read", "--redirect-uri", back]);
     let challenge = "A".repeat(43);
-    // As long a state as libraries make that put all they know into it.
+    // This length occurs: some client libraries encode their whole state in `state`.
     let state = "s".repeat(1500);
     let at = format!(
         "/auth/authorize?client_id={}&response_type=code&code_challenge={challenge}&code_challenge_method=S256&state={state}",
@@ -195,7 +196,7 @@ async fn a_way_back_is_for_the_browser_that_left_and_good_once() {
     let query: std::collections::BTreeMap<String, String> = url.query_pairs().into_owned().collect();
     let code = vendor.grant(&url, &vendor.token(&query["nonce"]));
     let answer = [("code", code.as_str()), ("state", query["state"].as_str())];
-    // Login CSRF: a stranger's link, with his code and his state, in the victim's browser.
+    // Login CSRF: the victim's browser opens an attacker's link, with the attacker's code and state.
     assert_eq!(victim.comes_back(&url, &answer).await.status(), 401);
     let victims = victim.leaves().await;
     assert_eq!(victim.comes_back(&victims, &answer).await.status(), 401);

@@ -1,4 +1,4 @@
-//! ID tokens that are presented: with a nonce of ours, to whom it was given, once.
+//! Tests ID tokens that a client presents: with a nonce from Bulla, by the client that received the nonce, and only once.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -26,7 +26,8 @@ async fn a_nonce_is_the_browsers_that_asked_for_it_and_good_once() {
     let (name, cookie) = ada.browser.jar.logins().remove(0);
     let stolen = token(&ada, &nonce);
 
-    // Somebody who sees the token has no use for it: neither without a cookie, nor with his own, nor with a nonce he invents.
+    // A stolen token is of no use to an attacker: not without a cookie, not with the attacker's own cookie, and not with an
+    // invented nonce.
     assert_eq!(login(&eve, &stolen, &nonce).await, 401);
     let eves = eve.nonce().await;
     assert_eq!(login(&eve, &stolen, &nonce).await, 401);
@@ -66,7 +67,7 @@ async fn a_program_without_cookies_has_a_ticket_instead() {
     assert!(tokens["access_token"].is_string() && tokens["refresh_token"].is_string(), "{tokens}");
     assert_eq!(phone.post("/auth/login", body(json!(ticket))).await.status(), 401, "spent");
 
-    // The browser's cookie is no ticket, and no ticket is the browser's cookie.
+    // The browser's cookie is not accepted as a ticket, and a ticket is not accepted as the browser's cookie.
     let nonce = phone.nonce().await;
     let (_, cookie) = phone.browser.jar.logins().remove(0);
     let mut crossed = body(json!(cookie));

@@ -1,4 +1,4 @@
-//! A real provider, certified, with its own login and consent pages; and a real browser that goes there and comes back.
+//! Tests a real, certified provider with its own login and consent pages, and a real browser that goes there and comes back.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -14,7 +14,7 @@ use crate::{
     server::{ACCESS, LOGIN, Server, eventually},
 };
 
-/// `oidc-provider` on a port of its own. It ends with this value.
+/// An `oidc-provider` process on its own port. It ends when this value is dropped.
 struct RealProvider {
     process: Child,
     said: BufReader<ChildStdout>,
@@ -22,7 +22,7 @@ struct RealProvider {
 }
 
 impl RealProvider {
-    /// `None`, said aloud, where scripts/test hasn't installed it; with `CI=true` a failure.
+    /// Returns `None` and prints a message if scripts/test has not installed it; fails if `CI=true`.
     fn start() -> Option<Self> {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let folder: PathBuf = target.join("openid");
@@ -51,7 +51,7 @@ impl RealProvider {
         line.trim_end().to_owned()
     }
 
-    /// Makes our server its client.
+    /// Registers our server as a client of the provider.
     fn knows(&mut self, redirect: &str) {
         let client = json!({"client": CLIENT, "secret": SECRET, "redirect": redirect});
         writeln!(self.process.stdin.as_mut().unwrap(), "{client}").unwrap();
@@ -66,7 +66,7 @@ impl Drop for RealProvider {
     }
 }
 
-/// Our server with these providers, in order `acme`, `other`; they know it.
+/// Starts our server with these providers, named `acme` and `other` in this order, and registers it with them.
 fn server_with(providers: &mut [RealProvider]) -> Server {
     let mut server = Server::new(&[]);
     server.write_secret("secret", SECRET);
@@ -86,7 +86,7 @@ fn server_with(providers: &mut [RealProvider]) -> Server {
     server
 }
 
-/// Signs in at the provider's own page, and agrees to what is asked.
+/// Signs in at the provider's page and gives consent.
 async fn agrees(person: &Chromium, name: &str) {
     person.types("input[name=login]", name).await;
     person.types("input[name=password]", "any").await;
@@ -94,7 +94,7 @@ async fn agrees(person: &Chromium, name: &str) {
     person.presses("Continue").await;
 }
 
-/// What the browser has to say against our pages; the provider's are its own affair.
+/// Returns the browser's errors about our pages. Errors about the provider's pages are ignored.
 async fn complaints_of_ours(person: &Chromium, server: &Server) -> Vec<String> {
     person.complaints().await.into_iter().filter(|line| line.contains(&server.origin)).collect()
 }
@@ -119,14 +119,14 @@ async fn a_person_goes_to_a_real_provider_and_comes_back_and_is_known_the_next_t
     person.presses("Sign out").await;
     assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "0");
     person.presses("Sign in with Acme").await;
-    // The provider remembers both the person and the consent.
+    // The provider remembers the person and the consent.
     assert_eq!(
         (person.place().await.as_str(), person.reads("h1").await.as_str()),
         ("/auth/account", "grace@example.org")
     );
     assert_eq!(server.sqlite3("SELECT count(*) FROM users WHERE name LIKE 'grace%'"), "1");
 
-    // The same name at another provider is another person.
+    // The same name at another provider is another user.
     person.presses("Sign out").await;
     person.presses("Sign in with Other").await;
     agrees(&person, "grace").await;
@@ -160,7 +160,7 @@ async fn a_person_links_a_real_provider_and_unlinks_it() {
     let server = server_with(&mut providers);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     person.logs_in("ada").await;
-    // With an old login the button leads through a new one and back.
+    // After an old login the button leads through a new login and back.
     server.sqlite3("UPDATE sessions SET auth_time = NULL");
     person.presses("Link Acme").await;
     assert_eq!((person.status().await, person.title().await.as_str()), (403, "Sign in · Bulla"));
@@ -177,7 +177,8 @@ async fn a_person_links_a_real_provider_and_unlinks_it() {
     person.presses("Sign out").await;
     person.presses("Sign in with Acme").await;
     assert_eq!(person.reads("h1").await, "ada", "by the identity now");
-    // The provider has not said when she signed in there, so it is not known to be recent: through a login and back.
+    // The provider did not say when the user signed in, so the login does not count as recent. The user must sign in again and
+    // comes back.
     let unlink = format!("Unlink grace at {issuer}");
     person.presses(&unlink).await;
     assert_eq!(person.status().await, 403);
@@ -199,7 +200,7 @@ async fn a_person_links_a_real_provider_and_unlinks_it() {
     person.presses(&unlink).await;
     assert_eq!(person.place().await, "/auth/account");
     assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0");
-    // The two refusals above are what the browser complains of.
+    // The browser reports only the two refusals above.
     let complaints = complaints_of_ours(&person, &server).await;
     let refused =
         |line: &String| line.contains("403") && (line.contains("/unlink") || line.contains("/link"));

@@ -1,4 +1,4 @@
-//! Keys that providers sign with, and that thieves would like to.
+//! Signing keys of the simulated providers and of attackers.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use p256::ecdsa::signature::Signer as _;
 use rsa::{signature::SignatureEncoding as _, traits::PublicKeyParts as _};
 use serde_json::{Value, json};
 
-/// A key with a name.
+/// A key with a key id.
 pub struct Signer {
     pub kid: &'static str,
     key: Key,
@@ -20,16 +20,16 @@ enum Key {
 }
 
 pub static RSA: LazyLock<Signer> = LazyLock::new(|| Signer::rsa("rsa-1", 2048));
-/// The one after it.
+/// The key that replaces the first one.
 pub static NEXT: LazyLock<Signer> = LazyLock::new(|| Signer::rsa("rsa-2", 2048));
-/// Of the same name as the first, and not the provider's.
+/// A foreign key with the same key id as the first one.
 pub static STRANGER: LazyLock<Signer> = LazyLock::new(|| Signer::rsa("rsa-1", 2048));
 pub static SHORT: LazyLock<Signer> = LazyLock::new(|| Signer::rsa("short", 1024));
 pub static P256: LazyLock<Signer> = LazyLock::new(|| Signer {
     kid: "p256",
     key: Key::P256(p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap()),
 });
-/// Of the same name, and another's.
+/// A foreign key with the same key id.
 pub static P256_STRANGER: LazyLock<Signer> = LazyLock::new(|| Signer {
     kid: "p256",
     key: Key::P256(p256::ecdsa::SigningKey::from_slice(&[8; 32]).unwrap()),
@@ -48,7 +48,7 @@ impl Signer {
         Self { kid, key: Key::Rsa(rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, bits).unwrap()) }
     }
 
-    /// What it signs by, unless told otherwise.
+    /// The algorithm of this key's signatures, unless the header says otherwise.
     pub fn algorithm(&self) -> &'static str {
         match self.key {
             Key::Rsa(_) => "RS256",
@@ -57,7 +57,7 @@ impl Signer {
         }
     }
 
-    /// Its public half, as key sets have it.
+    /// The public half, as a JWK.
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.key {
             Key::Rsa(key) => {
@@ -77,7 +77,7 @@ impl Signer {
         jwk
     }
 
-    /// Both halves of a key on P-256.
+    /// Both halves of a P-256 key, as a JWK.
     pub fn private_jwk(&self) -> Value {
         let Key::P256(key) = &self.key else { panic!("{} is on another curve", self.kid) };
         let mut jwk = self.jwk();
@@ -85,7 +85,7 @@ impl Signer {
         jwk
     }
 
-    /// What somebody who takes a public key for a secret would take.
+    /// The bytes of the public key, for attacks that use it as an HMAC secret.
     pub fn public_bytes(&self) -> Vec<u8> {
         match &self.key {
             Key::Rsa(key) => key.n().to_bytes_be(),
@@ -94,12 +94,13 @@ impl Signer {
         }
     }
 
-    /// A signed token; the signature is what `alg` of the header says, as far as this key can.
+    /// Returns a signed token. The signature has the algorithm of the header's `alg` if this key supports it, and otherwise
+    /// [`Self::algorithm`].
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         self.sign_text(&header.to_string(), &claims.to_string())
     }
 
-    /// The same over texts that need not be good JSON.
+    /// As [`Self::sign`], over texts that need not be valid JSON.
     pub fn sign_text(&self, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", base64url(header), base64url(claims));
         let said = serde_json::from_str::<Value>(header).unwrap_or_default();
@@ -127,7 +128,7 @@ impl Signer {
     }
 }
 
-/// `HS256` under any bytes.
+/// Returns a token signed with `HS256` under the given bytes.
 pub fn sign_with_secret(secret: &[u8], header: &Value, claims: &Value) -> String {
     use hkdf::hmac::{Hmac, KeyInit as _, Mac as _};
     let message = format!("{}.{}", base64url(header.to_string()), base64url(claims.to_string()));

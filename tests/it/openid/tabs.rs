@@ -1,4 +1,5 @@
-//! Several logins in one browser: tabs side by side, the Back button, and errors that the provider sends with the browser.
+//! Tests several logins in one browser: parallel tabs, the Back button, and errors that the provider returns through the
+//! browser.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ fn query(url: &Url) -> BTreeMap<String, String> {
     url.query_pairs().into_owned().collect()
 }
 
-/// Opens a tab, which starts a login that leads to `rd`.
+/// Opens a tab and starts a login that leads to `rd`.
 async fn opens_a_tab(person: &Person<'_>, rd: &str) -> Url {
     let from = Url::parse_with_params("x:/", [("rd", rd)]).unwrap();
     let path = format!("/auth/provider/keycloak?{}", from.query().unwrap());
@@ -25,14 +26,14 @@ async fn opens_a_tab(person: &Person<'_>, rd: &str) -> Url {
     Url::parse(sent.headers()["location"].to_str().unwrap()).unwrap()
 }
 
-/// The tab comes back with a code.
+/// Completes the login of the tab with a code.
 async fn finishes(person: &Person<'_>, url: &Url) -> Response {
     let asked = query(url);
     let code = person.vendor.grant(url, &person.vendor.token(&asked["nonce"]));
     person.comes_back(url, &[("code", &code), ("state", &asked["state"])]).await
 }
 
-/// The status and where it leads.
+/// Returns the status and the `Location`.
 fn ends(response: &Response) -> (u16, &str) {
     let location = response.headers().get("location").map_or("", |value| value.to_str().unwrap());
     (response.status().as_u16(), location)
@@ -101,7 +102,7 @@ async fn nonces_for_presented_tokens_stand_beside_each_other_and_beside_logins()
             refused.push((number, status.as_u16()));
         }
     }
-    // The oldest; those of one millisecond are of the same age.
+    // The oldest nonce is dropped. Nonces of the same millisecond have the same age, so any of these may be the dropped one.
     assert!(matches!(refused[..], [(0..=4, 401)]), "{refused:?}");
     assert_eq!(person.browser.jar.logins().len(), 1, "each nonce's cookie is cleared at its own end");
     let (one, other) = (person.nonce().await, person.nonce().await);
@@ -125,14 +126,14 @@ async fn back_or_reload_onto_the_callback_goes_on_to_where_the_login_led() {
         assert_eq!(ends(&person.comes_back(&url, &answer).await), (303, to));
         let count = "SELECT (SELECT count(*) FROM audit), (SELECT group_concat(sid) FROM sessions)";
         let before = vendor.server.sqlite3(count);
-        // More often than wrong attempts would be let through.
+        // More attempts than the limit on failed attempts allows.
         for _ in 0..15 {
             let again = person.comes_back(&url, &answer).await;
             assert_eq!((ends(&again), set_cookies(&again).len()), ((303, to), 0));
         }
         assert_eq!(vendor.server.sqlite3(count), before, "no audit row and no new session");
 
-        // Other callbacks than this browser's own are refused, signed in or not.
+        // Any other callback is refused, whether the browser is signed in or not.
         let others = [answer[0], ("state", "another")];
         assert_eq!(person.comes_back(&url, &others).await.status(), 401);
         let stranger = vendor.somebody();
@@ -155,7 +156,7 @@ async fn an_error_of_the_provider_is_no_verdict_and_a_cancelled_login_is_no_stri
         ("access_denied", 401, "Please try again"),
         ("invalid_request", 401, "Please try again"),
     ] {
-        // More often than wrong attempts would be let through.
+        // More attempts than the limit on failed attempts allows.
         for _ in 0..12 {
             let url = person.leaves().await;
             let state = query(&url)["state"].clone();
@@ -204,18 +205,18 @@ async fn requests_of_one_callback_at_once_all_lead_where_the_login_led_and_one_s
     assert_eq!(person.browser.status().await, 200);
     assert_eq!(vendor.world.asked(vendor.profile.token_endpoint).len(), 1, "a code is redeemed once");
 
-    // The answer of the first was lost: the browser still has the cookies from before, and is not signed in.
+    // The answer to the first request was lost: the browser still has the old cookies and is not signed in.
     let retry = vendor.somebody();
     for (name, value) in &before {
         retry.browser.jar.set(name, value);
     }
-    // More often than wrong attempts would be let through.
+    // More attempts than the limit on failed attempts allows.
     for _ in 0..15 {
         let again = retry.comes_back(&url, &answer).await;
         assert_eq!((ends(&again), set_cookies(&again).len()), ((303, "/auth/sessions"), 0));
     }
     assert_eq!(retry.browser.status().await, 401);
-    // With the cookies of before and the session that has begun since, the page goes on.
+    // With the old cookies and the new session, the page leads on to the target.
     for (name, value) in &before {
         person.browser.jar.set(name, value);
     }
@@ -275,7 +276,7 @@ async fn reloading_the_page_of_a_refused_login_is_no_further_attempt_and_says_th
     let person = vendor.somebody();
     let failed = || vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
     let asked = || vendor.world.asked(vendor.profile.token_endpoint).len();
-    // A code that the provider refuses, and an identity that nobody has.
+    // A code that the provider refuses, and an identity that no user has.
     for (granted, status, says) in
         [(false, 401, "Please try again"), (true, 403, "Nobody here has this identity")]
     {
@@ -295,12 +296,12 @@ async fn reloading_the_page_of_a_refused_login_is_no_further_attempt_and_says_th
         assert_eq!(asked(), asked_before + 1, "the provider is asked once");
         let more = failed().parse::<u32>().unwrap() - failed_before.parse::<u32>().unwrap();
         assert_eq!(more, u32::from(!granted), "one attempt");
-        // Another code is another attempt.
+        // Another code counts as another attempt.
         let guess = person.comes_back(&url, &[("code", "a guess"), ("state", &asks["state"])]).await;
         assert_eq!(guess.status(), 401);
         assert_eq!(asked(), asked_before + 2);
     }
-    // Where the provider can't tell, the next request asks again.
+    // If the provider cannot be reached, the next request asks it again.
     let url = person.leaves().await;
     let asks = query(&url);
     let code = vendor.grant(&url, &vendor.token(&asks["nonce"]));
@@ -316,7 +317,7 @@ async fn requests_of_one_callback_at_two_nodes_begin_one_session_and_count_no_fa
     use std::sync::atomic::{AtomicU32, Ordering};
     let vendor = Vendor::open(keycloak());
     let other = vendor.server.beside();
-    // The keys are known at both nodes.
+    // Both nodes have the provider's keys.
     assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
     let person = vendor.somebody();
     let url = opens_a_tab(&person, "/auth/sessions").await;

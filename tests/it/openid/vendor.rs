@@ -1,4 +1,4 @@
-//! One provider in that world: its documents, its token endpoint, its people; and a person who signs in by way of it.
+//! One simulated provider with its documents, its token endpoint and its users, and a person who signs in there.
 
 use std::{
     collections::BTreeMap,
@@ -23,34 +23,34 @@ use super::{
 };
 use crate::server::{Browser, Server};
 
-/// Our name and secret at every stand-in.
+/// Our client id and secret at every simulated provider.
 pub const CLIENT: &str = "our-client-id";
 pub const SECRET: &str = "our client's secret & more";
 
-/// What a vendor documents of itself.
+/// A vendor's documented behavior.
 #[derive(Clone)]
 pub struct Profile {
     /// The provider's name in the settings.
     pub name: &'static str,
     pub settings: &'static str,
     pub issuer: &'static str,
-    /// The discovery document, if login needs one.
+    /// The discovery document, if the login needs one.
     pub discovery: Option<Value>,
     pub authorization_endpoint: &'static str,
     pub token_endpoint: &'static str,
     pub jwks_uri: &'static str,
-    /// Claims of its ID tokens beside `iss`, `aud`, `exp`, `iat`, `nonce`.
+    /// Claims of its ID tokens in addition to `iss`, `aud`, `exp`, `iat` and `nonce`.
     pub claims: Value,
-    /// How it refuses a code.
+    /// The body of its refusal of a code.
     pub refusal: Value,
 }
 
-/// An ID token in the making.
+/// An ID token that is not yet signed.
 pub struct Token {
     pub header: Value,
     pub claims: Value,
     pub signer: &'static Signer,
-    /// Instead of all that.
+    /// The complete token; replaces the other fields.
     pub text: Option<String>,
 }
 
@@ -60,15 +60,15 @@ impl Token {
     }
 }
 
-/// What a vendor has given out.
+/// The codes and access tokens that a vendor has issued.
 #[derive(Default)]
 struct Grants {
     codes: BTreeMap<String, Grant>,
-    /// What is said at the userinfo endpoint, by access token.
+    /// The answers of the userinfo endpoint, by access token.
     people: BTreeMap<String, Value>,
 }
 
-/// A code that was given, and what redeeming it needs and gives.
+/// An issued code: the values that its redemption must present, and the values that it returns.
 struct Grant {
     challenge: String,
     redirect: String,
@@ -76,7 +76,7 @@ struct Grant {
     said: Value,
 }
 
-/// A vendor at work, and a server of ours that knows of it.
+/// A running vendor and one of our servers that is configured for it.
 pub struct Vendor {
     pub world: World,
     pub profile: Profile,
@@ -91,21 +91,21 @@ pub fn now() -> u64 {
 }
 
 impl Vendor {
-    /// The vendor opens, and our server starts with its preset.
+    /// Starts the vendor, and our server with the vendor's preset.
     pub fn open(profile: Profile) -> Self {
         let vendor = Self::closed(World::new(), profile, "");
         vendor.build();
         vendor
     }
 
-    /// With more settings than the vendor's own five lines.
+    /// As [`Self::open`], with further settings.
     pub fn with_settings(profile: Profile, more: &str) -> Self {
         let vendor = Self::closed(World::new(), profile, more);
         vendor.build();
         vendor
     }
 
-    /// Our server starts, and at the vendor's addresses there is nobody yet.
+    /// Starts our server; the vendor's addresses do not answer yet.
     pub fn closed(world: World, profile: Profile, more: &str) -> Self {
         let mut environment = world.environment();
         environment.push(("BULLA_TRUSTED_PROXIES".into(), "127.0.0.1".into()));
@@ -121,7 +121,7 @@ impl Vendor {
         Self { world, profile, server, keys, grants: Arc::default(), codes: AtomicU32::new(0) }
     }
 
-    /// Its documents and its token endpoint.
+    /// Publishes the vendor's documents and its token endpoint.
     pub fn build(&self) {
         let profile = &self.profile;
         if let Some(document) = profile.discovery.clone() {
@@ -148,7 +148,7 @@ impl Vendor {
         self.world.at(profile.authorization_endpoint, |_| Told::Bytes(b"<h1>Sign in</h1>".to_vec()));
     }
 
-    /// An ID token as the vendor makes them.
+    /// An ID token with the vendor's usual claims.
     pub fn token(&self, nonce: &str) -> Token {
         let mut claims = json!({
             "iss": self.profile.issuer, "aud": CLIENT, "iat": now(), "exp": now() + 3600, "nonce": nonce,
@@ -159,13 +159,13 @@ impl Vendor {
         Token { header, claims, signer: &RSA, text: None }
     }
 
-    /// Somebody at a browser of their own, at an address of their own.
+    /// A person with a new browser and another IP address.
     pub fn somebody(&self) -> Person<'_> {
         let address = format!("198.51.100.{}", self.codes.fetch_add(1, Ordering::SeqCst) % 250);
         Person { vendor: self, browser: self.server.browser(), address }
     }
 
-    /// Gives a code for a person who was sent here with this address, redeemable for this token.
+    /// Issues a code for the authorization request in `url`; the code can be redeemed for this token.
     pub fn grant(&self, url: &Url, token: &Token) -> String {
         let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
         let code = format!("code-{}", self.codes.fetch_add(1, Ordering::SeqCst));
@@ -180,7 +180,8 @@ impl Vendor {
     }
 }
 
-/// RFC 6749, 4.1.3, and RFC 7636, 4.6: our client, a code that was given to it, once, with what it was given for.
+/// Redeems a code (RFC 6749, 4.1.3, and RFC 7636, 4.6): only for our client, once, and with the code's own redirect URI and
+/// verifier.
 fn redeem(asked: &Asked, grants: &Mutex<Grants>) -> Option<Value> {
     let form = |name: &str| asked.form.get(name).map(String::as_str);
     let encoded = |text: &str| -> String {
@@ -202,7 +203,7 @@ fn redeem(asked: &Asked, grants: &Mutex<Grants>) -> Option<Value> {
     })
 }
 
-/// Somebody who signs in.
+/// A person who signs in.
 pub struct Person<'a> {
     pub vendor: &'a Vendor,
     pub browser: Browser,
@@ -218,7 +219,7 @@ impl Person<'_> {
         self.browser.send(self.request(Method::POST, path).json(&body)).await
     }
 
-    /// Clicks the vendor's button; where that leads.
+    /// Clicks the vendor's button; returns the URL of the redirect.
     pub async fn leaves(&self) -> Url {
         let path = format!("/auth/provider/{}", self.vendor.profile.name);
         let sent = self.browser.send(self.request(Method::GET, &path)).await;
@@ -226,7 +227,7 @@ impl Person<'_> {
         Url::parse(sent.headers()["location"].to_str().unwrap()).unwrap()
     }
 
-    /// Comes back, as a browser does that another site has sent.
+    /// Comes back with the headers that a browser sends after a redirect from another site.
     pub async fn comes_back(&self, url: &Url, answer: &[(&str, &str)]) -> Response {
         let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
         let to = Url::parse_with_params(&query["redirect_uri"], answer).unwrap();
@@ -242,7 +243,7 @@ impl Person<'_> {
         self.browser.send(request).await
     }
 
-    /// All the way: there, signed in with a token as `twist` leaves it, and back.
+    /// Performs a complete login, with a token that `twist` has changed.
     pub async fn signs_in(&self, twist: impl FnOnce(&mut Token)) -> Response {
         let url = self.leaves().await;
         let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
@@ -252,13 +253,13 @@ impl Person<'_> {
         self.comes_back(&url, &[("code", &code), ("state", &query["state"])]).await
     }
 
-    /// A nonce for a token that will be presented by this browser.
+    /// Requests a nonce for a token that this browser will present.
     pub async fn nonce(&self) -> String {
         let answer: Value = self.post("/auth/login/nonce", json!({})).await.json().await.unwrap();
         answer["nonce"].as_str().unwrap().to_owned()
     }
 
-    /// Presents a token, as `twist` leaves it.
+    /// Presents a token that `twist` has changed.
     pub async fn presents(&self, twist: impl FnOnce(&mut Token)) -> Response {
         let nonce = self.nonce().await;
         let mut token = self.vendor.token(&nonce);
@@ -267,7 +268,7 @@ impl Person<'_> {
         self.post("/auth/login", body).await
     }
 
-    /// Who the server takes them for.
+    /// Returns the server's description of the session.
     pub async fn is(&self) -> Value {
         self.browser.get("/auth/session").await.json().await.unwrap()
     }

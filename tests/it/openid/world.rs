@@ -1,4 +1,4 @@
-//! The world outside, as far as providers are in it: one TLS server with all their names, and a proxy that leads there.
+//! A simulated internet for the providers: one TLS server with the host names of all of them, and a proxy that leads there.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::StatusCode, we
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Who lives there.
+/// The host names of the simulated servers.
 const HOSTS: [&str; 12] = [
     "accounts.google.com",
     "oauth2.googleapis.com",
@@ -29,7 +29,7 @@ const HOSTS: [&str; 12] = [
     "keys.example.net",
 ];
 
-/// A certificate with all these names, made once.
+/// A certificate for all these names, created once.
 static CERTIFICATE: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap().keep();
     let names: Vec<String> = HOSTS.iter().map(|host| format!("DNS:{host}")).collect();
@@ -59,25 +59,25 @@ static CERTIFICATE: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// A request that came.
+/// A request that the simulated server has received.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Host and path.
+    /// Host and path of the URL.
     pub place: String,
     pub query: BTreeMap<String, String>,
     pub form: BTreeMap<String, String>,
     pub authorization: Option<String>,
 }
 
-/// What is answered.
+/// An answer of the simulated server.
 pub enum Told {
     Json(Value),
-    /// By another clock.
+    /// An answer with another `Date` header.
     Dated(Value, &'static str),
     Error(u16, Value),
     Redirect(String),
     Bytes(Vec<u8>),
-    /// Not in time.
+    /// An answer that comes too late, after eight seconds.
     Late(Value),
 }
 
@@ -89,7 +89,7 @@ struct Map {
     asked: Mutex<Vec<Asked>>,
 }
 
-/// All of it. Where nothing was built there is 404.
+/// All simulated servers. A URL without a registered answer is answered by 404.
 #[derive(Clone)]
 pub struct World {
     map: Arc<Map>,
@@ -103,7 +103,7 @@ impl World {
         Self { map, proxy: proxy(tls) }
     }
 
-    /// What a program needs in its environment to live in this world.
+    /// The environment variables with which a program uses the simulated servers.
     pub fn environment(&self) -> Vec<(String, String)> {
         let certificate = CERTIFICATE.join("cert.pem").display().to_string();
         [
@@ -115,7 +115,7 @@ impl World {
         .into()
     }
 
-    /// The same world in plain HTTP on loopback, for programs that have no proxy: its address.
+    /// Serves the same answers over plain HTTP on loopback, for programs without a proxy; returns the base URL.
     pub fn plain(&self) -> String {
         let (listener, map) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::clone(&self.map));
         let address = listener.local_addr().unwrap();
@@ -129,7 +129,7 @@ impl World {
         format!("http://{address}")
     }
 
-    /// Builds, or builds anew: a URL answers so from now on.
+    /// Sets or replaces the answer of a URL.
     pub fn at(&self, url: &str, place: impl Fn(&Asked) -> Told + Send + Sync + 'static) {
         let place_name = url.strip_prefix("https://").unwrap_or(url).to_owned();
         self.map.places.lock().unwrap().insert(place_name, Arc::new(place));
@@ -141,7 +141,7 @@ impl World {
         self.map.asked.lock().unwrap().iter().filter(|asked| asked.place == name).cloned().collect()
     }
 
-    /// The requests to everywhere.
+    /// The number of requests to all URLs so far.
     pub fn all_asked(&self) -> usize {
         self.map.asked.lock().unwrap().len()
     }
@@ -180,7 +180,7 @@ async fn answer(map: web::Data<Arc<Map>>, request: HttpRequest, body: web::Bytes
     }
 }
 
-/// The TLS server, in a thread of its own that ends with the process.
+/// Starts the TLS server, in a thread that ends with the process.
 fn serve(map: Arc<Map>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -195,7 +195,7 @@ fn serve(map: Arc<Map>) -> SocketAddr {
     address
 }
 
-/// A proxy for `CONNECT` (RFC 9110, 9.3.6): whatever is asked for, it's the stand-ins.
+/// Starts a proxy for `CONNECT` (RFC 9110, 9.3.6), which connects every request to the simulated server.
 fn proxy(tls: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

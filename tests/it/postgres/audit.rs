@@ -1,4 +1,4 @@
-//! The audit, whose numbers commit out of order.
+//! Tests the audit log with transactions that commit in another order than their numbers.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -61,7 +61,7 @@ fn who_follows_the_audit_is_shown_each_event_once_and_in_order() {
     let late = Shell::connect(&database.url).unwrap();
     late.run(&format!("BEGIN; {}", write("late"))).unwrap();
     psql(&database.url, &write("early"));
-    // It begins with an event whose predecessor is still under way.
+    // The output begins with an event whose predecessor is not committed yet.
     let mut command = server.command(&["audit", "--follow", "--limit", "1"]);
     let mut following = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();

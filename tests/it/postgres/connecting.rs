@@ -1,4 +1,4 @@
-//! TLS, passwords, the program over PostgreSQL.
+//! Tests TLS, passwords, and the program with PostgreSQL.
 
 use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _, sync::Arc};
 
@@ -42,7 +42,7 @@ async fn tls_is_used_where_it_is_offered_and_verified_where_it_is_asked_for() {
         (&format!("?sslmode=verify-ca&sslrootcert={root}"), true),
         (&format!("?sslmode=verify-full&sslrootcert={root}"), true),
     ] {
-        // Connections of the round before are gone by then.
+        // Wait until the connections of the previous round are closed.
         eventually("alone", || async {
             psql(
                 &created.url,
@@ -160,7 +160,7 @@ async fn a_server_over_postgres_logs_in_renews_and_revokes() {
     let rotated = server.cli(&["keys", "rotate", "--now", "--json"]);
     assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
     let rotated: serde_json::Value = serde_json::from_slice(&rotated.stdout).unwrap();
-    // It has waited for the server, so the server has it.
+    // The command has waited for the server, so the server has the new ring.
     assert_eq!(psql(&database.url, "SELECT ring_generation FROM nodes"), rotated["generation"].to_string());
     let metrics = server.browser().get("/metrics").await.text().await.unwrap();
     for name in ["bulla_revocations ", "bulla_feed_age_seconds ", "bulla_revocation_lag_seconds_bucket"] {

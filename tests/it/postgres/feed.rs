@@ -1,4 +1,4 @@
-//! Revocations, whoever makes them and in whatever order they commit.
+//! Tests that the feed delivers every revocation, from any source and in any order of commits.
 
 use std::sync::Arc;
 
@@ -32,14 +32,14 @@ async fn a_revocation_that_commits_late_is_not_missed() {
     let (late, mut early) = (begin(&store).await, Vec::new());
     let shell = Shell::connect(&database.url).unwrap();
     shell.run(&format!("BEGIN; DELETE FROM sessions WHERE sid = '{}'", late.sid)).unwrap();
-    // Others, with higher numbers, commit and are heard of meanwhile, over many looks.
+    // Meanwhile other revocations with higher numbers are committed and delivered, over many polls of the feed.
     for _ in 0..12 {
         let row = begin(&store).await;
         end(&open(&database.url).await.unwrap(), row.sid).await.unwrap();
         assert!(hears(&list, row.sid).await < secs(1));
         early.push(row.sid);
     }
-    // Another one that is in progress, takes a number, and is rolled back.
+    // Another transaction takes a number and is rolled back.
     let other = Shell::connect(&database.url).unwrap();
     let kept = begin(&store).await;
     other.run(&format!("BEGIN; DELETE FROM sessions WHERE sid = '{}'", kept.sid)).unwrap();
@@ -50,7 +50,7 @@ async fn a_revocation_that_commits_late_is_not_missed() {
     let took = hears(&list, late.sid).await;
     assert!(took < secs(1), "{took:?}");
     assert!(early.iter().all(|sid| list.denies(*sid)) && !list.denies(kept.sid));
-    // It counts from the commit on, for nobody could see it before.
+    // The revocation has the time of the commit, because no node could see it earlier.
     let row = |sid: Sid| {
         let row =
             shell.run(&format!("SELECT revoked_at, expires_at FROM revocations WHERE target = '{sid}'"));
@@ -102,7 +102,7 @@ async fn a_feed_without_a_database_grows_old_and_refuses_if_it_is_to() {
             node.sessions.authenticate(issued.access.as_str()).is_ok()
         })
         .await;
-        // Whatever was revoked in between, by whomever, is in force.
+        // A revocation that another process made in between is in force.
         proxy.be(SILENT);
         let other = PostgresStore::open(&PostgresUrl::new(&created.url)).await.unwrap();
         end(&other, issued.row.sid).await.unwrap();
@@ -149,7 +149,7 @@ async fn truncated_tables_revoke_what_they_held() {
     let list = Arc::new(Denylist::default());
     let _following = store.follow(list.clone()).await.unwrap();
     let row = begin(&store).await;
-    // By the shell that an operator has.
+    // With `psql`, which operators use.
     psql(&database.url, "TRUNCATE sessions");
     assert!(hears(&list, row.sid).await < secs(1));
     psql(&database.url, "INSERT INTO users (name, created_at) VALUES ('ada', 1)");

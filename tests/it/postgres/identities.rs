@@ -1,4 +1,4 @@
-//! Identities that are linked while their user goes.
+//! Tests identities that are linked while their user is deleted.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ async fn an_identity_linked_while_its_user_is_deleted_goes_along() {
     let new = NewUser { name: "ada".into(), ..NewUser::default() };
     let ada = store.add_user(new, AuditEvent::new("user.added", "", "")).await.unwrap().id;
     let wanted = Identity { issuer: "https://a.example".into(), subject: "7".into() };
-    // Holds up both before their commit: their events can't be written.
+    // Blocks both transactions before their commit, because they cannot write their audit events.
     let shell = Shell::connect(&database.url).unwrap();
     shell.run("BEGIN; LOCK TABLE audit IN SHARE MODE").unwrap();
     let waiting = async |many: &str| {

@@ -1,4 +1,4 @@
-//! Transactions of a shell that see less than there is, and such that end much.
+//! Tests transactions in a database shell whose snapshot is older than the data, and transactions that end many sessions.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ async fn who_disables_or_deletes_a_user_without_seeing_a_login_is_refused() {
         assert!(refused.is_err(), "{change}: it can't see the session that it would leave alive");
         shell.run("ROLLBACK").unwrap();
         assert!(store.session(new.sid).await.unwrap().0.is_some());
-        // Tried again it can.
+        // A second attempt with a new snapshot succeeds.
         shell.run(change).unwrap();
         hears(&list, new.sid).await;
     }
@@ -60,7 +60,7 @@ async fn the_late_revocations_of_a_transaction_are_moved_to_its_end_all_at_once(
     let moved: i64 = row[3].parse().unwrap();
     assert_eq!(row[..3], ["2000", "1", "1"].map(String::from));
     assert!(moved >= 0, "{moved} ms before the commit was asked for");
-    // The next transaction of the same connection begins anew.
+    // The next transaction on the same connection has its own end time.
     shell.run(begin).unwrap();
     shell.run("DELETE FROM revocations; DELETE FROM committing; BEGIN; DELETE FROM sessions").unwrap();
     shell.run("SELECT pg_sleep(1.2); INSERT INTO committing VALUES (bulla_now()); COMMIT").unwrap();

@@ -1,5 +1,5 @@
-//! What only PostgreSQL has: commits out of order, connections that break or fall silent, many nodes that start at
-//! once, TLS, passwords from files.
+//! Tests of behavior that only PostgreSQL has: commits out of order, connections that break or stop answering, many nodes that
+//! start at the same time, TLS, and passwords from files.
 
 mod audit;
 mod connecting;
@@ -28,7 +28,7 @@ use crate::{
     town::{self, secs},
 };
 
-/// A database of its own on the shared server; none where there is no server.
+/// Creates a new database on the shared server; returns `None` if there is no server.
 fn database() -> Option<Created> {
     Some(cluster::shared()?.create())
 }

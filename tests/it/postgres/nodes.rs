@@ -1,4 +1,4 @@
-//! Nodes and the ring they have in force.
+//! Tests the nodes table and the ring generation that each node has in force.
 
 use std::sync::Arc;
 
@@ -50,7 +50,8 @@ async fn a_rollover_waits_for_servers_and_is_refused_while_one_lacks_the_staged_
     assert!(said(&refused).contains("hasn't reached web2"), "{}", said(&refused));
     assert_eq!(generation(), before);
 
-    // It comes while it is waited for; the new ring it is told of, and doesn't take, is warned about.
+    // The node reports the old ring while the command waits for it. It does not take the new ring, so the command prints a
+    // warning.
     let report = async {
         tokio::time::sleep(millis(300)).await;
         store.report_node("web2", before, "0.1.0").await.unwrap();

@@ -1,4 +1,4 @@
-//! A network between a program and its database that can fail.
+//! A proxy between a program and its database that simulates network faults.
 
 use std::sync::{
     Arc,
@@ -12,16 +12,16 @@ use tokio::{
 
 use crate::town::millis;
 
-/// What a [`Proxy`] does.
+/// The states of a [`Proxy`]. `OPEN`: it passes everything on.
 pub(super) const OPEN: u8 = 0;
-/// Nothing comes through any more, and nobody is told.
+/// It drops everything, and the connections stay open.
 pub(super) const SILENT: u8 = 1;
-/// Questions come through, answers don't.
+/// It passes requests on and drops the answers.
 pub(super) const MUTE: u8 = 2;
-/// Connections are cut, and new ones refused.
+/// It closes connections and refuses new ones.
 pub(super) const CUT: u8 = 3;
 
-/// A network in between that can fail.
+/// A proxy that simulates network faults.
 pub(super) struct Proxy {
     pub(super) url: String,
     state: Arc<AtomicU8>,
@@ -72,7 +72,7 @@ async fn pass(
             },
         };
         let Ok(read @ 1..) = read else { return };
-        // What was swallowed once makes the connection useless: it stays silent for good.
+        // A connection that has lost bytes cannot be used any more, so it stays silent until it is cut.
         if swallows.contains(&state.load(Ordering::SeqCst)) {
             while state.load(Ordering::SeqCst) != CUT {
                 tokio::time::sleep(millis(20)).await;

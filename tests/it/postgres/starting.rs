@@ -1,4 +1,4 @@
-//! The schema, and nodes that start.
+//! Tests the schema and the start of nodes.
 
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ async fn the_tables_have_the_names_and_columns_of_sqlites() {
         .unwrap();
     let mut sqlite: Vec<String> =
         columns.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
-    // What PostgreSQL needs besides: its transactions commit out of order.
+    // A column that only PostgreSQL needs, because its transactions can commit out of order.
     let at = sqlite.iter().position(|column| column == "revocations.expires_at").unwrap();
     sqlite.insert(at + 1, "revocations.txid".into());
     assert_eq!(postgres, sqlite);
@@ -104,7 +104,7 @@ async fn a_role_that_may_only_read_and_write_serves_what_another_made() {
     let row = begin(&store).await;
     end(&store, row.sid).await.unwrap();
     assert!(list.denies(row.sid));
-    // One who may make no tables is told so, and what to do.
+    // A role that may not create tables gets an error that names the remedy.
     let empty = cluster::shared().expect("asked for before").create();
     psql(&empty.url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC");
     let refused = open(&empty.url.replacen("postgres://postgres@", &format!("postgres://{role}@"), 1)).await;
@@ -113,7 +113,7 @@ async fn a_role_that_may_only_read_and_write_serves_what_another_made() {
         said.contains("permission denied for schema public") && said.contains("createdb --owner"),
         "{said}"
     );
-    // Somebody who may delete sessions and nothing else revokes all the same.
+    // A role that may only delete sessions still revokes them.
     psql(&database.url, &format!("REVOKE ALL ON revocations FROM {role}"));
     let row = begin(&open(&database.url).await.unwrap()).await;
     psql(&limited, "DELETE FROM sessions");

@@ -1,4 +1,5 @@
-//! What doesn't answer is "cannot tell", in under a second, and goes on by itself.
+//! Tests that a database that does not answer gives "cannot tell" in less than a second, and that the program recovers by
+//! itself.
 
 use std::{sync::Arc, time::Instant};
 
@@ -56,7 +57,7 @@ async fn a_request_that_asks_several_things_waits_no_longer_for_all_than_for_one
     };
     let asked = Instant::now();
     let (answer, ()) = tokio::join!(ada.post("/auth/refresh", serde_json::json!({})), release);
-    // The store's patience, and the way there and back.
+    // The store's time limit, plus the time of the HTTP request.
     assert!(answer.status() == 503 && asked.elapsed() < millis(1150), "{:?}", asked.elapsed());
     user.run("ROLLBACK").unwrap();
     assert_eq!(ada.post("/auth/refresh", serde_json::json!({})).await.status(), 200, "and then it goes on");
@@ -91,7 +92,7 @@ async fn a_commit_whose_answer_is_lost_is_never_done_and_never_not_done() {
     let proxy = Proxy::before(&database.url).await;
     let store = open(&proxy.url).await.unwrap();
     let row = begin(&store).await;
-    // Prepared, so that the statement itself is what goes out.
+    // The statement is already prepared, so the next message to the database is the statement itself.
     assert_eq!(rotate(&store, &row).await.unwrap(), Written::Applied);
     let row = store.session(row.sid).await.unwrap().0.unwrap();
     proxy.be(MUTE);
@@ -149,7 +150,7 @@ async fn a_server_that_was_stopped_at_once_is_found_again_and_has_lost_nothing()
     let store = {
         let created = own.create();
         let store = open(&created.url).await.unwrap();
-        // It lives as long as the server does.
+        // The database must live as long as the server does.
         std::mem::forget(created);
         store
     };

@@ -1,4 +1,4 @@
-//! Clients: added, changed and deleted, what that takes along, and what is given out meanwhile.
+//! Tests clients: how they are added, changed and deleted, what this revokes, and tokens that are issued at the same time.
 
 use bulla::{
     ids::{Audience, ClientId, Scope},
@@ -177,12 +177,12 @@ async fn an_overlapping_secret_revokes_nothing_and_one_at_once_does() {
     assert_eq!(read.unwrap().former, Some(former));
     assert!(former.until > now.plus(secs(3500)) && former.until <= now.plus(secs(3600)));
     assert_eq!(house.revoked(), Vec::<String>::new());
-    // The first one would have been good for an hour still.
+    // The first secret would still have been valid for an hour.
     house.secret(&id, 3, secs(3600)).await;
     assert_eq!(house.revoked().len(), 1);
     house.secret(&id, 4, std::time::Duration::ZERO).await;
     assert_eq!(house.revoked().len(), 2);
-    // One whose time is over ends nothing more.
+    // The removal of a secret that has already expired revokes nothing more.
     house.secret(&id, 5, secs(3600)).await;
     let shell = house.town.shell();
     shell.run("UPDATE clients SET former_until = 1");
@@ -287,7 +287,7 @@ async fn a_token_is_issued_to_the_client_that_was_judged() {
     assert_eq!(house.events("service.issued").await.len(), 2);
 }
 
-/// From many sides at once: whatever is issued before a change is no later than what revokes it.
+/// With many writers at once: every token that was issued before a change has a time that the change's revocation covers.
 async fn no_token_outlives_a_change_it_did_not_see() {
     let house = House::new().await;
     let other = house.another().await;
@@ -305,7 +305,7 @@ async fn no_token_outlives_a_change_it_did_not_see() {
         };
         let issuing = [issue(&house.store), issue(&other.store)];
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        // Among so many writers it may have to be asked for again.
+        // With this many writers, the change may have to be tried again.
         let change =
             || async { house.store.change_client(&client.id, off(), event("client.changed")).await.is_ok() };
         crate::server::eventually("the change", change).await;

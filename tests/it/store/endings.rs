@@ -1,4 +1,5 @@
-//! An end that somebody moves in a database shell: a row that lives can be used until then, and one that has ended stays so.
+//! Tests ends that an operator moves in a database shell: a live session can be used until the new end, and an ended one stays
+//! ended.
 
 use std::time::Duration;
 
@@ -22,13 +23,13 @@ async fn one(house: &House) -> SessionRow {
     house.begin(&house.user("ada").await.id).await
 }
 
-/// Sets an end of a session so long after now.
+/// Sets an end of a session to a time `later` than now.
 async fn set(house: &House, row: &SessionRow, column: &str, later: Duration) {
     let end = house.now().await.plus(later).millis();
     house.town.shell().run(&format!("UPDATE sessions SET {column} = {end} WHERE sid = '{}'", row.sid));
 }
 
-/// Waits until a look would have found it, had there been anything.
+/// Waits long enough for a poll of the feed, to show that the feed delivers nothing.
 async fn a_while() {
     tokio::time::sleep(millis(700)).await;
 }
@@ -46,7 +47,7 @@ async fn an_end_set_for_later_takes_effect_then_and_not_before() {
     assert!(!house.list.denies(row.sid) && !other.list.denies(row.sid), "and used");
     assert!(!house.another().await.list.denies(row.sid), "by a server that starts now as well");
 
-    // Shorter than an access token's life.
+    // Earlier than the end of an access token's life.
     set(&house, &row, "expires_at", secs(30)).await;
     a_while().await;
     assert!(!house.list.denies(row.sid));
@@ -96,7 +97,7 @@ async fn a_session_that_has_ended_is_not_made_to_live_again() {
             assert!(refused.contains("has ended and can't be made to live again"), "{refused}");
         }
         assert!(house.row(row.sid).await.unwrap().ends_at() < house.now().await);
-        // What leaves it ended may be written.
+        // An update that does not make the session live again is accepted.
         shell.run("UPDATE sessions SET user_agent = 'x', expires_at = expires_at - 1");
         shell.run("DELETE FROM sessions");
     }
@@ -107,7 +108,7 @@ async fn a_renewal_judged_before_the_end_may_be_written_after_it() {
     let row = house
         .begin_as(NewSession { idle: millis(200), ..new_session(&house.user("ada").await.id) }, 20)
         .await;
-    // The rule judges by a time it has read; the triggers of SQLite have the system's.
+    // The rule uses a time that it read earlier; the triggers of SQLite use the system's time.
     tokio::time::sleep(millis(300)).await;
     let now = row.rotated_at.plus(millis(100));
     let change = SessionChange::Rotate { to: 1, idle: secs(1800), now };
@@ -127,7 +128,7 @@ async fn what_a_leap_makes_due_is_left_alone() {
     assert!(house.hears(row.sid).await);
 }
 
-/// The statement a doctor names for a row, run.
+/// Runs the statements that `bulla doctor` recommends for bad rows.
 async fn mend(house: &House) {
     for row in house.store.bad_rows().await.unwrap() {
         house.town.shell().run(&row.mend());
@@ -223,7 +224,7 @@ mod rows_that_cant_be_read {
         assert!(house.store.session_and_user(row.sid).await.unwrap().0.unwrap().1.unwrap().disabled);
         assert_eq!(house.store.clients(None, 1).await.unwrap()[0].id.as_str(), "c");
         assert_eq!(house.store.client(&"a".parse().unwrap()).await.unwrap().0, None);
-        // Of three administrators two are left, and the last one can't go.
+        // Two of three administrators are readable, and the last readable one cannot lose the role.
         house.change(&ada.id, roles(&[])).await.unwrap();
         assert!(matches!(house.change(&carol.id, roles(&[])).await, Err(StoreError::LastAdmin)));
         assert_eq!(house.store.bad_rows().await.unwrap().len(), 3);
@@ -247,7 +248,7 @@ mod rows_that_cant_be_read {
             ] {
                 shell.run(sql);
             }
-            // Of a revocation whose time can't be read the target counts.
+            // A revocation with unreadable times is in force for its target.
             let sid = Sid::generate().unwrap();
             shell.run(&format!(
                 "INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('{sid}', 'now', 'later')"
@@ -357,7 +358,7 @@ mod guards {
         assert_eq!(counts(), before);
         assert!(house.row(row.sid).await.unwrap().ends_at() > house.now().await);
         assert!(!house.store.spend([7; 32], house.now().await).await.unwrap(), "a nonce is still spent");
-        // An operator who knows that the new time is right doesn't wait.
+        // An operator who knows that the new time is correct does not need to wait.
         house.town.clock.advance(DECADE);
         assert_eq!(node.sweep(year).await.unwrap(), 0);
         shell.run("DELETE FROM clock");

@@ -1,4 +1,4 @@
-//! The feed: complete from the start, at once in the process that revokes, within a second elsewhere.
+//! Tests the feed: complete from the start, immediate in the process that revokes, and within a second in other processes.
 
 use std::time::{Duration, Instant};
 
@@ -138,7 +138,7 @@ async fn numbers_that_went_back_load_everything_again() {
         "INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:x', 1, 99999999999999)",
     );
     eventually("the second number is known", || async { house.list.len() == 2 }).await;
-    // What a restored backup looks like: other rows under numbers that were there before.
+    // Simulates a restored backup, where other rows have the same numbers.
     let back = match kind() {
         Kind::Sqlite => "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'revocations'".to_owned(),
         _ => "ALTER SEQUENCE revocations_seq_seq RESTART".to_owned(),

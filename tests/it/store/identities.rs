@@ -1,4 +1,4 @@
-//! Identities and spent nonces in the store: one owner each, never the last way in, never twice.
+//! Tests identities and spent nonces in the store: one owner each, the last way to log in stays, and a nonce is used only once.
 
 use bulla::store::Identity;
 
@@ -165,7 +165,8 @@ async fn a_trigger_that_was_dropped_is_missed() {
     house.town.shell().run(drop);
     assert_eq!(house.store.missing_triggers().await.unwrap(), ["session_deleted", "user_disabled"]);
     if kind() == Kind::Postgres {
-        // Nodes look without being woken; where a role poses as a replica no trigger fires at all.
+        // The trigger `revoked` is not required, because nodes also poll. For a role with `session_replication_role =
+        // 'replica'` no trigger fires at all.
         house.town.shell().run("ALTER TABLE revocations DISABLE TRIGGER revoked");
         assert_eq!(house.store.missing_triggers().await.unwrap(), ["session_deleted", "user_disabled"]);
         let name = house.town.shell().value("SELECT current_database()");

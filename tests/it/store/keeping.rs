@@ -1,4 +1,4 @@
-//! What is kept and for how long: audit, sweeping, the ring's mark, the nodes.
+//! Tests what the store keeps and for how long: the audit log, the sweep, the ring generation, the nodes.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn an_event_reads_back_as_it_was_recorded() {
     let row = house.store.audit(None, 1).await.unwrap().remove(0);
     assert_eq!((&*row.event, &*row.actor, &*row.subject), ("login.failed", "", "who's \"that\"? \u{1f600}"));
     assert_eq!((row.detail, row.at), (detail, house.now().await));
-    // Whatever a request brought as a name: it is recorded, if need be with another character in its place.
+    // A request can supply any text as a name. The name is recorded, if necessary with a replacement character.
     house.store.record(AuditEvent::new("login.failed", "", "nul\u{0}")).await.unwrap();
     assert!(house.store.audit(None, 1).await.unwrap()[0].subject.starts_with("nul"));
 }
@@ -85,7 +85,7 @@ async fn the_addresses_of_a_users_logins_are_those_of_the_audit() {
     assert_eq!(of("1", house.now().await.plus(secs(1)), 10).await, "", "too long ago");
 }
 
-/// Ends sessions in the past of every clock, SQLite's triggers' included, which have only the system's.
+/// Ends sessions at a time that is past for every clock, including the system's clock, which SQLite's triggers use.
 async fn expire(house: &House, sids: &[Sid]) {
     let past = house.now().await.minus(KEEP + secs(60)).millis();
     for sid in sids {

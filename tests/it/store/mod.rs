@@ -1,5 +1,5 @@
-//! The suite that every store passes: over SQLite, over PostgreSQL, and over a PostgreSQL whose transactions are
-//! SERIALIZABLE. What one store does by its rules the others do by the same.
+//! The test suite that every store passes: SQLite, PostgreSQL, and PostgreSQL with SERIALIZABLE transactions. It shows that all
+//! stores follow the same rules.
 
 mod clients;
 mod endings;
@@ -26,7 +26,7 @@ use bulla::{
 
 use crate::town::{Town, device, new_session, secs};
 
-/// A store, the ground it stands on, and a feed that follows it.
+/// A store, its database and clock, and a denylist that follows its feed.
 struct House {
     town: Town,
     store: Arc<dyn Store>,
@@ -47,7 +47,7 @@ impl House {
         Self { town, store, list, _following: following }
     }
 
-    /// The same database from another process.
+    /// Opens the same database as another process does.
     async fn another(&self) -> Self {
         let store = self.town.store().await;
         let list = Arc::new(Denylist::default());
@@ -100,7 +100,8 @@ impl House {
         all.into_iter().filter(|row| row.event == name).collect()
     }
 
-    /// A session that ended then, as if time had passed: by hand that is a revocation, which is taken back.
+    /// Sets the end of a session to `then`, as if time had passed. The change by hand is recorded as a revocation, so this
+    /// deletes the revocation.
     fn idle_since(&self, sid: Sid, then: i64) {
         self.town.shell().run(&format!(
             "UPDATE sessions SET idle_expires_at = {then} WHERE sid = '{sid}';
@@ -108,19 +109,19 @@ impl House {
         ));
     }
 
-    /// The targets of the table, in order.
+    /// The targets in the revocations table, in the order of their numbers.
     fn revoked(&self) -> Vec<String> {
         let rows = self.town.shell().run("SELECT target FROM revocations ORDER BY seq");
         rows.into_iter().flatten().collect()
     }
 
-    /// Whether the feed hears of it within a second, which is the promise.
+    /// Whether the feed delivers the revocation within a second, as it guarantees.
     async fn hears(&self, sid: Sid) -> bool {
         crate::server::eventually("the feed hears of it", || async { self.list.denies(sid) }).await < secs(1)
     }
 }
 
-/// As a database from before there were checks, or where somebody has dropped them.
+/// Removes the checks, as in a database from an earlier version or one where a person has dropped them.
 fn without_checks(shell: &crate::ground::Shell) {
     let names = match crate::ground::kind() {
         crate::ground::Kind::Sqlite => shell.run(

@@ -1,4 +1,4 @@
-//! Writes that hold only while what was proven holds: a password, a session, an identity, a role.
+//! Tests writes that succeed only while the proof behind them is valid: a password, a session, an identity, a role.
 
 use std::sync::{
     Arc,
@@ -49,7 +49,7 @@ fn verified(hash: &str) -> Proof {
     Proof { at: ProvenAt::Now, password_hash: Some(SecretText::new(hash.into())), identity: None }
 }
 
-/// What the owner of this session asks for who has verified `hash`.
+/// Changes the password as the owner of this session, who has verified `hash`.
 async fn change(
     store: &Arc<dyn Store>,
     caller: &SessionRow,
@@ -153,7 +153,7 @@ async fn a_change_at_the_moment_of_a_revocation_leaves_no_session() {
     }
 }
 
-/// Changes the password again and again, each time in the session that the last change has begun.
+/// Changes the password repeatedly, each time in the session that the last change has begun.
 async fn chain(
     store: Arc<dyn Store>,
     mut caller: SessionRow,
@@ -185,7 +185,7 @@ async fn no_chain_of_changes_gets_past_a_revocation_of_all_sessions() {
             house.store.end_sessions(SessionEnd::Everyones, event("session.revoked")).await.unwrap();
         } else {
             let shell = house.town.shell();
-            // At the level SERIALIZABLE the shell may be told to try again.
+            // At the level SERIALIZABLE the statement can fail and must be repeated.
             let ends = move || while shell.try_run("DELETE FROM sessions").is_err() {};
             tokio::task::spawn_blocking(ends).await.unwrap();
         }
@@ -349,7 +349,7 @@ async fn of_two_administrators_who_act_against_each_other_one_does() {
             _ => store.end_sessions(SessionEnd::Everyones, event).await.map(drop),
         }
     };
-    // Each with itself, some with another.
+    // Each kind of act against the same kind, and some against another kind.
     for round in 0..24 {
         let (one, two) = (round % 6, if round < 12 { round % 6 } else { (round + 3) % 6 });
         let begin = async |name: String| house.begin(&house.user_with(&name, &["admin"]).await.id).await;

@@ -1,4 +1,4 @@
-//! Sessions begin, rotate and end.
+//! Tests how sessions begin, rotate and end.
 
 use std::collections::HashSet;
 
@@ -109,7 +109,7 @@ async fn logins_at_once_never_leave_more_than_the_cap() {
     let logins = (0..16).map(|n| {
         let store = if n % 2 == 0 { &house.store } else { &other.store };
         let login = || store.begin_session(new_session(&ada.id), 3, event("login"));
-        // Who was kept waiting for too long comes again.
+        // A login that times out in the store is repeated.
         async move {
             loop {
                 match login().await {
@@ -171,7 +171,7 @@ async fn a_login_racing_a_disabling_leaves_no_session() {
         let logins = (0..3).map(|_| house.store.begin_session(new_session(&user.id), 20, event("login")));
         let (begun, changed) = tokio::join!(join_all(logins), other.change(&user.id, disabled(true)));
         assert!(changed.unwrap().unwrap().disabled);
-        // Who was kept waiting for too long has begun nothing.
+        // A login that timed out in the store has begun no session.
         let begun: Vec<SessionRow> = begun.into_iter().filter_map(|begun| begun.ok().flatten()).collect();
         assert!(house.live(&user.id).await.is_empty(), "round {round}");
         for row in begun {

@@ -1,4 +1,4 @@
-//! Triggers: whoever ends a session in a database shell revokes it.
+//! Tests the triggers: a session that is ended in a database shell is revoked.
 
 use bulla::store::SessionRow;
 
@@ -50,7 +50,7 @@ async fn a_deleted_row_is_a_revocation_for_seventeen_minutes() {
     assert!(house.hears(row.sid).await);
 }
 
-/// Whether the deletion of a row that ended so long ago is a revocation.
+/// Whether the deletion of a session that ended this long ago is recorded as a revocation.
 async fn revokes_after(house: &House, ago: std::time::Duration) -> bool {
     let row = one(house).await;
     let then = house.now().await.minus(ago).millis();
@@ -66,7 +66,7 @@ async fn a_row_long_expired_goes_without_a_revocation() {
 }
 
 async fn a_row_that_has_just_expired_is_still_revoked() {
-    // An access token made from it at its last moment may live.
+    // An access token from the last moment of the session may still be valid.
     assert!(revokes_after(&House::new().await, secs(900)).await);
 }
 
@@ -80,7 +80,7 @@ fn insert(row: &SessionRow, user: &str) -> String {
     )
 }
 
-/// 32 bytes, as a statement writes them.
+/// 32 bytes, as an SQL literal.
 fn hash(byte: u8) -> String {
     let hex = format!("{byte:02x}").repeat(32);
     match kind() {
@@ -281,7 +281,7 @@ async fn doing_nothing_on_a_conflict_does_nothing() {
         "INSERT INTO users (name, created_at) VALUES ('ada', 9)",
         "INSERT INTO users (name, created_at) VALUES ('ADA', 9)",
         "INSERT INTO users (id, name, created_at) VALUES (1, 'eve', 9)",
-        // Whose `folded` is "adrnln".
+        // The `folded` form of this name is "adrnln".
         "INSERT INTO users (name, created_at) VALUES ('admin', 9)",
         "INSERT INTO users (name, created_at) VALUES ('Admin', 9), ('ADMIN', 9)",
         "INSERT INTO users (name, folded, created_at) VALUES ('Ada', 'ada', 9)",
@@ -309,7 +309,7 @@ async fn doing_nothing_on_a_conflict_does_nothing() {
         assert_eq!(before(), kept, "{or}");
     }
     assert!(house.revoked().is_empty());
-    // Nor does what was noted meanwhile tell later.
+    // The triggers of the failed statements leave nothing behind that revokes later.
     shell.run("INSERT INTO users (name, created_at) VALUES ('bob', 1)");
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('new', 'New', 1)");
     let other = house.begin(&row.user_id).await;
@@ -377,7 +377,7 @@ async fn what_could_not_be_read_is_refused() {
         "ring.fingerprint = 'x'",
     ];
     if kind() == Kind::Sqlite {
-        // What a column of PostgreSQL can't hold by its type.
+        // Values that PostgreSQL's column types exclude.
         bad.extend([
             "sessions.expires_at = datetime('now')",
             "sessions.idle_expires_at = datetime('now')",
@@ -429,7 +429,7 @@ async fn what_could_not_be_read_is_refused() {
         assert_eq!(shell.run(&format!("SELECT * FROM {table}")), before, "{change}");
     }
     assert_eq!(house.store.bad_rows().await.unwrap(), []);
-    // And what the message says is taken.
+    // The values that the error message recommends are accepted.
     let hour =
         if kind() == Kind::Sqlite { "unixepoch('now', '+1 hour') * 1000" } else { "bulla_now() + 3600000" };
     shell.run(&format!("UPDATE sessions SET expires_at = {hour}, transport = 'body', scope = 'read write'"));
@@ -455,7 +455,8 @@ async fn what_is_rolled_back_revokes_nothing() {
     let (row, shell) = (one(&house).await, house.town.shell());
     shell.run("BEGIN; DELETE FROM sessions; ROLLBACK");
     assert!(house.revoked().is_empty() && house.row(row.sid).await.is_some());
-    // The number is used up where a sequence gave it out; the next one is heard of all the same.
+    // A sequence does not reuse the number of the transaction that was rolled back. The feed delivers the next number
+    // nevertheless.
     shell.run("DELETE FROM sessions");
     assert!(house.hears(row.sid).await);
 }
@@ -497,7 +498,7 @@ async fn no_row_typed_in_uses_up_the_numbers_of_those_that_follow() {
                 let refused = shell.try_run(&insert).unwrap_err();
                 assert!(refused.contains("8 * 10^18"), "{refused}");
             }
-            // A number that another program has given out is taken, and so is a row without one.
+            // A number that another program has assigned is accepted, and so is a row without a number.
             shell.run(&format!("INSERT INTO {table} VALUES (8000000000000000000, {values})"));
         }
         let refused = shell.try_run("INSERT INTO clients (name, created_at) VALUES ('Cron', 1)").unwrap_err();

@@ -1,4 +1,4 @@
-//! Users, their names, their last administrator.
+//! Tests users, their names, and the last administrator.
 
 use bulla::store::SessionEnd;
 
@@ -212,7 +212,7 @@ async fn of_two_administrators_who_remove_each_other_at_once_one_stays() {
         });
         let refused = [one.err(), two.err()].into_iter().flatten().collect::<Vec<_>>();
         assert!(matches!(&refused[..], [StoreError::LastAdmin]), "round {round}: {refused:?}");
-        // Out of the way of the next round.
+        // Remove the remaining administrator before the next round.
         house.town.shell().run("UPDATE users SET roles = '[]'");
     }
 }

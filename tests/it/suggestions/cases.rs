@@ -1,4 +1,4 @@
-//! The cases: a state, the command that fails in it, the command that the message suggests.
+//! Each case is a state, a command that fails in it, and the command that the error message suggests.
 
 use std::{
     fs,
@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 
 use crate::server::Server;
 
-/// Who uses an installation that belongs to a service.
+/// The user id of the service that owns an installation.
 const SERVICE: u32 = 4242;
 
-/// An installation, and a shell in its folder.
+/// An installation and a shell in its folder.
 pub struct Place {
     pub server: Server,
-    /// The shell's programs: the one under test, and `sudo` as an operator has it.
+    /// The programs on the shell's path: `bulla` and a substitute for `sudo`.
     programs: tempfile::TempDir,
-    /// The user that runs commands; the tests' own without.
+    /// The user that runs the commands; `None`: the user that runs the tests.
     user: Option<u32>,
 }
 
@@ -28,7 +28,7 @@ impl Place {
         let programs = tempfile::tempdir().unwrap();
         fs::set_permissions(programs.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let under_test = Path::new(env!("CARGO_BIN_EXE_bulla"));
-        // A copy: other users may not enter the folder of the build.
+        // A copy, because other users may not enter the build folder.
         fs::copy(under_test, programs.path().join("bulla")).unwrap();
         let sudo = programs.path().join("sudo");
         let script = "#!/bin/sh\nuser=${2#\\#}\nshift 2\nexec setpriv --reuid=$user --regid=$user --clear-groups \"$@\"\n";
@@ -43,7 +43,7 @@ impl Place {
         self.server.path(name)
     }
 
-    /// Everything belongs to a service from now on. Only root can do that.
+    /// Gives all files to the service's user. Returns `None` unless the test runs as root.
     fn of_the_service(self) -> Option<Self> {
         if !is_root() {
             return None;
@@ -54,7 +54,7 @@ impl Place {
         Some(self)
     }
 
-    /// Runs a line in a shell, as the user of this place.
+    /// Runs a command line in a shell, as the user in `user`.
     pub fn shell(&self, line: &str) -> Output {
         let mut command = match self.user {
             Some(user) => {
@@ -71,7 +71,7 @@ impl Place {
         command.stdin(Stdio::null()).output().unwrap()
     }
 
-    /// The command fails, its message suggests a command that begins so; that one is run, and returned.
+    /// Checks that the command fails, then runs and returns the command in its message that begins with `begins`.
     pub fn mends(&self, failing: &str, begins: &str) -> String {
         let failed = self.shell(failing);
         assert!(!failed.status.success(), "`{failing}` does not fail: {}", said(&failed));
@@ -81,7 +81,7 @@ impl Place {
         command
     }
 
-    /// The same, and afterwards the command works.
+    /// As [`Self::mends`]; checks also that the first command then succeeds.
     pub fn mends_all(&self, failing: &str, begins: &str) {
         let command = self.mends(failing, begins);
         let works = self.shell(failing);
@@ -105,7 +105,7 @@ impl Place {
         fs::write(self.path("keys/ring.json"), ring.to_string()).unwrap();
     }
 
-    /// The file of the key in a state.
+    /// The file of the key that is in this state.
     fn key(&self, state: &str) -> PathBuf {
         let ring = self.ring();
         let key = ring["keys"].as_array().unwrap().iter().find(|key| key["state"] == state).unwrap();
@@ -125,7 +125,7 @@ pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// The first command in backticks that begins so, as printed.
+/// Returns the first command in backticks that begins with `begins`, exactly as printed.
 pub fn suggested(text: &str, begins: &str) -> String {
     let commands = text.split('`').skip(1).step_by(2);
     let found = commands.into_iter().find(|command| command.starts_with(begins));
@@ -163,7 +163,7 @@ fn a_ring_of_a_folder_that_no_database_knows_is_never_made_by_a_revocation() {
     assert!(!place.path("elsewhere").exists());
 }
 
-/// What is damaged, and how.
+/// A name, and a function that causes the damage.
 type Damage = (&'static str, fn(&Place));
 
 #[test]
@@ -295,7 +295,8 @@ fn a_service_keeps_its_files_when_root_looks_at_them() {
     }
 }
 
-/// The database, its folder and the keys belong to a service; somebody else is told how to become it.
+/// The database, its folder and the keys belong to a service. The error tells any other user how to run the command as that
+/// service.
 #[test]
 fn a_user_who_may_not_is_told_how_to_become_the_one_who_may() {
     let Some(mut place) = Place::new().of_the_service() else { return };
@@ -307,7 +308,7 @@ fn a_user_who_may_not_is_told_how_to_become_the_one_who_may() {
         assert!(!failed.status.success(), "{failing}");
         let command = suggested(&said(&failed), "sudo -u '#4242' bulla ");
         assert!(command.ends_with(failing.strip_prefix("bulla").unwrap()), "{command}");
-        // Somebody who may use sudo.
+        // A user who may use sudo.
         place.user = None;
         let mended = place.shell(&command);
         assert!(mended.status.success(), "{command}: {}", said(&mended));
@@ -337,7 +338,7 @@ fn a_database_that_is_missing_is_made_by_what_the_message_suggests_wherever_it_w
         assert!(place.shell(&failing).status.success());
         assert!(place.path(database).exists());
     }
-    // In a folder with nothing in it.
+    // In an empty folder.
     let empty = tempfile::tempdir().unwrap();
     let at = |line: &str| place.shell(&format!("cd {} && {line}", empty.path().display()));
     for failing in ["bulla user list", "bulla serve --listen 127.0.0.1:0", "bulla keys list", "bulla doctor"]
@@ -350,7 +351,7 @@ fn a_database_that_is_missing_is_made_by_what_the_message_suggests_wherever_it_w
     assert!(failed.contains(empty.path().to_str().unwrap()), "the whole path is named: {failed}");
     assert!(at(&suggested(&failed, "bulla init")).status.success());
     assert!(at("bulla user list && bulla keys list && bulla doctor").status.success());
-    // A folder that is missing, where a server is to make the rest.
+    // The folder is missing, and `serve --init` is to create the database and the keys in it.
     let failed = place.shell("bulla --database away/x.db --keys away/keys serve --init --listen 127.0.0.1:0");
     let command = suggested(&said(&failed), "mkdir -p ");
     assert!(place.shell(&command).status.success() && place.path("away").is_dir());
@@ -473,7 +474,7 @@ fn a_command_that_the_log_suggests_is_about_the_installation_that_the_server_ser
             _ => told,
         };
         assert_eq!(suggested(&told, "bulla init"), format!("bulla init {flags}"));
-        // An error that ends the server goes through the same log.
+        // An error that ends the server is written to the same log.
         let lost = format!("--keys nowhere --database {database}");
         let ended =
             said(&place.shell(&format!("BULLA_LOG={format} bulla serve --listen 127.0.0.1:0 {lost}")));
@@ -500,7 +501,8 @@ async fn a_stored_hash_that_is_none_is_replaced_by_what_the_log_suggests() {
     assert_eq!(place.server.browser().post("/auth/login", body).await.status(), 200);
 }
 
-/// A certificate for `localhost` of so many days, whose key is protected by `secret` if asked.
+/// Creates a certificate for `localhost` that is valid for `days` days. If `encrypted`, the key is protected by the passphrase
+/// `secret`.
 pub fn certificate(folder: &Path, days: &str, encrypted: bool) {
     let mut openssl = Command::new("openssl");
     openssl.args([
@@ -528,7 +530,7 @@ fn a_tls_key_that_everybody_may_read_or_that_is_encrypted_is_mended_by_what_doct
     certificate(place.server.dir.path(), "90", true);
     let doctor = place.shell("bulla doctor");
     assert_eq!(doctor.status.code(), Some(6));
-    // It asks for the passphrase; here that is given.
+    // The command prompts for the passphrase; the test passes it as an argument.
     let command = suggested(&said(&doctor), "openssl pkey ");
     let mended = place.shell(&format!("{command} -passin pass:secret"));
     assert!(mended.status.success(), "{}", said(&mended));
@@ -547,7 +549,7 @@ fn a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests()
     };
     let settings = place.path("bulla.toml");
     assert_eq!(fs::metadata(&settings).unwrap().permissions().mode() & 0o777, 0o600, "as init makes it");
-    // Nothing secret is in it: it may be read, as what Kubernetes mounts from a ConfigMap.
+    // The file has no secret, so it may be readable for all, as in a volume that Kubernetes mounts from a ConfigMap.
     mode("bulla.toml", 0o644);
     place.is_sound();
     for writable in [0o646, 0o664] {
@@ -568,7 +570,7 @@ fn a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests()
         let found = said(&place.shell("bulla doctor"));
         assert!(!found.contains("others may"), "{found}");
     }
-    // A password in the file makes it secret.
+    // A password in the file makes the file secret.
     let url = "database = 'postgres://ada:hunter2@127.0.0.1:1/d?connect_timeout=1'\n";
     fs::write(&settings, url).unwrap();
     mode("bulla.toml", 0o640);
@@ -578,7 +580,7 @@ fn a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests()
     place.mends("bulla doctor", "chmod go= ");
     let found = said(&place.shell("bulla doctor"));
     assert!(!found.contains("others may") && !found.contains("hunter2"), "{found}");
-    // libpq ignores a file of passwords that its group may read, and so does Bulla.
+    // libpq ignores a password file that its group may read, and Bulla does the same.
     fs::write(place.path("pgpass"), "*:*:*:*:hunter2").unwrap();
     place.server.set("PGPASSFILE", place.path("pgpass"));
     fs::set_permissions(place.path("pgpass"), fs::Permissions::from_mode(0o640)).unwrap();

@@ -1,18 +1,19 @@
-//! PostgreSQL refuses a connection or a statement: an administrator of the server mends that by what the message suggests.
+//! Tests connections and statements that PostgreSQL refuses: an administrator of the server runs the suggested command, which
+//! solves the problem.
 
 use std::process::{Command, Output};
 
 use super::cases::{said, suggested};
 use crate::cluster::{self, psql};
 
-/// Runs `bulla` against a database.
+/// Runs `bulla` with a database.
 fn bulla(folder: &tempfile::TempDir, url: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bulla"));
     command.args(arguments).current_dir(folder).env("BULLA_DATABASE", url);
     command.env_remove("PGPASSWORD").env_remove("PGPASSFILE").env("HOME", folder.path()).output().unwrap()
 }
 
-/// Runs a suggestion as the administrator of the shared server.
+/// Runs a suggested command as the administrator of the shared server.
 fn as_administrator(command: &str, database: &str) {
     let shell = Command::new("sh")
         .args(["-c", command])
@@ -23,7 +24,7 @@ fn as_administrator(command: &str, database: &str) {
     assert!(shell.status.success(), "`{command}`: {}", said(&shell));
 }
 
-/// The URL of a database for another role.
+/// The URL of a database on the same server for another role.
 fn of(url: &str, role: &str, name: &str) -> String {
     let server = url.rsplit_once('/').unwrap().0;
     let place = server.split_once('@').unwrap().1;
@@ -44,10 +45,10 @@ fn a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests()
     let url = of(&database.url, &role, &name);
     let failed = bulla(&folder, &url, &["user", "list"]);
     assert_eq!(failed.status.code(), Some(5), "{}", said(&failed));
-    // It asks for a password; here there is nobody to type one.
+    // The command prompts for a password; the test has no terminal.
     let command = suggested(&said(&failed), "createuser ").replace(" --pwprompt", "");
     as_administrator(&command, "postgres");
-    // The role may connect, and may not read: doctor prints what lets it.
+    // The role may connect but may not read; `bulla doctor` prints the command that grants the access.
     let failed = bulla(&folder, &url, &["user", "list"]);
     assert!(said(&failed).contains("permission denied"), "{}", said(&failed));
     suggested(&said(&failed), "bulla doctor");
@@ -75,7 +76,7 @@ fn a_server_that_does_not_answer_and_a_wrong_password_are_explained() {
     }
     let database = cluster.create();
     let admin = |sql: &str| psql(&database.url, sql);
-    // `locked` is the one role that the shared server asks for a password.
+    // `locked` is the only role from which the shared server requires a password.
     let _ = Command::new("psql")
         .args(["-X", "-q", "-c", "CREATE ROLE locked LOGIN", &database.url])
         .output()

@@ -1,8 +1,8 @@
-//! Reads the source for commands that messages suggest; each must be in the table of those that a test runs.
+//! Finds the commands that messages in the source suggest; each must be in the table of commands that a test runs.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// How a suggested command begins, and the test that runs it.
+/// The beginning of each suggested command, and the test that runs it.
 const RUN: [(&str, &str); 38] = [
     ("bulla audit --limit 1", "cases::a_log_that_no_program_has_read_is_read_by_what_the_message_suggests"),
     ("bulla client list", "cases::what_a_message_says_shows_more_shows_it"),
@@ -68,10 +68,10 @@ const RUN: [(&str, &str); 38] = [
     ("sudo -u '#", "cases::a_user_who_may_not_is_told_how_to_become_the_one_who_may"),
 ];
 
-/// What would change the machine that the tests run on: the command that sets its clock.
+/// A suggested command that no test runs, because it changes the machine: it sets the clock.
 const NOT_RUN: [&str; 1] = ["timedatectl set-ntp true"];
 
-/// Programs that a suggestion may begin with.
+/// Programs with which a suggested command may begin.
 const PROGRAMS: [&str; 24] = [
     "bulla",
     "chmod",
@@ -99,7 +99,8 @@ const PROGRAMS: [&str; 24] = [
     "date",
 ];
 
-/// The texts of a file's program part, string literals that go on over lines joined.
+/// Returns the suggested commands in a file, without its tests and comments. String literals that continue over lines are
+/// joined.
 fn suggestions(text: &str) -> BTreeSet<String> {
     let program = text.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = program.lines().map(str::trim).filter(|line| !line.starts_with("//"));

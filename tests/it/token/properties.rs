@@ -1,4 +1,4 @@
-//! What holds for any object, any damage and any garbage.
+//! Tests properties that hold for every object, every damaged token and every invalid input.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ fn texts() -> impl Strategy<Value = String> {
     proptest::collection::vec(any::<char>(), 0..12).prop_map(String::from_iter)
 }
 
-/// Objects of any shape, at most 8 deep.
+/// Objects of any shape, at most 8 levels deep.
 fn objects() -> impl Strategy<Value = Map<String, Value>> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -37,7 +37,7 @@ fn is_noncharacter(c: char) -> bool {
     matches!(c, '\u{fdd0}'..='\u{fdef}') || matches!(u32::from(c) % 0x1_0000, 0xfffe | 0xffff)
 }
 
-/// JSON as `serde_json` reads it, with every member of an object.
+/// JSON as `serde_json` reads it, with every member of an object, including duplicates.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Node {
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Members {
 }
 
 impl Node {
-    /// How deep it nests; nothing if it breaks a rule of RFC 7493.
+    /// The depth of the nesting; `None` if the value violates a rule of RFC 7493.
     fn depth(&self) -> Option<usize> {
         let text = |text: &String| !text.chars().any(is_noncharacter);
         let deepest = |mut parts: &mut dyn Iterator<Item = &Node>| {
@@ -85,7 +85,8 @@ impl Node {
     }
 }
 
-/// Whether `text` is a payload, judged by another reader; it can't tell where a number is beyond a double.
+/// Whether `text` is a payload, according to another parser; `None` for a number beyond the range of a double, which that
+/// parser cannot read.
 fn is_payload(text: &str) -> Option<bool> {
     match serde_json::from_str(text) {
         Ok(node @ Node::Object(_)) => Some(node.depth().is_some_and(|depth| depth <= 8)),
@@ -94,7 +95,7 @@ fn is_payload(text: &str) -> Option<bool> {
     }
 }
 
-/// The text with a character put in, taken out or replaced, now and then.
+/// The text of an object, with up to two characters inserted, removed or replaced.
 fn damaged() -> impl Strategy<Value = String> {
     let odd = "{}[]:,\"\\ untfae01.-+/dD89\t\n\0\u{7f}é\u{ffff}😀";
     let odd = proptest::sample::select(odd.chars().collect::<Vec<_>>());

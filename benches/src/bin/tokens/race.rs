@@ -1,33 +1,33 @@
-//! Contenders take turns, so that whatever else the machine does falls on all of them alike.
+//! Runs the contenders in alternating turns, so that other load on the machine affects all of them equally.
 
 use std::{
     hint::black_box,
     time::{Duration, Instant},
 };
 
-/// How long one turn lasts, about.
+/// The approximate length of a turn.
 const TURN: Duration = Duration::from_millis(4);
-/// How many turns each contender gets.
+/// The number of turns of each contender.
 const ROUNDS: usize = 151;
 
-/// Something to be timed.
+/// A call to measure.
 pub struct Contender<'a> {
     name: String,
     run: Box<dyn FnMut(u64) + 'a>,
-    /// Heap allocations of one call, counted.
+    /// The number of heap allocations of one call.
     allocations: u64,
 }
 
-/// What was measured.
+/// The measured values of a contender.
 #[derive(Clone, Debug)]
 pub struct Figure {
     pub name: String,
-    /// Nanoseconds of one call: the median over all turns.
+    /// Nanoseconds per call: the median over all turns.
     pub nanos: f64,
     pub allocations: u64,
 }
 
-/// Names a call. It is run once beforehand, to warm up and to count what it allocates.
+/// Makes a contender of a call. Runs the call beforehand, to warm up and to count its allocations.
 pub fn contender<'a, T>(name: &str, mut call: impl FnMut() -> T + 'a) -> Contender<'a> {
     black_box(call());
     let allocations = allocation_counter::measure(|| drop(black_box(call()))).count_total;
@@ -39,7 +39,7 @@ pub fn contender<'a, T>(name: &str, mut call: impl FnMut() -> T + 'a) -> Contend
     Contender { name: name.to_owned(), run, allocations }
 }
 
-/// Lets all take turns; returns their figures in the order given.
+/// Runs all contenders in alternating turns; returns their figures in the given order.
 pub fn race(mut contenders: Vec<Contender<'_>>) -> Vec<Figure> {
     let times: Vec<u64> = contenders.iter_mut().map(calibrate).collect();
     let mut turns = vec![Vec::with_capacity(ROUNDS); contenders.len()];

@@ -1,6 +1,8 @@
-// Command bulla-token is a filter, one token or payload a line: `bulla-token open [KEYS]`, `bulla-token seal [KEYS]`.
+// Command bulla-token opens or seals one token or payload per line of its input: `bulla-token open [KEYS]` and
+// `bulla-token seal [KEYS]`.
 //
-// Without KEYS, a file, the keys come from the variable BULLA_EXPORT. Exit code 4 if anything was refused.
+// KEYS is an export file. Without it, the keys come from the variable BULLA_EXPORT. The exit code is 4 if any line was
+// refused.
 package main
 
 import (
@@ -52,7 +54,7 @@ func run(command string, file []string) (int, error) {
 		if err != nil && err != io.EOF {
 			return 0, err
 		}
-		// LF alone: a token with a CR in it is to be refused, not mended.
+		// Split at LF only, so that a token with a CR is refused and not repaired.
 		said, err := say(keys, command, strings.TrimSuffix(line, "\n"))
 		if err != nil {
 			code = 4

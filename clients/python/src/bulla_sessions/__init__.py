@@ -1,7 +1,7 @@
 """Opens and seals Bulla's tokens with keys from `bulla keys export`.
 
-Read it in this order: `wire` (the layout), `suites` (the ciphers), `strict` (the JSON that is accepted),
-`export` (what is read), `keys` (open and seal), `key_file` (an export that is followed), `openers` (several exports).
+Read the modules in this order: `wire` (the layout), `suites` (the ciphers), `strict` (the accepted JSON), `export`
+(reading an export), `keys` (open and seal), `key_file` (an export file that is reloaded), `openers` (several exports).
 """
 
 from .export import BadExport

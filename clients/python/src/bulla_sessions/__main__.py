@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
         print(f"bulla: {error}", file=sys.stderr)
         return 1
     code = 0
-    # Bytes, and split at LF alone: a token with a CR in it is to be refused, not mended.
+    # Bytes, split at LF only, so that a token with a CR is refused and not repaired.
     for line in sys.stdin.buffer:
         text = line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
         try:

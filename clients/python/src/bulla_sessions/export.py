@@ -1,4 +1,4 @@
-"""What `bulla keys export` prints, read strictly."""
+"""Reads the output of `bulla keys export` strictly."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from .suites import SUITES, Suite
 
 
 class BadExport(ValueError):
-    """Not what `bulla keys export` prints; names the rule, never a key."""
+    """The input is not an output of `bulla keys export`. The message names the violated rule, never a key."""
 
     def __init__(self, rule: str) -> None:
         super().__init__(f"not a key export: {rule}")
@@ -35,7 +35,7 @@ class Export:
 
 
 def read(text: str) -> Export:
-    """Reads the JSON form: no unknown field, no kid twice, at most one active key, no revoked one."""
+    """Reads the JSON form: no unknown field, no duplicate kid, at most one active key, no revoked key."""
     try:
         file = strict.parse(text)
     except strict.NotStrict as error:
@@ -83,7 +83,7 @@ def _text(value: object, pattern: str, rule: str) -> str:
 
 
 def _integer(value: object, least: int, most: int, rule: str) -> int:
-    # Not isinstance: a bool is an int to Python.
+    # Not isinstance, because in Python a bool is an int.
     if type(value) is not int or not least <= value <= most:
         raise BadExport(rule)
     return value

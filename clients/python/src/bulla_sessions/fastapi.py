@@ -15,9 +15,9 @@ _log = logging.getLogger("bulla")
 
 
 class Bearer(SecurityBase):
-    """Opens the token of `Authorization: Bearer …`; answers 401, the same for every refusal, if there is none.
+    """Opens the token of `Authorization: Bearer …`; answers 401, with the same answer for every refusal, if that fails.
 
-    Admits tokens of `purposes`; without it, those of the (first) export's own purpose. With exports for people and for
+    Admits tokens of `purposes`; by default those of the purpose of the (first) export. With exports for people and for
     machines, `Bearer(Openers(people, machines))` admits people only and refuses a machine's token with the reason
     `purpose`; `Bearer(Openers(people, machines), {"access", "service"})` admits both.
     """
@@ -42,7 +42,7 @@ class Bearer(SecurityBase):
 
 def _token(request: Request) -> str:
     headers = request.headers.getlist("authorization")
-    # With two headers, a proxy in front could have judged the other one.
+    # With two headers, a proxy in front may have checked the other one.
     scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
     if scheme.lower() != "bearer":
         raise Refused("missing")

@@ -1,4 +1,4 @@
-"""An exported key file that is followed."""
+"""An export file that is reloaded when it changes."""
 
 import errno
 import logging
@@ -15,26 +15,26 @@ _log = logging.getLogger("bulla")
 
 
 class KeyFile:
-    """The keys of an export file; read again when the file changes.
+    """The keys of an export file, which is read again when it changes.
 
-    Each use asks the file system for the file's state (about a microsecond), so that a new export is in force at
-    once. If the new one is broken, missing, or of another purpose or audience, the last good one stays in force,
-    `fault` says why, and a warning is logged once.
+    Each use reads the file's state from the file system (about a microsecond), so a new export is in force at once. If
+    the new export is invalid, missing, or of another purpose or audience, the last good one stays in force, `fault`
+    gives the reason, and a warning is logged once.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises `OSError` or `BadExport` if there is no good export to begin with."""
+        """Raises `OSError` or `BadExport` if the file is not a valid export."""
         self._path = os.fspath(path)
         self._lock = threading.Lock()
         self._stamp = self._look()
         self._keys = self._read()
         self.fault: str | None = None
-        """Why the present file is not in force; None while it is."""
+        """The reason why the current file is not in force; None if it is in force."""
 
     @property
     def keys(self) -> Keys:
         """The keys in force now."""
-        # Whoever finds the lock taken goes on with the last good keys; another thread is reading the new ones.
+        # A thread that finds the lock taken uses the last good keys; another thread is reading the new ones.
         if self._look() != self._stamp and self._lock.acquire(blocking=False):
             try:
                 self._reload()
@@ -44,15 +44,15 @@ class KeyFile:
 
     @property
     def purpose(self) -> str:
-        """What the tokens are for; stays the same for the life of this object."""
+        """The purpose of the tokens; stays the same for the life of this object."""
         return self._keys.purpose
 
     def open(self, token: str, now: int | None = None) -> Opened:
-        """As `Keys.open`."""
+        """Opens a token with the keys in force now; see `Keys.open`."""
         return self.keys.open(token, now)
 
     def seal(self, payload: Mapping[str, Any] | str, now: int | None = None) -> str:
-        """As `Keys.seal`."""
+        """Seals a payload with the keys in force now; see `Keys.seal`."""
         return self.keys.seal(payload, now)
 
     def _look(self) -> tuple[int, ...]:
@@ -70,7 +70,7 @@ class KeyFile:
             return Keys.from_bytes(file.read())
 
     def _reload(self) -> None:
-        # Looked at before it is read: what is written meanwhile is read the next time.
+        # The state is taken before the file is read, so that a change during the read is seen at the next use.
         self._stamp = self._look()
         try:
             keys = self._read()
@@ -79,7 +79,7 @@ class KeyFile:
         except BadExport as error:
             self._keep(str(error))
         except OSError as error:
-            # May be gone the next time, though the file's state is the same.
+            # The error can disappear while the file's state stays the same, so the next use reads again.
             self._stamp = ()
             self._keep(str(error))
         else:

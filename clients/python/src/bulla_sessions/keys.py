@@ -1,4 +1,4 @@
-"""Open and seal with the derived keys of one purpose and audience."""
+"""Opens and seals tokens with the derived keys of one purpose and audience."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ from .export import BadExport
 from .suites import MAGICS, SUITES
 
 SKEW = 60_000
-"""How far ahead of the opener's clock the sealer's may be, in milliseconds."""
+"""How far the sealer's clock may be ahead of the opener's, in milliseconds."""
 MAX_UNDER_A = 1 << 32
-"""Tokens a process seals under one AES-256-GCM key: beyond, a collision of random nonces is no longer negligible."""
+"""The most tokens that a process seals under one AES-256-GCM key.
+
+Beyond this number, a collision of random nonces is no longer negligible.
+"""
 VARIABLE = "BULLA_EXPORT"
 """The variable that `bulla keys export --format env` sets."""
 
-# Numbers the tokens this process has sealed, by kid; outlives a reload.
+# Counts the tokens that this process has sealed, by kid. A reload does not reset it.
 _sealed: dict[str, count[int]] = {}
 
 
 class Refused(Exception):
-    """A token was refused. It says one thing for all; `reason` is for metrics and trace logs only.
+    """A token was refused. The message is the same for every reason; `reason` is for metrics and trace logs only.
 
     length, encoding, magic, unknown_key, suite, unsupported (by this library), tag, future, expired, not_before,
-    payload, purpose (the token is good, but for another purpose than the caller admits, such as a machine's token where
-    people are admitted), or missing (no token was there).
+    payload, purpose (the token is valid, but the caller does not admit its purpose: for example a machine's token if
+    only people are admitted), or missing (the request has no token).
     """
 
     def __init__(self, reason: str) -> None:
@@ -41,21 +44,21 @@ class Refused(Exception):
 
 
 class SealError(Exception):
-    """Nothing was sealed; the message says why."""
+    """The payload was not sealed; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a verified token says."""
+    """The content of a verified token."""
 
     payload: dict[str, Any]
     text: str
-    """The payload as it was sealed, to the letter."""
+    """The payload exactly as it was sealed."""
     kid: str
     issued_at: int
     """When it was sealed, Unix milliseconds."""
     purpose: str = ""
-    """The purpose of the export that opened it: `access` is a person's token, `service` a machine's."""
+    """The purpose of the export that opened the token: `access` for people, `service` for machines."""
     audience: str = ""
     """The audience of that export."""
 
@@ -67,13 +70,13 @@ class _Key:
 
 
 class Keys:
-    """An export: derived keys, how old a token may be, and the time before which none counts. Immutable.
+    """The keys of an export: derived keys, the maximum age of a token, and the time before which no token is valid.
 
-    Who holds them can open, and forge, tokens of this purpose and audience and nothing else.
+    Immutable. A holder of the keys can open and forge tokens of this purpose and audience, and no other tokens.
     """
 
     def __init__(self, text: str) -> None:
-        """From the JSON form; `BadExport` if it is anything else."""
+        """Reads the JSON form of an export; raises `BadExport` for anything else."""
         file = export.read(text)
         self.purpose, self.audience = file.purpose, file.audience
         self.max_age, self.not_before = file.max_age, file.not_before
@@ -82,7 +85,7 @@ class Keys:
 
     @classmethod
     def from_bytes(cls, text: bytes) -> Keys:
-        """From the JSON form, as bytes of UTF-8."""
+        """Reads the JSON form of an export from UTF-8 bytes."""
         try:
             return cls(text.decode("utf-8"))
         except UnicodeDecodeError:
@@ -90,7 +93,7 @@ class Keys:
 
     @classmethod
     def from_env(cls, variable: str = VARIABLE) -> Keys:
-        """From the variable that `bulla keys export --format env` sets: the JSON form in base64url."""
+        """Reads the variable that `bulla keys export --format env` sets: the JSON form in base64url."""
         text = wire.decode(os.environ.get(variable, ""))
         if not text:
             raise BadExport(f"{variable} is not set, or not base64url")
@@ -100,7 +103,7 @@ class Keys:
         return f"Keys({self.purpose!r}, {self.audience!r}, {list(self._keys)})"
 
     def open(self, token: str, now: int | None = None) -> Opened:
-        """Opens a token, or raises `Refused`. `now` is in Unix milliseconds; the system's clock without it."""
+        """Opens a token, or raises `Refused`. `now` is in Unix milliseconds; by default the system's time."""
         sealed = _read(token)
         header = sealed[: wire.HEADER]
         kid = header[wire.MAGIC :].hex()
@@ -137,7 +140,7 @@ class Keys:
     def seal(self, payload: Mapping[str, Any] | str, now: int | None = None) -> str:
         """Seals an object, or the text of one, under the active key, or raises `SealError`. `now` is as in `open`.
 
-        The nonce is fresh from the system's generator.
+        The nonce is new, from the system's random generator.
         """
         if self._active is None:
             raise SealError("no active key to seal under")
@@ -159,8 +162,8 @@ class Keys:
 
 
 def _read(token: str) -> bytes:
-    """Judges length, spelling and magic of a token."""
-    # In bytes, as the core counts; a text that isn't UTF-8 isn't base64url either.
+    """Checks length, spelling and magic of a token."""
+    # Counted in bytes, as in the Rust core. A text that is not UTF-8 is not base64url either.
     if not wire.MIN_CHARS <= len(token.encode("utf-8", "surrogatepass")) <= wire.MAX_CHARS:
         raise Refused("length")
     sealed = wire.decode(token)

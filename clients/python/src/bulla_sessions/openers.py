@@ -1,16 +1,16 @@
-"""Several exports behind one opener: tokens of people and of machines, or of several audiences."""
+"""Combines several exports into one opener: for tokens of people and of machines, or of several audiences."""
 
 from .key_file import KeyFile
 from .keys import Keys, Opened, Refused
 
 _UNDECIDED = ("unknown_key", "suite", "unsupported", "length", "tag")
-"""Reasons that another export may not share, in the order in which an opener looks."""
+"""The reasons for which another export may still open the token, in the order of an opener's checks."""
 
 
 class Openers:
     """Opens a token with the first of several exports whose key verifies it.
 
-    `Opened.purpose` and `Opened.audience` say which export that was.
+    `Opened.purpose` and `Opened.audience` say which export that is.
     """
 
     def __init__(self, first: Keys | KeyFile, *others: Keys | KeyFile) -> None:
@@ -18,11 +18,14 @@ class Openers:
 
     @property
     def purpose(self) -> str:
-        """The purpose of the first export: what `Bearer` admits unless it is told otherwise."""
+        """The purpose of the first export, which `Bearer` admits by default."""
         return self._openers[0].purpose
 
     def open(self, token: str, now: int | None = None) -> Opened:
-        """As `Keys.open`. Where no export verifies the token, the reason is that of the export that came furthest."""
+        """As `Keys.open`.
+
+        If no export verifies the token, the reason is that of the export that got furthest in its checks.
+        """
         furthest: Refused | None = None
         for opener in self._openers:
             try:

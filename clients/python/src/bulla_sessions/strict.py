@@ -1,7 +1,7 @@
-"""Strict JSON (RFC 7493): one object, no duplicate keys, no surrogates or noncharacters, at most 8 deep.
+"""Strict JSON (RFC 7493): one object, no duplicate keys, no surrogates or noncharacters, at most 8 levels deep.
 
-Python's parser builds the values; what it is lenient about (and which of that differs between its two
-implementations) is settled by a scan of the lexical elements before it.
+Python's parser builds the values. It is lenient in some points, and its two implementations differ in some of them.
+Therefore a scan of the lexical elements checks those points first.
 """
 
 import json
@@ -18,18 +18,18 @@ _ELEMENT = re.compile(
     )[ \t\n\r]*""",
     re.VERBOSE,
 )
-# An escaped pair of surrogates is one character once it is read.
+# An escaped surrogate pair is one character after parsing.
 _FORBIDDEN = re.compile(
     "[\ud800-\udfff\ufdd0-\ufdef%s]" % "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
 )
 
 
 class NotStrict(ValueError):
-    """The text breaks a rule."""
+    """The text violates a rule."""
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Reads one strict object. A number beyond a double's range becomes an infinity, as Python has it."""
+    """Reads one strict object. A number beyond the range of a double becomes an infinity, as usual in Python."""
     if _FORBIDDEN.search(text):
         raise NotStrict("a surrogate, or a noncharacter")
     at = depth = 0
@@ -50,7 +50,7 @@ def parse(text: str) -> dict[str, Any]:
     except NotStrict:
         raise
     except ValueError:
-        # Its message may quote the text.
+        # The parser's message may quote the text.
         raise NotStrict("not JSON") from None
     if not isinstance(value, dict):
         raise NotStrict("not an object")

@@ -1,4 +1,4 @@
-"""The AEADs, keys expanded once: AES-256-GCM, and XAES-256-GCM (C2SP) composed from it."""
+"""The AEADs, with keys expanded once: AES-256-GCM, and XAES-256-GCM (C2SP), which is composed from it."""
 
 from typing import NamedTuple, Protocol
 
@@ -50,9 +50,9 @@ class XaesGcm:
 class Suite(NamedTuple):
     magic: bytes
     nonce: int
-    """Bytes of a nonce."""
+    """The length of a nonce, in bytes."""
     aead: type[AesGcm] | type[XaesGcm] | None
-    """None: `cryptography` doesn't have it."""
+    """None if `cryptography` does not have the cipher."""
 
 
 SUITES = {

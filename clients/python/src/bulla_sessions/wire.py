@@ -19,7 +19,10 @@ def encode(data: bytes) -> str:
 
 
 def decode(text: str) -> bytes | None:
-    """The bytes whose one spelling `text` is. Python's decoder is lenient: what it made is encoded again and compared."""
+    """Decodes text in its only valid spelling, or returns None.
+
+    Python's decoder is lenient, so the result is encoded again and compared.
+    """
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
