@@ -1,6 +1,6 @@
-//! Reads `src/` and checks the direction in which the rooms (the modules of the crate) use each other: a room may use those to its
-//! left, never those to its right.
+//! Reads `src/` and tests that the rooms (the modules of the crate) use each other in one direction only.
 //!
+//! A room may use the rooms to its left, never those to its right:
 //! `ids, clock, secret → keyring → token`; `ids, clock, secret → store`; `token, store → session`;
 //! `token, store → identity`; `session, identity → oauth → http → console → cli`.
 

@@ -1,7 +1,7 @@
-//! Provides a PostgreSQL server for tests: the one that `BULLA_TEST_POSTGRES` names, or one that is started from the programs that
-//! Debian installs.
+//! Provides a PostgreSQL server for tests.
 //!
-//! The server starts when the first test needs it. All tests of the binary share it, and each has its own database. It is durable
+//! The server is the one that `BULLA_TEST_POSTGRES` names, or one that is started from the programs that Debian installs. The
+//! latter starts when the first test needs it. All tests of the binary share it, and each has its own database. It is durable
 //! (`fsync` on). It ends with the process, however that ends, because its keeper waits for the end of a pipe.
 
 use std::{

@@ -1,5 +1,7 @@
-//! Tests a server whose database fails: the disk is full, read-only or defective, or the file is replaced, too new, or an old
-//! backup. No acknowledged change is lost, a change is acknowledged only if it is durable, and no session ends without need.
+//! Tests a server whose database fails: the disk is full, read-only or defective, or the file is replaced, too new or an old
+//! backup.
+//!
+//! No acknowledged change is lost, a change is acknowledged only if it is durable, and no session ends without need.
 
 use std::time::Duration;
 

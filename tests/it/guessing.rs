@@ -1,5 +1,4 @@
-//! Tests attempts to guess names, passwords and secrets: which are checked, which are throttled, and what they leave in log and
-//! tables.
+//! Tests attempts to guess names, passwords and secrets: which are checked, which are throttled, and what is logged and stored.
 
 use reqwest::Response;
 use serde_json::{Value, json};

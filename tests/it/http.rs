@@ -204,7 +204,8 @@ async fn headers_that_can_be_read_two_ways_are_refused_and_noise_is_not() {
         let request = browser.client.get(format!("{}/auth/session", server.origin));
         let request = headers.into_iter().fold(request, |r, (name, value)| r.header(name, value));
         async move {
-            // A 431 closes its connection. The client may notice this before it has sent the request or when it sends the next one.
+            // A 431 closes its connection. The client may notice this before it has sent the request or when it sends the next one,
+            // so it retries.
             let mut asked = 0;
             loop {
                 match request.try_clone().unwrap().send().await {

@@ -1,9 +1,9 @@
-//! Searches the refresh rule itself for faults: every interleaving of tabs, nodes, a thief and a logout, with answers delayed,
-//! reordered and lost, within small bounds of time.
+//! Searches the refresh rule itself for faults.
 //!
-//! Time advances in ticks of one second. W is the replay window, R the least time between rotations, A the life of an access token,
-//! L the longest one-way latency, F the time between pardons. The searches named *shown to fail* show that the search would find a
-//! fault if there were one.
+//! A search visits every interleaving of tabs, nodes, a thief and a logout, with answers delayed, reordered and lost, within small
+//! bounds of time. Time advances in ticks of one second. W is the replay window, R the least time between rotations, A the life of
+//! an access token, L the longest one-way latency, F the time between pardons. The searches named *shown to fail* show that the
+//! search would find a fault if there were one.
 
 use std::{
     collections::{HashSet, VecDeque},

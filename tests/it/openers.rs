@@ -1,5 +1,6 @@
-//! Tests that a token opens alike with four implementations: the core and the clients in Python, JavaScript and Go, each with its
-//! own command.
+//! Tests that four implementations open and refuse the same tokens: the core and the clients in Python, JavaScript and Go.
+//!
+//! Each implementation is run by its own command.
 
 use std::{
     fs,

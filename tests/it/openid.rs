@@ -1,8 +1,8 @@
-//! Tests OpenID Connect with stand-ins, which are servers of the tests that behave as the providers document, and with one real
-//! provider.
+//! Tests OpenID Connect with stand-ins for the providers and with one real provider.
 //!
-//! The server under test runs as a process and uses the addresses of the presets. A proxy leads requests for
-//! `https://accounts.google.com` and the other providers to the stand-ins, and the server is configured to trust their certificate.
+//! The stand-ins are servers of the tests that behave as the providers document. The server under test runs as a process and uses
+//! the addresses of the presets. A proxy leads requests for `https://accounts.google.com` and the other providers to the stand-ins,
+//! and the server is configured to trust their certificate.
 
 mod again;
 mod attacks;

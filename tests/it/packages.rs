@@ -1,5 +1,4 @@
-//! Tests the packages for other languages: the installation works as their pages describe, and the packages contain the right
-//! files.
+//! Tests the packages for other languages: their contents, and that the installation works as their pages describe.
 
 use std::{
     fs,

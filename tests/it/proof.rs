@@ -1,5 +1,7 @@
-//! Tests that an access token alone allows no lasting change: changes of ways in, ending a device and administration require the
-//! session, and changes of ways in require a recent proof as well. The proof must still hold when the change is written.
+//! Tests that an access token alone allows no lasting change.
+//!
+//! Changes of ways in, ending a device and administration require the session. Changes of ways in require a recent proof as well.
+//! The proof must still hold when the change is written.
 
 use std::process::{Command, Stdio};
 
@@ -452,7 +454,7 @@ async fn a_changed_password_names_the_identities_linked_lately() {
     let (lately, _) = lately.split_once("</section>").unwrap();
     assert!(lately.contains("thief") && lately.contains("1 d ago") && !lately.contains("of old"), "{lately}");
     assert!(!ada.get("/auth/account").await.text().await.unwrap().contains("Linked in the last 30 days"));
-    // Another browser gets no cookies from the page, so it is not shown this list.
+    // The account page sets no cookies for a browser that is not signed in.
     assert!(set_cookies(&server.browser().get("/auth/account").await).is_empty());
     let told = server.cli_with(&["user", "passwd", "ada", "--password-stdin"], PASSWORD);
     let told = String::from_utf8(told.stderr).unwrap();

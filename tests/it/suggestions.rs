@@ -1,5 +1,7 @@
-//! Tests each command that a message suggests: runs it as printed, in the state in which the message appears, and checks that it
-//! mends that state. Another test reads the source for suggestions that have no such case.
+//! Tests each command that a message suggests.
+//!
+//! The command is run as printed, in the state in which the message appears, and must mend that state. Another test reads the
+//! source for suggestions that have no such case.
 
 pub mod cases;
 mod postgres;

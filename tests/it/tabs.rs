@@ -1,5 +1,7 @@
-//! Tests `clients/javascript` in a real browser. Its session.js runs in several tabs: one renewal serves all tabs, and all tabs are
-//! told when the session has ended. The application hosts Bulla's routes and has a resource that accepts only the access cookie.
+//! Tests `clients/javascript` in a real browser.
+//!
+//! Its session.js runs in several tabs: one renewal serves all tabs, and all tabs are told when the session has ended. The
+//! application hosts Bulla's routes and has a resource that accepts only the access cookie.
 
 use std::{
     net::TcpListener,
