@@ -1,8 +1,8 @@
 //! Provides a PostgreSQL server for tests.
 //!
-//! The server is the one that `BULLA_TEST_POSTGRES` names, or one that is started from the programs that Debian installs. The
-//! latter starts when the first test needs it. All tests of the binary share it, and each has its own database. It is durable
-//! (`fsync` on). It ends with the process, however that ends, because its keeper waits for the end of a pipe.
+//! The server is the one that `BULLA_TEST_POSTGRES` names, or one that is started from the installed PostgreSQL. The latter starts
+//! when the first test needs it. All tests of the binary share it, and each has its own database. It is durable (`fsync` on). It
+//! ends with the process, however that ends, because its keeper waits for the end of a pipe.
 
 use std::{
     io::Write as _,

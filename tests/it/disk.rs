@@ -1,5 +1,4 @@
-//! Tests a server whose database fails: the disk is full, read-only or defective, or the file is replaced, too new or an old
-//! backup.
+//! Tests a server whose database fails: a full, read-only or defective disk, or a file that is replaced, too new or an old backup.
 //!
 //! No acknowledged change is lost, a change is acknowledged only if it is durable, and no session ends without need.
 

@@ -51,9 +51,9 @@ async fn every_route_is_described_with_all_its_methods() {
     }
 }
 
-/// Runs schemathesis with all its checks and phases over some of the routes; it must find nothing. Each test checks afterwards that
-/// the caller is still authenticated, because otherwise schemathesis would have seen refusals only. Returns how many kinds of
-/// requests it built from earlier answers.
+/// Runs schemathesis with all its checks and phases over some of the routes; it must find nothing. A test with an authenticated
+/// caller checks afterwards that the caller is still authenticated, because otherwise schemathesis would have seen refusals only.
+/// Returns how many kinds of requests it built from earlier answers.
 fn find_nothing(server: &Server, own: &[&str], session: &str, arguments: &[&str]) -> Option<u32> {
     let folder = foreign::folder("venv")?;
     let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign");

@@ -1,5 +1,6 @@
-//! Tests sessions with real tokens and a real database: the first two steps of the ladder, refresh and revocation
-//! (docs/design/sessions.md).
+//! Tests sessions with real tokens and a real database (docs/design/sessions.md).
+//!
+//! The tests cover the first two steps of the ladder, refresh and revocation.
 
 use std::sync::Arc;
 
