@@ -1,4 +1,4 @@
-//! What strangers try: slowness, floods, garbage, forged log lines, other people's names for things.
+//! Tests hostile input of strangers: slow requests, floods, invalid tokens, forged log lines, and ids of other users' sessions.
 
 use std::{
     io::{Read as _, Write as _},
@@ -16,7 +16,7 @@ use crate::{
     server::{ACCESS, PASSWORD, REFRESH, Server},
 };
 
-/// Sends `first`, then `more` again and again, until the other side closes. Returns what it said, and when it closed.
+/// Sends `first`, then `more` repeatedly until the server closes the connection. Returns the answer and the time until the close.
 fn trickle(address: &str, first: &str, more: &str) -> (String, Duration) {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -84,7 +84,7 @@ async fn slow_headers_and_slow_bodies_are_cut_off_and_nobody_else_waits() {
     println!("{served} requests served meanwhile");
 }
 
-/// As many descriptors as this process may have; returns how many that are.
+/// Raises this process's limit of open file descriptors to the maximum; returns that limit.
 pub fn take_descriptors() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -132,7 +132,8 @@ async fn garbage_at_full_speed_is_refused_and_leaves_no_trace() {
         let (browser, access, refresh) = (&browser, &access, &refresh);
         async move {
             for n in 0..EACH {
-                // A good token with one character changed, another's token in its place, noise of every length.
+                // A valid token with one changed character (as cookie and as bearer), the two tokens swapped, and noise of many
+                // lengths.
                 let at = 10 + (n * 7 + lane) % (access.len() - 10);
                 let changed = if access.as_bytes()[at] == b'A' { "B" } else { "A" };
                 let bent = format!("{}{changed}{}", &access[..at], &access[at + 1..]);
@@ -176,7 +177,7 @@ async fn what_a_stranger_sends_never_begins_a_line_of_a_log_or_a_list() {
         assert!(answer.headers().keys().all(|name| !name.as_str().contains("forged")));
         assert!([200, 401, 404].contains(&answer.status().as_u16()), "{path}");
     }
-    // What only a hand-made request can hold.
+    // Only a hand-written request can contain these bytes.
     for bytes in [
         &b"GET /\x1b[31mforged HTTP/1.1\r\nHost: x\r\n\r\n"[..],
         b"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: \x1b[31m\rforged\r\n\r\n",
@@ -258,7 +259,7 @@ async fn other_peoples_sessions_are_not_found_and_the_last_administrator_stays()
     assert!(mine["sessions"].as_array().unwrap().len() == 1 && !mine.to_string().contains(&sid));
     assert_eq!(ada.status().await, 200);
 
-    // Two administrators, each of whom deletes the other at the same moment: one is left.
+    // Two administrators delete each other at the same moment; one of them remains.
     let promoted = json!({"roles": ["admin"]});
     assert_eq!(ada.send(ada.request(Method::PATCH, "/admin/users/2").json(&promoted)).await.status(), 200);
     let (one, other) = tokio::join!(ada.delete("/admin/users/2"), eve.delete("/admin/users/1"));

@@ -1,4 +1,4 @@
-//! An app's token is not its person: what a guard admits, and for whom a token is.
+//! Tests which tokens of apps and machines a guard admits, and for which audience a token is sealed.
 
 use actix_web::{App, http::StatusCode, test, web};
 use bulla::{
@@ -13,7 +13,7 @@ use crate::{
     server::{Browser, Server},
 };
 
-/// Who a handler sees.
+/// A handler that answers whether the caller is a person or a machine.
 async fn who(person: Option<Principal>, machine: Option<Machine>) -> String {
     match (person, machine) {
         (Some(person), None) => format!("person {:?} {}", person.roles(), person.has_role("admin")),
@@ -22,14 +22,15 @@ async fn who(person: Option<Principal>, machine: Option<Machine>) -> String {
     }
 }
 
-/// An app for people that may ask for all of these.
+/// Adds an app that people sign in to and that may ask for the scopes `read` and `write`; `more` holds further arguments.
 fn app(server: &Server, name: &str, more: &[&str]) -> Client {
     let arguments =
         [&["--public", "--scope", "read", "--scope", "write", "--redirect-uri", BACK], more].concat();
     server.client(name, &arguments)
 }
 
-/// The tokens of `app` for the person at `browser`, with parameters of both requests.
+/// The tokens of `app` for the person at `browser`. `asked` are parameters of the authorization request, `more` of the token
+/// request.
 async fn tokens(
     server: &Server,
     app: &Client,
@@ -131,7 +132,7 @@ async fn who_am_i_tells_an_app_what_its_token_is() {
     assert!(payload.get("roles").is_none(), "no other opener takes it for its person: {payload}");
 }
 
-/// What a token opens with: the purpose and audience, or nothing.
+/// The purpose and audience under which a token opens, or `nothing`.
 fn sealed_for(server: &Server, token: &str) -> String {
     for (purpose, audience) in [
         ("access", ""),
@@ -196,7 +197,7 @@ async fn a_machines_token_is_for_the_audience_it_asks_for_or_there_is_none() {
         .await
         .unwrap();
     assert_eq!(admin.status(), 401, "a token for another is none here");
-    // Its client asks about it, and gives it back.
+    // The client introspects the token and revokes it.
     let about = async || -> Value {
         let request =
             cron.post("/oauth/introspect").basic_auth(&cron.id, Some(&cron.secret)).form(&[("token", token)]);
@@ -216,7 +217,7 @@ async fn an_apps_tokens_are_for_the_audience_that_its_person_was_asked_for_ever_
     let ada = server.ada().await;
     let phone = app(&server, "phone", &["--audience", "billing", "--audience", "shop.example"]);
     let billing = ("resource", "https://billing/");
-    // Bound when the person was asked.
+    // The authorization request names the audience, so the session is bound to it.
     let got = tokens(&server, &phone, &ada, &[billing], &[]).await;
     assert_eq!(sealed_for(&server, text(&got, "access_token")), "access billing");
     let code = code_for(&server, &phone, &ada, &[billing]).await;
@@ -231,7 +232,7 @@ async fn an_apps_tokens_are_for_the_audience_that_its_person_was_asked_for_ever_
     let mut token = text(&after, "refresh_token").to_owned();
     for round in 0..2 {
         if round == 1 {
-            // As if half the life of an access token had passed: it rotates.
+            // Sets the last rotation back by more than half the life of an access token, so that the refresh token rotates.
             server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 61000 WHERE client_id IS NOT NULL");
         }
         let refused: Value =
@@ -241,7 +242,7 @@ async fn an_apps_tokens_are_for_the_audience_that_its_person_was_asked_for_ever_
         assert_eq!(sealed_for(&server, text(&renewed, "access_token")), "access billing", "round {round}");
         token = renewed["refresh_token"].as_str().unwrap_or(&token).to_owned();
     }
-    // Not bound: each request may ask for one.
+    // The authorization request names no audience, so each token request may name one.
     let got = tokens(&server, &phone, &ada, &[], &[billing]).await;
     assert_eq!(sealed_for(&server, text(&got, "access_token")), "access billing");
     let token = text(&got, "refresh_token");
@@ -253,11 +254,11 @@ async fn an_apps_tokens_are_for_the_audience_that_its_person_was_asked_for_ever_
         let renewed: Value = refresh(&phone, token, asked).await.json().await.unwrap();
         assert_eq!(sealed_for(&server, text(&renewed, "access_token")), sealed);
     }
-    // What it may no longer ask for.
+    // An authorization request for an audience that the client may not use is refused.
     let refused =
         ada.get(&format!("/oauth/authorize?{}", query(&phone, &[("resource", "https://reports/")]))).await;
     assert!(crate::code::location(&refused).contains("error=invalid_target"));
-    // Given back, the session is over.
+    // Revoking the access token ends the session.
     let renewed: Value = refresh(&phone, token, &[billing]).await.json().await.unwrap();
     let form = [("client_id", phone.id.as_str()), ("token", text(&renewed, "access_token"))];
     assert_eq!(phone.post("/oauth/revoke").form(&form).send().await.unwrap().status(), 200);
@@ -289,7 +290,7 @@ async fn a_token_that_a_client_exchanges_is_named_by_a_resource_too() {
     for refused in [("resource", "https://shop/"), ("audience", &server.origin), ("audience", "shop")] {
         assert_eq!(exchange(&[refused]).await["error"], "invalid_target", "{refused:?}");
     }
-    // The client that exchanged it can't end the person's session by it.
+    // The client that exchanged the token can't end the person's session with it.
     let form = [("token", text(&got, "access_token"))];
     let revoked =
         back.post("/oauth/revoke").basic_auth(&back.id, Some(&back.secret)).form(&form).send().await.unwrap();

@@ -1,5 +1,6 @@
-//! Reads `src/` and holds the arrows between the rooms: left may be used by right, never back.
+//! Reads `src/` and tests that the rooms (the modules of the crate) use each other in one direction only.
 //!
+//! A room may use the rooms to its left, never those to its right:
 //! `ids, clock, secret → keyring → token`; `ids, clock, secret → store`; `token, store → session`;
 //! `token, store → identity`; `session, identity → oauth → http → console → cli`.
 
@@ -9,7 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A room and what it may use. `crates` are path heads it may not name (`tokio::…`), `words` any identifier.
+/// A room and what it may use: `uses` are rooms, `no_crates` are first segments of paths that it must not name (`tokio::…`), and
+/// `no_words` are identifiers that it must not contain.
 struct Room {
     name: &'static str,
     uses: &'static str,
@@ -20,7 +22,7 @@ struct Room {
 const SQL: &[&str] = &["rusqlite", "refinery", "sqlx", "postgres", "tokio_postgres", "deadpool_postgres"];
 const HTTP: &[&str] =
     &["actix_web", "actix_http", "actix_rt", "actix_service", "http", "cookie", "askama", "utoipa"];
-// The way to a database has TLS, too.
+// Separate from [`HTTP`], because the connection to a database uses TLS, too.
 const TLS: &[&str] = &["rustls", "rustls_native_certs", "tokio_postgres_rustls"];
 const RUNTIME: &[&str] = &["tokio", "futures_util", "async_trait"];
 const ASYNC: &[&str] = &["async", "await"];
@@ -41,15 +43,15 @@ const ROOMS: &[Room] = &[
     room("ids", "clock secret", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
     room("keyring", "clock ids secret", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
     room("token", "clock ids secret keyring", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
-    // Requests to elsewhere; whoever asks says what for.
+    // Outgoing HTTP requests; the calling room decides what they are for.
     room("fetch", "", &[SQL], WEB),
-    // Signatures of others.
+    // Signatures by other parties.
     room("jws", "token", &[SQL, HTTP, TLS, RUNTIME], ASYNC),
     room("store", "clock ids secret", &[HTTP], WEB),
     room("session", "clock ids secret keyring token store", &[SQL, HTTP, TLS], WEB),
     room("identity", "clock ids secret keyring token store fetch jws", &[SQL, HTTP, TLS], WEB),
     room("oauth", "clock ids secret keyring token store session identity jws", &[SQL, HTTP, TLS], WEB),
-    // Settings carry a policy and providers; they are resolved once and handed down.
+    // Settings contain a policy and providers; they are resolved once and passed on.
     room("config", "clock ids secret keyring token store session identity", &[SQL, HTTP, TLS], WEB),
     room("http", "clock ids secret keyring token store session identity oauth config jws", &[SQL], &[]),
     room("console", "clock ids secret keyring token store session identity oauth config http", &[SQL], &[]),
@@ -143,7 +145,7 @@ fn an_arrow_that_points_back_is_caught_however_it_is_written() {
     }
 }
 
-/// What is wrong with one file, and how many arrows to other rooms it has.
+/// Returns the faults of one file, and how many uses of other rooms it has.
 fn check(modules: &[String], text: &str, reexports: &BTreeMap<String, String>) -> (Vec<String>, usize) {
     let Some(room) = ROOMS.iter().find(|room| room.name == modules[0]) else {
         return (vec![format!("`{}` is no room of the design; give it a line here", modules[0])], 0);
@@ -177,12 +179,12 @@ fn check(modules: &[String], text: &str, reexports: &BTreeMap<String, String>) -
     (wrong, arrows)
 }
 
-/// The first segment after the crate's root, of every path that starts there by `crate::` or by enough `super::`.
+/// The first segment after the crate root, of every path that starts there with `crate::` or with enough `super::`.
 fn targets(modules: &[String], words: &[String]) -> Vec<String> {
-    // `mod.rs` is the module itself; any other file is a module of its own.
+    // `mod.rs` is the module of its folder; any other file is a module below that.
     let depth = modules.len() - usize::from(modules.last().is_some_and(|last| last == "mod"));
     let mut found = Vec::new();
-    // For every open brace: does it open an inline module?
+    // For each open brace: whether it opens an inline module.
     let mut braces = Vec::new();
     let mut at = 0;
     while at < words.len() {
@@ -190,7 +192,7 @@ fn targets(modules: &[String], words: &[String]) -> Vec<String> {
         match words[at].as_str() {
             "{" => braces.push(at >= 2 && words[at - 2] == "mod"),
             "}" => drop(braces.pop()),
-            // `pub(crate)` and `pub(super)` are no paths.
+            // `pub(crate)` and `pub(super)` are not paths.
             "crate" | "super" if at >= 2 && words[at - 1] == "(" && words[at - 2] == "pub" => {}
             "crate" => heads(words, at + 1, 0, &mut found),
             "super" if at == 0 || words[at - 1] != "::" => heads(words, at, depth + inline, &mut found),
@@ -201,7 +203,8 @@ fn targets(modules: &[String], words: &[String]) -> Vec<String> {
     found
 }
 
-/// Follows one path (or tree of paths) from `at`, `left` steps of `super` below the root; collects what comes at the root.
+/// Follows one path (or tree of paths) that begins at `at`, `left` levels of `super` below the root; collects the segments directly
+/// below the root.
 fn heads(words: &[String], at: usize, left: usize, found: &mut Vec<String>) {
     let at_root = left == 0;
     match words.get(at).map(String::as_str) {
@@ -231,7 +234,7 @@ fn heads(words: &[String], at: usize, left: usize, found: &mut Vec<String>) {
     }
 }
 
-/// What `lib.rs` re-exports by name: name → room.
+/// The names that `lib.rs` re-exports, and the room of each.
 fn reexports(root: &str) -> BTreeMap<String, String> {
     let words = words(root);
     let mut map = BTreeMap::new();
@@ -263,7 +266,7 @@ fn is_name(word: &str) -> bool {
     word.starts_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
-/// The names and marks of Rust source, without comments, strings and characters.
+/// The identifiers and punctuation of Rust source, without comments, strings and character literals.
 fn words(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let mut out = Vec::new();
@@ -278,7 +281,7 @@ fn words(text: &str) -> Vec<String> {
                 let hashes = chars[at + 1..].iter().take_while(|c| **c == '#').count();
                 at = skip_until(&chars, at + hashes + 2, &format!("\"{}", "#".repeat(hashes)));
             }
-            // A character, not a lifetime: closed two or more places on.
+            // A character literal and not a lifetime: the closing quote follows after one or more characters.
             '\'' if next == '\\' => at = skip_until(&chars, at + 3, "'"),
             '\'' if chars.get(at + 2) == Some(&'\'') => at += 3,
             ':' if next == ':' => {

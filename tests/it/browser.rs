@@ -1,4 +1,4 @@
-//! What a person meets at a real browser: the login, the account page, several tabs, a session that ends.
+//! Tests in a real browser: the login, the account page, several tabs, and sessions that end.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::{
     server::{ACCESS, PASSWORD, REFRESH, Server, eventually},
 };
 
-/// Lets a minute and a bit go by for every session: what is renewed then is rotated.
+/// Sets the last rotation of every session back by 61 seconds, so that the next renewal rotates.
 fn a_minute_passes(server: &Server) {
     server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 61000");
 }
@@ -142,7 +142,7 @@ async fn a_session_deleted_in_a_database_shell_is_at_the_login_within_a_second()
 async fn the_back_button_shows_nothing_after_signing_out() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
-    // Chromium sets pages aside for this button, and takes an answer with `no-store` for no obstacle.
+    // Chromium keeps pages in memory for the back button, even pages with `no-store`.
     for way in ["Sign out", "End the session of Chrome (headless) on Linux", "Sign out everywhere"] {
         person.logs_in("ada").await;
         person.presses(way).await;
@@ -170,7 +170,7 @@ async fn another_device_is_ended_with_its_button_and_all_with_one() {
     assert_eq!((person.place().await.as_str(), person.counts(".devices li").await), ("/auth/account", 2));
     assert_eq!((phone.status().await, laptop.status().await), (401, 200));
 
-    // Ended from elsewhere while the page is open.
+    // The session is ended elsewhere while the page is open.
     let laptops = laptop.sid().await;
     server.sqlite3(&format!("DELETE FROM sessions WHERE sid = '{laptops}'"));
     person.presses("End the session of Unknown device").await;
@@ -298,7 +298,7 @@ async fn an_old_login_leads_through_a_new_one_and_back_before_a_way_in_is_change
     assert_eq!((person.status().await, person.place().await.as_str()), (200, "/auth/account"));
     assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0");
 
-    // A changed password asks for the present one, and names what was linked lately.
+    // Changing the password asks for the current one, and the page then names recently linked identities.
     server.sqlite3(
         "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', 'mallory', '1')",
     );

@@ -1,10 +1,11 @@
-//! What somebody types into a database shell, in every way SQL has to end a session: nothing ends one unrevoked.
+//! Tests that every SQL statement that ends a session in a database shell also revokes it.
 
 use std::collections::BTreeSet;
 
 use crate::{server::sqlite3, town::Town};
 
-/// Who is revoked, of `a` (a session of ada's), `b` (of bob's) and the clients `client:c` and `client:d`.
+/// Runs a statement in a database shell. Returns what it revokes of `a` (a session of ada), `b` (a session of bob) and the clients
+/// `client:c` and `client:d`.
 async fn revoked_by(statement: &str, pragma: &str) -> BTreeSet<String> {
     let town = Town::new();
     let node = town.node().await;
@@ -37,7 +38,7 @@ async fn no_statement_ends_a_session_unrevoked() {
         ("UPDATE sessions SET sid = 'AAAAAAAAAAAAAAAAAAAAAA' WHERE sid = '$a'".into(), "a"),
         ("UPDATE sessions SET expires_at = expires_at - 1 WHERE sid = '$a'".into(), "a"),
         ("UPDATE sessions SET idle_expires_at = 0 WHERE sid = '$a'".into(), "a"),
-        // Ways to put one row in another's place, for which no delete trigger fires by default.
+        // These statements replace one row by another. By default no delete trigger fires for the replaced row.
         ("UPDATE OR REPLACE sessions SET sid = '$b' WHERE sid = '$a'".into(), "a b"),
         ("UPDATE OR REPLACE sessions SET n = 2 WHERE sid = '$a'".into(), "b"),
         ("UPDATE OR REPLACE sessions SET rowid = 2 WHERE sid = '$a'".into(), "b"),
@@ -57,7 +58,7 @@ async fn no_statement_ends_a_session_unrevoked() {
         ("UPDATE OR REPLACE clients SET id = 'd' WHERE id = 'c'".into(), "client:c client:d"),
         ("UPDATE OR REPLACE clients SET rowid = 2 WHERE id = 'c'".into(), "client:d"),
         ("REPLACE INTO clients (id, name, created_at) VALUES ('d', 'new', 0)".into(), "client:d"),
-        // Nothing of this ends one.
+        // These statements end no session.
         ("UPDATE sessions SET idle_expires_at = idle_expires_at - 1000".into(), ""),
         ("UPDATE sessions SET n = n + 100".into(), ""),
         ("UPDATE users SET roles = '[\"ops\"]'; UPDATE users SET disabled = 0".into(), ""),

@@ -1,4 +1,4 @@
-//! A person at a real browser: Chromium, headless, driven through its chromedriver over WebDriver.
+//! Drives Chromium for tests: headless, with chromedriver and the WebDriver protocol.
 
 mod driver;
 
@@ -20,25 +20,26 @@ const FLAGS: [&str; 10] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    // With its driver's death the pipe breaks, and the browser ends itself.
+    // The pipe breaks when chromedriver dies, and then the browser ends itself.
     "--remote-debugging-pipe",
 ];
 
-/// A browser with a profile of its own. It ends with this value, also when a test panics.
+/// A browser with its own profile. Dropping this value ends the browser, also when a test panics.
 pub struct Chromium {
     client: Client,
     origin: String,
     _driver: Driver,
 }
 
-/// Starting, and moving between pages.
+/// Starting the browser and moving between pages.
 impl Chromium {
-    /// Opens one for the pages of `origin`. `None`, said aloud, where the machine has none; with `CI=true` a failure.
+    /// Starts a browser for the pages of `origin`. If Chromium or chromedriver is missing, prints that the test is skipped and
+    /// returns `None`; with `CI=true` that is a failure.
     pub async fn start(origin: &str) -> Option<Self> {
         Self::with(origin, json!({})).await
     }
 
-    /// The same for somebody who has switched scripts off.
+    /// The same with scripts disabled.
     pub async fn without_scripts(origin: &str) -> Option<Self> {
         Self::with(origin, json!({"profile.managed_default_content_settings.javascript": 2})).await
     }
@@ -46,7 +47,7 @@ impl Chromium {
     async fn with(origin: &str, preferences: Value) -> Option<Self> {
         let (Some(browser), Some(driver)) = (on_path("chromium"), on_path("chromedriver")) else {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "chromium or its driver is missing");
-            // Written past the test runner, which keeps what a passing test prints to itself.
+            // Written directly to stderr, because the test runner hides the output of tests that pass.
             let test = std::thread::current().name().unwrap_or_default().to_owned();
             let _ = writeln!(std::io::stderr(), "SKIPPED {test}: chromium or chromedriver is missing");
             return None;
@@ -63,7 +64,7 @@ impl Chromium {
         Some(Self { client, origin: origin.to_owned(), _driver: driver })
     }
 
-    /// Types an address: a path of ours, or a whole URL.
+    /// Opens an address: a path of the server, or a whole URL.
     pub async fn goes_to(&self, place: &str) {
         let url = if place.starts_with('/') { format!("{}{place}", self.origin) } else { place.to_owned() };
         self.client.goto(&url).await.unwrap();
@@ -77,15 +78,14 @@ impl Chromium {
         self.client.back().await.unwrap();
     }
 
-    /// Replaces what is in a field.
+    /// Replaces the text of a field.
     pub async fn types(&self, field: &str, text: &str) {
         let field = self.find(field).await;
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
 
-    /// Presses the button or link of that name (its text, or what a screen reader calls it) and waits for the page it leads
-    /// to.
+    /// Clicks the button or link with this name (its text, or its `aria-label`) and waits until the current page is replaced.
     pub async fn presses(&self, name: &str) {
         let left = self.find("html").await;
         let button =
@@ -94,29 +94,29 @@ impl Chromium {
         eventually(name, || async { left.tag_name().await.is_err() }).await;
     }
 
-    /// Fills in the login form of the page and sends it.
+    /// Fills in the login form of the page and submits it.
     pub async fn signs_in(&self, name: &str, password: &str) {
         self.types("#username", name).await;
         self.types("#password", password).await;
         self.presses("Sign in").await;
     }
 
-    /// Goes to the login and through it.
+    /// Opens the login page and signs in.
     pub async fn logs_in(&self, name: &str) {
         self.goes_to("/auth/login").await;
         self.signs_in(name, PASSWORD).await;
     }
 }
 
-/// What is on the page.
+/// Reading the page.
 impl Chromium {
-    /// The address without our own origin.
+    /// The current address, without the server's origin.
     pub async fn place(&self) -> String {
         let url = self.client.current_url().await.unwrap().to_string();
         url.strip_prefix(&self.origin).unwrap_or(&url).to_owned()
     }
 
-    /// The status the page came with.
+    /// The HTTP status of the page.
     pub async fn status(&self) -> u64 {
         let script = "return performance.getEntriesByType('navigation')[0].responseStatus";
         self.runs(script).await.as_u64().unwrap()
@@ -132,12 +132,12 @@ impl Chromium {
         found.unwrap_or_else(|error| panic!("{selector}: {error}"))
     }
 
-    /// What a person reads in it.
+    /// The visible text of an element.
     pub async fn reads(&self, selector: &str) -> String {
         self.find(selector).await.text().await.unwrap()
     }
 
-    /// What has been typed into a field.
+    /// The current text of a field.
     pub async fn value(&self, field: &str) -> String {
         self.find(field).await.prop("value").await.unwrap().unwrap()
     }
@@ -150,22 +150,22 @@ impl Chromium {
         self.counts(selector).await > 0
     }
 
-    /// The id of the element that keys go to.
+    /// The id of the element that has the keyboard focus.
     pub async fn focus(&self) -> String {
         self.client.active_element().await.unwrap().attr("id").await.unwrap().unwrap_or_default()
     }
 }
 
-/// Tabs. Scripts of a page open and reload them, for WebDriver would do one after the other.
+/// Tabs. A script in the page opens and reloads them, because WebDriver would handle one after the other.
 impl Chromium {
-    /// Opens so many more tabs of a page of ours, all at once.
+    /// Opens `count` more tabs with a path of the server, all at once.
     pub async fn opens_tabs(&self, count: u32, path: &str) {
         let open = "window.tabs = Array.from({length: arguments[0]}, () => window.open(arguments[1]))";
         self.client.execute(open, vec![count.into(), path.into()]).await.unwrap();
         self.every_tab_is_loaded().await;
     }
 
-    /// Reloads this tab and those it has opened, all at once.
+    /// Reloads this tab and the tabs it has opened, all at once.
     pub async fn reloads_every_tab(&self) {
         let reload = "for (const tab of [...tabs, window]) { tab.left = true; tab.location.reload(); }";
         self.runs(reload).await;
@@ -183,7 +183,7 @@ impl Chromium {
         self.client.switch_to_window(here).await.unwrap();
     }
 
-    /// What a person reads in an element of each tab.
+    /// The visible text of an element in each tab.
     pub async fn reads_in_every_tab(&self, selector: &str) -> Vec<String> {
         let here = self.client.window().await.unwrap();
         let mut texts = Vec::new();
@@ -196,14 +196,14 @@ impl Chromium {
     }
 }
 
-/// What a person doesn't see.
+/// State that a person doesn't see.
 impl Chromium {
     pub async fn cookie(&self, name: &str) -> Option<Cookie<'static>> {
         let cookies = self.client.get_all_cookies().await.unwrap();
         cookies.into_iter().find(|cookie| cookie.name() == name)
     }
 
-    /// How many cookies have a name that begins so.
+    /// The number of cookies whose name begins with `prefix`.
     pub async fn counts_cookies(&self, prefix: &str) -> usize {
         let cookies = self.client.get_all_cookies().await.unwrap();
         cookies.iter().filter(|cookie| cookie.name().starts_with(prefix)).count()
@@ -215,31 +215,31 @@ impl Chromium {
         assert!(self.cookie(name).await.is_none());
     }
 
-    /// Runs a script in the page as the driver may, even where the page's own are off.
+    /// Runs a script in the page. This works for the driver even if the page's own scripts are disabled.
     pub async fn runs(&self, script: &str) -> Value {
         self.client.execute(script, vec![]).await.unwrap()
     }
 
-    /// What the console has objected to since it was last asked: failed loads, violated policies, errors of scripts.
+    /// The warnings and errors of the console since the last call: failed loads, violated policies, script errors.
     pub async fn complaints(&self) -> Vec<String> {
         let entries = self.issue("se/log", json!({"type": "browser"})).await;
         let entries = entries.as_array().unwrap().iter().filter(|entry| entry["level"] != "INFO");
         entries.map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Shows pages as somebody does who prefers `light` or `dark`.
+    /// Emulates a preference for the colour scheme `light` or `dark`.
     pub async fn prefers(&self, scheme: &str) {
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", media).await;
     }
 
-    /// Shows pages as a telephone of that width does.
+    /// Emulates a phone with this screen width.
     pub async fn holds_a_phone(&self, width: u32) {
         let phone = json!({"width": width, "height": 740, "deviceScaleFactor": 2, "mobile": true});
         self.devtools("Emulation.setDeviceMetricsOverride", phone).await;
     }
 
-    /// A command of the Chrome DevTools protocol.
+    /// Sends a command of the Chrome DevTools Protocol.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.issue("goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
     }

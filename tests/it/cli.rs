@@ -1,4 +1,4 @@
-//! The command line as transcripts: what is typed, what is printed where, which exit code.
+//! Tests the command line: the arguments, what is printed on stdout and stderr, and the exit code.
 
 use std::process::{Command, Output};
 
@@ -206,7 +206,7 @@ fn init_elsewhere_writes_down_where() {
     let server = Server::new(&[]);
     let elsewhere = ["--config", "other.toml", "--keys", "ring \u{e9}", "--database", "other.db"];
     check(&server.cli(&[&elsewhere[..], &["init"]].concat()), 0, "", "other.toml: made");
-    // The file says where; no flag has to.
+    // The settings file contains the paths, so no flag is needed.
     let add = ["--config", "other.toml", "user", "add", "eve", "--password-stdin"];
     check(&server.cli_with(&add, PASSWORD), 0, "", "eve: added with id 1");
     check(&server.cli(&["--config", "other.toml", "keys", "list"]), 0, "active", "");
@@ -248,7 +248,7 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
         ["user list", "audit", "keys list", "--help", "man", "completions zsh", "session list --json"]
     {
         let program = env!("CARGO_BIN_EXE_bulla");
-        // The reader is gone before the first byte; the statuses tell how the writer ended.
+        // The reader ends before the first byte is written; `PIPESTATUS` shows how the writer ended.
         let script = format!(
             "set -o pipefail; {{ sleep 0.2; {program} {arguments}; }} | true; echo ${{PIPESTATUS[0]}}"
         );
@@ -271,7 +271,7 @@ fn the_tables_of_settings_are_the_codes() {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         format!("| `{name}` | {default} | {what} |")
     });
-    // A secret has no place in the file.
+    // The settings file must not contain a secret.
     let of_providers = bulla::config::PROVIDER_KNOBS.iter().filter(|(name, _)| *name != "client_secret");
     let of_providers = of_providers.map(|(name, what)| format!("| `{name}` | {what} |"));
     assert_eq!(rows, knobs.chain(of_providers).collect::<Vec<_>>());

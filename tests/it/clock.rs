@@ -1,4 +1,4 @@
-//! The clock of a running server jumps.
+//! Tests a running server whose clock jumps.
 
 use crate::server::{ACCESS, Browser, REFRESH, Server, eventually};
 
@@ -9,7 +9,7 @@ async fn a_clock_a_day_ahead_or_behind_refuses_for_a_while_and_ends_nothing() {
     server.start();
     let today = server.ada().await;
     let status = |browser: &Browser| {
-        // A copy: whatever comes of it, this browser goes on with what it has.
+        // Uses a copy of the cookies, so that the answer doesn't change those of `browser`.
         let asking = server.browser();
         [ACCESS, REFRESH].iter().for_each(|name| asking.jar.set(name, &browser.jar.get(name).unwrap()));
         async move { asking.status().await }

@@ -1,7 +1,8 @@
-//! A PostgreSQL server for tests: the one that `BULLA_TEST_POSTGRES` names, or one of our own from what Debian installs.
+//! Provides a PostgreSQL server for tests.
 //!
-//! It is started when the first test asks, shared by all tests of the binary (a database each), durable (`fsync` on), and
-//! ends with the process, however that ends: its keeper waits for the end of a pipe.
+//! The server is the one that `BULLA_TEST_POSTGRES` names, or one that is started from the installed PostgreSQL. The latter starts
+//! when the first test needs it. All tests of the binary share it, and each has its own database. It is durable (`fsync` on). It
+//! ends with the process, however that ends, because its keeper waits for the end of a pipe.
 
 use std::{
     io::Write as _,
@@ -17,8 +18,8 @@ use std::{
 
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-/// Makes a cluster, runs it until its standard input ends, cleans up. Signals of a terminal are for the tests: it
-/// hears of their end.
+/// Creates a cluster, runs the server until standard input ends, and then removes everything. The keeper ignores the signals of a
+/// terminal: they are for the tests, and the end of the tests closes the keeper's standard input.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 set -e
@@ -51,12 +52,13 @@ rm -rf "$1"
 pub struct Cluster {
     /// `postgres://user@host:port`, without a database.
     pub url: String,
-    /// What it shows clients who ask for TLS; none if it speaks none.
+    /// The server's certificate; `None` if the server has no TLS or is not one of our own.
     pub certificate: Option<PathBuf>,
     keeper: Option<Child>,
 }
 
-/// The server that tests share; none, said aloud, where there is none to be had. CI must have one.
+/// The server that the tests share. Without PostgreSQL, prints that the test is skipped and returns `None`; in CI that is a
+/// failure.
 pub fn shared() -> Option<&'static Cluster> {
     static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
     let cluster = SHARED.get_or_init(|| match std::env::var("BULLA_TEST_POSTGRES") {
@@ -67,7 +69,7 @@ pub fn shared() -> Option<&'static Cluster> {
     });
     if cluster.is_none() {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must have PostgreSQL");
-        // Past the harness, which hides what a test that passes prints.
+        // Written directly to stderr, because the test runner hides the output of tests that pass.
         let name = std::thread::current().name().unwrap_or("a test").to_owned();
         let _ = writeln!(
             std::io::stderr(),
@@ -77,7 +79,7 @@ pub fn shared() -> Option<&'static Cluster> {
     cluster.as_ref()
 }
 
-/// Where `initdb` lies: on the path, or where Debian puts it.
+/// The folder of `initdb` and `postgres`: where Debian installs them, or else on the `PATH`.
 pub fn programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -87,8 +89,8 @@ pub fn programs() -> Option<PathBuf> {
     all.find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
 }
 
-/// In memory where there is room: what a server has synced survives the server there as well as on a disk, and tests
-/// don't wait for whoever else uses the disk.
+/// A folder in memory if more than 2 GiB are free there, else on disk. Synced data survives the end of the server in memory as well
+/// as on a disk, and the tests don't wait for other programs that use the disk.
 fn roomy() -> PathBuf {
     let free = Command::new("df").args(["--output=avail", "-B1M", "/dev/shm"]).output();
     let free = free.ok().and_then(|said| String::from_utf8(said.stdout).ok());
@@ -97,7 +99,7 @@ fn roomy() -> PathBuf {
 }
 
 impl Cluster {
-    /// One of its own.
+    /// Starts a separate server; `None` if PostgreSQL is not installed.
     pub fn start() -> Option<Self> {
         let programs = programs()?;
         let folder = tempfile::Builder::new().prefix("bulla-postgres-").tempdir_in(roomy()).unwrap().keep();
@@ -125,7 +127,7 @@ impl Cluster {
         Some(Self { url, certificate, keeper: Some(keeper) })
     }
 
-    /// Stops the server by a signal (`QUIT`: as `pg_ctl -m immediate` does).
+    /// Stops the server with a signal (`QUIT` is what `pg_ctl -m immediate` sends).
     pub fn stop(&mut self, signal: &str) {
         self.order(signal);
         let url = format!("{}/postgres", self.url);
@@ -134,7 +136,7 @@ impl Cluster {
         }
     }
 
-    /// Starts it again after a stop, over the same data.
+    /// Starts the server again after a stop, with the same data.
     pub fn start_again(&mut self) {
         self.order("again");
     }
@@ -168,7 +170,7 @@ fn is_root() -> bool {
     id.stdout.trim_ascii() == b"0"
 }
 
-/// A database that goes when it is dropped.
+/// A database that is deleted when this value is dropped.
 pub struct Created {
     pub url: String,
     pub name: String,
@@ -184,7 +186,7 @@ impl Drop for Created {
 type Asked = (String, mpsc::Sender<Answer>);
 type Answer = Result<Vec<Vec<String>>, String>;
 
-/// A connection as somebody in `psql` has it, on a thread of its own. `NULL` reads as an empty text.
+/// A connection like that of `psql`, on a separate thread. `NULL` reads as an empty text.
 #[derive(Debug)]
 pub struct Shell(tokio::sync::mpsc::UnboundedSender<Asked>);
 
@@ -237,7 +239,7 @@ fn rows(messages: Vec<SimpleQueryMessage>) -> Vec<Vec<String>> {
     messages.into_iter().filter_map(row).collect()
 }
 
-/// A real `psql`, as an operator has it.
+/// Runs a statement in a real `psql`; returns what it prints.
 pub fn psql(url: &str, sql: &str) -> String {
     let output =
         Command::new("psql").args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, url]).output();

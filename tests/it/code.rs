@@ -1,4 +1,4 @@
-//! Apps that sign people in: authorization code with PKCE, from the first redirect to the last refresh.
+//! Tests apps that sign people in: the authorization code flow with PKCE, from the first redirect to the last refresh.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::{Method, Response};
@@ -15,12 +15,12 @@ use crate::{
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const BACK: &str = "https://app.example/back";
 
-/// A public app for people, with the scopes `read` and `write`.
+/// A public app that people sign in to, with the scopes `read` and `write`.
 fn phone(server: &Server) -> App {
     server.client("phone", &["--public", "--scope", "read", "--scope", "write", "--redirect-uri", BACK])
 }
 
-/// A query with the names of a sound request, some of them changed; an empty value leaves one out.
+/// The query of a valid authorization request with some parameters changed; an empty value removes the parameter.
 pub fn query(app: &App, changed: &[(&str, &str)]) -> String {
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
     let mut all = vec![
@@ -48,14 +48,14 @@ pub fn location(answer: &Response) -> String {
     answer.headers()["location"].to_str().unwrap().to_owned()
 }
 
-/// A parameter of an address, unwrapped.
+/// The decoded value of a query parameter of an address.
 pub fn parameter(address: &str, name: &str) -> Option<String> {
     let query = address.split_once('?')?.1;
     let value = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
     Some(value.replace('+', " ").replace("%3A", ":").replace("%2F", "/").replace("%26", "&"))
 }
 
-/// The way of a browser from the app to where it is sent back to.
+/// Follows an authorization request in the browser; returns the address to which the browser is sent back.
 pub async fn through(browser: &Browser, query: &str) -> String {
     let onward = location(&browser.get(&format!("/oauth/authorize?{query}")).await);
     assert_eq!(onward, format!("/auth/authorize?{query}"));
@@ -69,7 +69,7 @@ pub async fn code(server: &Server, app: &App, browser: &Browser) -> String {
     parameter(&back, "code").unwrap()
 }
 
-/// What the app gets for a code; `changed` as in [`query`].
+/// Redeems a code; `changed` as in [`query`].
 pub async fn redeem(app: &App, code: &str, changed: &[(&str, &str)]) -> Response {
     let mut form = vec![
         ("grant_type", "authorization_code"),
@@ -99,7 +99,7 @@ async fn error(answer: Response) -> String {
     text(&answer.json().await.unwrap(), "error").to_owned()
 }
 
-/// Whether an access token passes.
+/// The status of a request with an access token.
 async fn who(server: &Server, token: &str) -> u16 {
     let request = server.browser().client.get(format!("{}/auth/session", server.origin)).bearer_auth(token);
     request.send().await.unwrap().status().as_u16()
@@ -134,14 +134,14 @@ async fn somebody_is_signed_in_by_the_login_page_and_the_app_gets_tokens_of_its_
     assert_eq!(page.status(), 401);
     let page = page.text().await.unwrap();
     assert!(page.contains("to go on to <strong>phone</strong>"), "{page}");
-    // A slip of the pen doesn't lose the way.
+    // The target of the login is kept after a wrong password.
     let wrong = [("username", "ada"), ("password", "wrong"), ("rd", &onward)];
     let wrong = browser.send(browser.request(Method::POST, "/auth/login").form(&wrong)).await;
     assert!(wrong.text().await.unwrap().contains("to go on to <strong>phone</strong>"));
     let right = [("username", "ada"), ("password", crate::server::PASSWORD), ("rd", &onward)];
     let login = browser.send(browser.request(Method::POST, "/auth/login").form(&right)).await;
     assert_eq!(location(&login), onward);
-    // A browser that comes from the form gets a page that sends it on: a redirect would run into `form-action`.
+    // A browser that comes from the form gets a page that sends it on, because `form-action` would block a redirect.
     let navigation = browser.request(Method::GET, &onward).header("sec-fetch-mode", "navigate");
     let page = browser.send(navigation).await;
     assert_eq!(page.status(), 200);
@@ -162,7 +162,7 @@ async fn somebody_is_signed_in_by_the_login_page_and_the_app_gets_tokens_of_its_
     let opened: Value = serde_json::from_slice(&server.cli(&["token", "open", access]).stdout).unwrap();
     assert_eq!((text(&opened, "client_id"), text(&opened, "scope")), (app.id.as_str(), "read"));
 
-    // Renewed by the rule of every session: too soon there is no new refresh token, later there is.
+    // Renewal follows the rule of every session: before R there is no new refresh token, after R there is one.
     let first = text(&tokens, "refresh_token");
     let soon: Value = refresh(&app, first, &[]).await.json().await.unwrap();
     assert!(soon["refresh_token"] == first && soon["access_token"].is_string(), "the same one is in force");
@@ -244,7 +244,7 @@ async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
         "the only one"
     );
     assert_eq!(ada.post("/auth/authorize", json!({})).await.status(), 405);
-    // A login couldn't come back to it.
+    // This request is too long for a login to return to it.
     let endless =
         ada.get(&format!("/oauth/authorize?{}", query(&app, &[("state", &"s".repeat(1000))]))).await;
     assert_eq!((endless.status().as_u16(), endless.headers().get("location")), (400, None));
@@ -278,13 +278,13 @@ async fn a_code_is_for_one_client_one_address_one_verifier_and_one_use() {
     assert_eq!(who(&server, &access).await, 401, "and what came of the first is over");
     assert_eq!(error(refresh(&app, text(&tokens, "refresh_token"), &[]).await).await, "invalid_grant");
 
-    // Many at once: at most one gets tokens, and none keeps them.
+    // Of eight requests with one code at once, at most one gets tokens, and its session is ended.
     let good = code(&server, &app, &ada).await;
     let all = futures_util::future::join_all((0..8).map(|_| redeem(&app, &good, &[]))).await;
     assert!(all.iter().filter(|answer| answer.status() == 200).count() <= 1);
     assert_eq!(server.sqlite3("SELECT count(*) FROM sessions WHERE client_id IS NOT NULL"), "0");
 
-    // Sealed by nobody else, and for nothing else.
+    // An access token is not accepted as a code or a code as an access token, and keys for codes are not exported.
     let (access, now) = (ada.jar.get(crate::server::ACCESS).unwrap(), code(&server, &app, &ada).await);
     assert_eq!(error(redeem(&app, &access, &[]).await).await, "invalid_grant");
     assert_eq!(who(&server, &now).await, 401);
@@ -292,7 +292,7 @@ async fn a_code_is_for_one_client_one_address_one_verifier_and_one_use() {
         server.cli(&["keys", "export", "--purpose", "code", "--max-age", "60s"]).status.code(),
         Some(2)
     );
-    // Whoever is gone meanwhile gets nothing.
+    // A client that has been disabled gets no tokens for its code.
     assert!(server.cli(&["client", "disable", "phone"]).status.success());
     assert_eq!(redeem(&app, &now, &[]).await.status(), 401);
 }
@@ -325,7 +325,7 @@ async fn a_code_goes_back_to_a_login_that_lives_and_was_given_here() {
     }
     assert_eq!(server.sqlite3("SELECT count(*) FROM sessions WHERE client_id IS NOT NULL"), "0");
 
-    // Whoever stole the key ring can seal a code, and even name a login; but nobody was given it.
+    // A thief of the key ring can seal a code, even one that names a login, but the server has not issued that code.
     assert_ne!(ada.status().await, 200, "signed out everywhere");
     let ada = server.ada().await;
     let good = code(&server, &app, &ada).await;
@@ -392,7 +392,7 @@ async fn a_refresh_token_is_its_clients_and_no_wider_than_it_was() {
     assert_eq!(text(&less, "scope"), "read", "what the client may now");
     assert_eq!(who(&server, text(&less, "access_token")).await, 200);
 
-    // Given back, all of the session is over.
+    // Revoking the refresh token ends the whole session.
     let given = app
         .post("/oauth/revoke")
         .form(&[("client_id", app.id.as_str()), ("token", token)])
@@ -442,7 +442,7 @@ async fn what_an_app_got_does_no_more_than_it_was_got_for() {
         let path = format!("/auth/authorize?{}", query(&app, &[]));
         assert_eq!(ask(token, Method::GET, &path).await, 403, "it doesn't sign in to another app");
     }
-    // Nor does a token that the holder of the key ring has sealed for a session that an app holds.
+    // The same holds for a token that a holder of the key ring seals for an app's session.
     let opened = server.cli(&["token", "open", &tokens[0]]);
     let opened: Value = serde_json::from_slice(&opened.stdout).unwrap();
     for more in [
@@ -457,7 +457,7 @@ async fn what_an_app_got_does_no_more_than_it_was_got_for() {
         assert_eq!(ask(forged.trim(), Method::GET, "/admin/users").await, 403, "{payload}");
         assert_eq!(ask(forged.trim(), Method::POST, "/auth/password").await, 403, "{payload}");
     }
-    // A claim that looks like a scope is none.
+    // Claims with the names `scope` and `client_id` are left out, so that they don't look like those of an app.
     let claims = json!({"claims": {"scope": "admin", "client_id": "x", "plan": "team"}});
     assert_eq!(ada.send(ada.request(Method::PATCH, "/admin/users/1").json(&claims)).await.status(), 200);
     ada.jar.remove(crate::server::ACCESS);

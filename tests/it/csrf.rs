@@ -1,11 +1,11 @@
-//! Requests that another site makes a browser send change nothing (docs/design/http.md).
+//! Tests that requests which another site makes a browser send change nothing (docs/design/http.md).
 
 use reqwest::Method;
 use serde_json::json;
 
 use crate::server::{ACCESS, PASSWORD, REFRESH, Server, set_cookies};
 
-/// What gives a request away that isn't from our own pages.
+/// Headers which show that a request doesn't come from a page of the server.
 const FOREIGN: [(&str, &str); 7] = [
     ("sec-fetch-site", "cross-site"),
     ("sec-fetch-site", "same-site"),
@@ -37,7 +37,7 @@ async fn requests_of_other_sites_change_nothing() {
     assert_eq!(browser.get("/auth/logout").await.status(), 405);
     assert_eq!(browser.get("/auth/logout").await.headers()["allow"], "POST");
     assert_eq!(browser.status().await, 200);
-    // A program's login has neither cookies nor an origin.
+    // A login by a program has neither cookies nor an origin.
     let login = json!({"username": "ada", "password": PASSWORD});
     let plain =
         browser.client.post(format!("{}/auth/login", server.origin)).json(&login).send().await.unwrap();

@@ -1,5 +1,6 @@
-//! The database under a server fails: full, read-only, out of order, replaced, too new, set back. Nothing that was
-//! acknowledged is lost, nothing is acknowledged that isn't kept, and nobody is logged out who need not be.
+//! Tests a server whose database fails: a full, read-only or defective disk, or a file that is replaced, too new or an old backup.
+//!
+//! No acknowledged change is lost, a change is acknowledged only if it is durable, and no session ends without need.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use crate::{
     server::{ACCESS, Browser, PASSWORD, Server, eventually, set_cookies},
 };
 
-/// R is a second.
+/// Settings with which R is one second.
 const SHORT: [(&str, &str); 3] =
     [("BULLA_SESSION_CAP", "10000"), ("BULLA_ACCESS_MAX_AGE", "2s"), ("BULLA_REPLAY_WINDOW", "500ms")];
 
-/// Everything a server writes for somebody.
+/// Every operation in which a server writes for a user.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Act {
     LogIn,
@@ -29,7 +30,7 @@ enum Act {
 const ACTS: [Act; 5] = [Act::LogIn, Act::Refresh, Act::LogOut, Act::EndDevice, Act::ChangePassword];
 
 impl Act {
-    /// Does it, and keeps none of the cookies of the answer.
+    /// Sends the request and ignores the cookies of the answer.
     async fn carry_out(self, browser: &Browser, sid: &str) -> Response {
         let login = json!({"username": "u1", "password": PASSWORD});
         let request = match self {
@@ -49,10 +50,10 @@ impl Act {
     }
 }
 
-/// A session for that, and its name.
+/// A browser with a session for this operation, and the session's id.
 async fn ready_for(act: Act, server: &Server) -> (Browser, String) {
     let browser = server.browser();
-    // A changed password ends all sessions of its user.
+    // Changing a password ends all sessions of its user, so it uses another user.
     browser.log_in(if act == Act::ChangePassword { "u2" } else { "u1" }).await;
     let sid = browser.sid().await;
     if act == Act::Refresh {
@@ -65,7 +66,7 @@ async fn past_r() {
     tokio::time::sleep(Duration::from_millis(1050)).await;
 }
 
-/// Whether an access token alone lets through: what is asked for isn't there, and needs no store.
+/// Whether an access token alone is accepted. The requested route doesn't exist, so the answer needs no store.
 async fn passes(browser: &Browser) -> bool {
     let status = browser.get("/auth/nothing").await.status().as_u16();
     assert!([404, 401, 503].contains(&status), "{status}");
@@ -77,7 +78,7 @@ fn assert_cannot_tell(answer: &Response, what: &str) {
     assert!(answer.headers().contains_key("retry-after") && set_cookies(answer).is_empty(), "{what}");
 }
 
-/// Everybody's sessions after a crash: these hold, those don't.
+/// Checks after a crash that the sessions of `alive` hold and those of `ended` don't.
 async fn assert_kept(server: &mut Server, alive: &mut [Browser], ended: &mut [Browser]) {
     for (browsers, expected) in [(alive, 200), (ended, 401)] {
         for browser in browsers.iter_mut() {
@@ -180,7 +181,7 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_server_too() {
     server.start();
     let mut alive = [server.ada().await];
     server.order("sync", IO_ERROR, 0);
-    // More than the WAL may hold; the shell leaves the checkpoint to the server.
+    // More than the WAL may hold. The shell makes no checkpoint, so the server has to.
     server.sqlite3(
         "PRAGMA wal_autocheckpoint = 0; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
          INSERT INTO audit (at, event, actor, subject, detail) SELECT i, 'x', '', '', '\"' || hex(zeroblob(500)) || '\"' FROM n",
@@ -211,7 +212,7 @@ async fn a_database_replaced_or_removed_while_open_acknowledges_nothing_more_and
             }
         }
         let out = leaving.request(Method::POST, "/auth/logout").json(&json!({})).send().await;
-        // Too late for an answer is as good.
+        // No answer is accepted as well: the server may end before it answers.
         out.iter().for_each(|answer| assert_cannot_tell(answer, what));
         assert_eq!(server.wait(), Some(5), "{what}");
         assert!(server.stderr().contains("was replaced or removed while open"), "{what}");
@@ -276,7 +277,7 @@ async fn readers_that_are_all_busy_are_cannot_tell_in_under_a_second() {
     let mut server = Server::faulty(&SHORT);
     server.start();
     let browsers = server.adas(12).await;
-    // A commit of somebody else: what connections remember of the database is out of date.
+    // A commit by another process makes everything outdated that the connections have cached of the database.
     server.sqlite3("UPDATE users SET claims = '{}'");
     server.order("slow", 1000, 0);
     let asked = browsers.iter().map(|browser| async {

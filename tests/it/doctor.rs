@@ -1,4 +1,4 @@
-//! `bulla doctor` reads: a database that it looks at is as it was, to the byte; and what it finds besides.
+//! Tests that `bulla doctor` changes no byte of what it checks, and which faults it finds.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use crate::{
     suggestions::cases::certificate,
 };
 
-/// Every file of a folder and what is in it.
+/// Every file in a folder with its contents.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -30,7 +30,7 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Runs it in a folder: nothing in there changes. Its exit code and words.
+/// Runs `bulla doctor` and checks that no file in the installation changes. Returns the exit code and the output.
 fn doctor(server: &Server) -> (i32, String) {
     let before = files(server.dir.path());
     let output = server.cli(&["doctor"]);
@@ -42,7 +42,7 @@ fn doctor(server: &Server) -> (i32, String) {
 fn a_look_leaves_every_file_as_it_was() {
     let mut server = Server::new(&[]);
     assert_eq!(doctor(&server).0, 0);
-    // After a crash, with what was committed in the WAL alone.
+    // After a crash, the last commits are in the WAL only.
     server.start();
     server.kill();
     assert!(fs::metadata(server.path("bulla.db-wal")).unwrap().len() > 0);
@@ -136,7 +136,7 @@ fn another_programs_postgresql_database_is_left_alone() {
     let before = psql(&database.url, tables);
     assert_eq!(look().0, Some(6));
     assert_eq!(psql(&database.url, tables), before);
-    // Bulla's own: no transaction that writes is begun.
+    // In a database of Bulla, `doctor` begins no transaction that writes.
     let init = server.command(&["init"]).env("BULLA_DATABASE", &database.url).output().unwrap();
     assert!(!said(&init).contains("panicked"));
     let written = || {
@@ -188,7 +188,7 @@ fn every_fault_of_the_tls_files_is_found() {
     let mut elsewhere = server.command(&["doctor"]);
     let elsewhere = elsewhere.env("BULLA_PUBLIC_URL", "https://login.example.org").output().unwrap();
     assert!(said(&elsewhere).contains("not for login.example.org"), "{}", said(&elsewhere));
-    // Over since the last century.
+    // A certificate that has already expired.
     let old = Command::new("openssl")
         .args(["req", "-x509", "-key", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost"])
         .args(["-addext", "subjectAltName=DNS:localhost", "-days", "-1"])

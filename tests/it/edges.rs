@@ -1,4 +1,4 @@
-//! HTTP at its edges: what no browser sends, and what the framework alone would answer.
+//! Tests HTTP requests that no browser sends, and requests that the framework alone would answer.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,7 +10,7 @@ use reqwest::Method;
 
 use crate::server::Server;
 
-/// Sends bytes as they are; returns what comes back until the end.
+/// Sends these bytes unchanged; returns everything up to the end of the connection.
 fn raw(server: &Server, head: &str, headers: &str, body: &[u8]) -> String {
     let mut connection = TcpStream::connect(server.address()).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

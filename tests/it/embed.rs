@@ -1,4 +1,4 @@
-//! Bulla inside another actix-web program, with users of that program's own.
+//! Tests Bulla inside another actix-web program that has its own users.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::server::PASSWORD;
 
-/// One user, whose password is no business of Bulla's.
+/// One user, whose password Bulla does not know.
 struct Crew;
 
 fn ada() -> User {
@@ -101,7 +101,7 @@ async fn an_answer_that_sets_a_cookie_is_never_stored_whatever_the_handler_said(
     }
 }
 
-/// The users of the table, one of whom gets another hash just after his password was found right.
+/// The users of Bulla's table. One of them gets another hash just after the old password has been verified.
 struct Meddled {
     users: StoreUsers,
     store: Arc<SqliteStore>,

@@ -1,4 +1,4 @@
-//! A server whose disk and clock fail on command: `tests/faults/faults.c`, compiled here, is loaded before the C library.
+//! Starts a server whose disk and clock fail on command: `tests/faults/faults.c` is compiled here and loaded before the C library.
 
 use std::{
     path::PathBuf,
@@ -11,7 +11,7 @@ use std::{
 
 use crate::server::Server;
 
-/// `ENOSPC`, `EIO`, `EROFS`: errors by their numbers on Linux.
+/// The numbers of the errors `ENOSPC`, `EIO` and `EROFS` on Linux.
 pub const DISK_FULL: i64 = 28;
 pub const IO_ERROR: i64 = 5;
 pub const READ_ONLY: i64 = 30;
@@ -33,7 +33,7 @@ static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
 static ORDERS: AtomicU64 = AtomicU64::new(0);
 
 impl Server {
-    /// An installation that obeys [`Self::order`]; nothing runs yet.
+    /// An installation that obeys [`Self::order`]; its server is not started.
     pub fn faulty(environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(environment);
         server.set("LD_PRELOAD", &*LIBRARY);
@@ -41,7 +41,7 @@ impl Server {
         server
     }
 
-    /// What is to go wrong from now on, and after how many calls (see the C file).
+    /// Sets what fails from now on, and after how many calls (see the C file).
     pub fn order(&self, what: &str, value: i64, after: usize) {
         let _ = std::fs::remove_file(self.path("order.done"));
         let id = ORDERS.fetch_add(1, Ordering::Relaxed) + 1;
@@ -49,7 +49,7 @@ impl Server {
         std::fs::rename(self.path("order.new"), self.path("order")).unwrap();
     }
 
-    /// Nothing goes wrong any more. Returns whether something has.
+    /// Ends the order. Returns whether it has been carried out.
     pub fn relent(&self) -> bool {
         let _ = std::fs::remove_file(self.path("order"));
         self.path("order.done").exists()

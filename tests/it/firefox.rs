@@ -1,4 +1,4 @@
-//! A person at Firefox, headless, driven through its own remote protocol (Marionette), for which no driver is needed.
+//! Drives Firefox for tests: headless, with its own remote protocol (Marionette), which needs no driver program.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::server::PASSWORD;
 
-/// No requests of its own, and a free port for the protocol.
+/// Firefox makes no requests of its own, and Marionette listens on a free port.
 const PREFERENCES: &str = r#"
 user_pref("marionette.port", 0);
 user_pref("app.update.disabledForTesting", true);
@@ -28,7 +28,7 @@ user_pref("services.settings.server", "data:,none");
 user_pref("signon.rememberSignons", false);
 "#;
 
-/// A browser with a profile of its own. It ends with this value, also when a test panics.
+/// A browser with its own profile. Dropping this value ends the browser, also when a test panics.
 pub struct Firefox {
     connection: BufReader<TcpStream>,
     commands: u64,
@@ -37,7 +37,7 @@ pub struct Firefox {
 }
 
 impl Firefox {
-    /// `None`, said aloud, where the machine has none; with `CI=true` a failure.
+    /// Starts Firefox. If it is missing, prints that the test is skipped and returns `None`; with `CI=true` that is a failure.
     pub fn start() -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -72,7 +72,7 @@ impl Firefox {
         Some(firefox)
     }
 
-    /// A message: its length, a colon, JSON.
+    /// Reads a message: its length, a colon, JSON.
     fn reads(&mut self) -> Value {
         let mut length = Vec::new();
         self.connection.read_until(b':', &mut length).unwrap();
@@ -103,13 +103,13 @@ impl Firefox {
         self.asks("WebDriver:GetCurrentURL", json!({}))["value"].as_str().unwrap().to_owned()
     }
 
-    /// The value of a script's `return`; `None` while a page is left for the next.
+    /// The value that a script returns; `None` while the browser moves to another page.
     pub fn runs(&mut self, script: &str) -> Option<Value> {
         let parameters = json!({"script": script, "args": []});
         self.tries("WebDriver:ExecuteScript", parameters).ok().map(|mut answer| answer["value"].take())
     }
 
-    /// The same until it is `expected`.
+    /// Runs a script until it returns `expected`; fails after a minute.
     pub fn comes_to(&mut self, script: &str, expected: &Value) {
         let mut last = None;
         let started = Instant::now();
@@ -151,7 +151,7 @@ impl Firefox {
 
 impl Drop for Firefox {
     fn drop(&mut self) {
-        // Asked first: its own processes end with it then, and its files can be removed.
+        // Firefox is asked to quit first, so that its child processes end with it and its files can be removed.
         let _ = self.tries("Marionette:Quit", json!({"flags": ["eForceQuit"]}));
         let asked = Instant::now();
         while matches!(self.process.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(20) {

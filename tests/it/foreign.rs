@@ -1,4 +1,4 @@
-//! OAuth clients that nobody here wrote, unchanged: in Python, Node and Rust.
+//! Tests OAuth clients of other authors, unchanged: in Python, Node and Rust.
 
 use std::{
     io::Write as _,
@@ -25,7 +25,8 @@ use crate::{
 
 const BACK: &str = "https://app.example/back";
 
-/// Where `scripts/test` installs what others have written; none, said aloud, where it isn't. CI must have it.
+/// The folder into which `scripts/test` installs programs of other authors. If `what` is missing there, prints that the test is
+/// skipped and returns `None`; in CI that is a failure.
 pub fn folder(what: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("foreign");
     if folder.join(what).exists() {
@@ -33,12 +34,13 @@ pub fn folder(what: &str) -> Option<PathBuf> {
     }
     assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must have {what}: scripts/test installs it");
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Past the harness, which hides what a test that passes prints.
+    // Written directly to stderr, because the test runner hides the output of tests that pass.
     let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no {what}; scripts/test installs it");
     None
 }
 
-/// An installation with a client that keeps a secret and one that can't, and somebody at a browser.
+/// An installation with a confidential client, a public one and one that signs assertions, and a browser in which `ada` is signed
+/// in.
 struct Stage {
     server: Server,
     web: App,
@@ -60,7 +62,7 @@ impl Stage {
         Self { web, app, signer, browser, server }
     }
 
-    /// The address that the browser is sent back to.
+    /// Follows the server's redirects from `url`; returns the first address outside the server.
     async fn browse(&self, url: &str) -> String {
         let mut at = url.to_owned();
         while let Some(path) =
@@ -73,7 +75,7 @@ impl Stage {
         at
     }
 
-    /// Runs a program of `tests/foreign` and plays its browser; returns the steps it has done.
+    /// Runs a program of `tests/foreign` and acts as its browser; returns the steps that it has completed.
     async fn play(&self, mut command: Command) -> Vec<String> {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
@@ -108,7 +110,7 @@ fn python(script: &str) -> Option<Command> {
     Some(command)
 }
 
-/// Node looks for packages beside the program: it runs from a copy.
+/// Node looks for packages in the program's folder, so the program is copied to the packages.
 fn node(script: &str) -> Option<Command> {
     let folder = folder("node_modules")?;
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign");
@@ -155,7 +157,7 @@ async fn openid_client_works_unchanged() {
     assert_eq!(steps, [&["metadata"], &MACHINES[..], &["private_key_jwt"], &PEOPLE, &more].concat());
 }
 
-/// Clients that keep the last answer and nothing before it.
+/// These clients keep only the latest answer.
 #[tokio::test]
 async fn simple_oauth2_renews_again_and_again() {
     let Some(command) = node("simple-oauth2.mjs") else { return };
@@ -170,7 +172,7 @@ async fn arctic_renews_again_and_again() {
     assert_eq!(steps, ["authorization_code with PKCE", "refresh_token", "revoke"]);
 }
 
-/// The crate's requests by the client that all tests use.
+/// Sends a request of the `oauth2` crate with the HTTP client that all tests use.
 async fn http(request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, reqwest::Error> {
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
     let answer = client.execute(request.try_into()?).await?;
@@ -210,7 +212,7 @@ async fn the_oauth2_crate_works_unchanged() {
     let active =
         async |token: &AccessToken| client.introspect(token).request_async(&http).await.unwrap().active();
     assert!(active(second.access_token()).await);
-    // The crate revokes over TLS only, by a type that says so; its request is the same.
+    // The crate's type allows revocation over TLS only, so the test sends the same request itself.
     assert!(RevocationUrl::new(at("/oauth/revoke")).is_ok());
     let revoked = stage.web.form("/oauth/revoke", &[("token", refresh.secret())]).await;
     assert_eq!(revoked.status(), 200);

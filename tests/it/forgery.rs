@@ -1,4 +1,4 @@
-//! What another site makes a browser send: links, WebSockets, forms; and what the browser is shown then.
+//! Tests requests that another site makes a browser send (links, WebSockets, forms), and what the browser then shows.
 
 use std::{
     fs::Permissions,
@@ -59,7 +59,7 @@ impl Embedder {
         browser
     }
 
-    /// The first line of the answer to a WebSocket's handshake with these headers.
+    /// The status line of the answer to a WebSocket handshake with these headers.
     fn opens(&self, headers: &str) -> String {
         let address = self.origin.strip_prefix("http://").unwrap().replace("localhost", "127.0.0.1");
         let mut connection = raw::Raw::connect_to(&address);
@@ -68,7 +68,7 @@ impl Embedder {
     }
 }
 
-/// Says who it is, and ends.
+/// Sends the user's id and closes the WebSocket.
 async fn socket(request: HttpRequest, body: web::Payload, who: Principal) -> actix_web::Result<HttpResponse> {
     let (response, mut session, _messages) = actix_ws::handle(&request, body)?;
     actix_web::rt::spawn(async move {
@@ -101,15 +101,15 @@ async fn a_websocket_is_opened_by_our_own_pages_and_by_a_bearer_only() {
         let answer = embedder.opens(&format!("{HANDSHAKE}{cookies}{who}"));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{who:?}: {answer}");
     }
-    // The refresh cookie alone is no better.
+    // The refresh cookie alone is refused as well.
     let refresh = format!("Cookie: {REFRESH}={}\r\n", ada.jar.get(REFRESH).unwrap());
     let answer = embedder.opens(&format!("{HANDSHAKE}{refresh}Origin: https://evil.example\r\n"));
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
-    // No page of another site can send this header.
+    // A page of another site can't send this header.
     let bearer = format!("Authorization: Bearer {}\r\n", ada.jar.get(ACCESS).unwrap());
     let answer = embedder.opens(&format!("{HANDSHAKE}{bearer}Origin: https://evil.example\r\n"));
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    // Any other protocol, however it is asked for.
+    // Any other protocol is refused as well, however the upgrade is requested.
     for upgrade in
         ["Upgrade: h2c\r\nConnection: Upgrade\r\n", "Upgrade: x\r\n", "Connection: keep-alive, UPGRADE\r\n"]
     {
@@ -118,7 +118,7 @@ async fn a_websocket_is_opened_by_our_own_pages_and_by_a_bearer_only() {
     }
 }
 
-/// What a page's script says of a WebSocket: the message, or that it was refused.
+/// A script that opens a WebSocket and stores the first message, or that the WebSocket was refused.
 const OPENS: &str = "window.said = 'nothing yet'; const ws = new WebSocket(URL);
                      ws.onmessage = (message) => { window.said = message.data; };
                      ws.onerror = () => { window.said = 'refused'; };";
@@ -129,7 +129,7 @@ async fn a_page_at_another_port_opens_no_websocket_in_chromium() {
     let Some(person) = Chromium::start(&embedder.origin).await else { return };
     let opens = OPENS.replace("URL", &format!("'{}/ws'", embedder.origin.replace("http:", "ws:")));
     let elsewhere = elsewhere::serves("<!doctype html><title>elsewhere</title>".into());
-    // The policy of our own pages lets no script of theirs connect; the embedder's has none.
+    // The policy of Bulla's own pages lets no script connect; the embedder's page has no policy.
     person.logs_in("ada").await;
     person.goes_to("/page").await;
     let said = async |expected: &str| {
@@ -139,7 +139,7 @@ async fn a_page_at_another_port_opens_no_websocket_in_chromium() {
         assert_eq!(person.runs("return window.said").await, expected);
     };
     said("1").await;
-    // The same site for cookies, SameSite=Lax or not, and another origin.
+    // For cookies this is the same site, so they are sent whatever `SameSite` says; but it is another origin.
     person.goes_to(&format!("http://localhost:{elsewhere}/")).await;
     said("refused").await;
     person.goes_to("/page").await;
@@ -152,7 +152,7 @@ async fn a_page_at_another_port_opens_no_websocket_in_firefox() {
     let opens = OPENS.replace("URL", &format!("'{}/ws'", embedder.origin.replace("http:", "ws:")));
     let elsewhere = elsewhere::serves("<!doctype html><title>elsewhere</title>".into());
     let origin = embedder.origin.clone();
-    // Firefox is driven by a thread of its own: the server runs in this one.
+    // A separate thread drives Firefox, because the server runs in this one.
     let driven = tokio::task::spawn_blocking(move || {
         let Some(mut person) = Firefox::start() else { return };
         person.logs_in(&origin, "ada");
@@ -166,7 +166,7 @@ async fn a_page_at_another_port_opens_no_websocket_in_firefox() {
     driven.await.unwrap();
 }
 
-/// Lets a minute and a bit go by for every session: what is renewed then is rotated.
+/// Sets the last rotation of every session back by 61 seconds, so that the next renewal rotates.
 fn a_minute_passes(server: &Server) {
     server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 61000");
 }
@@ -175,7 +175,7 @@ fn generation(server: &Server) -> String {
     server.sqlite3("SELECT max(generation) FROM sessions")
 }
 
-/// Where the link leads, with all that must come through unchanged.
+/// The target of the link; every part of it must arrive unchanged.
 const PLACE: &str = "/auth/account?from=mail&x=%2F%2Fevil.example&y=a%20b&y=%22%3E%3Cb%3E";
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn a_link_from_another_site_rotates_and_shows_the_page_in_chromium() {
     assert!(person.cookie(ACCESS).await.is_some());
     person.goes_back().await;
     assert_eq!(person.title().await, "elsewhere", "the page between leaves no trace in the history");
-    // With a good access token it is shown at once.
+    // With a valid access token the page is shown immediately.
     person.presses("go").await;
     assert_eq!((person.title().await.as_str(), generation(&server).as_str()), ("ada · Bulla", "1"));
 }
@@ -232,7 +232,7 @@ async fn a_link_from_another_site_rotates_and_shows_the_page_in_firefox() {
     assert_eq!(generation(&server), "1");
 }
 
-/// A request as another site makes a browser send it: a browser's `Accept`, no access token.
+/// A request that another site makes a browser send: with a browser's `Accept` and without an access token.
 async fn foreign(ada: &Browser, method: Method, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
     let request = ada.client.request(method, format!("{}{path}", ada.origin));
     let request = request.header("cookie", format!("{REFRESH}={}", ada.jar.get(REFRESH).unwrap()));
@@ -282,7 +282,7 @@ async fn a_refresh_token_is_not_used_for_another_site_whatever_asks() {
     assert_eq!(generation(&server), "0");
     assert_eq!(server.sqlite3("SELECT count(*) FROM audit WHERE event LIKE 'refresh.%'"), "0");
 
-    // A page of the same site is no other site: it rotates.
+    // A page of the same site is not another site, so its request rotates.
     let same_site =
         ada.client.get(format!("{}/auth/session", ada.origin)).header("sec-fetch-site", "same-site");
     let same_site = same_site.header("cookie", format!("{REFRESH}={}", ada.jar.get(REFRESH).unwrap()));
@@ -325,7 +325,7 @@ async fn an_embedders_pages_come_back_from_another_site_as_ours_do() {
 const PROVIDER: &str = "\n[provider.keycloak]\nclient_id = 'x'\nclient_secret_file = 'secret'\n\
                         issuer = 'https://127.0.0.1:1/realms/main'\n";
 
-/// nginx before a server, which takes from each request what says where it comes from.
+/// nginx in front of a server. It removes the headers that say where a request comes from.
 struct Stripping {
     server: Server,
     nginx: std::process::Child,
@@ -407,7 +407,7 @@ async fn every_form_works_where_a_proxy_strips_what_says_where_it_comes_from() {
     person.presses("Unlink ada at https://id.example").await;
     assert_eq!(person.status().await, 200);
     assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0");
-    // The provider is away; the form has come through.
+    // The provider can't be reached, but the form was accepted.
     person.presses("Link Keycloak").await;
     assert_eq!((person.status().await, person.reads("h1").await.as_str()), (503, "Not available now"));
     let other = server.browser();
@@ -425,7 +425,7 @@ async fn every_form_works_where_a_proxy_strips_what_says_where_it_comes_from() {
         person.signs_in("ada", "a new good one").await;
         assert_eq!(person.reads("h1").await, "ada");
     }
-    // What isn't a page of ours sends `null`, or its own origin: refused, by a page.
+    // A form that is not on a page of the server sends the origin `null` or another one. It is refused with a page.
     person
         .goes_to(&format!(
             "data:text/html,<form method=post action='{}/auth/logout'><button>go</button></form>",
@@ -476,7 +476,7 @@ async fn a_refusal_that_a_person_meets_is_a_page_and_a_programs_is_not() {
             assert_eq!(answer.status(), status, "{what}");
             let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
             let text = answer.text().await.unwrap();
-            // A malformed authorization of a program's OAuth request has the words of its RFC.
+            // For a program, the answer to a malformed OAuth authorization request has the form that the RFC defines.
             assert_eq!(kind.starts_with("text/html"), html, "{what}: {kind} {text}");
             assert!(!html || text.contains(&format!("Error {status}")), "{what}: {text}");
         }

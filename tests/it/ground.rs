@@ -1,4 +1,4 @@
-//! Where a test's data lies: the same test runs over every store.
+//! Provides the database of a test, so that the same test runs over every store.
 
 use std::path::PathBuf;
 
@@ -6,34 +6,34 @@ use bulla::store::Database;
 
 use crate::cluster::{self, Created};
 
-/// The stores.
+/// The kinds of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Sqlite,
     Postgres,
-    /// PostgreSQL where every transaction is SERIALIZABLE unless it says otherwise.
+    /// PostgreSQL where every transaction is SERIALIZABLE unless it sets another level.
     Serializable,
 }
 
 tokio::task_local! {
-    /// Over which store the present test runs.
+    /// The store that the current test uses.
     static KIND: Kind;
 }
 
-/// Over which store the present test runs: SQLite if nothing is said.
+/// The store that the current test uses; SQLite by default.
 pub fn kind() -> Kind {
     KIND.try_with(|kind| *kind).unwrap_or(Kind::Sqlite)
 }
 
-/// Runs a test over a store, if there is one.
+/// Runs a test over a store if that store is available.
 pub async fn over(kind: Kind, test: impl Future<Output = ()>) {
     if kind == Kind::Sqlite || cluster::shared().is_some() {
-        // Large futures: a test's thread has a small stack.
+        // Boxed, because the futures are large and the stack of a test's thread is small.
         KIND.scope(kind, Box::pin(test)).await;
     }
 }
 
-/// Makes of each function a test over each store; with `serializable;` over a PostgreSQL of that level as well.
+/// Makes a test for each store of each function; with `serializable;` also for a PostgreSQL with that level.
 macro_rules! every_store {
     (serializable; $($name:ident),* $(,)?) => {
         $(mod $name {
@@ -57,7 +57,7 @@ macro_rules! every_store {
 }
 pub(crate) use every_store;
 
-/// A database of a test's own.
+/// The database of one test.
 pub enum Ground {
     Sqlite(tempfile::TempDir),
     Postgres(Created),
@@ -93,7 +93,7 @@ impl Ground {
         }
     }
 
-    /// A connection as somebody in a database shell has it.
+    /// A connection like that of a database shell.
     pub fn shell(&self) -> Shell {
         match self {
             Self::Sqlite(_) => {

@@ -1,4 +1,4 @@
-//! Guessing names, passwords and secrets: what is checked, whom it slows down, and what is left of it in log and tables.
+//! Tests attempts to guess names, passwords and secrets: which are checked, which are throttled, and what is logged and stored.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn behind_a_proxy(environment: &[(&str, &str)]) -> Server {
     Server::started(&all)
 }
 
-/// A login as the proxy passes it on.
+/// A login that the proxy forwards.
 async fn log_in(server: &Server, name: &str, password: &str, forwarded: &str) -> Response {
     let login = json!({"username": name, "password": password});
     let request = server.browser().client.post(format!("{}/auth/login", server.origin));
@@ -23,7 +23,7 @@ async fn status(server: &Server, name: &str, password: &str, forwarded: &str) ->
     log_in(server, name, password, forwarded).await.status().as_u16()
 }
 
-/// Wrong passwords until one is turned away.
+/// Sends wrong passwords until one is throttled.
 async fn guess_until_throttled(server: &Server, name: &str, forwarded: &str) {
     let mut all = Vec::new();
     for _ in 0..12 {
@@ -38,7 +38,7 @@ async fn metric(server: &Server, event: &str) -> u64 {
     line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).map_or(0, |count| count as u64)
 }
 
-/// Logins sent at once: how often each status came.
+/// Sends logins all at once; returns how many were answered with 200, 401 and 429.
 async fn at_once(server: &Server, logins: Vec<(String, &'static str, String)>) -> (usize, usize, usize) {
     let client = server.browser().client;
     let sent = logins.into_iter().map(|(name, password, forwarded)| {
@@ -68,7 +68,7 @@ async fn of_a_hundred_wrong_passwords_at_once_no_more_are_checked_than_are_free(
             (name, "wrong password", forwarded.to_owned())
         });
         let (_, checked, refused) = at_once(&server, logins.collect()).await;
-        // One that comes when the ten are decided is the eleventh, after which the delays begin.
+        // A login that arrives after the first ten have been checked is the eleventh and is checked as well; then the delays begin.
         assert!((10..=11).contains(&checked) && checked + refused == 100, "{name}: {checked} {refused}");
     }
 }
@@ -117,7 +117,7 @@ async fn who_is_attacked_gets_in_from_where_they_were_after_a_restart_too() {
     server.crowd(2);
     let home = "2001:db8:1:2::3";
     assert_eq!(status(&server, "u1", PASSWORD, home).await, 200);
-    // Logged out meanwhile: no row of `sessions` tells.
+    // The user is logged out meanwhile, so no row of `sessions` contains the address.
     server.sqlite3("DELETE FROM sessions");
     server.kill();
     server.start();

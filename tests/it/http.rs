@@ -1,4 +1,4 @@
-//! The routes over real HTTP: the flow of the mission, and what is thrown at it.
+//! Tests the routes over real HTTP: the flow that the project is made for, and hostile requests.
 
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
@@ -18,12 +18,12 @@ async fn the_flow_of_the_mission() {
     let server = Server::started(&[]);
     let browser = server.browser();
 
-    // with nothing: 401
+    // Without a token the answer is 401.
     let nothing = browser.get("/auth/session").await;
     assert_eq!(nothing.status(), 401);
     assert!(set_cookies(&nothing).is_empty());
 
-    // a login gives both cookies
+    // A login sets both cookies.
     let login = browser.log_in("ada").await;
     let cookies = set_cookies(&login);
     assert_eq!(cookies.len(), 2);
@@ -31,7 +31,7 @@ async fn the_flow_of_the_mission() {
     assert!((1710..=1800).contains(&attributes(&cookies[1], REFRESH)));
     assert_eq!(login.headers()["cache-control"], "no-store");
 
-    // the access token alone passes
+    // The access token alone is accepted.
     let (access, refresh) = (browser.jar.get(ACCESS).unwrap(), browser.jar.get(REFRESH).unwrap());
     browser.jar.remove(REFRESH);
     let alone = browser.get("/auth/session").await;
@@ -40,7 +40,7 @@ async fn the_flow_of_the_mission() {
     let who: Value = alone.json().await.unwrap();
     assert_eq!((&who["id"], &who["name"], &who["roles"]), (&json!("1"), &json!("ada"), &json!(["admin"])));
 
-    // without it the refresh token gives a new one, and the request is processed
+    // Without an access token, the refresh token gives a new access token, and the request is processed.
     browser.jar.clear();
     browser.jar.set(REFRESH, &refresh);
     let renewed = browser.get("/auth/session").await;
@@ -51,7 +51,7 @@ async fn the_flow_of_the_mission() {
     assert_eq!(renewed.json::<Value>().await.unwrap()["sid"], who["sid"]);
     assert_ne!(browser.jar.get(ACCESS).unwrap(), access);
 
-    // with neither but credentials: processed, and both are issued
+    // With credentials and without tokens, the request is processed and both tokens are issued.
     let script = server.browser();
     let basic =
         script.client.get(format!("{}/auth/session", server.origin)).basic_auth("ada", Some(PASSWORD));
@@ -204,7 +204,8 @@ async fn headers_that_can_be_read_two_ways_are_refused_and_noise_is_not() {
         let request = browser.client.get(format!("{}/auth/session", server.origin));
         let request = headers.into_iter().fold(request, |r, (name, value)| r.header(name, value));
         async move {
-            // A 431 closes its connection: a client may find it closed before it has sent all, or asked for the next.
+            // A 431 closes its connection. The client may notice this before it has sent the request or when it sends the next one,
+            // so it retries.
             let mut asked = 0;
             loop {
                 match request.try_clone().unwrap().send().await {
@@ -299,7 +300,7 @@ async fn answers_carry_the_headers_that_protect_a_login() {
     let page = browser.request(Method::GET, "/auth/account").header("sec-fetch-mode", "navigate");
     let html = browser.send(page).await.text().await.unwrap();
     assert!(html.contains("My devices") && !html.contains("<script") && !html.contains("style="));
-    // A navigation that nothing holds for gets the login page, with the way back.
+    // A navigation without a valid session gets the login page, which contains the way back.
     let lost = server.browser();
     let lost =
         lost.send(lost.request(Method::GET, "/auth/account?x=1").header("sec-fetch-mode", "navigate")).await;
@@ -368,7 +369,7 @@ async fn administrators_administer_by_the_store_and_not_by_their_token() {
         assert_eq!(answer.status(), 200, "{path}");
         assert!(!answer.text().await.unwrap().contains("secret"), "{path}");
     }
-    // Taken away in the store, the role is gone for /admin though the token still says it.
+    // A role that is removed in the store is no longer accepted at /admin, though the token still contains it.
     server.sqlite3("UPDATE users SET roles = '[]' WHERE id = 1");
     assert_eq!(ada.get("/admin/users").await.status(), 403);
 }

@@ -1,4 +1,4 @@
-//! Requests that never arrive whole: what they hold of the server's memory is bounded, and honest users are served beside them.
+//! Tests requests that never arrive completely: the memory they occupy is bounded, and the server still serves other users.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,17 +24,17 @@ use crate::{
     tls::{curl, speaking_tls},
 };
 
-/// KiB that the server may grow by: 32 MiB that incomplete requests may hold, in buffers of up to twice their contents, and
-/// what each of 3,000 connections costs (16 KiB of its own and its buffers for answers).
+/// KiB that the server may grow by. Incomplete requests may occupy 32 MiB, in buffers of up to twice the size of their contents;
+/// each of 3,000 connections costs another 16 KiB and its buffers for answers.
 const BOUND: u64 = 120 << 10;
 
-/// Bytes that each connection sends: just below what actix-http takes of a head.
+/// Bytes that each connection sends: just below the limit of actix-http for a head.
 const EACH: usize = 120 << 10;
 
 const CONNECTIONS: usize = 3000;
 
-/// Opens [`CONNECTIONS`] that send `first` and then [`EACH`] bytes more of the same request. A connection that the server closes
-/// meanwhile counts as well.
+/// Opens [`CONNECTIONS`] connections that send `first` and then [`EACH`] more bytes of the same request. A connection that the
+/// server closes meanwhile counts as well.
 async fn crowd(address: &str, first: &str, answered: bool) -> Vec<TcpStream> {
     let junk = vec![b'a'; EACH];
     stream::iter(0..CONNECTIONS)
@@ -57,7 +57,7 @@ fn refused(metrics: &str) -> u64 {
     line.unwrap().split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// Sends a crowd of incomplete requests; meanwhile and afterwards others are served.
+/// Sends many incomplete requests; the server must serve others meanwhile and afterwards.
 async fn hold_out(first: impl Fn(&str) -> String, answered: bool) {
     take_descriptors();
     let server = Server::started(&[]);
@@ -78,7 +78,7 @@ async fn hold_out(first: impl Fn(&str) -> String, answered: bool) {
         server.stderr()
     );
     drop(crowd);
-    // Their memory is free again: one more request that needs a part of it is served.
+    // The memory is free again, so a request that needs part of it is served.
     let long = "a".repeat(60 << 10);
     eventually("a long request is read to its end", async || {
         let login = json!({"username": "ada", "password": PASSWORD, "unknown": long});
@@ -160,7 +160,7 @@ fn a_second_head_that_does_not_arrive_whole_closes_its_connection() {
 fn requests_of_every_length_are_served_one_after_another_on_one_connection() {
     let server = Server::started(&[]);
     let mut connection = Raw::connect(&server);
-    // More bytes in all than a connection may hold, and than all of them may.
+    // In total these are more bytes than one connection may hold, and more than all connections may hold.
     for round in 0..1500 {
         let header = format!("X-Long: {}\r\n", "a".repeat(30_000 - round));
         connection.head("GET /health/live", &header);

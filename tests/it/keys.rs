@@ -1,4 +1,4 @@
-//! `bulla keys` and `scripts/rotate-keys`, as an operator meets them: the real program, its words and exit codes.
+//! Tests `bulla keys` and `scripts/rotate-keys` with the real program: the output and the exit codes.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 /// A working folder with a ring whose staged key has waited for `age`.
 struct Home(TempDir);
 
-/// What a command said, and how it ended.
+/// The exit code and the output of a command.
 struct Said {
     code: i32,
     out: String,
@@ -73,7 +73,7 @@ impl Home {
         self.run(script, &[arguments, self.without()].concat(), env)
     }
 
-    /// What says that no database is meant, where there is none.
+    /// The flag `--no-database` if the folder contains no database.
     fn without(&self) -> &'static [&'static str] {
         if self.path().join("bulla.db").exists() { &[] } else { &["--no-database"] }
     }
@@ -86,7 +86,7 @@ impl Said {
         serde_json::from_str(&self.out).expect("data on stdout, everything else on stderr")
     }
 
-    /// It ended with `code`, said why on stderr and nothing on stdout.
+    /// Checks that the command ended with `code`, wrote the reason to stderr and nothing to stdout.
     #[track_caller]
     fn refused(&self, code: i32, why: &str) {
         assert_eq!((self.code, self.out.as_str()), (code, ""), "{}", self.err);
@@ -169,7 +169,7 @@ async fn what_was_done_to_keys_stands_in_the_audit() {
     assert_eq!(events[..2], ["key.rotated", "key.revoked"]);
     assert_eq!(rows[0].subject, active);
     assert_eq!(rows[1].subject, active);
-    // Three were left to revoke: the retired one, the promoted one and the staged one.
+    // Three keys were left to revoke: the retired one, the promoted one and the staged one.
     assert_eq!(events[2..], ["key.revoked", "key.revoked", "key.revoked", "key.exported"]);
 }
 
@@ -261,7 +261,7 @@ fn an_export_says_the_same_in_every_format() {
         let error = KeyExport::from_env(bad).unwrap_err().to_string();
         assert!(error.starts_with("not a key export: ") && error.len() < 60, "{error}");
     }
-    // Whoever has it set may use the command line.
+    // The command line works while this variable is set.
     assert_eq!(
         home.run(env!("CARGO_BIN_EXE_bulla"), &["keys", "list"], &[(KeyExport::VARIABLE, value)]).code,
         0
@@ -381,7 +381,7 @@ fn bulla(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_bulla")).args(arguments).current_dir(folder).output().unwrap()
 }
 
-/// The line of the script's head, under cron's environment.
+/// Runs the cron line of the script's header in cron's environment.
 #[test]
 fn the_line_for_cron_works_with_crons_path_and_finds_the_program_beside_the_script() {
     let home = Home::ripe();
@@ -401,7 +401,7 @@ fn the_line_for_cron_works_with_crons_path_and_finds_the_program_beside_the_scri
             let text = text.replace("/var/lib/bulla", home.path().to_str().unwrap());
             text.replace("/opt/bulla", opt.to_str().unwrap())
         };
-        // As cron does it: sh, the home for a folder, this path.
+        // As cron runs it: with `sh`, a fixed working folder and this `PATH`.
         let line = if place == "scripts" { command.to_owned() } else { format!("{command} --now") };
         let output = Command::new("sh")
             .args(["-c", &here(&line)])

@@ -1,4 +1,4 @@
-//! `kill -9` at any moment: what was acknowledged is kept, and the next start finds a sound database.
+//! Tests `kill -9` at any moment: acknowledged changes are kept, and the next start finds an intact database.
 
 use std::{
     sync::{
@@ -25,9 +25,10 @@ async fn a_killed_server_has_lost_nothing_it_acknowledged() {
     server.start();
     let mut ended: Vec<Browser> = Vec::new();
     for round in 0..50 {
-        // Fresh ones: an answer lost in a crash is pardoned, one of another generation within the hour is not.
+        // New browsers in each round: a session whose answer was lost in a crash is pardoned, but not a second time within an hour
+        // for another generation.
         let mut alive = server.adas(24).await;
-        // 200 requests at once: renewals of everybody, logouts of a few, logins.
+        // 200 requests at once: 180 renewals, 8 logouts and 12 logins.
         let leaving: Vec<Browser> = alive.split_off(16);
         let answered = Arc::new(AtomicUsize::new(0));
         let renew = |at| under_way(&alive[at % alive.len()], Act::Refresh, &answered);
@@ -36,7 +37,7 @@ async fn a_killed_server_has_lost_nothing_it_acknowledged() {
         let logouts: Vec<_> = leaving.iter().map(leave).collect();
         let log_in = |_| under_way(&server.browser(), Act::LogIn, &answered);
         let logins: Vec<_> = (0..12).map(log_in).collect();
-        // Now at the first answer, now at the last but a few.
+        // In each round another number of answers arrives before the kill.
         while answered.load(Ordering::Relaxed) < round * 37 % 190 {
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
@@ -71,7 +72,7 @@ async fn a_killed_server_has_lost_nothing_it_acknowledged() {
     assert!(ended.len() > 20, "{}", ended.len());
 }
 
-/// A task that does it; the cookies of its answer are left alone.
+/// Starts a task that performs the operation. The cookies of the answer are not stored.
 fn under_way(
     browser: &Browser,
     act: Act,
@@ -85,7 +86,7 @@ fn under_way(
     })
 }
 
-/// What is under way when the server is killed.
+/// The operation in progress when the server is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Act {
     LogIn,
@@ -94,7 +95,7 @@ enum Act {
 }
 
 impl Act {
-    /// Does it; an answer acknowledges it.
+    /// Sends the request; returns the answer if it acknowledges the operation.
     async fn carry_out(self, browser: &Browser) -> Option<Response> {
         let (path, body) = match self {
             Self::LogIn => ("/auth/login", json!({"username": "ada", "password": PASSWORD})),
@@ -102,7 +103,7 @@ impl Act {
             Self::LogOut => ("/auth/logout", json!({})),
         };
         let answer = browser.request(Method::POST, path).json(&body).send().await.ok()?;
-        // So many at once may be told to come again: no acknowledgement either.
+        // Under such a load the server may answer 503, which is not an acknowledgement.
         assert!(answer.status().is_success() || answer.status() == 503, "{self:?}: {}", answer.status());
         Some(answer).filter(|answer| answer.status().is_success())
     }
@@ -140,7 +141,8 @@ async fn a_kill_at_any_write_of_a_commit_leaves_all_of_it_or_nothing() {
             let allowed: &[u16] = match (act, acknowledged) {
                 (Act::LogOut, Some(_)) => &[401],
                 (_, Some(_)) | (Act::Refresh, None) => &[200],
-                // Done or not done, for nobody was told. A login ends the session that its own request presents.
+                // The operation may be done or not, because there was no answer. A login ends the session that its own request
+                // presents.
                 (Act::LogIn | Act::LogOut, None) => &[200, 401],
             };
             let status = browser.status().await;
@@ -155,7 +157,7 @@ async fn a_kill_at_any_write_of_a_commit_leaves_all_of_it_or_nothing() {
     assert!(writes.iter().all(|count| *count >= 3), "a page is two writes and a sync: {writes:?}");
 }
 
-/// How many there are.
+/// The number of migrations.
 fn migrations() -> usize {
     std::fs::read_dir("src/store/migrations/sqlite").unwrap().count()
 }
@@ -168,7 +170,7 @@ async fn a_migration_killed_at_any_write_is_completed_by_the_next_start() {
         for file in ["bulla.db", "bulla.db-wal", "bulla.db-shm"] {
             let _ = std::fs::remove_file(server.path(file));
         }
-        // An empty file: what a program finds that was killed at its very first step.
+        // A program that was killed at its first step leaves an empty file.
         std::fs::write(server.path("bulla.db"), "").unwrap();
         server.order("die", 0, after);
         let migrating = server.cli(&["user", "list"]);

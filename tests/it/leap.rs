@@ -1,4 +1,4 @@
-//! The clock jumps years ahead and back, triggers go, a client is typed in: what a running server does about it.
+//! Tests a running server when the clock jumps years ahead and back, when triggers are missing, and when rows are written by hand.
 
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ async fn nothing_is_deleted_by_a_clock_that_leaps_and_everything_is_there_when_i
     ada.origin.clone_from(&server.origin);
     assert_eq!(ada.status().await, 200, "alive again");
     assert!(server.stderr().contains("is not deleted before"), "{}", server.stderr());
-    // The rotation has left an event of the wrong time, which is another fault.
+    // The rotation has recorded an event with the wrong time, which is another fault.
     let doctor = String::from_utf8(server.cli(&["doctor"]).stdout).unwrap();
     assert!(!doctor.contains("the clock went from"), "{doctor}");
 }

@@ -1,4 +1,4 @@
-//! Names and passwords: what is taken, what is refused, and what a refusal tells.
+//! Tests logins with name and password: which are accepted, which are refused, and what a refusal reveals.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::{
     server::{PASSWORD, Server, eventually, set_cookies},
 };
 
-/// A login as a program makes it, from an address that a proxy tells of.
+/// A login by a program, with the address that a proxy reports.
 async fn log_in(server: &Server, name: &str, password: &str, address: &str) -> Response {
     let login = json!({"username": name, "password": password});
     let request = server.browser().client.post(format!("{}/auth/login", server.origin));
@@ -40,17 +40,17 @@ async fn a_login_tells_nothing_about_who_exists() {
     assert_eq!(failures, "5");
 }
 
-/// Ways to fail, each as an account that is used once: the throttle is to stay out of it.
+/// The ways in which a login fails. Each attempt has its own account, so that the throttle has no effect.
 const WAYS: [&str; 6] = ["unknown", "wrong", "disabled", "without a password", "absurd hash", "too long"];
 
-/// Passwords the server has hashed since its start.
+/// The number of passwords that the server has hashed since its start.
 async fn hashed(server: &Server) -> u64 {
     let metrics = server.browser().get("/metrics").await.text().await.unwrap();
     let line = metrics.lines().find_map(|line| line.strip_prefix("bulla_hashed_total ")).unwrap();
     line.parse().unwrap()
 }
 
-/// Hashing is the time of a login: who does it once, and only once, for every reason can't be told by it.
+/// Hashing takes most of a login's time. Every failure hashes exactly once, so the time doesn't reveal the reason.
 #[tokio::test]
 async fn logins_that_fail_take_the_same_work_whatever_the_reason() {
     const ROUNDS: usize = 5;
@@ -74,7 +74,7 @@ async fn logins_that_fail_take_the_same_work_whatever_the_reason() {
             assert_eq!(hashed(&server).await, before + 1, "{} {name}", WAYS[way]);
         }
     }
-    // Printed, not judged: what else a machine does falls on some of them.
+    // Printed and not asserted, because other load of the machine affects some of them.
     times.iter_mut().for_each(|times| times.sort_unstable());
     println!("medians: {WAYS:?} {:?}", times.each_ref().map(|times| times[ROUNDS / 2]));
 }
@@ -218,7 +218,8 @@ async fn a_body_of_ten_megabytes_is_refused_unread_and_unhashed() {
         let mut login = Raw::connect(&server);
         login.head("POST /auth/login", &format!("Content-Type: {kind}\r\n{framing}"));
         let chunk = [&b"18000\r\n"[..], &[b'x'; 0x18000], b"\r\n"].concat();
-        // As much as the other side takes; by its length it needs nothing to refuse it.
+        // Sends as much as the server accepts. With a `Content-Length` the server refuses the request before any of the body
+        // arrives.
         let _ = if framing.contains("chunked") { login.try_send(&chunk) } else { Ok(()) };
         let answer = login.read_to_end();
         assert!(
@@ -253,7 +254,7 @@ async fn five_hundred_logins_at_once_are_bounded_and_slow_nobody_who_is_in() {
     );
 }
 
-/// WebKit keeps no `Secure` cookies on plain HTTP, and neither does this client.
+/// WebKit stores no `Secure` cookies from plain HTTP; clearing the jar has the same effect.
 #[tokio::test]
 async fn a_login_whose_cookies_do_not_come_back_is_explained_and_one_whose_do_goes_on() {
     let server = Server::started(&[]);
@@ -273,7 +274,7 @@ async fn a_login_whose_cookies_do_not_come_back_is_explained_and_one_whose_do_go
             assert!(page.contains(says), "{says}: {page}");
         }
     }
-    // Nobody is sent elsewhere by it.
+    // The page redirects to no other site.
     let browser = server.ada().await;
     let on = browser.get("/auth/login?signed-in&rd=https://evil.example/").await;
     assert_eq!(on.headers()["location"], "/");

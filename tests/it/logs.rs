@@ -1,4 +1,4 @@
-//! What the server's log says, and in which form; who the audit says has run a command.
+//! Tests the contents and the format of the server's log, and which system user the audit names for a command.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use crate::server::{PASSWORD, Server, eventually};
 
 const JSON: (&str, &str) = ("BULLA_LOG", "json");
 
-/// The lines of a log in JSON; fails at one that is none.
+/// Parses a log in JSON; fails at a line that is not a JSON object.
 fn lines(log: &str) -> Vec<Value> {
     let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
     let lines: Vec<Value> = log.lines().map(line).collect();
@@ -19,7 +19,7 @@ fn lines(log: &str) -> Vec<Value> {
     lines
 }
 
-/// The fields of the requests for a path, in order.
+/// The fields of the log lines for requests to a path, in order.
 fn requests(log: &str, path: &str) -> Vec<Value> {
     let fields = lines(log).into_iter().map(|line| line["fields"].clone());
     fields.filter(|fields| fields["message"] == "request" && fields["path"] == path).collect()
@@ -72,7 +72,7 @@ fn whatever_keeps_a_server_from_starting_is_json_where_the_log_is() {
         assert_eq!(last["level"], "ERROR", "{log}");
         assert!(last["fields"]["message"].as_str().unwrap().contains(said), "{arguments:?}: {log}");
     }
-    // By the environment alone, which wins over the file.
+    // The environment alone sets the format; it takes precedence over the file.
     file("log = 'text'\nlisten = 1\n");
     let failed = server.command(&["serve"]).env("BULLA_LOG", "json").output().unwrap();
     assert_eq!(lines(&stderr(&failed)).len(), 1);

@@ -1,8 +1,8 @@
-//! The integration tests, one binary: one file per subject.
+//! The integration tests, compiled into one binary, with one file per subject.
 
-// Whatever goes wrong in a test, or in what tests share, is to end it.
+// Any failure in a test, or in code that tests share, must end the test.
 #![allow(clippy::unwrap_used, clippy::panic)]
-// A test's module is seen by this binary alone.
+// Only this binary uses the test modules.
 #![allow(unreachable_pub)]
 
 mod arrows;

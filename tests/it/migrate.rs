@@ -1,4 +1,4 @@
-//! `bulla migrate`: a whole installation goes from SQLite to PostgreSQL, and nobody notices.
+//! Tests `bulla migrate`: a whole installation moves from SQLite to PostgreSQL, and everyone stays logged in.
 
 use std::{
     process::{Output, Stdio},
@@ -15,7 +15,8 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Everything that moves, as both shells print it. `hex:x` is the bytes of a column in hexadecimal.
+/// Queries for everything that moves, with the same output in both shells. `hex:x` stands for the bytes of column `x` in
+/// hexadecimal.
 const EVERYTHING: [&str; 8] = [
     "SELECT id, name, folded, password_hash, roles, claims, disabled, created_at FROM users ORDER BY id",
     "SELECT issuer, subject, user_id FROM identities ORDER BY issuer, subject",
@@ -43,7 +44,7 @@ fn sides(sql: &str, server: &Server, to: &Created) -> [String; 2] {
     [server.sqlite3(&with("lower(hex(", "))")), psql(&to.url, &with("encode(", ", 'hex')"))]
 }
 
-/// Both hold the same rows; returns how many.
+/// Checks that both databases hold the same rows; returns how many.
 fn same(server: &Server, to: &Created) -> usize {
     let all = EVERYTHING.map(|sql| {
         let [old, new] = sides(sql, server, to);
@@ -57,7 +58,7 @@ fn migrate(server: &Server, to: &Created) -> Output {
     server.cli(&["migrate", "--from", "sqlite:bulla.db", "--to", &to.url, "--json"])
 }
 
-/// What only another part of the program, or another program, would have written.
+/// Rows that another part of the program, or another program, writes.
 const MORE: &str = "INSERT INTO identities VALUES ('https://idp.example', 'sub|1', '1', 8);
     INSERT INTO clients (id, name, secret_hash, scopes, created_at, former_hash, former_until, jwks, redirect_uris)
       VALUES ('billing', 'Billing', zeroblob(32), '[\"admin\"]', 5, randomblob(32), 6, '{\"keys\":[]}', '[\"https://app.example/back\"]');
@@ -86,7 +87,7 @@ async fn everybody_stays_logged_in_and_nothing_revoked_comes_back() {
     assert!(moved.status.success(), "{}", said(&moved));
     let report: serde_json::Value = serde_json::from_slice(&moved.stdout).unwrap();
     let rows = |table: &str| report["rows"][table].as_u64().unwrap();
-    // Of the two nonces one has expired; of the revocations none.
+    // One of the two nonces has expired; none of the revocations has.
     assert_eq!((rows("users"), rows("sessions"), rows("revocations"), rows("used")), (2, 2, 2, 1));
     server.sqlite3("DELETE FROM used WHERE expires_at = 5");
     assert!(same(&server, &to) > 15);
@@ -109,11 +110,11 @@ async fn everybody_stays_logged_in_and_nothing_revoked_comes_back() {
     cron.origin.clone_from(&server.origin);
     assert!(cron.is_active(text(&machine, "access_token")).await, "and clients, with their secrets");
     server.add_user("fay", &[]);
-    // Eve was the third, and no id is used twice.
+    // Eve was the third user, and no id is used twice.
     assert_eq!(psql(&to.url, "SELECT max(id) FROM users"), "4");
     let numbers = "SELECT count(*) - count(DISTINCT seq) FROM audit";
     assert_eq!(psql(&to.url, numbers), "0");
-    // Revocations count from when they were made, not from the move.
+    // A revocation keeps the time at which it was made.
     assert_eq!(psql(&to.url, "SELECT revoked_at FROM revocations WHERE target = 'client:billing'"), "7");
     let enabled = "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'";
     assert_eq!(psql(&to.url, enabled), "0", "every trigger is back");
@@ -155,7 +156,7 @@ fn a_move_that_is_killed_at_any_moment_is_run_again() {
     assert!(same(&server, &to) > 40_000);
     let again = migrate(&server, &to);
     assert!(again.status.success() && said(&again).contains("nothing to do"), "{}", said(&again));
-    // What has come in since can't be told from what a server on the new database has changed.
+    // Later changes in the old database can't be told apart from changes by a server on the new one.
     server.add_user("bob", &[]);
     let late = migrate(&server, &to);
     assert_eq!(late.status.code(), Some(1));
@@ -185,13 +186,13 @@ fn what_cant_be_moved_is_refused_and_the_mending_named() {
     let shown = server.cli(&["migrate", "--to", "postgres://nobody:hunter2@127.0.0.1:1/none"]);
     assert!(said(&shown).contains("warning: a password") && !said(&shown).contains("hunter2"));
 
-    // Typed in by hand: SQLite keeps what it is given.
+    // Written by hand: SQLite stores any type in a column.
     server.sqlite3("DROP TRIGGER user_made_unreadable; UPDATE users SET created_at = 'yesterday'");
     refused(&["--to", &to.url], 5, "table users: not every created_at is int8");
     assert_eq!(psql(&to.url, "SELECT count(*) FROM users"), "0");
     server.sqlite3("UPDATE users SET created_at = 5");
 
-    // A server that was started too early has left the mark of another ring.
+    // A server that was started on the new database too early has left the mark of another ring.
     psql(&to.url, "INSERT INTO ring VALUES (1, 99, decode(repeat('00', 32), 'hex'))");
     refused(&["--to", &to.url], 1, "newer key ring, or another one");
     psql(&to.url, "DELETE FROM ring");

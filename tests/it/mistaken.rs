@@ -1,4 +1,4 @@
-//! Who comes in and who goes out, where a browser, a program or a stranger could be mistaken for one another.
+//! Tests cases in which a browser, a program or an attacker could be mistaken for another: who is logged in, and who is logged out.
 
 use std::sync::Arc;
 

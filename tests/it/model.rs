@@ -1,9 +1,9 @@
-//! A search over the refresh rule itself: every interleaving of tabs, nodes, a thief and a logout, with answers
-//! delayed, reordered and lost, within small bounds of time.
+//! Searches the refresh rule itself for faults.
 //!
-//! Time goes in ticks of a second: W is the replay window, R the least time between rotations, A the life of an
-//! access token, L the longest one-way latency, F the time between pardons. The searches named *shown to fail*
-//! show that the search would find a fault if there were one.
+//! A search visits every interleaving of tabs, nodes, a thief and a logout, with answers delayed, reordered and lost, within small
+//! bounds of time. Time advances in ticks of one second. W is the replay window, R the least time between rotations, A the life of
+//! an access token, L the longest one-way latency, F the time between pardons. The searches named *shown to fail* show that the
+//! search would find a fault if there were one.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -22,7 +22,7 @@ use bulla::{
 
 const KEY: Digest = Digest([1; 32]);
 
-/// What the searches remember of a row.
+/// The fields of a session row that the searches use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Row {
     generation: u64,
@@ -33,7 +33,7 @@ struct Row {
 impl Row {
     const NEW: Self = Self { generation: 0, rotated_at: 0, pardoned: None };
 
-    /// The real rule's answer.
+    /// The outcome according to the real rule.
     fn judge(&self, generation: u64, now: i64, rule: &Rule) -> Outcome {
         let time = |ticks: i64| Timestamp::from_millis(ticks * 1000);
         let row = Chain {
@@ -47,7 +47,7 @@ impl Row {
         judge(&row, &Presented { secret_hash: KEY, generation, agent: "" }, time(now), rule)
     }
 
-    /// The row after an outcome, and the generation that the answer carries; `None` if the row is gone.
+    /// The row after an outcome, and the generation that the answer carries; `None` if the row is deleted.
     fn after(self, outcome: Outcome, now: i64) -> Option<(Self, Option<u64>)> {
         match outcome {
             Outcome::Invalid | Outcome::Reuse => None,
@@ -64,7 +64,7 @@ impl Row {
     }
 }
 
-/// The measures of a search.
+/// The bounds of a search.
 #[derive(Clone, Copy)]
 struct Bounds {
     w: u64,
@@ -72,13 +72,13 @@ struct Bounds {
     a: i64,
     l: i64,
     f: u64,
-    /// The search ends here.
+    /// The time at which the search ends.
     t: i64,
-    /// Requests and answers of the owner under way at once.
+    /// The largest number of the owner's requests and answers in progress at once.
     tabs: usize,
-    /// Tabs renew whenever they like; else only once the access token has run out (the ladder).
+    /// Whether tabs renew at any time. Otherwise they renew only after the access token has expired (the ladder).
     any_time: bool,
-    /// Answers that may be lost.
+    /// The number of answers that may be lost.
     losses: u8,
 }
 
@@ -95,7 +95,7 @@ impl Bounds {
     }
 }
 
-/// States seen and states to go on from, in order of discovery.
+/// The states that have been seen, and those still to explore, in order of discovery.
 struct Frontier<S> {
     seen: HashSet<S>,
     queue: VecDeque<S>,
@@ -127,7 +127,7 @@ fn with<T: Clone + Ord>(list: &[T], new: T) -> Vec<T> {
     longer
 }
 
-/// One honest client, one store that judges and writes at once.
+/// One honest client, and one store that judges and writes in one step.
 mod honest {
     use super::*;
 
@@ -137,14 +137,14 @@ mod honest {
         jar: u64,
         access_until: i64,
         row: Row,
-        /// (generation, since)
+        /// (generation, time of the request)
         asked: Vec<(u64, i64)>,
-        /// (generation carried, the access token's end, since)
+        /// (generation carried, end of the access token, time of the answer)
         answers: Vec<(Option<u64>, i64, i64)>,
         lost: u8,
     }
 
-    /// States seen, and whether the honest client was ever logged out.
+    /// Returns the number of states seen, and whether the honest client was ever logged out.
     fn search(bounds: Bounds) -> (usize, bool) {
         let rule = bounds.rule();
         let mut frontier = Frontier::from(World {
@@ -190,7 +190,7 @@ mod honest {
         (frontier.seen.len(), false)
     }
 
-    // The counts are those of an independent model of the rule: the two agree state by state.
+    // An independent model of the rule gives the same counts, so the two agree state by state.
 
     #[test]
     fn the_ladder_logs_no_honest_client_out() {
@@ -228,7 +228,8 @@ mod honest {
     }
 }
 
-/// An owner and perhaps a thief, on nodes that read, judge and only then write; crashes between; a logout.
+/// An owner and optionally a thief, on nodes that read, judge and only then write. A node may crash in between, and the owner may
+/// log out.
 mod fleet {
     use super::*;
 
@@ -238,13 +239,13 @@ mod fleet {
         Thief,
     }
 
-    /// A request under way: asked, or read by a node that is about to write.
+    /// A request in progress: sent, or read by a node that is about to write.
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     struct Request {
         who: Who,
         generation: u64,
         since: i64,
-        /// The row as a node read it, and when.
+        /// The row as a node has read it, and the time of the read.
         read: Option<(Option<RowKey>, i64)>,
     }
 
@@ -263,44 +264,46 @@ mod fleet {
         now: i64,
         jar: u64,
         access_until: i64,
-        /// What the thief holds, once he has stolen the owner's jar.
+        /// The generation that the thief holds after he has stolen the owner's jar.
         loot: Option<u64>,
         row: Option<RowKey>,
         requests: Vec<Request>,
-        /// To the owner: (generation carried, the access token's end, since). The thief's arrive at once.
+        /// The owner's answers: (generation carried, end of the access token, time of the answer). The thief's answers arrive
+        /// immediately.
         answers: Vec<(Option<u64>, i64, i64)>,
         lost: u8,
         logged_out: bool,
-        /// Kept beside the row, to check it: rotations committed, the time of the last, and the last late parent honoured.
+        /// Kept separately from the row, to check it: the number of committed rotations, the time of the last one, and the last
+        /// late parent that was honoured.
         rotations: u64,
         last_rotation: i64,
         late: Option<(u64, i64)>,
     }
 
-    /// What is searched for, beyond the bounds.
+    /// The options of a search besides its bounds.
     #[derive(Clone, Copy)]
     struct Play {
         bounds: Bounds,
         thief: bool,
         logout: bool,
-        /// Whether a write asks for the row that was judged.
+        /// Whether a write succeeds only if the row is still the one that was judged.
         conditional: bool,
         /// The time within which two late parents of different generations must not both be honoured.
         hour: i64,
     }
 
-    /// What was found anywhere.
+    /// The events that occurred in any state.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Found {
         /// The session was ended as stolen.
         reuse: bool,
-        /// Somebody was pardoned.
+        /// A request was pardoned.
         pardon: bool,
-        /// A write lost and was judged anew.
+        /// A write failed because the row had changed, and the request was judged again.
         lost_write: bool,
-        /// More rotations than generations: two live chains.
+        /// The numbers of rotations and of generations differ: there are two live chains.
         two_chains: bool,
-        /// A session that was logged out has a row.
+        /// A session that was logged out still has a row.
         alive_after_logout: bool,
         /// Two late parents of different generations were honoured within the hour.
         diverged_twice: bool,
@@ -348,7 +351,7 @@ mod fleet {
         found
     }
 
-    /// Owner and thief ask, the thief steals, the owner logs out.
+    /// Owner and thief send requests, the thief steals the jar, the owner logs out.
     fn asking(world: &World, play: &Play, frontier: &mut Frontier<World>) {
         let (bounds, now) = (play.bounds, world.now);
         let mine = |who| world.requests.iter().filter(move |request| request.who == who).count();
@@ -371,7 +374,7 @@ mod fleet {
         }
     }
 
-    /// A node takes one step with a request: reads the row, or judges what it read and writes.
+    /// A node takes one step with a request: it reads the row, or it judges what it has read and writes.
     fn serving(world: &World, at: usize, play: &Play, frontier: &mut Frontier<World>, found: &mut Found) {
         let request = &world.requests[at];
         let rest = without(&world.requests, at);
@@ -381,7 +384,7 @@ mod fleet {
                 .push(World { requests: with(&rest, Request { read, ..request.clone() }), ..world.clone() });
             return;
         };
-        // No row: refused, and nothing changes.
+        // Without a row the request is refused, and nothing changes.
         let Some(before) = read else {
             return frontier.push(World { requests: rest, ..world.clone() });
         };
@@ -417,7 +420,7 @@ mod fleet {
         frontier.push(next);
     }
 
-    /// Notes a late parent that was served, by the search's own book-keeping and not by the row's.
+    /// Records that a late parent was served, with the search's own records and not with those of the row.
     fn honour(next: &mut World, request: &Request, before: Row, at: i64, play: &Play, found: &mut Found) {
         let window = play.bounds.w as i64;
         if request.generation >= before.generation || at - next.last_rotation < window {
@@ -431,7 +434,7 @@ mod fleet {
         }
     }
 
-    /// The owner's answers arrive, or are lost (in the net, or by a crash after the commit).
+    /// The owner's answers arrive, or they are lost (in the network, or by a crash after the commit).
     fn answering(world: &World, play: &Play, frontier: &mut Frontier<World>) {
         for (at, (generation, until, _)) in world.answers.iter().enumerate() {
             let answers = without(&world.answers, at);

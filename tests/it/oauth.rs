@@ -1,4 +1,4 @@
-//! OAuth over real HTTP: what clients get, what they don't, and what is thrown at them.
+//! Tests OAuth over real HTTP: what clients get, what they are refused, and hostile requests.
 
 use bulla::clock::{Clock as _, SystemClock};
 use reqwest::{Client, RequestBuilder, Response};
@@ -16,7 +16,7 @@ pub struct App {
 }
 
 impl Server {
-    /// Adds a client by the command line.
+    /// Adds a client with the command line.
     pub fn client(&self, name: &str, arguments: &[&str]) -> App {
         let mut line = vec!["--json", "client", "add", name];
         line.extend(arguments);
@@ -37,7 +37,7 @@ impl App {
         self.http.post(format!("{}{path}", self.origin))
     }
 
-    /// A form with the client's secret in the header.
+    /// Sends a form with the client's secret in the `Authorization` header.
     pub async fn form(&self, path: &str, form: &[(&str, &str)]) -> Response {
         self.post(path).basic_auth(&self.id, Some(&self.secret)).form(form).send().await.unwrap()
     }
@@ -46,7 +46,7 @@ impl App {
         self.form("/oauth/token", form).await
     }
 
-    /// A service token.
+    /// Requests a service token.
     pub async fn service(&self) -> Value {
         let answer = self.token(&[("grant_type", "client_credentials")]).await;
         assert_eq!(answer.status(), 200);
@@ -74,7 +74,7 @@ impl App {
         self.introspect(token).await["active"].as_bool().unwrap()
     }
 
-    /// Asks an administrative route with a bearer token.
+    /// The status of a request to an administrative route with a bearer token.
     async fn admin(&self, token: &str, path: &str) -> u16 {
         let request = self.http.get(format!("{}{path}", self.origin)).bearer_auth(token);
         request.send().await.unwrap().status().as_u16()
@@ -85,7 +85,7 @@ pub fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
     answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}"))
 }
 
-/// Status and the protocol's word for what is wrong.
+/// The status and the OAuth error code of a refusal.
 async fn refused(answer: Response) -> (u16, String) {
     let status = answer.status().as_u16();
     assert_eq!(answer.headers()["cache-control"], "no-store");
@@ -133,7 +133,7 @@ async fn a_machine_gets_a_token_of_its_own_and_may_do_what_its_scope_says() {
     assert_eq!(cron.admin(text(&narrowed, "access_token"), "/admin/users").await, 403);
     assert_eq!(reader.admin(text(&reader.service().await, "access_token"), "/admin/users").await, 403);
 
-    // It is no person: not in a cookie, and nowhere but where machines are let in.
+    // The token does not stand for a person: it is refused in a cookie, and on every route that does not admit machines.
     assert_eq!(cron.admin(token, "/auth/session").await, 401);
     let browser = server.browser();
     browser.jar.set(ACCESS, token);
@@ -183,7 +183,7 @@ async fn a_client_says_who_it_is_in_one_way_and_strangers_get_one_answer() {
         "unknown and empty ones are ignored"
     );
 
-    // In header and body; or two names.
+    // The secret in both header and body, and two different client ids.
     assert_eq!(
         refused(ask(Some((id, secret)), &[grant, ("client_secret", secret)]).await).await,
         is(400, "invalid_request")
@@ -315,7 +315,7 @@ async fn two_secrets_overlap_for_a_change_and_a_stolen_one_ends_at_once() {
     assert_eq!(cron.admin(&before, "/admin/keys").await, 200, "an overlap takes no token along");
     assert_eq!(server.sqlite3("SELECT count(*) FROM revocations"), "0");
 
-    // Past its time.
+    // The former secret has expired.
     server.sqlite3("UPDATE clients SET former_until = created_at");
     assert_eq!(
         refused(cron.token(&[("grant_type", "client_credentials")]).await).await,
@@ -445,11 +445,11 @@ async fn a_token_for_another_audience_is_narrower_and_no_younger_and_goes_no_fur
     );
     assert_eq!(refused(gateway.exchange("nonsense", "shop", &[]).await).await, is(400, "invalid_grant"));
 
-    // A role that has come since isn't in it, one that has gone isn't either.
+    // The new token contains neither a role that was added after `access` was issued, nor one that was removed.
     server.sqlite3("UPDATE users SET roles = '[\"owner\"]' WHERE id = 1");
     let got: Value = gateway.exchange(&access, "billing", &[]).await.json().await.unwrap();
     assert_eq!(open(text(&got, "access_token"), "billing").unwrap().get("roles"), None);
-    // The same of claims, and of one that says something else by now.
+    // The same holds for claims, and for a claim whose value has changed.
     server.sqlite3(r#"UPDATE users SET claims = '{"plan": "team", "site": "a"}' WHERE id = 1"#);
     ada.jar.remove(ACCESS);
     assert_eq!(ada.status().await, 200);
@@ -459,7 +459,7 @@ async fn a_token_for_another_audience_is_narrower_and_no_younger_and_goes_no_fur
     let payload = open(text(&got, "access_token"), "billing").unwrap();
     assert_eq!((&payload["site"], payload.get("plan"), payload.get("new")), (&json!("a"), None, None));
 
-    // A machine's token is a machine's there as well.
+    // A machine's token is still a machine's token after the exchange.
     let cron = server.client("cron", &["--scope", "read", "--scope", "admin"]);
     let service = text(&cron.service().await, "access_token").to_owned();
     let got: Value = gateway.exchange(&service, "billing", &[]).await.json().await.unwrap();
@@ -476,7 +476,7 @@ async fn a_token_for_another_audience_is_narrower_and_no_younger_and_goes_no_fur
     let opened: Value = serde_json::from_slice(&opened.stdout).unwrap();
     assert_eq!(text(&opened, "id"), format!("client:{}", cron.id));
 
-    // Nobody's who is gone.
+    // A token of a revoked session can't be exchanged.
     assert!(server.cli(&["session", "revoke", "--all"]).status.success());
     assert_eq!(refused(gateway.exchange(&access, "billing", &[]).await).await, is(400, "invalid_grant"));
 }
@@ -639,11 +639,11 @@ async fn metadata_says_where_things_are_by_the_settings_and_not_by_the_request()
         .header("x-forwarded-host", "evil.example");
     let twin: Value = twin.send().await.unwrap().json().await.unwrap();
     assert_eq!(text(&twin, "issuer"), server.origin);
-    // Every endpoint it names is there.
+    // Every endpoint that the metadata names exists.
     for (name, url) in said.as_object().unwrap().iter().filter(|(name, _)| name.ends_with("_endpoint")) {
         assert_ne!(client.get(url.as_str().unwrap()).send().await.unwrap().status(), 404, "{name}");
     }
-    // A page of another origin may call; it brings no cookies.
+    // A page of another origin may send requests, but without cookies.
     let asked = client
         .request(reqwest::Method::OPTIONS, text(&said, "token_endpoint"))
         .header("origin", "https://app.example")
@@ -656,7 +656,7 @@ async fn metadata_says_where_things_are_by_the_settings_and_not_by_the_request()
         (204, "*")
     );
     assert!(asked.headers().get("access-control-allow-credentials").is_none());
-    // It can read why it gets nothing, too.
+    // Such a page can also read why a request is refused.
     let long = client.post(text(&said, "token_endpoint")).form(&[("scope", "x".repeat(20_000))]);
     for (status, refused) in [
         (405, client.get(text(&said, "token_endpoint")).send().await.unwrap()),
@@ -900,7 +900,7 @@ async fn a_signed_assertion_is_taken_once_and_only_as_it_was_meant() {
         key.sign(&header, &claims(json!({"jti": null}))),
     ];
     for (n, bad) in bad.chunks(8).enumerate() {
-        // From an address that the client is known at, and that isn't throttled yet.
+        // From an address at which the client is known and that isn't throttled yet.
         let address = format!("203.0.113.{n}");
         assert_eq!(ask(&address, key.sign(&header, &claims(json!({}))), vec![]).await.status(), 200);
         for assertion in bad {

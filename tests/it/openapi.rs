@@ -1,4 +1,4 @@
-//! `/openapi.json` is the whole truth: it names every route, and schemathesis finds nothing that isn't as it says.
+//! Tests that `/openapi.json` is complete: it names every route, and schemathesis finds no difference between it and the server.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{foreign, oauth::text, server::Server};
 
-/// Who asks which routes.
+/// Which routes each kind of caller requests.
 const ADMINISTRATION: &str = r"^/(admin|health|metrics|openapi|\.well-known)|^/$";
 const SIGNED_IN: &str = "^/auth/";
 const CLIENTS: &str = "^/oauth/";
@@ -27,11 +27,11 @@ async fn every_route_is_described_with_all_its_methods() {
     let login = client.post(format!("{}/auth/login", server.origin)).json(&login).send().await.unwrap();
     let person = text(&login.json().await.unwrap(), "access_token").to_owned();
     for (path, methods) in paths {
-        // Who asks for it below.
+        // The tests below request the paths of each of these groups.
         let groups =
             ["/admin/", "/health/", "/metrics", "/openapi.json", "/.well-known/", "/auth/", "/oauth/"];
         assert!(path == "/" || groups.iter().any(|group| path.starts_with(group)), "{path}");
-        // A method that no route has is answered with those that this one has.
+        // A request with a method that no route has is answered with the methods of this route.
         let token = if path.starts_with("/admin") { &machine } else { &person };
         let request = client.request(Method::TRACE, format!("{}{path}", server.origin)).bearer_auth(token);
         let answer = request.send().await.unwrap();
@@ -41,7 +41,7 @@ async fn every_route_is_described_with_all_its_methods() {
         let described: BTreeSet<&str> = methods.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(described, allowed, "{path}");
     }
-    // And every line of the table of routes is there.
+    // Every route in the table is described.
     let table = include_str!("../../src/http/app.rs");
     let lines = table.split("methods(").skip(1).filter(|line| line.trim_start().starts_with('"'));
     let routes: Vec<&str> = lines.filter_map(|line| line.split('"').nth(1)).collect();
@@ -51,8 +51,9 @@ async fn every_route_is_described_with_all_its_methods() {
     }
 }
 
-/// Runs schemathesis with all its checks and phases over some of the routes: it finds nothing, and whoever asks is still
-/// somebody afterwards, or it would have seen refusals only. Returns how many kinds of requests it made of earlier answers.
+/// Runs schemathesis with all its checks and phases over some of the routes; it must find nothing. A test with an authenticated
+/// caller checks afterwards that the caller is still authenticated, because otherwise schemathesis would have seen refusals only.
+/// Returns how many kinds of requests it built from earlier answers.
 fn find_nothing(server: &Server, own: &[&str], session: &str, arguments: &[&str]) -> Option<u32> {
     let folder = foreign::folder("venv")?;
     let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign");
@@ -79,7 +80,7 @@ fn find_nothing(server: &Server, own: &[&str], session: &str, arguments: &[&str]
     println!("{said}{}", String::from_utf8_lossy(&found.stderr));
     assert!(found.status.success() && said.contains("No issues found"));
     let covered = said.split("API Links:").nth(1).and_then(|links| links.split_whitespace().next());
-    // Without the stateful phase there are none.
+    // Without the stateful phase there are no such requests.
     Some(covered.map_or(0, |covered| covered.parse().unwrap()))
 }
 
@@ -106,7 +107,7 @@ async fn schemathesis_finds_nothing_about_administration() {
 async fn schemathesis_finds_nothing_about_who_is_signed_in() {
     let server = long_lived();
     let mut logins = Vec::new();
-    // Other devices to sign out, and the one in the middle to ask with.
+    // Nine sessions: the middle one sends the requests, the others are devices that can be signed out.
     for _ in 0..9 {
         let login = json!({"username": "ada", "password": crate::server::PASSWORD, "transport": "body"});
         logins.push(server.browser().post("/auth/login", login).await.json::<Value>().await.unwrap());
@@ -132,7 +133,8 @@ async fn schemathesis_finds_nothing_about_who_is_signed_in() {
     if find_nothing(&server, &[sid], "", &reads).is_none() {
         return;
     }
-    // What asks for the session gets it in cookies, and so does the request that is to be made without.
+    // Routes that require the session get it in cookies. The check `ignored_auth` is excluded, because its requests without
+    // authorization would get these cookies, too.
     let session = format!("{access} {refresh}");
     let changes = [&routes[..], &["--exclude-checks", "ignored_auth"]].concat();
     let Some(links) = find_nothing(&server, &[sid], &session, &changes) else { return };

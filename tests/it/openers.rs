@@ -1,4 +1,6 @@
-//! One token, four openers: the core, and the clients in Python, JavaScript and Go, each by its own command.
+//! Tests that four implementations open and refuse the same tokens: the core and the clients in Python, JavaScript and Go.
+//!
+//! Each implementation is run by its own command.
 
 use std::{
     fs,
@@ -20,14 +22,14 @@ const SUITES: [Suite; 2] = [Suite::Xaes256Gcm, Suite::Aes256Gcm];
 const PAYLOAD: &str = r#"{"id":"42","name":"Ада 😀","n":[9007199254740993,-0.5e+3,true,null]}"#;
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Where an opener gets its keys from.
+/// The source of an opener's keys.
 #[derive(Clone, Copy)]
 enum Keys<'a> {
     File(&'a Path),
     Variable(&'a str),
 }
 
-/// One of the four.
+/// One of the four implementations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opener {
     Rust,
@@ -37,7 +39,7 @@ enum Opener {
 }
 
 impl Opener {
-    /// Those whose language is installed; all of them with `CI=true`.
+    /// The openers whose language is installed; with `CI=true` every language must be.
     fn all() -> Vec<Self> {
         let all = [Self::Rust, Self::Python, Self::JavaScript, Self::Go];
         all.into_iter().filter(|opener| *opener == Self::Rust || opener.command().is_some()).collect()
@@ -75,7 +77,7 @@ impl Opener {
         }
     }
 
-    /// Opens tokens, one a line: payloads, or `refused: ` and why.
+    /// Opens tokens, one per line; returns the payloads, or `refused: ` and the reason.
     fn open(self, keys: Keys<'_>, tokens: &[String]) -> Vec<String> {
         if self != Self::Rust {
             return self.filter("open", keys, &tokens.iter().map(String::as_bytes).collect::<Vec<_>>());
@@ -98,7 +100,7 @@ impl Opener {
         }
     }
 
-    /// Seals payloads, one a line: tokens, or `refused: ` and something.
+    /// Seals payloads, one per line; returns the tokens, or a text that begins with `refused: `.
     fn seal(self, keys: &Path, payloads: &[&[u8]]) -> Vec<String> {
         if self != Self::Rust {
             return self.filter("seal", Keys::File(keys), payloads);
@@ -135,7 +137,7 @@ impl Opener {
     }
 }
 
-/// Whether a command runs. What is missing is skipped aloud; with `CI=true` nothing may be.
+/// Whether a command runs. A missing command is reported and skipped; with `CI=true` that is a failure.
 fn there(name: &str, command: &mut Command) -> bool {
     let output = command.stdin(Stdio::null()).output();
     if output.as_ref().is_ok_and(|output| output.status.success()) {
@@ -155,7 +157,7 @@ fn target() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 
-/// A key ring, and exports of it by the real command.
+/// A key ring, and exports of it that the real command makes.
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -200,8 +202,8 @@ fn what_one_language_seals_every_language_opens() {
     }
 }
 
-/// Every character of a token of every language, each of its six bits, and characters of no alphabet: no language opens
-/// any, and all give the same reason.
+/// Changes every character of a token of every language: each of its six bits, and characters outside the alphabet. No language
+/// opens any of these tokens, and all give the same reason.
 #[test]
 fn one_mutated_byte_opens_in_no_language() {
     for suite in SUITES {
@@ -248,7 +250,7 @@ fn the_holder_of_one_audiences_keys_opens_and_forges_for_no_other() {
             assert_eq!(said[0], PAYLOAD, "{opener:?}");
             assert!(said[1..].iter().all(|said| said == "refused: tag"), "{opener:?}: {said:?}");
 
-            // What he seals, with the names in his file changed or not, opens under nobody else's keys.
+            // Tokens that the holder seals, with the names in the key file changed or not, open under no other keys.
             let own = opener.seal(&file, &[claim]).remove(0);
             for (purpose, audience) in OTHERS {
                 let mut export: serde_json::Value =
@@ -278,7 +280,7 @@ fn every_language_takes_the_line_for_an_environment() {
     }
 }
 
-/// Payloads bent at random places: whether one is strict JSON, all four say alike.
+/// Payloads that are changed at random places: all four implementations agree on which of them are strict JSON.
 #[test]
 fn every_language_draws_the_line_of_strict_json_at_the_same_place() {
     const SEEDS: [&str; 6] = [
@@ -331,7 +333,7 @@ fn every_language_draws_the_line_of_strict_json_at_the_same_place() {
         b"NaN",
         b"null",
     ];
-    // A seed that replays: a fixed linear congruence (Knuth's MMIX).
+    // A repeatable sequence of random numbers: a linear congruential generator (Knuth's MMIX).
     let mut state = 1_u64;
     let mut below = |bound: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -365,7 +367,7 @@ fn every_language_draws_the_line_of_strict_json_at_the_same_place() {
     }
 }
 
-/// A key of the JWK Set, as WebCrypto imports it, opens a token of suite A.
+/// A key of the JWK Set, imported with WebCrypto, opens a token of suite A.
 #[test]
 fn the_jwk_set_is_what_others_import() {
     const OPEN: &str = r#"

@@ -1,7 +1,8 @@
-//! OpenID Connect: providers as they are documented, stood in for by servers of the tests, and one that is real.
+//! Tests OpenID Connect with stand-ins for the providers and with one real provider.
 //!
-//! The server under test runs as a process, with the presets' own addresses: a proxy leads `https://accounts.google.com` and
-//! the like to the stand-ins, whose certificate it is told to trust.
+//! The stand-ins are servers of the tests that behave as the providers document. The server under test runs as a process and uses
+//! the addresses of the presets. A proxy leads requests for `https://accounts.google.com` and the other providers to the stand-ins,
+//! and the server is configured to trust their certificate.
 
 mod again;
 mod attacks;

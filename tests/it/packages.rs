@@ -1,4 +1,4 @@
-//! The packages for other languages: what their pages say about installing them works, and what is in them.
+//! Tests the packages for other languages: their contents, and that the installation works as their pages describe.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ fn install_commands(client: &str) -> String {
     block.to_owned()
 }
 
-/// Runs a script of a page in a folder beside which a checkout lies as `bulla`.
+/// Runs a script of a page in a folder that [`checkout`] has made.
 fn shell(folder: &Path, script: &str) -> Output {
     Command::new("bash").args(["-euc", script]).current_dir(folder).output().unwrap()
 }
@@ -26,7 +26,7 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Whether a tool is there; with `CI=true` it has to be.
+/// Whether a tool runs; with `CI=true` a missing tool is a failure.
 fn has(tool: &str, arguments: &[&str]) -> bool {
     let there = Command::new(tool).args(arguments).output().is_ok_and(|output| output.status.success());
     assert!(there || std::env::var("CI").as_deref() != Ok("true"), "{tool} {arguments:?} fails");
@@ -36,7 +36,7 @@ fn has(tool: &str, arguments: &[&str]) -> bool {
     there
 }
 
-/// A folder with a copy of the clients, since installing leaves files in the folder that is installed.
+/// A folder with a copy of the clients, because an installation writes files into the folder that is installed.
 fn checkout() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("app")).unwrap();
@@ -103,7 +103,7 @@ fn the_python_package_is_installed_from_a_checkout_as_its_page_says() {
         return;
     }
     let home = checkout();
-    // Into a folder of its own, without the network: what it needs is in this environment.
+    // Installs into a separate folder and without the network, because this environment contains the dependencies.
     let command = install_commands("clients/python");
     assert_eq!(command, "pip install './clients/python[fastapi]'");
     let flags = "--quiet --disable-pip-version-check --no-deps --no-build-isolation --target installed";
@@ -129,7 +129,7 @@ fn the_python_package_is_installed_from_a_checkout_as_its_page_says() {
     }
 }
 
-/// One family of names, the same version, and the licences in every package.
+/// All packages have names of one family, the same version and the licences.
 #[test]
 fn the_packages_are_one_family() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();

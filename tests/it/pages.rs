@@ -1,4 +1,4 @@
-//! The pages themselves at a real browser: plain, labelled, readable, and deaf to what a stranger writes into them.
+//! Tests the pages in a real browser: they are plain, labelled and readable, and show markup from user input as text.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The server as a process: drained, under load while keys roll over, short of descriptors, two of it.
+//! Tests the server as a process: draining, rollovers under load, a lack of descriptors, and two servers on one database.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use crate::{
     server::{ACCESS, Browser, PASSWORD, REFRESH, Server, eventually},
 };
 
-/// Requests without end, until told; counts those that were not answered 200.
+/// Sends requests continuously until it is stopped; counts those that were not answered with 200.
 struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
@@ -56,7 +56,7 @@ async fn no_request_fails_while_keys_roll_over() {
     for _ in 0..3 {
         let rotated = server.cli(&["keys", "rotate", "--now"]);
         assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
-        // What the waiting time of a staged key is for: every server has it before it seals.
+        // This is the purpose of a staged key's waiting time: every server has the key before any server seals with it.
         tokio::time::sleep(Duration::from_millis(1600)).await;
     }
     let (sent, failed) = load.stop().await;
@@ -86,7 +86,7 @@ async fn a_revoked_active_key_takes_every_token_with_it_and_logins_go_on() {
     assert_eq!(server.ada().await.status().await, 200, "new logins work");
 }
 
-/// The head of a login by the byte; returns the body, which is to follow.
+/// Sends the head of a login on a raw connection; returns the body, which the caller sends.
 fn begin_login(connection: &mut Raw, headers: &str) -> String {
     let body = json!({"username": "ada", "password": PASSWORD}).to_string();
     let length = body.len();
@@ -118,7 +118,7 @@ async fn a_request_sent_before_the_signal_is_answered_though_the_server_has_not_
         used_before.head("GET /health/live", "");
         assert!(used_before.read().starts_with("HTTP/1.1 200 "));
     }
-    // While the program stands still the system goes on taking connections and bytes for it.
+    // While the process is stopped, the system still accepts connections and bytes for it.
     server.signal("STOP");
     requests.extend((0..12).map(|_| Raw::connect(&server)));
     for login in &mut requests {
@@ -138,7 +138,7 @@ async fn a_request_sent_before_the_signal_is_answered_though_the_server_has_not_
 async fn a_second_signal_ends_a_server_that_waits_for_a_request() {
     for signal in ["TERM", "INT"] {
         let mut server = Server::started(&[]);
-        // A request whose body never comes.
+        // A request whose body never arrives.
         let mut slow = Raw::connect(&server);
         begin_login(&mut slow, "Expect: 100-continue\r\n");
         assert!(slow.read().starts_with("HTTP/1.1 100 "), "it is under way");
@@ -149,7 +149,7 @@ async fn a_second_signal_ends_a_server_that_waits_for_a_request() {
         eventually("ending at once", || async { server.stderr().contains("ending at once") }).await;
         let asked = std::time::Instant::now();
         assert_eq!(server.wait(), Some(0));
-        // Without the second signal it would have waited ten.
+        // Without the second signal the server would have waited ten seconds.
         assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     }
 }
@@ -260,7 +260,7 @@ async fn two_servers_on_one_database_are_one() {
     let took = eventually("revoked", || async { there(&leaving).status().await == 401 }).await;
     println!("a logout on one server: in force on the other after {took:?}");
     assert!(took < Duration::from_secs(1), "{took:?}");
-    // One refresh token, both servers, at once: one rotation, one generation.
+    // Both servers get one refresh token at the same time: there is one rotation, and one generation.
     tokio::time::sleep(Duration::from_millis(1100)).await; // past R
     let refresh = browser.jar.get(REFRESH).unwrap();
     let all = (0..64).map(|n| {
@@ -273,7 +273,8 @@ async fn two_servers_on_one_database_are_one() {
     assert_eq!(server.sqlite3("SELECT count(*), max(generation) FROM sessions"), "1|1");
 }
 
-/// Starts `serve --init` in an empty folder, in the given way, until it serves; returns what was said and ends it.
+/// Starts `serve --init` in an empty folder, at a terminal or not, with a format for the log, and waits until it serves. Returns
+/// the output and ends the process.
 fn first_start(folder: &std::path::Path, terminal: bool, log: &str) -> String {
     use std::{
         io::{BufRead as _, BufReader},
@@ -302,7 +303,7 @@ fn first_start(folder: &std::path::Path, terminal: bool, log: &str) -> String {
         }
     }
     if terminal {
-        // Ctrl-C, typed.
+        // Sends Ctrl-C as typed at the terminal.
         let _ = std::io::Write::write_all(&mut stdin.unwrap(), b"\x03");
     } else {
         let _ = process.kill();
@@ -328,7 +329,7 @@ fn the_first_administrators_password_is_in_a_file_of_its_owners_and_in_no_log() 
             "SELECT password_hash FROM users WHERE name = 'admin'",
         );
         assert!(hash.starts_with("$argon2id$"));
-        // A second start makes no second administrator and leaves the file alone.
+        // A second start creates no second administrator and leaves the file unchanged.
         let said = first_start(folder.path(), false, log);
         assert!(!said.contains("administrator"), "{said}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), password);

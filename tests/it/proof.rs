@@ -1,5 +1,7 @@
-//! An access token alone turns into nothing that lasts: what changes a way in, ends a device or administers asks for the
-//! session, and ways in for a recent proof as well. And what was proven must still hold when it is written.
+//! Tests that an access token alone allows no lasting change.
+//!
+//! Changes of ways in, ending a device and administration require the session. Changes of ways in require a recent proof as well.
+//! The proof must still hold when the change is written.
 
 use std::process::{Command, Stdio};
 
@@ -15,7 +17,7 @@ fn new_password() -> Value {
     json!({"current": PASSWORD, "new": OTHER})
 }
 
-/// Everything that asks for the session.
+/// Every request that requires the session.
 fn guarded(own: &str, others: &str) -> Vec<(Method, String, Value)> {
     let nothing = || json!({});
     vec![
@@ -39,7 +41,7 @@ fn guarded(own: &str, others: &str) -> Vec<(Method, String, Value)> {
     ]
 }
 
-/// Everything that a change could leave behind.
+/// Everything that a change could leave behind in the database.
 fn state(server: &Server) -> String {
     server.sqlite3(
         "SELECT (SELECT group_concat(password_hash || roles) FROM users), (SELECT count(*) FROM clients),
@@ -106,12 +108,13 @@ async fn the_session_itself_administers_and_ends_devices() {
     let server = Server::started(&[]);
     let (ada, phone) = (server.ada().await, server.ada().await);
     assert_eq!(ada.post("/admin/users", json!({"name": "bob"})).await.status(), 201);
-    // Without an access token the refresh token is rotated first, and what came is then the one before.
+    // Without an access token the guard first rotates the refresh token, so the token that the request presents is then the
+    // previous one.
     server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 61000");
     ada.jar.remove(ACCESS);
     assert_eq!(ada.post("/admin/users", json!({"name": "carol"})).await.status(), 201);
     assert_eq!(ada.delete(&format!("/auth/sessions/{}", phone.sid().await)).await.status(), 204);
-    // A script's password is more than a session.
+    // A script's password is a stronger proof than a session.
     let script = server.browser();
     let url = format!("{}/admin/users", server.origin);
     let add = script.client.post(url).basic_auth("ada", Some(PASSWORD)).json(&json!({"name": "dave"}));
@@ -125,7 +128,7 @@ async fn the_session_itself_administers_and_ends_devices() {
     let back = json!({"new": PASSWORD});
     let back = script.client.post(format!("{}/auth/password", server.origin)).json(&back);
     assert_eq!(back.basic_auth("ada", Some(OTHER)).send().await.unwrap().status(), 200);
-    // A hybrid's cookie is the session, if it comes without a bearer.
+    // The refresh cookie of a hybrid login shows the session if the request contains no bearer token.
     let login = json!({"username": "ada", "password": PASSWORD, "transport": "hybrid"});
     assert_eq!(script.post("/auth/login", login).await.status(), 200);
     assert_eq!(script.post("/admin/users", json!({"name": "eve"})).await.status(), 201);
@@ -178,7 +181,8 @@ async fn a_pardon_by_the_guard_shows_no_session_to_the_same_request() {
         ada.jar.remove(ACCESS);
         assert_eq!(ada.status().await, 200);
         server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 1000");
-        // Without an access token the guard renews the session first, by a pardon; then the token would repeat.
+        // Without an access token the guard first renews the session, with a pardon. The same token presented again would be a
+        // repeat.
         for time in ["the pardon", "once more, shortly after it"] {
             let thief = server.browser();
             thief.jar.set(REFRESH, &stolen);
@@ -269,11 +273,11 @@ async fn ways_in_ask_for_a_recent_login_or_the_present_password() {
     assert_eq!(unlink("2", None).await, is(204, ""), "the password was a proof, just now");
     ago("created_at - 301000");
     assert_eq!(unlink("3", None).await, is(403, "reauth_required"));
-    // What is no way in doesn't ask.
+    // Changes other than those of ways in require no recent proof.
     let phone = server.ada().await.sid().await;
     assert_eq!(ada.delete(&format!("/auth/sessions/{phone}")).await.status(), 204);
     assert_eq!(ada.post("/admin/users", json!({"name": "bob"})).await.status(), 201);
-    // Another login is a proof, and so is HTTP Basic.
+    // A new login is a proof, and so is HTTP Basic.
     ada.log_in("ada").await;
     let url = format!("{}/auth/identities/unlink", server.origin);
     let body = json!({"issuer": "https://id.example", "subject": "3"});
@@ -303,7 +307,7 @@ async fn a_form_that_needs_a_new_login_leads_through_one_and_back() {
     assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "1");
     assert_eq!(unlink().await.status(), 303);
     assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0");
-    // Without the refresh cookie it is the session that is missed.
+    // Without the refresh cookie, the missing session is the reason for the refusal.
     ada.jar.remove(REFRESH);
     let end =
         ada.request(Method::POST, &format!("/auth/sessions/{}/end", ada.sid().await)).form(&[("x", "")]);
@@ -357,7 +361,8 @@ async fn of_four_changes_with_one_password_at_once_one_is_made() {
             join_all(changes).await.iter().map(|answer| answer.status().as_u16()).collect();
         let won: Vec<usize> = (0..4).filter(|n| answers[*n] == 200).collect();
         assert_eq!(won.len(), 1, "{answers:?}");
-        // 401: signed out by the change. 403: read after it, so the password is wrong. 409: verified before it.
+        // 401: the change has ended the session. 403: the password was read after the change, so it is wrong. 409: it was verified
+        // before.
         assert!(answers.iter().all(|status| [200, 401, 403, 409].contains(status)), "{answers:?}");
         let who = server.sqlite3(&format!("SELECT id FROM users WHERE name = '{user}'"));
         assert_eq!(server.sqlite3(&format!("SELECT count(*) FROM sessions WHERE user_id = '{who}'")), "1");
@@ -366,7 +371,8 @@ async fn of_four_changes_with_one_password_at_once_one_is_made() {
     }
 }
 
-/// Four changes at a time by a thief who knows the old password and is signed in, while an operator does something.
+/// A thief who knows the old password and is signed in on eight devices changes the password from four devices at a time, while an
+/// operator runs `command`.
 async fn thief_against(server: &Server, user: &str, command: &[&str], input: &str) {
     let devices = join_all((0..8).map(|_| async {
         let device = server.browser();
@@ -448,7 +454,7 @@ async fn a_changed_password_names_the_identities_linked_lately() {
     let (lately, _) = lately.split_once("</section>").unwrap();
     assert!(lately.contains("thief") && lately.contains("1 d ago") && !lately.contains("of old"), "{lately}");
     assert!(!ada.get("/auth/account").await.text().await.unwrap().contains("Linked in the last 30 days"));
-    // Another device that was signed in meanwhile has nothing to tell it by.
+    // The account page sets no cookies for a browser that is not signed in.
     assert!(set_cookies(&server.browser().get("/auth/account").await).is_empty());
     let told = server.cli_with(&["user", "passwd", "ada", "--password-stdin"], PASSWORD);
     let told = String::from_utf8(told.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! HTTP by the byte, for requests that no client would send.
+//! Sends HTTP as raw bytes, for requests that no client would send.
 
 use std::{
     io::{Read as _, Write as _},
@@ -25,7 +25,7 @@ impl Raw {
         Self { stream, host: address.to_owned() }
     }
 
-    /// Sends a request's head; `headers` end in a line break each.
+    /// Sends the head of a request; each line of `headers` ends with a line break.
     pub fn head(&mut self, line: &str, headers: &str) {
         let head = format!("{line} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.host);
         self.send(head.as_bytes());
@@ -35,19 +35,19 @@ impl Raw {
         self.try_send(bytes).unwrap();
     }
 
-    /// The same; the other side may have hung up.
+    /// The same, but returns an error if the other side has closed the connection.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
     }
 
-    /// What is there to read: a head, as a rule.
+    /// Reads what has arrived, which is usually one head.
     pub fn read(&mut self) -> String {
         let mut bytes = [0; 4096];
         let length = self.stream.read(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     }
 
-    /// Everything until the other side closes; an end by reset is one too.
+    /// Reads until the other side closes the connection; a reset counts as closed.
     pub fn read_to_end(&mut self) -> String {
         let mut bytes = Vec::new();
         if let Err(error) = self.stream.read_to_end(&mut bytes) {

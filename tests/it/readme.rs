@@ -1,4 +1,4 @@
-//! What the README shows is what happens: its terminal session is run, its code is the example's.
+//! Tests that the README is true: its terminal session is run, and its code is that of the example.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ const CLIENTS: [(&str, &str); 3] = [
     ("go", "clients/go/README.md"),
 ];
 
-/// Where the pages of this repository are shown.
+/// The address at which the pages of this repository are shown.
 const REPOSITORY: &str = "https://github.com/bulla-sessions/bulla/blob/main/";
 
 /// Every page of the documentation.
@@ -37,7 +37,7 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// The first fenced block of that language.
+/// The first fenced block in this language.
 fn block<'a>(text: &'a str, language: &str) -> &'a str {
     let fence = format!("\n```{language}\n");
     let start = text.find(&fence).unwrap_or_else(|| panic!("no block of {language}")) + fence.len();
@@ -63,7 +63,7 @@ fn steps(session: &str) -> Vec<Step> {
     steps
 }
 
-/// Whether a printed line is as shown, `…` standing for anything.
+/// Whether a printed line is as shown; `…` stands for any text.
 fn as_shown(shown: &str, printed: &str) -> bool {
     let mut parts = shown.split('…');
     let Some(mut rest) = parts.next().and_then(|start| printed.strip_prefix(start)) else { return false };
@@ -103,7 +103,7 @@ fn readme_session() -> (Vec<Step>, u16, tempfile::TempDir) {
     (steps, port, tempfile::tempdir().unwrap())
 }
 
-/// How often the README's session is run in each way: README_RUNS, else twice.
+/// How often the README's session is run in each way: `README_RUNS` times, by default twice.
 fn runs() -> u32 {
     std::env::var("README_RUNS").map_or(2, |runs| runs.parse().unwrap())
 }
@@ -118,7 +118,7 @@ fn the_terminal_session_of_the_readme_is_true_as_a_script() {
     }
 }
 
-/// All lines reach an interactive shell at once, as a paste does; what appears on the terminal is what the README shows.
+/// All lines reach an interactive shell at once, as when they are pasted. The terminal must then show what the README shows.
 #[test]
 fn the_terminal_session_of_the_readme_is_true_when_it_is_pasted() {
     for run in 0..runs() {
@@ -137,7 +137,7 @@ fn the_terminal_session_of_the_readme_is_true_when_it_is_pasted() {
         terminal.stdin.as_mut().unwrap().write_all(format!("{pasted}kill %1; exit\n").as_bytes()).unwrap();
         let output = terminal.wait_with_output().unwrap();
         let appeared = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-        // Behind a prompt stands what the terminal echoes; an answer without a line end has the prompt behind it.
+        // The terminal's echo follows a prompt on the same line. A prompt follows an answer without a line end on the same line.
         let mut printed = appeared.lines().map(|line| line.split("bash-").next().unwrap());
         for shown in steps.iter().flat_map(|step| &step.prints) {
             assert!(
@@ -151,7 +151,7 @@ fn the_terminal_session_of_the_readme_is_true_when_it_is_pasted() {
     }
 }
 
-/// The session of `docs/oauth.md` goes on through all its blocks, against a server that runs already.
+/// The session of `docs/oauth.md` continues through all its blocks, with a server that is already running.
 #[tokio::test]
 async fn the_terminal_session_of_the_oauth_page_is_true() {
     let page = read("docs/oauth.md");
@@ -164,14 +164,14 @@ async fn the_terminal_session_of_the_oauth_page_is_true() {
     play(&steps(&session.join("\n")), server.origin.strip_prefix("http://").unwrap(), "", shell);
 }
 
-/// The path of a shell that finds the program under test.
+/// A `PATH` on which a shell finds the program under test.
 fn path() -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_bulla")).parent().unwrap();
     format!("{}:{}", program.display(), std::env::var("PATH").unwrap())
 }
 
-/// Runs a session in one shell, against a server at `address`: every step prints what is shown, on standard output or,
-/// with `streams` of `2>&1`, on standard error as well.
+/// Runs a session in one shell, with a server at `address`. Every step must print what is shown, on standard output or, if
+/// `streams` is `2>&1`, on standard error as well.
 fn play(steps: &[Step], address: &str, streams: &str, mut shell: Command) {
     let here = |text: &str| text.replace("localhost:8080", address);
     let mut script = String::from("set -e\ntrap '[ -z \"$server\" ] || kill $server' EXIT\n");
@@ -180,7 +180,7 @@ fn play(steps: &[Step], address: &str, streams: &str, mut shell: Command) {
         if names.is_empty() {
             script += &format!("{{ {}\n}} > printed {streams}\ncat printed\n", here(&step.command));
         } else {
-            // What a person copies: the second column of what was just printed.
+            // The values that a person would copy: the second column of the previous output.
             script += &format!("read -r _ {} <<< \"$(tr '\\n' ' ' < printed)\"\n", names.join(" _ "));
         }
         if step.command.ends_with('&') {
@@ -194,7 +194,7 @@ fn play(steps: &[Step], address: &str, streams: &str, mut shell: Command) {
     assert!(output.status.success(), "{printed}\n{said}");
     let printed: Vec<&str> = printed.split("--\n").collect();
     for (step, printed) in steps.iter().zip(&printed) {
-        // An answer without a line end runs into the mark.
+        // The mark follows an answer without a line end on the same line.
         let printed: Vec<&str> = printed.lines().collect();
         let same = printed.len() == step.prints.len()
             && step.prints.iter().zip(&printed).all(|(shown, printed)| as_shown(&here(shown), printed));
@@ -217,7 +217,7 @@ fn the_code_for_embedders_is_the_examples() {
     }
 }
 
-/// Each client's own tests run the example of its page.
+/// The integrators' page shows the examples of the clients' pages, which each client's own tests run.
 #[test]
 fn the_integrators_page_shows_the_examples_of_the_clients() {
     let page = read("docs/integrators.md");
@@ -229,7 +229,7 @@ fn the_integrators_page_shows_the_examples_of_the_clients() {
     assert!(block(&page, "rust,no_run").lines().filter(|line| !line.starts_with("# ")).count() <= 10);
 }
 
-/// What `docs/fleet.md` shows of the balancer's configuration is what runs.
+/// The balancer configuration that `docs/fleet.md` shows is part of the one that runs.
 #[test]
 fn the_balancers_configuration_is_the_one_that_runs() {
     let (page, whole) = (read("docs/fleet.md"), read("scripts/fleet.nginx"));
@@ -238,7 +238,7 @@ fn the_balancers_configuration_is_the_one_that_runs() {
     }
 }
 
-/// Every page that a page names is there.
+/// Every page that a page links to exists.
 #[test]
 fn the_pages_link_to_what_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -247,7 +247,7 @@ fn the_pages_link_to_what_exists() {
         let text = read(&page);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
         for target in targets.filter(|target| !target.is_empty()) {
-            // A package's page is shown elsewhere than in the repository, so its links are absolute.
+            // A client's page is also shown outside the repository, so its links are absolute.
             let path = match target.strip_prefix(REPOSITORY) {
                 Some(path) => root.join(path),
                 None if target.contains("://") => continue,
@@ -264,7 +264,7 @@ fn the_pages_link_to_what_exists() {
     assert!(links > 10, "only {links} links seen");
 }
 
-/// Each `bulla …` line of a shell block is a command with these arguments: asked for its help, it gives it.
+/// Each `bulla …` line of a shell block is a command that exists, with arguments that exist: with `--help` it prints its help.
 #[test]
 fn the_commands_of_the_pages_exist() {
     let mut commands = 0;
@@ -292,7 +292,7 @@ fn the_commands_of_the_pages_exist() {
     assert!(commands > 10, "only {commands} commands seen");
 }
 
-/// Each block of settings in `docs/sign-in.md` is one that a server starts with, and has five lines at the most.
+/// A server accepts each block of settings in `docs/sign-in.md`, and each block has at most five lines.
 #[test]
 fn the_settings_of_every_provider_are_settings() {
     let text = read("docs/sign-in.md");
@@ -308,7 +308,7 @@ fn the_settings_of_every_provider_are_settings() {
     assert_eq!(named, ["google", "facebook", "cognito", "okta", "jumpcloud", "keycloak", "okta"]);
 }
 
-/// Runs `open.mjs` on every vector of a folder; prints how many there were.
+/// Runs `open.mjs` on every vector of a folder; prints the number of vectors.
 const VECTORS: &str = r#"
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
@@ -324,7 +324,7 @@ for (const file of names) {
 console.log(names.length);
 "#;
 
-/// The opener of `docs/token.md` passes every vector, and opens what the program seals, with keys it exports.
+/// The opener of `docs/token.md` passes every vector, and opens what the program seals, with keys that the program exports.
 #[test]
 fn the_opener_in_another_language_opens() {
     if Command::new("node").arg("--version").output().is_err() {

@@ -1,4 +1,4 @@
-//! Revocation is deletion, by whoever deletes: the server, the command line, another server, a database shell.
+//! Tests that deleting a session revokes it, whether the server, the command line, another server or a database shell deletes it.
 
 use std::{
     sync::Arc,
@@ -20,10 +20,10 @@ use crate::{
     town::Town,
 };
 
-/// What is promised.
+/// The promised time within which a revocation takes effect.
 const BOUND: Duration = Duration::from_secs(1);
 
-/// A browser of `u1`, `u2`, … each, and their sessions' names.
+/// Logs in `u1`, `u2`, … with a browser each; returns the browsers and the ids of their sessions.
 async fn users(server: &Server, count: usize) -> Vec<(Browser, String)> {
     server.crowd(count);
     join_all((1..=count).map(|n| async move {
@@ -35,7 +35,7 @@ async fn users(server: &Server, count: usize) -> Vec<(Browser, String)> {
     .await
 }
 
-/// Neither token is good any more, within the bound.
+/// Checks that neither token is accepted any more, within the bound.
 async fn assert_ended(browser: &Browser, by: &str) {
     let took = eventually(by, || async { browser.status().await == 401 }).await;
     println!("revoked by {by}: in force after {took:?}");
@@ -45,7 +45,7 @@ async fn assert_ended(browser: &Browser, by: &str) {
     assert_eq!(refresh_alone.status().await, 401, "{by}");
 }
 
-/// Statements as somebody types them; SID, ID and NAME stand for the session's and the user's.
+/// Statements in a database shell; SID, ID and NAME stand for the session's id, the user's id and the user's name.
 const STATEMENTS: [&str; 15] = [
     "DELETE FROM sessions WHERE sid = 'SID'",
     "DELETE FROM sessions WHERE user_id = 'ID'",
@@ -123,7 +123,7 @@ async fn server_command_line_and_shell_at_once_end_what_each_ends_and_nothing_el
     let server = Server::started(&SHORT);
     let users = users(&server, 40).await;
     let (ending, staying) = users.split_at(30);
-    // The others go on renewing meanwhile.
+    // The other users continue to renew their sessions meanwhile.
     let staying: Vec<_> = staying.iter().map(|(browser, _)| browser.clone()).collect();
     let renewing = tokio::spawn(async move {
         for _ in 0..20 {
@@ -146,7 +146,7 @@ async fn server_command_line_and_shell_at_once_end_what_each_ends_and_nothing_el
             match n % 3 {
                 0 => assert_eq!(browser.post("/auth/logout", json!({})).await.status(), 204),
                 1 => in_the_background(Box::new(move |server| {
-                    // Whoever finds the lock taken for long is told so, and comes again.
+                    // If the command waits too long for the lock, it exits with 5 and is run again.
                     let revoke = || server.cli(&["session", "revoke", &sid]);
                     let done =
                         std::iter::repeat_with(revoke).find(|done| done.status.code() != Some(5)).unwrap();
@@ -173,10 +173,10 @@ async fn server_command_line_and_shell_at_once_end_what_each_ends_and_nothing_el
     }
 }
 
-/// R is a second.
+/// Settings with which R is one second.
 const SHORT: [(&str, &str); 2] = [("BULLA_ACCESS_MAX_AGE", "2s"), ("BULLA_REPLAY_WINDOW", "500ms")];
 
-/// Renews four times at once; returns a browser with what each answer brought, if it brought something.
+/// Renews four times at once; returns the status of each answer and a browser that holds only the cookies of that answer.
 async fn renew(browser: &Browser) -> Vec<(u16, Browser)> {
     let renewals = [(); 4].map(|()| async {
         let answer = browser.request(Method::POST, "/auth/refresh").json(&json!({})).send().await.unwrap();
@@ -285,7 +285,7 @@ fn a_million_revocations_are_held_found_and_forgotten() {
     let sid = |n: u32| {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&n.to_be_bytes());
-        // Sids are random; the last byte is what spreads them.
+        // Session ids are random, and the list chooses the shard by the last byte, so this byte must vary here, too.
         bytes[15] = n as u8;
         Sid(bytes)
     };
@@ -312,7 +312,7 @@ fn a_million_revocations_are_held_found_and_forgotten() {
         "a million revocations: {added:?} to add, {found:?} to find each, {} MB",
         memory.bytes_current / 1_000_000
     );
-    // "About 60 bytes" each, says the documentation; a table that has just grown is half empty.
+    // The documentation says "about 60 bytes" each; a table that has just grown is half empty.
     assert!(memory.bytes_current < 120 * i64::from(FLOOD), "{} bytes", memory.bytes_current);
     list.replace((0..10).map(revocation).collect());
     assert_eq!((list.len(), list.denies(sid(9)), list.denies(sid(10))), (10, true, false));

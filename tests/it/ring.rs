@@ -1,4 +1,4 @@
-//! The keys directory, from outside: what it loads, what it refuses, and what survives (docs/design/keys.md).
+//! Tests the keys directory from outside: what it loads, what it refuses, and what survives (docs/design/keys.md).
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ fn at(minutes: i64) -> Timestamp {
     Timestamp::from_millis(1_790_000_000_000 + minutes * 60_000)
 }
 
-/// A keys directory of its own, with a ring in it.
+/// A keys directory with a ring.
 struct Keys {
     _home: TempDir,
     path: PathBuf,
@@ -54,7 +54,7 @@ impl Keys {
         self.path.join(format!("{kid}.key"))
     }
 
-    /// Writes the way an attacker or an accident does: in place, mode 0600.
+    /// Writes a file as an attacker or an accident does: in place, with mode 0600.
     fn put(&self, path: &Path, text: impl AsRef<[u8]>) {
         let _ = fs::remove_file(path);
         fs::write(path, text).unwrap();
@@ -65,7 +65,7 @@ impl Keys {
         fs::read_to_string(path).unwrap()
     }
 
-    /// Loading fails, blames `file`, and says how to mend it.
+    /// Checks that loading fails with an error that begins with the path of `file`; returns the error.
     #[track_caller]
     fn refuses(&self, file: &Path) -> String {
         let error = self.keys.load().expect_err("this must not load").to_string();
@@ -144,7 +144,7 @@ fn a_rollover_promotes_the_staged_key_and_stages_a_new_one() {
     assert_eq!(active(&second), staged(&first));
     assert_eq!(state(&second, active(&first)), Some(KeyState::Retired));
     assert_eq!(keys.load().fingerprint, second.fingerprint);
-    // Two rollovers on, the first key has been retired for longer than two hours.
+    // After two more rollovers, the first key has been retired for longer than two hours.
     keys.rotate(100);
     let fourth = keys.rotate(10 + 121);
     assert_eq!(state(&fourth, active(&first)), None);
@@ -228,7 +228,7 @@ fn the_same_bytes_under_two_kids_are_refused() {
     let keys = Keys::new();
     let ring = keys.load();
     let first = ring.active().unwrap().root.clone().unwrap();
-    // Another suite gives the same bytes another name.
+    // With another suite, the same bytes have another kid.
     let twin = RootKey::new(Suite::XChaCha20Poly1305, first.bytes().clone());
     assert_ne!(twin.kid(), first.kid());
     let text = keys.read(&keys.key_file(first.kid()));
@@ -288,7 +288,7 @@ fn a_directory_others_can_write_to_is_refused() {
         assert!(lenient.load().is_err());
         assert!(keys.keys.rotate(Duration::ZERO, 2 * HOUR, at(60)).is_err());
     }
-    // As Kubernetes mounts a secret: sticky, so nobody can replace another's files.
+    // As Kubernetes mounts a secret: with the sticky bit, so that users can't replace each other's files.
     chmod(&keys.path, 0o1777);
     keys.refuses(&keys.path);
     assert!(lenient.load().is_ok());
@@ -319,7 +319,7 @@ fn files_of_another_user_are_refused() {
     }
 }
 
-/// Runs `f` elsewhere and gives up on it after a while: what must not hang is seen to hang.
+/// Runs `f` in another thread and fails after 30 seconds, so that a hang fails the test.
 fn without_hanging<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(f()));
@@ -373,7 +373,7 @@ fn a_huge_file_is_refused_unread() {
     let ring = keys.load();
     for path in [keys.ring_json(), keys.key_file(active(&ring))] {
         let kept = fs::read(&path).unwrap();
-        // Sparse: a terabyte could never be read, only looked at.
+        // A sparse file of a terabyte: the test would not end if the file were read.
         fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
         let directory = keys.keys.clone();
         let error = without_hanging(move || directory.load()).expect_err("too large").to_string();
@@ -404,7 +404,7 @@ fn a_key_that_isnt_there_is_not_promoted() {
     let before = keys.read(&keys.ring_json());
     assert!(keys.keys.revoke(active(&ring), at(1)).is_err());
     assert_eq!(keys.read(&keys.ring_json()), before);
-    // What always works: everything anew.
+    // Replacing all keys by new ones always works.
     let anew = keys.keys.revoke_all(0, at(2)).unwrap();
     assert_eq!(anew.keys.iter().filter(|key| key.state == KeyState::Revoked).count(), 2);
 }
@@ -516,7 +516,7 @@ fn loading_never_lists_the_directory_so_a_hundred_thousand_files_in_it_are_nothi
     for n in 0..100_000 {
         fs::File::create(keys.path.join(format!("stray-{n}"))).unwrap();
     }
-    // A directory that is listed after it changed gets a new access time.
+    // Listing a directory after it has changed sets a new access time.
     let atime = || fs::metadata(&keys.path).map(|meta| (meta.atime(), meta.atime_nsec())).unwrap();
     let before = atime();
     let ring = keys.load();
@@ -626,7 +626,7 @@ fn a_revocation_in_a_newer_ring_counts_though_a_key_file_is_missing_or_open_to_o
         assert!(ring.keys.iter().all(|key| key.state != KeyState::Revoked || key.root.is_none()));
         assert_eq!(active(&ring), staged(&last), "the key held already is promoted");
         assert_eq!(ring.generation, last.generation, "so that the newer ring is tried again");
-        // And again, and when it is mended it is taken whole.
+        // A second reload gives the same result.
         let (again, _) = degraded(keys.keys.reload(&ring));
         assert_eq!(states(&again), states(&ring));
     }
@@ -693,7 +693,7 @@ fn a_ring_json_others_could_have_written_is_not_heeded_at_all() {
     assert_eq!(states(&ring), states(&last));
 }
 
-/// A directory as Kubernetes mounts a secret: files link into `..data`, which links to a dated folder.
+/// A directory as Kubernetes mounts a secret: the files are links into `..data`, which is a link to a dated folder.
 struct Mount {
     _home: TempDir,
     path: PathBuf,
@@ -708,7 +708,7 @@ impl Mount {
         mount
     }
 
-    /// Copies the ring to a new folder and swaps `..data` over to it in one rename.
+    /// Copies the ring to a new folder and switches `..data` to it with one rename.
     fn publish(&self, keys: &Keys, version: u32) {
         let folder = format!("..2026_11_20.{version}");
         fs::create_dir(self.path.join(&folder)).unwrap();
@@ -758,7 +758,7 @@ fn a_kubernetes_mount_is_followed_through_its_swaps_and_never_seen_torn() {
         last = ring;
     }
     assert_eq!(last.generation, 61);
-    // The mount is a copy: the ring is changed where it comes from.
+    // The mount is a copy, so the ring must be changed at its source.
     chmod(&mount.path, 0o700);
     let error = mounted.rotate(Duration::ZERO, 2 * HOUR, at(9999)).unwrap_err().to_string();
     assert!(error.contains("symbolic link"), "{error}");
@@ -799,7 +799,7 @@ fn two_first_starts_at_once_make_one_ring() {
     assert_eq!(keys.load().unwrap().keys.len(), 2);
 }
 
-/// Says so when the writer is done, be it by a panic.
+/// Reports that the writer has ended, even if it panicked.
 struct Done<'a>(&'a std::sync::atomic::AtomicBool);
 
 impl Drop for Done<'_> {
@@ -816,7 +816,7 @@ fn a_storm_of_reloads_during_rollovers_meets_whole_rings_only() {
         scope.spawn(|| {
             let _done = Done(&done);
             for n in 1..=150 {
-                // An hour each, so that keys are deleted all the while.
+                // One hour apart, so that keys are deleted continuously.
                 keys.keys.rotate(Duration::ZERO, 2 * HOUR, at(n * 60)).unwrap();
             }
         });

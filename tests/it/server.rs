@@ -1,4 +1,4 @@
-//! The real program, as a user runs it: a process on a free port, a folder of its own, browsers with cookie jars.
+//! Runs the real program as a user does: a process on a free port, a separate folder, and browsers with cookie jars.
 
 use std::{
     collections::BTreeMap,
@@ -13,13 +13,13 @@ use std::{
 
 use reqwest::{Client, Method, RequestBuilder, Response};
 
-/// The access cookie's name.
+/// The name of the access cookie.
 pub const ACCESS: &str = "__Host-Http-bulla-access";
-/// The refresh cookie's name.
+/// The name of the refresh cookie.
 pub const REFRESH: &str = "__Host-Http-bulla-refresh";
-/// How the cookie of a login at a provider begins.
+/// The prefix of the names of the cookies for logins at providers.
 pub const LOGIN: &str = "__Host-Http-bulla-login-";
-/// The password of every user a test makes.
+/// The password of every user that a test creates.
 pub const PASSWORD: &str = "correct horse battery";
 
 /// A folder with a ring, a database and, while it runs, a server.
@@ -29,12 +29,12 @@ pub struct Server {
     process: Option<Child>,
     pub origin: String,
     stderr: Arc<Mutex<String>>,
-    /// Takes down what the process says, until it has said its last word.
+    /// The thread that collects the output of the process until its end.
     scribe: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// An installation with the user `ada` and nothing running yet.
+    /// An installation with the user `ada`; its server is not started.
     pub fn new(environment: &[(&str, &str)]) -> Self {
         let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let dir = Arc::new(tempfile::tempdir().unwrap());
@@ -51,19 +51,19 @@ impl Server {
         server
     }
 
-    /// One more variable in the environment of every command from now on.
+    /// Sets an environment variable for all later commands.
     pub fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
         self.environment.push((name.into(), value.as_ref().to_str().unwrap().into()));
     }
 
-    /// The same, running.
+    /// The same with a running server.
     pub fn started(environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(environment);
         server.start();
         server
     }
 
-    /// Another server over the same folder, running.
+    /// Another running server over the same folder.
     pub fn beside(&self) -> Self {
         let (dir, environment) = (Arc::clone(&self.dir), self.environment.clone());
         let mut server = Self {
@@ -82,7 +82,7 @@ impl Server {
         self.start_on("127.0.0.1:0");
     }
 
-    /// The same at an address, for a server whose public URL is another.
+    /// Starts the server at an address that differs from its public URL.
     pub fn start_on(&mut self, listen: &str) {
         let mut command = self.command(&["serve", "--listen", listen]);
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -107,7 +107,7 @@ impl Server {
         self.process = Some(process);
     }
 
-    /// What the process has said on stderr so far.
+    /// The output of the process on stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
@@ -130,14 +130,14 @@ impl Server {
         self.process.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
-    /// `kill -9`.
+    /// Ends the process with `kill -9`.
     pub fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
     }
 
-    /// Waits for the process to end by itself, and for all it has said.
+    /// Waits until the process has ended by itself and all its output is collected; returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
         let code = self.process.take().unwrap().wait().unwrap().code();
         self.scribe.take().unwrap().join().unwrap();
@@ -151,7 +151,7 @@ impl Server {
         command
     }
 
-    /// Runs the command line in the folder.
+    /// Runs the program with these arguments in the folder.
     pub fn cli(&self, arguments: &[&str]) -> Output {
         self.command(arguments).stdin(Stdio::null()).output().unwrap()
     }
@@ -161,7 +161,7 @@ impl Server {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // A program that refuses its arguments doesn't read.
+        // A program that refuses its arguments doesn't read its input, so writing may fail.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     }
@@ -177,14 +177,14 @@ impl Server {
         self.dir.path().join(name)
     }
 
-    /// A file that only its owner may read.
+    /// Writes a file that only its owner may read.
     pub fn write_secret(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::write(self.path(name), text).unwrap();
         std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Types a statement into a real `sqlite3` shell.
+    /// Runs a statement in a real `sqlite3` shell.
     pub fn sqlite3(&self, statement: &str) -> String {
         sqlite3(&self.path("bulla.db"), statement)
     }
@@ -197,19 +197,19 @@ impl Server {
         }
     }
 
-    /// A browser with `ada` logged in.
+    /// A browser in which `ada` is logged in.
     pub async fn ada(&self) -> Browser {
         let browser = self.browser();
         browser.log_in("ada").await;
         browser
     }
 
-    /// So many of them, logged in side by side.
+    /// `count` such browsers, logged in at the same time.
     pub async fn adas(&self, count: usize) -> Vec<Browser> {
         futures_util::future::join_all((0..count).map(|_| self.ada())).await
     }
 
-    /// So many more users, `u1`, `u2`, …, with the password of all; without the time it takes to hash it.
+    /// Adds `count` users, `u1`, `u2`, …, with the password hash of `ada`, because hashing a password for each takes time.
     pub fn crowd(&self, count: usize) {
         self.sqlite3(&format!(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
@@ -228,7 +228,7 @@ impl Drop for Server {
     }
 }
 
-/// Types a statement into a real `sqlite3` shell; returns what it prints.
+/// Runs a statement in a real `sqlite3` shell; returns what it prints.
 pub fn sqlite3(database: &Path, statement: &str) -> String {
     let shell = Command::new("sqlite3").arg(database).args([".timeout 5000", statement]).output();
     let shell = shell.expect("sqlite3 is installed by scripts/test");
@@ -236,7 +236,7 @@ pub fn sqlite3(database: &Path, statement: &str) -> String {
     String::from_utf8(shell.stdout).unwrap().trim_end().to_owned()
 }
 
-/// Cookies as a browser keeps them.
+/// Cookies, stored as a browser stores them.
 #[derive(Clone, Default)]
 pub struct Jar(Arc<Mutex<BTreeMap<String, String>>>);
 
@@ -274,7 +274,7 @@ impl Jar {
             .join("; ")
     }
 
-    /// Keeps what an answer sets, and forgets what it clears.
+    /// Stores the cookies that an answer sets, and removes those that it clears.
     pub fn take_from(&self, response: &Response) {
         for line in set_cookies(response) {
             let (name, rest) = line.split_once('=').unwrap();
@@ -289,7 +289,7 @@ pub fn set_cookies(response: &Response) -> Vec<String> {
     response.headers().get_all("set-cookie").iter().map(|line| line.to_str().unwrap().to_owned()).collect()
 }
 
-/// A browser: a jar, and the headers a browser sends from our own pages.
+/// A browser: a cookie jar, and the headers that a browser sends from the server's own pages.
 #[derive(Clone)]
 pub struct Browser {
     pub client: Client,
@@ -298,7 +298,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// A request as a page of ours would make it.
+    /// A request as a page of the server makes it.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self
             .client
@@ -333,7 +333,7 @@ impl Browser {
         response
     }
 
-    /// Whether the session holds; by the access token alone if there is one.
+    /// The status of a request with the session. If there is an access token, that token decides.
     pub async fn status(&self) -> u16 {
         self.get("/auth/session").await.status().as_u16()
     }
@@ -344,8 +344,8 @@ impl Browser {
     }
 }
 
-/// Asks again until the answer is yes; returns how long it took. The limit is for what will never come: a bound that
-/// must hold is asserted of what is returned.
+/// Asks repeatedly until the answer is yes; returns how long it took. The limit of a minute only detects what never happens: a test
+/// that requires a shorter time asserts it on the returned duration.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) -> Duration {
     let started = Instant::now();
     while !ask().await {

@@ -1,4 +1,6 @@
-//! Sessions over real tokens and a real database: the ladder's first two steps, refresh, revocation (docs/design/sessions.md).
+//! Tests sessions with real tokens and a real database (docs/design/sessions.md).
+//!
+//! The tests cover the first two steps of the ladder, refresh and revocation.
 
 use std::sync::Arc;
 
@@ -60,7 +62,7 @@ mod beginning {
         let (row, with) = both().await.unwrap();
         assert_eq!(Some(row), node.row(sid).await);
         assert!(with.is_some() && with == node.store.user(&user.id).await.unwrap());
-        // As it is where users are those of another program.
+        // As in an installation whose users belong to another program.
         town.shell().run("UPDATE sessions SET user_id = 'theirs'");
         let (row, with) = both().await.unwrap();
         assert!(row.user_id.as_str() == "theirs" && with.is_none());
@@ -448,7 +450,7 @@ mod refreshing {
         let issued = node.begin(&user).await;
         let elsewhere = Device { ip: "198.51.100.9".into(), ..device() };
         let mut refresh = issued.refresh;
-        // The first is too soon to rotate, and writes nothing else.
+        // The first renewal is too early to rotate and only records the event.
         for (wait, outcome) in [(0, "repeat"), (60, "rotate"), (60, "rotate"), (1, "repeat")] {
             town.clock.advance(secs(wait));
             let renewed = node.sessions.renew(refresh.as_str(), &elsewhere).await.unwrap();
@@ -461,7 +463,7 @@ mod refreshing {
         assert_eq!(event.detail["from"], serde_json::json!(device()));
         assert_eq!(event.detail["to"], serde_json::json!(elsewhere));
         assert_eq!(node.row(issued.row.sid).await.unwrap().device, elsewhere);
-        // Another agent is a change as well, also at the rotation itself; an unknown address is none.
+        // Another agent is a change as well, even at the rotation itself; an unknown address is no change.
         town.clock.advance(secs(60));
         let unknown = Device { ip: String::new(), ..elsewhere.clone() };
         refresh = node.sessions.renew(refresh.as_str(), &unknown).await.unwrap().refresh.unwrap();
@@ -471,7 +473,7 @@ mod refreshing {
         let renewed = node.sessions.renew(refresh.as_str(), &agent).await.unwrap();
         assert_eq!((renewed.outcome, node.events("refresh.moved").await.len()), ("rotate", 2));
         assert_eq!(node.row(issued.row.sid).await.unwrap().device, agent);
-        // Who changes with every request fills no table.
+        // A client that changes its agent with every request can't fill the table.
         let refresh = renewed.refresh.unwrap();
         for n in 0..100 {
             let agent = Device { user_agent: format!("thief/{n}"), ..agent.clone() };
@@ -622,7 +624,7 @@ mod ending {
         assert!(matches!(node.sessions.confirm(&issued.principal).await, Err(Denied::Session)));
     }
 
-    /// A renewal and something that ends the session, started together, many times over.
+    /// Starts a renewal and an operation that ends the session at the same time, many times.
     async fn race<F: Future<Output = ()> + Send + 'static>(end: impl Fn(Node, User, bulla::ids::Sid) -> F) {
         let town = Town::new();
         let nodes = [town.node().await, town.node().await];
@@ -672,7 +674,7 @@ mod ending {
 mod keys {
     use super::*;
 
-    /// Staged becomes active, active retired.
+    /// The ring after a rollover: the staged key is active, the active key is retired.
     fn rolled_over(ring: &Ring) -> Ring {
         let mut next = ring.clone();
         next.generation += 1;
@@ -811,7 +813,8 @@ mod trouble {
             let user = node.user("ada").await;
             let issued = node.begin(&user).await;
             assert!(node.sessions.authenticate(issued.access.as_str()).is_ok());
-            // The file is replaced under the server's feet: the follower can't vouch for anything any more.
+            // The database file is replaced while it is open, so the follower can no longer guarantee that it knows all
+            // revocations.
             std::fs::rename(town.file(), town.file().with_extension("old")).unwrap();
             let mut denied = Ok(issued.principal);
             for _ in 0..100 {
@@ -846,7 +849,7 @@ mod trouble {
     }
 }
 
-/// Random lives of a session beside a second, plain account of the table in docs/design/sessions.md.
+/// Compares random lives of a session with a second, simple implementation of the table in docs/design/sessions.md.
 mod lives {
     use proptest::{
         prelude::*,
@@ -858,7 +861,7 @@ mod lives {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Wait(u64),
-        /// Presents the token of this many generations before the newest.
+        /// Presents the token that is this many generations older than the newest.
         Present(u64),
         LogOut,
     }
@@ -872,7 +875,7 @@ mod lives {
         ]
     }
 
-    /// The table once more, in milliseconds since the session began.
+    /// The second implementation of the table, in milliseconds since the session began.
     #[derive(Clone, Copy, Debug, PartialEq)]
     struct Account {
         alive: bool,
@@ -883,7 +886,7 @@ mod lives {
     }
 
     impl Account {
-        /// What is answered: an error's name, or the generation handed out.
+        /// The expected answer: the name of an error, or the generation handed out.
         fn present(&mut self, generation: u64, now: u64) -> Result<Option<u64>, &'static str> {
             if !self.alive || now >= self.idle_end {
                 return Err("session");

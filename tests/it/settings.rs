@@ -1,4 +1,4 @@
-//! Settings and databases that a stranger's machine brings along, on the real program.
+//! Tests the real program with settings and databases as they occur on users' machines.
 
 use std::{
     fs,
@@ -154,7 +154,7 @@ fn a_database_that_cannot_hold_every_text_is_refused_with_the_command_that_makes
         assert!(text.contains("LATIN1") && text.contains("`createdb "), "{command}: {text}");
         suggested = text.split('`').find(|part| part.starts_with("createdb ")).unwrap().to_owned();
     }
-    // The suggested command makes a database that will do.
+    // The suggested command makes a database that is accepted.
     let url = cluster.database(&name);
     let (user, place) = url.strip_prefix("postgres://").unwrap().split_once('@').unwrap();
     let (host, port) = place.split('/').next().unwrap().rsplit_once(':').unwrap();
@@ -173,7 +173,7 @@ fn a_database_that_cannot_hold_every_text_is_refused_with_the_command_that_makes
     }
 }
 
-/// A PgBouncer before the tests' server, in a mode.
+/// A PgBouncer in front of the tests' server, in one of its modes.
 struct Bouncer {
     process: Child,
     url: String,
@@ -245,7 +245,7 @@ async fn a_server_says_which_files_with_secrets_others_may_read_and_serves() {
     fs::write(server.path("client"), "hunter2").unwrap();
     let provider = "[provider.facebook]\nclient_id = '1'\nclient_secret_file = 'client'\n";
     fs::write(server.path("bulla.toml"), provider).unwrap();
-    // As Kubernetes mounts a secret by default: not refused.
+    // Kubernetes mounts a secret like this by default, so it is not refused.
     for (mode, open) in [(0o644, true), (0o640, true), (0o600, false)] {
         fs::set_permissions(server.path("client"), fs::Permissions::from_mode(mode)).unwrap();
         server.start();

@@ -1,4 +1,4 @@
-//! The server is small and soon ready, with a hundred thousand sessions in its database.
+//! Tests that the server is small and quickly ready, with a hundred thousand sessions in its database.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use crate::{
     server::{Browser, Server, eventually},
 };
 
-/// What of a process is counted. An unoptimised program has twice the code of a release, and what of that happens to be in
-/// memory says nothing about the server: there only what it takes beside its code counts.
+/// The memory of a process that is counted. The code of an unoptimised program is twice as large as that of a release, and how much
+/// of it is in memory says nothing about the server. So in an unoptimised program only memory besides the code counts.
 const COUNTED: &str = if cfg!(debug_assertions) { "RssAnon:" } else { "VmRSS:" };
 
-/// KiB, of 25 MB in all; a release's code and the C library, all of them in memory, are less than 15 of these.
+/// The limit in KiB: 25 MB in all. A release's code and the C library, all in memory, are less than 15 MB of these.
 const SMALL: u64 = if cfg!(debug_assertions) { 10_000_000 } else { 25_000_000 } / 1024;
 
-/// KiB of memory a process has at present.
+/// The memory that a process uses at present, in KiB.
 pub fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(COUNTED)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// A database with so many live sessions of a thousand users.
+/// A server, not started, with `count` live sessions of a thousand users in its database.
 fn full(count: usize) -> Server {
     let server = Server::new(&[("BULLA_SESSION_CAP", "1000")]);
     server.crowd(1000);
@@ -73,12 +73,12 @@ async fn a_hundred_thousand_sessions_make_no_start_slow_and_no_server_large() {
     all_at_once(&server, &browser).await;
 }
 
-/// Everybody's session deleted in a shell.
+/// Deletes all sessions in a database shell.
 async fn all_at_once(server: &Server, browser: &Browser) {
     server.sqlite3("DELETE FROM sessions");
     let took = eventually("revoked", || async { browser.status().await == 401 }).await;
     let held = browser.get("/metrics").await.text().await.unwrap();
     assert!(held.contains("bulla_revocations 100100.0\n"), "{held}");
-    // Printed, not judged: how fast a machine reads a hundred thousand rows is its own affair.
+    // Printed and not asserted, because the time to read a hundred thousand rows depends on the machine.
     println!("100,100 revocations at once: in force after {took:?}, {} KiB resident", resident(server.pid()));
 }

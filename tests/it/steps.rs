@@ -1,10 +1,10 @@
-//! The eight steps of RFC 6749's refresh figure, as the example walks them in processes of its own.
+//! Tests the eight steps of the refresh figure in RFC 6749, which the example performs with separate processes.
 
 use std::{path::Path, process::Command};
 
 #[test]
 fn the_example_walks_all_eight_steps() {
-    // A run of a few tests alone builds no examples.
+    // A run of selected tests doesn't build the examples.
     let build = ["build", "--locked", "--quiet", "--example", "eight_steps"];
     let built =
         Command::new(env!("CARGO")).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();

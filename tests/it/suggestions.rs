@@ -1,5 +1,7 @@
-//! Each command that a message suggests is run in the state that makes the message appear, as it is printed there, and
-//! mends that state. A test reads the source for suggestions that have no such case.
+//! Tests each command that a message suggests.
+//!
+//! The command is run as printed, in the state in which the message appears, and must mend that state. Another test reads the
+//! source for suggestions that have no such case.
 
 pub mod cases;
 mod postgres;

@@ -1,6 +1,7 @@
-//! `clients/javascript` in a real browser. Its session.js in several tabs: one renewal for all of them, and word to all
-//! when the session has ended. The application hosts Bulla's routes, and has a resource that believes nothing but the
-//! access cookie.
+//! Tests `clients/javascript` in a real browser.
+//!
+//! Its session.js runs in several tabs: one renewal serves all tabs, and all tabs are told when the session has ended. The
+//! application hosts Bulla's routes and has a resource that accepts only the access cookie.
 
 use std::{
     net::TcpListener,
@@ -43,20 +44,20 @@ const PAGE: &str = r#"<!doctype html><title>page</title><script type="module">
     window.leaves = async () => said.push(`${(await logout()).status}`);
 </script>"#;
 
-/// What the application counts, and what it is told.
+/// The counters of the application, and its switches.
 #[derive(Default)]
 struct Desk {
     renewals: AtomicUsize,
     refusals: AtomicUsize,
-    /// A renewal is begun when so many requests have been refused.
+    /// A renewal begins only after this many requests have been refused.
     awaited: AtomicUsize,
-    /// Renewals are answered 503.
+    /// Renewals are answered with 503.
     away: AtomicBool,
-    /// `/slow` answers.
+    /// `/slow` may answer.
     open: AtomicBool,
 }
 
-/// A person with three tabs of the page, logged in.
+/// Three tabs with the page, in the browser of a person who is logged in.
 struct Tabs {
     person: Chromium,
     desk: web::Data<Desk>,
@@ -100,12 +101,12 @@ impl Tabs {
         Some(Self { person, desk, installation })
     }
 
-    /// In each tab at once.
+    /// Runs JavaScript in each tab at once.
     async fn each(&self, deed: &str) {
         self.person.runs(&format!("for (const tab of [window, ...tabs]) tab.{deed}")).await;
     }
 
-    /// A value of each tab, this one first, once all have come to what is expected.
+    /// Waits until a value of every tab, this tab first, is as expected.
     async fn come_to(&self, value: &str, expected: &str) {
         let script = format!("return JSON.stringify([window, ...tabs].map((tab) => tab.{value}))");
         eventually(&format!("{value} is {expected}"), || async {
@@ -140,7 +141,7 @@ async fn script(file: web::Path<String>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/javascript").body(std::fs::read_to_string(file).unwrap())
 }
 
-/// Says what was sent, to whoever has a good access cookie.
+/// Answers with the body of the request if it has a valid access cookie.
 async fn resource(
     request: HttpRequest,
     body: String,

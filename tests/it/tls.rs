@@ -1,4 +1,4 @@
-//! The server speaks TLS itself.
+//! Tests a server that speaks TLS itself.
 
 use std::{
     io::Read as _,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::server::{ACCESS, PASSWORD, REFRESH, Server};
 
-/// A server with a certificate of its own making.
+/// A running server with a self-signed certificate.
 pub fn speaking_tls() -> Server {
     let mut server = Server::new(&[("BULLA_TLS_CERT", "cert.pem"), ("BULLA_TLS_KEY", "key.pem")]);
     let made = Command::new("openssl")
@@ -44,7 +44,7 @@ pub fn speaking_tls() -> Server {
     server
 }
 
-/// What `curl`, which trusts the certificate, says.
+/// The output of `curl`, which trusts the certificate.
 pub fn curl(server: &Server, arguments: &[&str]) -> String {
     let mut curl = Command::new("curl");
     curl.args([
@@ -71,7 +71,8 @@ async fn a_login_over_tls_says_that_it_is_to_stay_there() {
     let form = format!("username=ada&password={PASSWORD}").replace(' ', "%20");
     for version in ["--http1.1", "--http2"] {
         let http2 = cfg!(feature = "http2") && version == "--http2";
-        // A second login of the same jar would be one that another site could have sent.
+        // The second login needs an empty jar: with the cookies of the first it could be a request that another site made the
+        // client send.
         let _ = std::fs::remove_file(server.path("jar"));
         let answer =
             curl(&server, &[version, "--include", "--data", &form, &format!("{}/auth/login", server.origin)]);

@@ -1,4 +1,4 @@
-//! What is thrown at a token's text, its payload, and its purpose and audience, beyond the fixed cases of `vectors`.
+//! Tests hostile input for a token's text, payload, purpose and audience, beyond the fixed cases of `vectors`.
 
 mod properties;
 
@@ -19,7 +19,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 const AGE: Duration = Duration::from_secs(120);
 const PAYLOAD: &str = r#"{"id":"42","sid":"0t4mBqJkT0WQfqk7mFZQ1g","roles":["admin"]}"#;
 
-/// Fresh keys of purpose `access`, and a token under them.
+/// New keys of purpose `access`, and a token sealed with them.
 fn keys_and_token(suite: Suite) -> (TokenKeys, String) {
     let ring = town::ring_of(suite, &[KeyState::Active, KeyState::Staged]);
     let keys = TokenKeys::derive_counted(&ring, &Purpose::access(), &Audience::own(), &SealCounts::default());
@@ -43,7 +43,7 @@ fn opening_allocates_nothing_whatever_the_token() {
         let count = allocations(|| {
             let _ = vector.open(&keys, export.max_age(), &mut buffer);
         });
-        // Keys beyond the 24th of those that are open at once are put into a list.
+        // If the open objects of a payload have more than 24 keys at once, the others are stored in a list, which allocates.
         let listed = vector.name.ends_with("-keys-many") || vector.name.contains("-twice-many-");
         assert!(count == 0 || listed, "{}: {count} allocations", vector.name);
     }

@@ -1,4 +1,4 @@
-//! One installation for tests: a database and a ring of its own, a clock that stands still, any number of nodes.
+//! Provides an installation for tests: a separate database and ring, a clock that stands still, and any number of nodes.
 
 use std::{
     path::PathBuf,
@@ -28,17 +28,17 @@ use crate::{
     ground::{Ground, Shell},
 };
 
-/// A clock that goes only when told. A PostgreSQL database can be made to go by it.
+/// A clock that moves only when it is told to. A PostgreSQL database can be made to follow it.
 #[derive(Debug)]
 pub(crate) struct ManualClock(AtomicI64, OnceLock<cluster::Shell>);
 
-/// What makes a database go by a clock: its own function for the time, replaced.
+/// The statements that make a database follow a clock: they replace its own function for the time.
 const MANUAL: &str = "CREATE TABLE IF NOT EXISTS manual_clock (now bigint);
     CREATE OR REPLACE FUNCTION bulla_now() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT now FROM manual_clock';
     DELETE FROM manual_clock;";
 
 impl ManualClock {
-    /// Starts with the system's time: the database's triggers have only that one.
+    /// Starts with the system's time, because the triggers of the database know only that time.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(SystemClock.now().millis()), OnceLock::new()))
     }
@@ -53,7 +53,7 @@ impl ManualClock {
         self.tell();
     }
 
-    /// Makes a database, whose tables are there, go by this clock.
+    /// Makes a database follow this clock. Its tables must exist.
     fn rules(&self, shell: Shell) {
         let Shell::Postgres(shell) = shell else { return };
         if self.1.get().is_none() {
@@ -84,12 +84,12 @@ pub(crate) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A ring in memory: these states, in this order, each with a key of its own.
+/// A ring in memory whose keys have these states, in this order.
 pub(crate) fn ring(states: &[KeyState]) -> Ring {
     ring_of(Suite::Xaes256Gcm, states)
 }
 
-/// The same under any suite.
+/// The same with any suite.
 pub(crate) fn ring_of(suite: Suite, states: &[KeyState]) -> Ring {
     let key = |state: &KeyState| {
         let root = RootKey::generate(suite).unwrap();
@@ -105,7 +105,7 @@ pub(crate) fn ring_of(suite: Suite, states: &[KeyState]) -> Ring {
     Ring { generation: 1, not_before: Timestamp::EPOCH, fingerprint: [0; 32], keys }
 }
 
-/// What all nodes share.
+/// The parts that all nodes share.
 #[derive(Clone)]
 pub(crate) struct Town {
     pub(crate) ground: Arc<Ground>,
@@ -126,7 +126,7 @@ impl Town {
         Self { ground: Arc::new(Ground::new()), clock: ManualClock::new(), ring, policy }
     }
 
-    /// The store as another process has it.
+    /// The store, opened as another process opens it.
     pub(crate) async fn store(&self) -> Arc<dyn Store> {
         let store = self.ground.database().open(self.clock.clone()).await.unwrap();
         self.clock.rules(self.shell());
@@ -138,12 +138,13 @@ impl Town {
         self.node_with_clock(self.clock.clone()).await
     }
 
-    /// A server whose own clock isn't the store's.
+    /// A server whose clock differs from the store's.
     pub(crate) async fn node_with_clock(&self, clock: Arc<ManualClock>) -> Node {
         self.over(self.store().await, clock).await
     }
 
-    /// A server whose way to the database is another one. Its clock is its own: such a database goes by the system's.
+    /// A server that reaches the database in another way. It has a separate clock, because such a database follows the system's
+    /// time.
     pub(crate) async fn node_over(&self, database: &Database) -> Node {
         let clock = ManualClock::new();
         self.over(database.open(clock.clone()).await.unwrap(), clock).await
@@ -160,7 +161,7 @@ impl Town {
         Node { sessions: Arc::new(Sessions::start(parts).await.unwrap()), store }
     }
 
-    /// A connection as somebody in a database shell has it.
+    /// A connection like that of a database shell.
     pub(crate) fn shell(&self) -> Shell {
         self.ground.shell()
     }
@@ -170,7 +171,7 @@ impl Town {
         self.ground.file()
     }
 
-    /// Every column of a session's row, as stored; empty if there is none.
+    /// Every column of a session's row, as stored; empty if there is no row.
     pub(crate) fn stored(&self, sid: Sid) -> Vec<String> {
         let rows = self.shell().run(&format!("SELECT * FROM sessions WHERE sid = '{sid}'"));
         rows.into_iter().next().unwrap_or_default()
@@ -188,7 +189,7 @@ pub(crate) fn device() -> Device {
     Device { user_agent: "tests/1".into(), ip: "192.0.2.7".into() }
 }
 
-/// A session of that user, with a name and a key of its own.
+/// A new session of this user, with a new id and a new key.
 pub(crate) fn new_session(user: &UserId) -> NewSession {
     let sid = Sid::generate().unwrap();
     NewSession {
@@ -226,7 +227,7 @@ impl Node {
         self.store.session(sid).await.unwrap().0
     }
 
-    /// What a refresh token says.
+    /// The payload of a refresh token.
     pub(crate) fn opened(&self, refresh: &SealedToken) -> serde_json::Value {
         let parts = self.sessions.parts();
         let mut buffer = OpenBuffer::new();
@@ -237,7 +238,7 @@ impl Node {
         serde_json::from_str(&opened.unwrap()).unwrap()
     }
 
-    /// The same token saying something else: what only a holder of the ring can make.
+    /// The same token with another payload, which only a holder of the ring can make.
     pub(crate) fn forged(
         &self,
         refresh: &SealedToken,
@@ -258,7 +259,7 @@ impl Node {
         self.sessions.end(sid, AuditEvent::new("logout", "tests", sid.to_string())).await.unwrap()
     }
 
-    /// Waits until the other connections' revocations have come through.
+    /// Waits until this node knows the revocations of other connections: returns whether it refuses the token within 4 seconds.
     pub(crate) async fn hears_of(&self, access: &SealedToken) -> bool {
         for _ in 0..400 {
             if self.sessions.authenticate(access.as_str()).is_err() {

@@ -1,4 +1,4 @@
-//! Every case of `tests/vectors/`, through the public door. Their format is in the README there.
+//! Tests every case of `tests/vectors/` through the public API. The README there describes the format.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use bulla::{
 };
 use serde::Deserialize;
 
-/// One file.
+/// One file of the vectors.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Vector {
@@ -32,7 +32,7 @@ pub(crate) struct Vector {
     made_from: Option<MadeFrom>,
 }
 
-/// What a token was made from, besides what its case says.
+/// The inputs from which a token was made, besides those in its case.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MadeFrom {
@@ -41,7 +41,7 @@ struct MadeFrom {
     issued_at: i64,
 }
 
-/// All of them, read once.
+/// All vectors, read once.
 pub(crate) static VECTORS: LazyLock<Vec<Vector>> = LazyLock::new(|| {
     let files = folder().read_dir().unwrap().map(|entry| entry.unwrap().path());
     let cases = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
@@ -68,7 +68,7 @@ impl Vector {
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// Opens the token with keys of `export`; says its payload, or why it is refused.
+    /// Opens the token with keys of `export`; returns its payload, or the reason why it is refused.
     pub(crate) fn open<'b>(
         &self,
         keys: &TokenKeys,
@@ -141,7 +141,7 @@ fn nothing_lies_among_the_vectors_that_no_test_reads() {
     }
 }
 
-/// From the root key on: kid, derived key, layout and AEAD, put together here from the crates below.
+/// Seals again from the root key: kid, derived key, layout and AEAD are composed here from the underlying crates.
 #[test]
 fn what_tells_its_root_key_is_sealed_to_the_same_bytes() {
     let mut golden = 0;
@@ -166,7 +166,7 @@ fn what_tells_its_root_key_is_sealed_to_the_same_bytes() {
     assert_eq!(golden, 6);
 }
 
-/// Ciphertext and tag.
+/// Returns the ciphertext and the tag.
 fn seal(suite: Suite, key: &Secret<32>, nonce: &[u8], header: &[u8], mut text: Vec<u8>) -> Vec<u8> {
     fn run<C: KeyInit + AeadInOut>(key: &[u8], nonce: &[u8], header: &[u8], text: &mut [u8]) -> Vec<u8> {
         let cipher = C::new_from_slice(key).unwrap();

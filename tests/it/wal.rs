@@ -1,4 +1,4 @@
-//! The write-ahead log stays within bounds, whoever writes and whoever reads.
+//! Tests that the write-ahead log stays within bounds, with many writers and with readers that take long.
 
 use std::{
     path::PathBuf,
@@ -26,7 +26,7 @@ fn size(town: &Town) -> u64 {
     std::fs::metadata(wal(town)).unwrap().len()
 }
 
-/// Writes so much, many at once; returns the longest that one of them took. All are acknowledged.
+/// Writes `bytes` bytes with many writers at once; returns the longest time that one write took. All writes are acknowledged.
 async fn write(node: &Node, bytes: u64) -> Duration {
     const EACH: u64 = 16 << 10;
     let left = Arc::new(AtomicU64::new(bytes / EACH));
@@ -70,7 +70,7 @@ async fn under_load_with_busy_readers_the_wal_is_bounded() {
         most = most.max(size(&town));
     }
     println!("{} MiB written under readers: the WAL was {} MiB at the most", written / MIB, most / MIB);
-    // How far it grows meanwhile is the disk's affair. From 32 MiB on it is cut, though readers and commits go on.
+    // How far the WAL grows meanwhile depends on the disk. From 32 MiB on it is truncated, even during reads and commits.
     eventually("cut under load", || async {
         write(&node, MIB / 8).await;
         size(&town) < 32 * MIB
@@ -89,7 +89,7 @@ async fn a_reader_that_never_ends_holds_up_no_commit_and_the_wal_is_cut_when_it_
     reader.run("BEGIN; SELECT count(*) FROM audit;");
     write(&node, 36 * MIB).await;
     assert!(size(&town) > 32 * MIB, "the reader needs what it began with");
-    // Longer than several attempts to cut it.
+    // Longer than several attempts to truncate the WAL.
     let (started, mut longest) = (Instant::now(), Duration::ZERO);
     while started.elapsed() < Duration::from_secs(2) {
         longest = longest.max(write(&node, MIB / 8).await);
