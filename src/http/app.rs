@@ -116,24 +116,21 @@ pub(super) enum Listener {
     Admin,
 }
 
-impl Listener {
-    fn admits(self, probe: bool) -> bool {
-        match self {
-            Self::Whole => true,
-            Self::Public => !probe,
-            Self::Admin => probe,
-        }
-    }
-}
-
 /// All routes of the server.
-fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
+fn everything(bulla: &Bulla, listener: Listener, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.app_data(web::Data::new(bulla.clone()))
         .app_data(json())
         .app_data(query())
-        .configure(bulla.routes())
-        .configure(probes)
+        .default_service(web::to(not_found));
+    // The router decides, so no other spelling of a path leads to the wrong listener.
+    if listener != Listener::Public {
+        app.configure(probes);
+    }
+    if listener == Listener::Admin {
+        return;
+    }
+    app.configure(bulla.routes())
         .configure(|app| programs(bulla, app))
         .service(methods("/", "GET, HEAD").route(get().to(home)))
         .service(methods("/openapi.json", "GET, HEAD").route(get().to(openapi::document)))
@@ -174,8 +171,7 @@ fn everything(bulla: &Bulla, app: &mut ServiceConfig) {
                 .service(methods("/keys", "GET, HEAD").route(get().to(admin::keys)))
                 .service(methods("/audit", "GET, HEAD").route(get().to(admin::audit)))
                 .default_service(web::to(not_found)),
-        )
-        .default_service(web::to(not_found));
+        );
 }
 
 /// A route that answers GET and also HEAD (RFC 9110, section 9.1). The body is not sent for HEAD.
@@ -245,16 +241,14 @@ async fn admit<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<EitherBody<B>>>, Error> {
     let path = request.path();
-    let probe = path.starts_with("/health/") || path == "/metrics";
+    let is_admin = request.app_data::<Listener>() == Some(&Listener::Admin);
+    let any_host = is_admin || path.starts_with("/health/") || path == "/metrics";
     let weight: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let here = request.app_data::<Listener>().is_none_or(|listener| listener.admits(probe));
     let refused = if weight > MAX_HEADERS {
         Some(Problem::headers_too_large())
-    } else if !here {
-        Some(Problem::not_found())
     } else {
         let expected = || Problem::misdirected(bulla.0.site.origin());
-        (!probe && !bulla.0.site.serves(request.request())).then(expected)
+        (!any_host && !bulla.0.site.serves(request.request())).then(expected)
     };
     if refused.as_ref().is_some_and(|problem| problem.code() == "misdirected") {
         misdirected::note(request.request(), &bulla.0.site);
@@ -280,5 +274,5 @@ pub(super) fn app(
         InitError = (),
     >,
 > {
-    App::new().app_data(listener).wrap(from_fn(watch)).configure(move |app| everything(&bulla, app))
+    App::new().app_data(listener).wrap(from_fn(watch)).configure(move |app| everything(&bulla, listener, app))
 }

@@ -2,7 +2,7 @@
 //! request is answered.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     future::poll_fn,
     io,
     pin::Pin,
@@ -15,46 +15,36 @@ use actix_web::{
     body::{BodySize, MessageBody},
     dev::{Payload, ServiceRequest, ServiceResponse},
     error::PayloadError,
-    http::{
-        ConnectionType,
-        header::{HeaderName, HeaderValue},
-    },
+    http::{ConnectionType, header},
     web::Bytes,
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
 
-use super::intake::Intake;
+use super::intake::{Body, Intake};
 
 /// The time in which a body must arrive. The head of a request has the same limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A request that is being served: the unread rest of its body, and its bytes on the connection.
+/// A request that is being served: the unread rest of its body, and its part in the intake of its connection.
 pub(super) struct Incoming {
     _rest: Option<Rest>,
-    bytes: Option<HeldBytes>,
+    served: Option<Served>,
 }
 
 /// The unread rest of a body.
 #[derive(Clone)]
 struct Rest(Rc<RefCell<Payload>>);
 
-/// The bytes of one request. They are returned to its connection on drop.
-struct HeldBytes {
+/// Ends the request in the intake of its connection on drop.
+struct Served {
     intake: Rc<Intake>,
-    head: usize,
-    body: Rc<Cell<usize>>,
+    body: Body,
 }
 
-impl HeldBytes {
-    fn sum(&self) -> usize {
-        self.head + self.body.get()
-    }
-}
-
-impl Drop for HeldBytes {
+impl Drop for Served {
     fn drop(&mut self) {
-        self.intake.end(self.sum());
+        self.intake.end();
     }
 }
 
@@ -62,42 +52,30 @@ impl Drop for HeldBytes {
 /// answer is sent ([`answered`]).
 pub(super) fn begin(request: &mut ServiceRequest) -> Incoming {
     use actix_web::HttpMessage as _;
-    let read = Rc::new(Cell::new(0));
-    let bytes = request.conn_data::<Rc<Intake>>().map(|intake| {
-        intake.begin();
-        HeldBytes { intake: Rc::clone(intake), head: head_bytes(request), body: Rc::clone(&read) }
-    });
     let body = request.take_payload();
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let left = match (&body, length) {
+        (Payload::None, _) => Body::Left(0),
+        (_, Some(length)) if !request.headers().contains_key(header::TRANSFER_ENCODING) => Body::Left(length),
+        _ => Body::Unknown,
+    };
+    let served = request.conn_data::<Rc<Intake>>().map(|intake| {
+        intake.begin(left);
+        Served { intake: Rc::clone(intake), body: left }
+    });
     if matches!(body, Payload::None) {
-        return Incoming { _rest: None, bytes };
+        return Incoming { _rest: None, served };
     }
     let rest = Rest(Rc::new(RefCell::new(body)));
     let end = Instant::now() + PATIENCE;
-    let chunks = stream::unfold((rest.clone(), read), move |(rest, read)| async move {
+    let chunks = stream::unfold(rest.clone(), move |rest| async move {
         let next = poll_fn(|context| rest.0.borrow_mut().poll_next_unpin(context));
         let chunk = timeout_at(end, next).await;
-        let chunk = chunk.unwrap_or_else(|_| Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))))?;
-        if let Ok(chunk) = &chunk {
-            read.set(read.get() + chunk.len());
-        }
-        Some((chunk, (rest, read)))
+        Some((chunk.unwrap_or_else(|_| Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))))?, rest))
     });
     request.set_payload(Payload::Stream { payload: Box::pin(chunks) });
-    Incoming { _rest: Some(rest), bytes }
-}
-
-/// The bytes of a request's head in the usual form of HTTP/1.1 clients: one space after each colon, no other spaces around a value.
-fn head_bytes(request: &ServiceRequest) -> usize {
-    let uri = request.uri();
-    let origin = uri.authority().map_or(0, |authority| {
-        uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len()) + authority.as_str().len()
-    });
-    let target = origin + uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let line = request.method().as_str().len() + " ".len() + target + " HTTP/1.1\r\n".len();
-    let header = |(name, value): (&HeaderName, &HeaderValue)| {
-        name.as_str().len() + ": ".len() + value.len() + "\r\n".len()
-    };
-    line + request.headers().iter().map(header).sum::<usize>() + "\r\n".len()
+    Incoming { _rest: Some(rest), served }
 }
 
 /// Whether reading a body failed because it arrived too late.
@@ -108,12 +86,12 @@ pub(super) fn is_late(error: &PayloadError) -> bool {
 /// An answer that keeps the unread rest of the request's body until it is sent. If a body is dropped, the server reads and discards
 /// the rest for as long as it arrives; a body in chunks can be endless. If it is kept, only its connection is lost.
 ///
-/// If the connection holds more than its free bytes in addition to this request, it is closed after the answer.
+/// If the length of the body is unknown, the connection is closed after the answer.
 pub(super) fn answered<B: MessageBody>(
     mut response: ServiceResponse<B>,
     incoming: Incoming,
 ) -> ServiceResponse<Holding<B>> {
-    if incoming.bytes.as_ref().is_some_and(|bytes| bytes.intake.exceeds_after(bytes.sum())) {
+    if incoming.served.as_ref().is_some_and(|served| served.body == Body::Unknown) {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     response.map_body(|_, body| Holding { body, _incoming: incoming })

@@ -33,6 +33,12 @@ const MOST: usize = (128 + 32 + 8) << 10;
 /// The time in which a request's head must arrive, from its first byte. (actix-http measures it for the first request only.)
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
+/// Time without progress after which a client that does not read its answer is disconnected.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes that actix-http allocates for each head that it has parsed and not yet served.
+const PARSED_HEAD: usize = 7 << 10;
+
 /// The bytes that all connections together can hold in addition to their free bytes.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -98,11 +104,25 @@ pub(super) struct Intake {
     held: Cell<usize>,
     /// The bytes that were taken from the budget.
     taken: Cell<usize>,
-    serving: Cell<bool>,
+    /// The bytes that were read and are kept from actix-http until the present request is answered.
+    kept: Cell<usize>,
+    /// The bytes after the present head that actix-http has: its body, or the begin of the next head.
+    ahead: Cell<usize>,
+    /// The body of the request that is being served; `None` if no request is.
+    serving: Cell<Option<Body>>,
     /// The time by which the arriving head must be complete.
     due: Cell<Option<Instant>>,
-    /// Wakes the task that reads. After its request is answered, the task waits for nothing else.
+    /// Wakes the task that reads, which waits for the end of a request without waiting for the socket.
     reader: RefCell<Option<Waker>>,
+}
+
+/// What is left of a request's body on the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// So many bytes; 0 for a request without a body.
+    Left(u64),
+    /// Unknown: chunks, or an upgraded connection. The connection is closed after the answer.
+    Unknown,
 }
 
 impl Intake {
@@ -111,7 +131,9 @@ impl Intake {
             budget,
             held: Cell::new(0),
             taken: Cell::new(0),
-            serving: Cell::new(false),
+            kept: Cell::new(0),
+            ahead: Cell::new(0),
+            serving: Cell::new(None),
             due: Cell::new(None),
             reader: RefCell::new(None),
         }
@@ -128,36 +150,43 @@ impl Intake {
             self.taken.set(wanted);
         }
         self.held.set(held);
-        if !self.serving.get() && self.due.get().is_none() {
-            self.due.set(Some(Instant::now() + HEAD_TIME));
-        }
         true
     }
 
+    /// Notes that bytes of a head are handed to actix-http.
+    fn arrives(&self) {
+        if self.serving.get().is_none() && self.due.get().is_none() {
+            self.due.set(Some(Instant::now() + HEAD_TIME));
+        }
+    }
+
     /// Notes that a head is complete and its request is being served.
-    pub(super) fn begin(&self) {
-        self.serving.set(true);
+    pub(super) fn begin(&self, body: Body) {
+        let ahead = self.ahead.take();
+        self.serving.set(Some(match body {
+            Body::Left(length) => {
+                let read = usize::try_from(length).map_or(ahead, |length| length.min(ahead));
+                self.ahead.set(ahead - read);
+                Body::Left(length - read as u64)
+            }
+            Body::Unknown => Body::Unknown,
+        }));
         self.due.set(None);
     }
 
-    /// Whether the connection holds more than its free bytes, not counting a request of `bytes`.
-    pub(super) fn exceeds_after(&self, bytes: usize) -> bool {
-        self.held.get().saturating_sub(bytes) > FREE
-    }
-
-    /// Ends a request of `bytes`. Other bytes that the connection holds belong to the next request, whose head has begun to arrive.
-    pub(super) fn end(&self, bytes: usize) {
-        let held = self.held.get().saturating_sub(bytes);
+    /// Ends the request. What the connection still holds are bytes of the next one.
+    pub(super) fn end(&self) {
+        let held = self.kept.get() + self.ahead.get();
         let (wanted, taken) = (held.saturating_sub(FREE).min(MOST), self.taken.get());
         self.budget.give_back(taken.saturating_sub(wanted));
         self.taken.set(taken.min(wanted));
         self.held.set(held);
-        self.serving.set(false);
-        if held > 0 {
+        self.serving.set(None);
+        if self.ahead.get() > 0 {
             self.due.set(Some(Instant::now() + HEAD_TIME));
-            if let Some(reader) = self.reader.borrow_mut().take() {
-                reader.wake();
-            }
+        }
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
         }
     }
 }
@@ -168,30 +197,146 @@ impl Drop for Intake {
     }
 }
 
-/// The stream of a connection. Counts the bytes that are read from it.
+/// The stream of a connection. Counts the bytes that are read from it, and hands them to actix-http one request at a time: the next
+/// head when the present request is answered. actix-http would parse all heads in its buffer at once, and each parsed head takes
+/// [`PARSED_HEAD`] bytes of memory for the 20 bytes that a short one has.
 pub(super) struct Metered<IO> {
     io: IO,
     /// `None` for HTTP/2, which limits its streams by its own windows.
     intake: Option<Rc<Intake>>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Bytes that follow the present request.
+    kept: Vec<u8>,
+    /// How far the end of a head has been found.
+    line_end: LineEnd,
+    /// A complete head was handed over; actix-http parses it when this stream has nothing more to read.
+    parses: bool,
+    read_timer: Timer,
+    write_timer: Timer,
+    /// The time by which the client must have read something of the answer.
+    write_due: Option<Instant>,
+}
+
+type Timer = Option<Pin<Box<Sleep>>>;
+
+/// The last bytes of the head so far. A head ends with an empty line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    No,
+    /// A line has ended.
+    Lf,
+    /// A carriage return follows the end of a line.
+    LfCr,
+}
+
+impl LineEnd {
+    /// Returns the length of `bytes` up to the end of the head, if the head ends in them.
+    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (at, byte) in bytes.iter().enumerate() {
+            *self = match (*self, byte) {
+                (Self::Lf | Self::LfCr, b'\n') => {
+                    *self = Self::No;
+                    return Some(at + 1);
+                }
+                (Self::Lf, b'\r') => Self::LfCr,
+                (_, b'\n') => Self::Lf,
+                _ => Self::No,
+            };
+        }
+        None
+    }
+
+    /// The number of empty lines in `bytes`.
+    fn count(&mut self, mut bytes: &[u8]) -> usize {
+        let mut found = 0;
+        while let Some(end) = self.find(bytes) {
+            bytes = &bytes[end..];
+            found += 1;
+        }
+        found
+    }
 }
 
 impl<IO> Metered<IO> {
     pub(super) fn new(io: IO, budget: &Arc<Budget>) -> Self {
-        Self { io, intake: Some(Rc::new(Intake::new(Arc::clone(budget)))), timer: None }
+        let intake = Some(Rc::new(Intake::new(Arc::clone(budget))));
+        Self { intake, ..Self::unmetered(io) }
     }
 
     pub(super) fn unmetered(io: IO) -> Self {
-        Self { io, intake: None, timer: None }
+        Self {
+            io,
+            intake: None,
+            kept: Vec::new(),
+            line_end: LineEnd::No,
+            parses: false,
+            read_timer: None,
+            write_timer: None,
+            write_due: None,
+        }
     }
 
     pub(super) fn intake(&self) -> Option<&Rc<Intake>> {
         self.intake.as_ref()
     }
+
+    /// Decides how many of the new bytes in `buf`, which begin at `before`, are handed over, and keeps the others. Returns `false` if
+    /// the budget is used up.
+    fn hand_over(&mut self, intake: &Intake, buf: &mut ReadBuf<'_>, before: usize) -> bool {
+        let bytes = &buf.filled()[before..];
+        let now = match intake.serving.get() {
+            None => {
+                intake.arrives();
+                let end = self.line_end.find(bytes);
+                self.parses = end.is_some();
+                match end.map(|end| (end, &bytes[end..])) {
+                    None => bytes.len(),
+                    // More than one head may be here, or a body with an empty line.
+                    Some((end, after)) if LineEnd::No.find(after).is_some() => {
+                        intake.ahead.set(0);
+                        end
+                    }
+                    Some((_, after)) => {
+                        self.line_end.find(after);
+                        intake.ahead.set(after.len());
+                        bytes.len()
+                    }
+                }
+            }
+            Some(Body::Left(left)) => {
+                let now = usize::try_from(left).map_or(bytes.len(), |left| bytes.len().min(left));
+                intake.serving.set(Some(Body::Left(left - now as u64)));
+                now
+            }
+            Some(Body::Unknown) => {
+                // What follows the body can't be told from it, so each empty line may be the end of a head.
+                let heads = self.line_end.count(bytes);
+                if !intake.add(heads * PARSED_HEAD) {
+                    return false;
+                }
+                bytes.len()
+            }
+        };
+        self.kept.extend_from_slice(&bytes[now..]);
+        intake.kept.set(self.kept.len());
+        buf.set_filled(before + now);
+        true
+    }
+
+    /// Hands over bytes that were kept. They are counted already.
+    fn take_kept(&mut self, intake: &Intake, buf: &mut ReadBuf<'_>) -> bool {
+        let before = buf.filled().len();
+        let kept = std::mem::take(&mut self.kept);
+        let (now, later) = kept.split_at(kept.len().min(buf.remaining()));
+        buf.put_slice(now);
+        let handed_over = self.hand_over(intake, buf, before);
+        self.kept.extend_from_slice(later);
+        intake.kept.set(self.kept.len());
+        handed_over
+    }
 }
 
-/// Whether the arriving head is overdue. If it is not yet, the task is woken at that time.
-fn overdue(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>, context: &mut Context<'_>) -> bool {
+/// Whether the time is over. If it is not yet, the task is woken when it is.
+fn is_over(timer: &mut Timer, due: Option<Instant>, context: &mut Context<'_>) -> bool {
     let Some(due) = due else { return false };
     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
     if timer.deadline() != due {
@@ -207,23 +352,35 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.io).poll_read(context, buf);
-        let Some(intake) = &this.intake else { return read };
-        match read {
-            Poll::Pending => {
-                if overdue(&mut this.timer, intake.due.get(), context) {
-                    return Poll::Ready(Ok(()));
-                }
-                let mut reader = intake.reader.borrow_mut();
-                if !reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
-                    *reader = Some(context.waker().clone());
-                }
-                Poll::Pending
+        let Some(intake) = this.intake.clone() else { return Pin::new(&mut this.io).poll_read(context, buf) };
+        let wait = |context: &Context<'_>| {
+            let mut reader = intake.reader.borrow_mut();
+            if !reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
+                *reader = Some(context.waker().clone());
             }
+            Poll::Pending
+        };
+        if intake.serving.get() == Some(Body::Left(0)) {
+            this.parses = false;
+            return wait(context);
+        }
+        if std::mem::take(&mut this.parses) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        if !this.kept.is_empty() {
+            if !this.take_kept(&intake, buf) {
+                buf.set_filled(before);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut this.io).poll_read(context, buf) {
+            Poll::Pending if is_over(&mut this.read_timer, intake.due.get(), context) => Poll::Ready(Ok(())),
+            Poll::Pending => wait(context),
             Poll::Ready(Ok(())) => {
                 let bytes = buf.filled().len() - before;
-                if bytes > 0 && !intake.add(bytes) {
+                if bytes > 0 && !(intake.add(bytes) && this.hand_over(&intake, buf, before)) {
                     buf.set_filled(before);
                 }
                 Poll::Ready(Ok(()))
@@ -233,13 +390,36 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
     }
 }
 
+impl<IO> Metered<IO> {
+    /// Lets a write fail if the client has read nothing of the answer for [`WRITE_TIME`].
+    fn judge_write<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() || self.intake.is_none() {
+            self.write_due = None;
+            return written;
+        }
+        let due = *self.write_due.get_or_insert_with(|| Instant::now() + WRITE_TIME);
+        match is_over(&mut self.write_timer, Some(due), context) {
+            true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            false => Poll::Pending,
+        }
+    }
+}
+
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Metered<IO> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(context, bytes);
+        this.judge_write(written, context)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(context)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(context);
+        this.judge_write(flushed, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -251,7 +431,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Metered<IO> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(context, bytes);
+        this.judge_write(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -281,10 +463,9 @@ mod tests {
         assert_eq!(left(&budget), 10_000);
         assert!(intake.add(3000));
         assert_eq!(left(&budget), 7000);
-        intake.begin();
-        intake.end(FREE + 3000);
+        intake.begin(Body::Left(0));
+        intake.end();
         assert_eq!(left(&budget), 10_000);
-        assert_eq!(intake.due.get(), None);
     }
 
     #[test]
@@ -300,17 +481,15 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_the_next_head_stay_counted_and_must_be_complete_in_time() {
-        let (budget, intake) = intake(1 << 20);
-        assert!(intake.add(FREE + 5000));
-        assert!(intake.due.get().is_some());
-        intake.begin();
-        assert!(intake.due.get().is_none());
-        assert!(!intake.exceeds_after(5000));
-        assert!(intake.exceeds_after(4999));
-        intake.end(100);
-        assert_eq!(left(&budget), (1 << 20) - 4900);
-        assert!(intake.due.get().is_some());
+    fn a_head_ends_with_an_empty_line_wherever_it_is_cut() {
+        for head in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET / HTTP/1.1\nHost: x\n\n", "a\r\nb\n\r\n"] {
+            let bytes = format!("{head}GET /next");
+            for cut in 0..head.len() {
+                let mut line_end = LineEnd::No;
+                assert_eq!(line_end.find(&bytes.as_bytes()[..cut]), None, "{head:?} {cut}");
+                assert_eq!(line_end.find(&bytes.as_bytes()[cut..]), Some(head.len() - cut), "{head:?} {cut}");
+            }
+        }
     }
 
     proptest! {
@@ -323,8 +502,9 @@ mod tests {
                 if read {
                     intake.add(bytes);
                 } else {
-                    intake.begin();
-                    intake.end(bytes);
+                    intake.begin(Body::Left(0));
+                    intake.kept.set(bytes.min(intake.held.get()));
+                    intake.end();
                 }
                 prop_assert_eq!(left(&budget) + intake.taken.get(), 1 << 20);
                 prop_assert!(intake.taken.get() <= MOST);

@@ -90,8 +90,13 @@ impl Numbers {
             (Some("OKP"), Some("Ed25519")) => {
                 let point = number("x").and_then(|x| <[u8; 32]>::try_from(x).ok());
                 let point = point.ok_or("`x` is not 32 bytes")?;
-                let is_on_curve = CompressedEdwardsY(point).decompress().is_some();
-                if is_on_curve { Ok(Self::Ed25519(point)) } else { Err("its point is off its curve") }
+                let decoded = CompressedEdwardsY(point).decompress();
+                let decoded = decoded.filter(|decoded| decoded.compress().0 == point);
+                match decoded.ok_or("its point is off its curve")?.is_small_order() {
+                    // Everyone can sign with such a key.
+                    true => Err("its point has a small order"),
+                    false => Ok(Self::Ed25519(point)),
+                }
             }
             (Some("EC" | "OKP"), _) => Err("`crv` is none of P-256, P-384, Ed25519"),
             _ => Err("`kty` is none of RSA, EC, OKP"),
@@ -326,6 +331,9 @@ mod tests {
             json!({"kty": "OKP", "crv": "Ed448", "x": x}),
             json!({"kty": "OKP", "crv": "X25519", "x": x}),
             json!({"kty": "OKP", "crv": "Ed25519", "x": "AQAB"}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode([&[1][..], &[0; 31]].concat())}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode([&[0xee][..], &[0xff; 30], &[0x7f]].concat())}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode([2; 32])}),
             json!({"kty": "oct", "k": "AQAB"}),
             json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AQAB"}),
             json!({}),

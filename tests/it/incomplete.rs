@@ -139,6 +139,61 @@ async fn half_sent_heads_inside_tls_hold_a_bounded_part_of_memory() {
     assert!(refused(&metrics) > 0, "{metrics}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_whose_answers_are_not_read_hold_a_bounded_part_of_memory_and_lose_their_connection() {
+    let server = Server::started(&[]);
+    let browser = server.ada().await;
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    let (before, open) = (resident(server.pid()), descriptors());
+    let answered = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        .replace("Host: x", &format!("Host: {}", server.address()));
+    let short = "GET / HTTP/1.1\r\nHost:x\r\n\r\n";
+    let chunked = "POST /auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let floods =
+        [answered.repeat(80) + &short.repeat(4000), answered.repeat(10) + chunked + &short.repeat(4000)];
+    let address =
+        server.address().parse().or_else(|_| server.address().replace("localhost", "127.0.0.1").parse());
+    let mut crowd = Vec::new();
+    for flood in floods.iter().cycle().take(60) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        let mut connection = socket.connect(address.clone().unwrap()).await.unwrap();
+        let _ = timeout(Duration::from_millis(200), connection.write_all(flood.as_bytes())).await;
+        crowd.push(connection);
+    }
+    let during = resident(server.pid());
+    println!("{before} KiB before, {during} KiB beside {} connections that read nothing", crowd.len());
+    assert!(
+        during - before < BOUND / 2,
+        "{before} KiB before, {during} KiB beside {} connections",
+        crowd.len()
+    );
+    assert_eq!(browser.status().await, 200);
+    eventually("connections that read nothing are closed", async || descriptors() <= open + 5).await;
+}
+
+#[tokio::test]
+async fn a_connection_stays_open_whatever_the_spelling_of_its_requests() {
+    let server = Server::started(&[]);
+    let heads = ["X:  a \r\n", "X:a\r\n", "\r\n"].map(|rest| {
+        let mut connection = Raw::connect(&server);
+        let line = if rest == "\r\n" { "\r\nGET /health/live" } else { "GET /health/live" };
+        let host = "HTTP/1.1\r\nHost: x\r\n";
+        connection.send(format!("{line} {host}{}", if rest == "\r\n" { "\r\n" } else { rest }).as_bytes());
+        if rest.starts_with('X') {
+            connection.send(b"\r\n");
+        }
+        assert!(connection.read().starts_with("HTTP/1.1 200 "), "{rest:?}");
+        (rest, connection)
+    });
+    // Longer than a head may take.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    for (rest, mut connection) in heads {
+        connection.head("GET /health/live", "");
+        assert!(connection.read().starts_with("HTTP/1.1 200 "), "{rest:?}");
+    }
+}
+
 #[test]
 fn a_second_head_that_does_not_arrive_whole_closes_its_connection() {
     let server = Server::started(&[]);

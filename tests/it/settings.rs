@@ -123,7 +123,9 @@ async fn probes_are_answered_on_their_own_listener_only() {
     let admin = format!("127.0.0.1:{port}");
     let server = Server::started(&[("BULLA_ADMIN_LISTEN", &admin)]);
     let browser = server.browser();
-    for path in ["/health/live", "/health/ready", "/metrics"] {
+    for path in
+        ["/health/live", "/health/ready", "/metrics", "/%6detrics", "/%68ealth/ready", "/health/%6cive"]
+    {
         assert_eq!(browser.get(path).await.status(), 404, "{path}");
         let there = browser.client.get(format!("http://{admin}{path}")).send().await.unwrap();
         assert_eq!(there.status(), 200, "{path}");
