@@ -115,7 +115,7 @@ pub fn since_boot() -> Duration {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods)] // the one place
+    #[allow(clippy::disallowed_methods, reason = "the only place that reads the system's clock")]
     fn now(&self) -> Timestamp {
         let since_epoch =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

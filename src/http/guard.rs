@@ -261,7 +261,7 @@ pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: HeaderMap) {
 pin_project_lite::pin_project! {
     /// The future of the answer.
     #[project = AnswerProjection]
-    #[allow(missing_docs, missing_debug_implementations)]
+    #[allow(missing_docs, missing_debug_implementations, reason = "the macro generates a projection of the enum")]
     pub enum Answer<F, B> {
         Passed { #[pin] future: F },
         Climbing { future: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, Error>> },

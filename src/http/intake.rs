@@ -104,6 +104,8 @@ pub(super) struct Intake {
     held: Cell<usize>,
     /// The bytes that were taken from the budget.
     taken: Cell<usize>,
+    /// The bytes that were taken from the budget for heads that actix-http may have parsed behind a body in chunks.
+    parsed: Cell<usize>,
     /// The bytes that were read and are kept from actix-http until the present request is answered.
     kept: Cell<usize>,
     /// The bytes after the present head that actix-http has: its body, or the begin of the next head.
@@ -131,6 +133,7 @@ impl Intake {
             budget,
             held: Cell::new(0),
             taken: Cell::new(0),
+            parsed: Cell::new(0),
             kept: Cell::new(0),
             ahead: Cell::new(0),
             serving: Cell::new(None),
@@ -151,6 +154,16 @@ impl Intake {
         }
         self.held.set(held);
         true
+    }
+
+    /// Takes the memory of heads that actix-http may parse from the budget, all of it. Returns `false` if the budget is used up.
+    fn add_parsed(&self, heads: usize) -> bool {
+        let bytes = heads * PARSED_HEAD;
+        let taken = self.budget.take(bytes);
+        if taken {
+            self.parsed.set(self.parsed.get() + bytes);
+        }
+        taken
     }
 
     /// Notes that bytes of a head are handed to actix-http.
@@ -193,7 +206,8 @@ impl Intake {
 
 impl Drop for Intake {
     fn drop(&mut self) {
-        self.budget.give_back(self.taken.get());
+        // Parsed heads are freed with the connection, which is closed after a body in chunks.
+        self.budget.give_back(self.taken.get() + self.parsed.get());
     }
 }
 
@@ -310,7 +324,7 @@ impl<IO> Metered<IO> {
             Some(Body::Unknown) => {
                 // What follows the body can't be told from it, so each empty line may be the end of a head.
                 let heads = self.line_end.count(bytes);
-                if !intake.add(heads * PARSED_HEAD) {
+                if !intake.add_parsed(heads) {
                     return false;
                 }
                 bytes.len()
@@ -478,6 +492,27 @@ mod tests {
         drop(first);
         assert_eq!(left(&budget), 10_000);
         assert!(second.add(FREE + 1001));
+    }
+
+    #[test]
+    fn heads_behind_a_body_in_chunks_are_charged_with_the_memory_that_they_take_parsed() {
+        let (budget, intake) = intake(10 * PARSED_HEAD);
+        let mut stream = Metered { intake: Some(Rc::new(intake)), ..Metered::unmetered(()) };
+        let intake = Rc::clone(stream.intake().unwrap());
+        intake.begin(Body::Unknown);
+        let mut bytes = "0\r\n\r\n".to_owned() + &"GET / HTTP/1.1\r\n\r\n".repeat(8);
+        let mut hand_over = |bytes: &mut String| {
+            let mut bytes = std::mem::take(bytes).into_bytes();
+            let length = bytes.len();
+            let mut buf = ReadBuf::new(&mut bytes);
+            buf.set_filled(length);
+            stream.hand_over(&intake, &mut buf, 0)
+        };
+        assert!(hand_over(&mut bytes));
+        assert_eq!(left(&budget), PARSED_HEAD);
+        assert!(!hand_over(&mut "GET / HTTP/1.1\r\n\r\n".repeat(2)));
+        drop((stream, intake));
+        assert_eq!(left(&budget), 10 * PARSED_HEAD);
     }
 
     #[test]

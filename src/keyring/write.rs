@@ -128,7 +128,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), RingError> {
 
 /// The lock of the command that changes the directory; released when dropped.
 #[derive(Debug)]
-pub(super) struct Lock(#[allow(dead_code)] File);
+pub(super) struct Lock(#[allow(dead_code, reason = "held for its Drop, which releases the lock")] File);
 
 impl Lock {
     /// Waits for other commands, at most [`PATIENCE`].

@@ -59,7 +59,7 @@ pub trait Feed: Send + Sync {
 }
 
 /// Stops following the table when dropped.
-pub struct FollowHandle(#[allow(dead_code)] /* held for its Drop */ Box<dyn Send + Sync>);
+pub struct FollowHandle(#[allow(dead_code, reason = "held for its Drop")] Box<dyn Send + Sync>);
 
 impl FollowHandle {
     /// Wraps a value that stops the follower when dropped.
