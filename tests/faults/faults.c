@@ -1,4 +1,4 @@
-/* Preloaded into the program by tests/it/faults.rs: lets its disk and its clock fail on command.
+/* Preloaded into the program by tests/it/support/fault_injection.rs: lets its disk and its clock fail on command.
  *
  * $FAULTS names a file with one order: "ID WHAT VALUE AFTER". Of the calls on the database's files that WHAT names, those
  * after the first AFTER fare as VALUE says; a new ID counts anew. An order that was carried out leaves $FAULTS.done.

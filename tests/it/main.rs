@@ -1,67 +1,25 @@
-//! The integration tests, compiled into one binary, with one file per subject.
+//! The integration tests, compiled into one binary. Each folder covers one part of the program.
 
 // Any failure in a test, or in code that tests share, must end the test.
 #![allow(clippy::unwrap_used, clippy::panic)]
 // Only this binary uses the test modules.
 #![allow(unreachable_pub)]
 
-mod arrows;
-mod by_hand;
-mod cluster;
-mod embed;
-mod foreign;
-mod ground;
-mod keys;
-mod migrate;
-mod model;
-mod openers;
-mod openid;
-mod postgres;
-mod ring;
-mod session;
-mod store;
-mod suggestions;
-mod token;
-mod town;
-mod vectors;
-
-mod abuse;
-mod apps;
-mod browser;
-mod chromium;
+// The command line, the settings, and the commands and settings that messages and documents name.
 mod cli;
-mod clock;
-mod code;
-mod csrf;
-mod disk;
-mod doctor;
-mod edges;
-mod elsewhere;
-mod faults;
-mod firefox;
+// Keys and tokens: the keys directory, the token format, other implementations of it, and the structure of the source.
+mod core;
+// Several nodes with one PostgreSQL behind a load balancer.
 mod fleet;
-mod forgery;
-mod guessing;
+// The server: its routes, pages, guard, limits, logs, and the process itself.
 mod http;
-mod incomplete;
-mod killed;
-mod leap;
-mod login;
-mod logs;
-mod mistaken;
+// OAuth: clients, tokens of machines, and apps that sign users in.
 mod oauth;
-mod openapi;
-mod packages;
-mod pages;
-mod process;
-mod proof;
-mod raw;
-mod readme;
-mod revocation;
-mod server;
-mod settings;
-mod size;
-mod steps;
-mod tabs;
-mod tls;
-mod wal;
+// Sign-in with OpenID Connect providers.
+mod openid;
+// The rules of sessions: refresh, end and revocation.
+mod session;
+// The stores: one suite for all of them, and the behavior of each database.
+mod store;
+// Code that tests share: servers, browsers, databases, simulated providers and faults.
+mod support;

@@ -1,4 +1,4 @@
-// Tests the size of the browser helper. tests/it/tabs.rs tests its behavior in real tabs.
+// Tests the size of the browser helper. tests/it/http/javascript_client.rs tests its behavior in real tabs.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -12,9 +12,9 @@ use bulla::{session::Policy, store::User};
 
 use super::{
     Fleet, Issuer,
-    client::Client,
-    door::Door,
     history::{History, What},
+    http_client::Door,
+    load_client::Client,
 };
 
 /// Access tokens live for 40 seconds: renewals rotate every 20 seconds, and a lost answer can be requested again for 10

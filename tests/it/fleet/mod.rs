@@ -1,13 +1,13 @@
 //! Tests of a complete fleet, as `scripts/fleet` starts it: real servers, PostgreSQL and nginx, under load and under faults.
 
-mod client;
-mod door;
-mod faults;
 mod history;
+mod http_client;
 mod load;
+mod load_client;
+mod node_faults;
 mod outage;
-mod refresh;
-mod revoke;
+mod renewals;
+mod revocations;
 mod start;
 
 use std::{
@@ -25,8 +25,8 @@ use bulla::{
     token::OpenBuffer,
 };
 
-use self::door::Door;
-use crate::{
+use self::http_client::Door;
+use crate::support::{
     cluster::{self, Created, Shell},
     server::PASSWORD,
 };

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::{
     Fleet, PATIENCE,
-    door::{Answer, Tokens},
+    http_client::{Answer, Tokens},
 };
-use crate::server::eventually;
+use crate::support::server::eventually;
 
 /// The length of the outage.
 const AWAY: Duration = Duration::from_secs(30);

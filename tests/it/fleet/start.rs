@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::Fleet;
-use crate::{cluster, server::eventually};
+use crate::support::{cluster, server::eventually};
 
 /// A node process that ends with the test.
 struct Node(Child);

@@ -2,10 +2,8 @@
 
 use serde_json::json;
 
-use super::{
-    cases::{Case, EVERYWHERE, End, try_all},
-    vendor::{Profile, Vendor},
-};
+use super::token_cases::{Case, EVERYWHERE, End, try_all};
+use crate::support::providers::provider::{Profile, Vendor};
 
 fn cognito() -> Profile {
     let issuer = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Ab12Cd34E";

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    oidc::keycloak,
+use super::generic_provider::keycloak;
+use crate::support::providers::{
+    internet::{Told, World},
+    provider::Vendor,
     signer::RSA,
-    vendor::Vendor,
-    world::{Told, World},
 };
-use crate::server::Server;
+use crate::support::server::Server;
 
 /// Runs `bulla doctor`; returns the exit code and, by the name of each check, `ok` or the fault.
 fn examined(server: &Server) -> (i32, std::collections::BTreeMap<String, String>) {

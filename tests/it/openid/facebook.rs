@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    cases::{Case, EVERYWHERE, End, by, try_all},
+use super::token_cases::{Case, EVERYWHERE, End, by, try_all};
+use crate::support::providers::{
+    internet::{Asked, Told},
+    provider::{CLIENT, Person, Profile, SECRET, Vendor, now},
     signer::NEXT,
-    vendor::{CLIENT, Person, Profile, SECRET, Vendor, now},
-    world::{Asked, Told},
 };
 
 const GRAPH: &str = "https://graph.facebook.com/v23.0";

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{
-    cases::{Case, EVERYWHERE, End, by, try_all},
+use super::token_cases::{Case, EVERYWHERE, End, by, try_all};
+use crate::support::providers::{
+    provider::{Profile, Vendor},
     signer::NEXT,
-    vendor::{Profile, Vendor},
 };
 
 pub fn google() -> Profile {

@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    cases::{Case, EVERYWHERE, End, try_all},
-    vendor::{Profile, Vendor},
-};
+use super::token_cases::{Case, EVERYWHERE, End, try_all};
+use crate::support::providers::provider::{Profile, Vendor};
 
 fn discovery(issuer: &str, base: &str) -> Value {
     json!({

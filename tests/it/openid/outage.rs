@@ -4,15 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::{
-    cases::by,
-    google::google,
-    oidc::keycloak,
+use super::{generic_provider::keycloak, google::google, token_cases::by};
+use crate::support::providers::{
+    internet::{Told, World},
+    provider::{Profile, Vendor},
     signer::{NEXT, RSA},
-    vendor::{Profile, Vendor},
-    world::{Told, World},
 };
-use crate::server::{PASSWORD, set_cookies};
+use crate::support::server::{PASSWORD, set_cookies};
 
 const OTHER: &str =
     "[provider.google]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\ncreate = 'always'";
@@ -63,7 +61,7 @@ async fn a_provider_that_is_down_disables_itself_only() {
 
     // The provider becomes available, and logins work without a restart of the server.
     vendor.build();
-    crate::server::eventually("the provider is back", || async {
+    crate::support::server::eventually("the provider is back", || async {
         vendor.somebody().presents(|_| {}).await.status() == 200
     })
     .await;
@@ -172,10 +170,16 @@ async fn keys_rotate_at_the_provider_and_no_login_fails() {
     *vendor.keys.lock().unwrap() = vec![NEXT.jwk()];
     assert_eq!(vendor.somebody().signs_in(|t| by(&NEXT, t)).await.status(), 303);
     // The provider replaces its key without notice, in the same minute in which foreign tokens arrive.
-    *vendor.keys.lock().unwrap() = vec![super::signer::P256.jwk()];
+    *vendor.keys.lock().unwrap() = vec![crate::support::providers::signer::P256.jwk()];
     assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented")).await.status(), 401);
-    assert_eq!(vendor.somebody().signs_in(|t| by(&super::signer::P256, t)).await.status(), 303);
-    assert_eq!(vendor.somebody().presents(|t| by(&super::signer::P256, t)).await.status(), 200);
+    assert_eq!(
+        vendor.somebody().signs_in(|t| by(&crate::support::providers::signer::P256, t)).await.status(),
+        303
+    );
+    assert_eq!(
+        vendor.somebody().presents(|t| by(&crate::support::providers::signer::P256, t)).await.status(),
+        200
+    );
 }
 
 #[tokio::test]

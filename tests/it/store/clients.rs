@@ -6,7 +6,7 @@ use bulla::{
 };
 
 use super::*;
-use crate::ground::every_store;
+use crate::support::stores::every_store;
 
 every_store![
     serializable;
@@ -265,7 +265,7 @@ async fn what_a_shell_takes_from_a_client_takes_its_tokens_along() {
         let denied = || async { house.list.denies_client(client.id.as_str(), issued) };
         assert!(!denied().await, "{name}");
         house.town.shell().run(by);
-        let took = crate::server::eventually(name, denied).await;
+        let took = crate::support::server::eventually(name, denied).await;
         println!("{name}: in force after {took:?}");
     }
 }
@@ -308,11 +308,11 @@ async fn no_token_outlives_a_change_it_did_not_see() {
         // With this many writers, the change may have to be tried again.
         let change =
             || async { house.store.change_client(&client.id, off(), event("client.changed")).await.is_ok() };
-        crate::server::eventually("the change", change).await;
+        crate::support::server::eventually("the change", change).await;
         for issuing in issuing {
             for time in issuing.await.unwrap() {
                 let denied = || async { house.list.denies_client(client.id.as_str(), time) };
-                crate::server::eventually("denied", denied).await;
+                crate::support::server::eventually("denied", denied).await;
             }
         }
     }

@@ -8,10 +8,10 @@ use bulla::{
 };
 
 use super::*;
-use crate::{
-    ground::{Kind, every_store, kind},
+use crate::support::{
+    installation::millis,
     server::eventually,
-    town::millis,
+    stores::{Kind, every_store, kind},
 };
 
 every_store![

@@ -3,7 +3,7 @@
 use bulla::store::Identity;
 
 use super::*;
-use crate::ground::{Kind, every_store, kind};
+use crate::support::stores::{Kind, every_store, kind};
 
 every_store![
     serializable;

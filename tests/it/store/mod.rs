@@ -2,13 +2,16 @@
 //! stores follow the same rules.
 
 mod clients;
-mod endings;
 mod feed;
 mod identities;
-mod keeping;
+mod moved_ends;
+mod postgres;
 mod proofs;
+mod retention;
 mod sessions;
-mod shell;
+mod shell_statements;
+mod sqlite;
+mod triggers;
 mod users;
 
 use std::sync::Arc;
@@ -24,7 +27,7 @@ use bulla::{
     },
 };
 
-use crate::town::{Town, device, new_session, secs};
+use crate::support::installation::{Town, device, new_session, secs};
 
 /// A store, its database and clock, and a denylist that follows its feed.
 struct House {
@@ -117,14 +120,15 @@ impl House {
 
     /// Whether the feed delivers the revocation within a second, as it guarantees.
     async fn hears(&self, sid: Sid) -> bool {
-        crate::server::eventually("the feed hears of it", || async { self.list.denies(sid) }).await < secs(1)
+        crate::support::server::eventually("the feed hears of it", || async { self.list.denies(sid) }).await
+            < secs(1)
     }
 }
 
 /// Removes the checks, as in a database from an earlier version or one where a person has dropped them.
-fn without_checks(shell: &crate::ground::Shell) {
-    let names = match crate::ground::kind() {
-        crate::ground::Kind::Sqlite => shell.run(
+fn without_checks(shell: &crate::support::stores::Shell) {
+    let names = match crate::support::stores::kind() {
+        crate::support::stores::Kind::Sqlite => shell.run(
             "SELECT 'DROP TRIGGER ' || name FROM sqlite_master WHERE type = 'trigger' AND name LIKE '%unreadable'",
         ),
         _ => shell.run(

@@ -16,9 +16,9 @@ use bulla::{
 use futures_util::future::join_all;
 
 use super::{House, disabled, event, roles};
-use crate::{
-    ground::every_store,
-    town::{new_session, secs},
+use crate::support::{
+    installation::{new_session, secs},
+    stores::every_store,
 };
 
 every_store![

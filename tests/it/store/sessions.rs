@@ -6,7 +6,7 @@ use bulla::store::{Device, SessionEnd, SessionRow};
 use futures_util::future::join_all;
 
 use super::*;
-use crate::{ground::every_store, town::millis};
+use crate::support::{installation::millis, stores::every_store};
 
 every_store![
     serializable;

@@ -3,7 +3,7 @@
 use bulla::store::SessionEnd;
 
 use super::*;
-use crate::ground::every_store;
+use crate::support::stores::every_store;
 
 every_store![
     serializable;

@@ -1,0 +1,9 @@
+//! Tests the command line, the settings, and the commands and settings that messages and documents name.
+
+mod commands;
+mod doctor;
+mod documentation;
+mod keys;
+mod migrate;
+mod settings;
+pub mod suggestions;

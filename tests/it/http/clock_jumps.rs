@@ -1,0 +1,181 @@
+//! Tests a running server when the clock jumps years ahead and back, when triggers are missing, and when rows are written by hand.
+
+use serde_json::Value;
+
+use crate::support::{
+    cluster::{self, psql},
+    server::{ACCESS, Server, eventually, sqlite3},
+};
+
+const DECADE: i64 = 10 * 365 * 86_400;
+
+async fn ready(server: &Server) -> (u16, Value) {
+    let answer = server.browser().get("/health/ready").await;
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+async fn warned(server: &Server) -> bool {
+    ready(server).await.1["warnings"][0].is_string()
+}
+
+fn counts(server: &Server) -> String {
+    server.sqlite3(
+        "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM audit), (SELECT count(*) FROM used),
+           (SELECT count(*) FROM revocations)",
+    )
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_by_a_clock_that_leaps_and_everything_is_there_when_it_is_back() {
+    let mut server = Server::faulty(&[]);
+    server.start();
+    let mut ada = server.ada().await;
+    let gone = server.ada().await;
+    assert_eq!(gone.post("/auth/logout", serde_json::json!({})).await.status(), 204);
+    server.sqlite3("INSERT INTO used VALUES (x'01', unixepoch('now', '+1 hour') * 1000)");
+    eventually("a first look at the clock", || async { server.sqlite3("SELECT count(*) FROM clock") == "1" })
+        .await;
+    let before = counts(&server);
+
+    server.order("clock", DECADE, 0);
+    eventually("a warning", || warned(&server)).await;
+    let (status, body) = ready(&server).await;
+    assert_eq!((status, &body["status"]), (200, &"ready".into()));
+    let warning = body["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("is not deleted before 203"), "{warning}");
+    let doctor = server.cli(&["doctor"]);
+    assert_eq!(doctor.status.code(), Some(6));
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("the clock went from"), "{doctor:?}");
+    server.kill();
+    server.start();
+    eventually("a restart knows it", || warned(&server)).await;
+    assert_eq!(ready(&server).await.0, 200);
+    assert_eq!(counts(&server), before, "nothing is deleted");
+    let rotated = server.cli(&["keys", "rotate", "--now", "--wait", "0s"]);
+    assert!(String::from_utf8_lossy(&rotated.stderr).contains("no retired key is deleted"), "{rotated:?}");
+
+    server.relent();
+    eventually("no warning", || async { ready(&server).await.1.get("warnings").is_none() }).await;
+    ada.origin.clone_from(&server.origin);
+    assert_eq!(ada.status().await, 200, "alive again");
+    assert!(server.stderr().contains("is not deleted before"), "{}", server.stderr());
+    // The rotation has recorded an event with the wrong time, which is another fault.
+    let doctor = String::from_utf8(server.cli(&["doctor"]).stdout).unwrap();
+    assert!(!doctor.contains("the clock went from"), "{doctor}");
+}
+
+#[tokio::test]
+async fn the_databases_clock_may_leap_as_well() {
+    let Some(database) = cluster::shared().map(cluster::Cluster::create) else { return };
+    let server = Server::started(&[("BULLA_DATABASE", &database.url)]);
+    let _ada = server.ada().await;
+    let rows = || psql(&database.url, "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM audit)");
+    eventually("a first look", || async { psql(&database.url, "SELECT count(*) FROM clock") == "1" }).await;
+    let before = rows();
+    let kept = psql(&database.url, "SELECT pg_get_functiondef('bulla_now'::regproc)");
+    psql(
+        &database.url,
+        &format!(
+            "CREATE OR REPLACE FUNCTION bulla_now() RETURNS bigint LANGUAGE sql VOLATILE
+             AS $$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + {DECADE}000 $$"
+        ),
+    );
+    eventually("a warning", || async { ready(&server).await.1["warnings"][0].is_string() }).await;
+    assert_eq!(rows(), before);
+    psql(&database.url, &kept);
+    eventually("no warning", || async { ready(&server).await.1.get("warnings").is_none() }).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_triggers_have_gone_is_not_ready_until_init_makes_them_again() {
+    let server = Server::started(&[]);
+    assert_eq!(ready(&server).await.1["checks"]["triggers"], true);
+    for change in [
+        "DROP TRIGGER session_deleted",
+        "DROP TRIGGER session_changed; CREATE TRIGGER session_changed AFTER DELETE ON sessions BEGIN SELECT 1; END",
+    ] {
+        server.sqlite3(change);
+        eventually("not ready", || async { ready(&server).await.0 == 503 }).await;
+        assert_eq!(ready(&server).await.1["checks"]["triggers"], false);
+        let doctor = server.cli(&["doctor"]);
+        assert!(
+            String::from_utf8_lossy(&doctor.stdout).contains("`bulla init` makes them again"),
+            "{doctor:?}"
+        );
+        let init = server.cli(&["init"]);
+        assert!(init.status.success(), "{init:?}");
+        assert!(String::from_utf8_lossy(&init.stderr).contains("made the triggers session_"), "{init:?}");
+        eventually("ready again", || async { ready(&server).await.0 == 200 }).await;
+    }
+    let said = server.stderr();
+    assert!(said.contains("session_deleted") && said.contains("`bulla init` makes them again"), "{said}");
+}
+
+#[tokio::test]
+async fn a_row_that_cant_be_read_keeps_nobody_out_and_is_ended_by_its_owner() {
+    let server = Server::started(&[]);
+    let (admin, bad, other) = (server.ada().await, server.ada().await, server.ada().await);
+    let sid = bad.sid().await;
+    let refused = std::process::Command::new("sqlite3")
+        .arg(server.path("bulla.db"))
+        .arg("UPDATE sessions SET expires_at = datetime('now')")
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Unix time in milliseconds"), "{refused:?}");
+
+    server.sqlite3(&format!(
+        "DROP TRIGGER session_made_unreadable; UPDATE sessions SET transport = 'xyz' WHERE sid = '{sid}'"
+    ));
+    assert!(server.cli(&["init"]).status.success());
+    let list = server.cli(&["session", "list"]);
+    assert!(list.status.success() && !String::from_utf8_lossy(&list.stdout).contains(&sid));
+    assert!(String::from_utf8_lossy(&list.stderr).contains("1 row can't be read"), "{list:?}");
+    let doctor = String::from_utf8(server.cli(&["doctor"]).stdout).unwrap();
+    assert!(doctor.contains(&format!("DELETE FROM sessions WHERE sid = '{sid}';")), "{doctor}");
+    for path in ["/auth/sessions", "/admin/sessions"] {
+        assert_eq!(admin.get(path).await.status(), 200, "{path}");
+    }
+    assert_eq!(server.ada().await.status().await, 200, "a login");
+    let thief = server.browser();
+    thief.jar.set(ACCESS, &bad.jar.get(ACCESS).unwrap());
+    bad.jar.remove(ACCESS);
+    assert_eq!(bad.status().await, 401, "a row that can't be read lets nobody in");
+    assert_eq!(bad.post("/auth/logout", serde_json::json!({})).await.status(), 204);
+    assert_eq!(thief.status().await, 401, "and a logout ends it, its access token too");
+    assert_eq!(server.sqlite3(&format!("SELECT count(*) FROM sessions WHERE sid = '{sid}'")), "0");
+
+    server.sqlite3("DROP TRIGGER session_made_unreadable; UPDATE sessions SET transport = 'xyz'");
+    assert!(server.cli(&["session", "revoke", "--all"]).status.success());
+    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "0");
+    eventually("all ended", || async { other.status().await == 401 }).await;
+}
+
+#[tokio::test]
+async fn a_client_typed_in_without_a_secret_gets_no_token_by_its_name() {
+    let server = Server::started(&[]);
+    sqlite3(
+        &server.path("bulla.db"),
+        "INSERT INTO clients (id, name, scopes, created_at) VALUES ('typed', 'Typed', '[\"read\"]', 1)",
+    );
+    let ask = async |form: &[(&str, &str)]| {
+        let client = reqwest::Client::new();
+        client
+            .post(format!("{}/oauth/token", server.origin))
+            .form(form)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    let code =
+        [("grant_type", "authorization_code"), ("code", "x"), ("client_id", "typed"), ("code_verifier", "x")];
+    assert_eq!(ask(&code).await, 401, "it can't prove who it is");
+    let secret = server.cli(&["client", "rotate-secret", "Typed", "--json"]);
+    let secret: Value = serde_json::from_slice(&secret.stdout).unwrap();
+    let secret = secret["client_secret"].as_str().unwrap();
+    let own = [("grant_type", "client_credentials"), ("client_id", "typed"), ("client_secret", secret)];
+    assert_eq!(ask(&own).await, 200);
+    assert!(server.cli(&["user", "list"]).status.success());
+}

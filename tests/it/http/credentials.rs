@@ -1,0 +1,158 @@
+//! Tests cases in which a browser, a program or an attacker could be mistaken for another: who is logged in, and who is logged out.
+
+use std::sync::Arc;
+
+use bulla::{
+    identity::{Hasher, StoreUsers},
+    secret::SecretText,
+    store::{LoginError, Users as _},
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    installation::Town,
+    server::{ACCESS, PASSWORD, REFRESH, Server, set_cookies},
+};
+
+#[tokio::test]
+async fn who_finds_the_hashing_queue_full_is_turned_away_before_the_store_is_asked() {
+    let town = Town::new();
+    let node = town.node().await;
+    let hasher = Arc::new(Hasher::new(1, 1));
+    let users = StoreUsers::new(node.store.clone(), Arc::clone(&hasher));
+    town.shell().run("DROP TABLE users");
+    let password = SecretText::new(PASSWORD.into());
+    let turns = [hasher.enter().unwrap(), hasher.enter().unwrap()];
+    assert!(matches!(users.log_in("ada", &password).await, Err(LoginError::Busy)));
+    drop(turns);
+    assert!(matches!(users.log_in("ada", &password).await, Err(LoginError::Store(_))));
+    assert_eq!(hasher.waiting(), 0);
+}
+
+#[tokio::test]
+async fn no_other_site_can_log_a_browser_in_by_a_refresh_token_of_its_own() {
+    let server = Server::started(&[]);
+    let evil = server.ada().await;
+    let token = evil.jar.get(REFRESH).unwrap();
+    let victim = server.browser();
+    let refresh = || victim.client.post(format!("{}/auth/refresh", server.origin));
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+    ] {
+        let form = refresh().header(name, value).form(&[("refresh_token", &token)]);
+        let answer = form.send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{name}: {value}");
+        assert!(set_cookies(&answer).is_empty());
+        let answer =
+            refresh().header(name, value).json(&json!({"refresh_token": token})).send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{name}: {value}");
+    }
+    let program = refresh().json(&json!({"refresh_token": token})).send().await.unwrap();
+    assert_eq!(program.status(), 200, "a program says nothing of where it is");
+}
+
+#[tokio::test]
+async fn with_an_authorization_header_cookies_are_neither_read_nor_touched() {
+    let server = Server::started(&[]);
+    let (browser, phone) = (server.ada().await, server.browser());
+    let login = json!({"username": "ada", "password": PASSWORD, "transport": "body"});
+    let tokens: Value = phone.post("/auth/login", login.clone()).await.json().await.unwrap();
+    let bearer = tokens["access_token"].as_str().unwrap();
+
+    let request = |path: &str| browser.request(Method::POST, path).bearer_auth(bearer);
+    assert_eq!(browser.send(request("/auth/refresh")).await.status(), 401, "the cookie isn't read");
+    assert_eq!(browser.send(request("/auth/login").json(&login)).await.status(), 200);
+    assert_eq!(browser.status().await, 200, "that login didn't end the session of the cookies");
+    let out = browser.send(request("/auth/logout")).await;
+    assert_eq!((out.status().as_u16(), set_cookies(&out).len()), (204, 0));
+    assert_eq!(browser.status().await, 200, "it ended the bearer's session");
+    let gone = phone.request(Method::GET, "/auth/session").bearer_auth(bearer);
+    assert_eq!(phone.send(gone).await.status(), 401);
+    let malformed = browser.request(Method::POST, "/auth/refresh").header("authorization", "Bearer");
+    assert_eq!(browser.send(malformed).await.status(), 400);
+}
+
+#[tokio::test]
+async fn a_forged_access_token_logs_nobody_out() {
+    let server = Server::started(&[]);
+    server.add_user("eve", &[]);
+    let (browser, eve) = (server.ada().await, server.browser());
+    eve.log_in("eve").await;
+    let (sid, hers) = (browser.sid().await, eve.sid().await);
+    let forge = |sid: &str| {
+        let token = server.cli(&["token", "seal", &json!({"id": "1", "sid": sid}).to_string()]);
+        String::from_utf8(token.stdout).unwrap().trim_end().to_owned()
+    };
+    for everywhere in [true, false] {
+        for sid in ["AAAAAAAAAAAAAAAAAAAAAA", &hers] {
+            let request = server.browser().request(Method::POST, "/auth/logout").bearer_auth(forge(sid));
+            let answer = request.json(&json!({"everywhere": everywhere})).send().await.unwrap();
+            assert_eq!(answer.status(), 401, "no row says that {sid} is ada's");
+        }
+    }
+    let thief = server.browser();
+    thief.jar.set(ACCESS, &forge(&hers));
+    assert_eq!(thief.post("/auth/logout", json!({"everywhere": true})).await.status(), 204);
+    assert_eq!((browser.status().await, eve.status().await), (200, 200));
+    thief.jar.set(ACCESS, &forge(&sid));
+    assert_eq!(thief.post("/auth/logout", json!({})).await.status(), 204);
+    assert_eq!(browser.status().await, 401, "whoever has the whole of a token is its owner");
+}
+
+#[tokio::test]
+async fn cookies_that_contradict_each_other_log_nobody_in_and_keep_nobody_out() {
+    let server = Server::started(&[]);
+    let client = server.browser().client;
+    let two = format!("{REFRESH}=one; {REFRESH}=two");
+    let login = || {
+        let request = client.post(format!("{}/auth/login", server.origin)).header("cookie", &two);
+        request.json(&json!({"username": "ada", "password": PASSWORD}))
+    };
+    assert_eq!(login().send().await.unwrap().status(), 403, "they are our cookies all the same");
+    assert_eq!(login().header("sec-fetch-site", "same-origin").send().await.unwrap().status(), 200);
+    let refresh = client.post(format!("{}/auth/refresh", server.origin)).header("cookie", &two);
+    assert_eq!(refresh.header("sec-fetch-site", "same-origin").send().await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn an_empty_body_is_the_default_case_whatever_it_is_called() {
+    let server = Server::started(&[]);
+    for media in [None, Some("application/json"), Some("text/plain;charset=UTF-8")] {
+        let browser = server.ada().await;
+        for (path, status) in [("/auth/refresh", 200), ("/auth/logout", 204)] {
+            let request = browser.request(Method::POST, path);
+            let request =
+                media.into_iter().fold(request, |r, media| r.header("content-type", media).body(""));
+            assert_eq!(browser.send(request).await.status(), status, "{path} {media:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_users_password_is_set_all_the_same() {
+    let server = Server::started(&[]);
+    server.add_user("eve", &[]);
+    assert!(server.cli(&["user", "disable", "eve"]).status.success());
+    let set = server.cli_with(&["user", "passwd", "eve", "--password-stdin"], "another fine password\n");
+    assert!(set.status.success());
+    assert!(server.cli(&["user", "enable", "eve"]).status.success());
+    for (password, status) in [(PASSWORD, 401), ("another fine password", 200)] {
+        let login = json!({"username": "eve", "password": password});
+        assert_eq!(server.browser().post("/auth/login", login).await.status(), status);
+    }
+}
+
+#[tokio::test]
+async fn what_cant_be_sealed_is_cannot_tell_on_the_way_to_a_page_too() {
+    let server = Server::started(&[]);
+    let browser = server.ada().await;
+    browser.jar.remove(ACCESS);
+    let big = format!("UPDATE users SET claims = '{{\"x\":\"{}\"}}'", "x".repeat(4000));
+    server.sqlite3(&big);
+    let answer = browser.get("/auth/continue?rd=/").await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after") && set_cookies(&answer).is_empty());
+}

@@ -1,0 +1,23 @@
+//! Tests the server: its routes, pages, guard, limits, logs, and the process itself.
+
+pub mod abuse;
+mod browser;
+mod clock_ahead_or_behind;
+mod clock_jumps;
+mod credentials;
+mod cross_site_browsers;
+mod csrf;
+mod embedding;
+mod javascript_client;
+mod login;
+mod logs;
+pub mod memory_and_start;
+mod openapi;
+mod pages;
+mod process;
+mod proof;
+mod routes;
+mod throttle;
+pub mod tls;
+mod unfinished_requests;
+mod unusual_requests;

@@ -1,0 +1,591 @@
+//! Tests apps that sign people in: the authorization code flow with PKCE, from the first redirect to the last refresh.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::clients::{App, text};
+use crate::support::{
+    chromium::Chromium,
+    other_site,
+    server::{ACCESS, Browser, Server, eventually, set_cookies},
+};
+
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub const BACK: &str = "https://app.example/back";
+
+/// A public app that people sign in to, with the scopes `read` and `write`.
+fn phone(server: &Server) -> App {
+    server.client("phone", &["--public", "--scope", "read", "--scope", "write", "--redirect-uri", BACK])
+}
+
+/// The query of a valid authorization request with some parameters changed; an empty value removes the parameter.
+pub fn query(app: &App, changed: &[(&str, &str)]) -> String {
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
+    let mut all = vec![
+        ("response_type", "code"),
+        ("client_id", &app.id),
+        ("redirect_uri", BACK),
+        ("state", "s t&1"),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    for (name, value) in changed {
+        all.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            all.push((name, value));
+        }
+    }
+    let pairs = all.iter().map(|(name, value)| {
+        format!("{name}={}", value.bytes().map(|b| format!("%{b:02X}")).collect::<String>())
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+pub fn location(answer: &Response) -> String {
+    assert_eq!(answer.status(), 303);
+    answer.headers()["location"].to_str().unwrap().to_owned()
+}
+
+/// The decoded value of a query parameter of an address.
+pub fn parameter(address: &str, name: &str) -> Option<String> {
+    let query = address.split_once('?')?.1;
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
+    Some(value.replace('+', " ").replace("%3A", ":").replace("%2F", "/").replace("%26", "&"))
+}
+
+/// Follows an authorization request in the browser; returns the address to which the browser is sent back.
+pub async fn through(browser: &Browser, query: &str) -> String {
+    let onward = location(&browser.get(&format!("/oauth/authorize?{query}")).await);
+    assert_eq!(onward, format!("/auth/authorize?{query}"));
+    location(&browser.get(&onward).await)
+}
+
+pub async fn code(server: &Server, app: &App, browser: &Browser) -> String {
+    let back = through(browser, &query(app, &[])).await;
+    assert_eq!(parameter(&back, "state").as_deref(), Some("s t&1"));
+    assert_eq!(parameter(&back, "iss").as_deref(), Some(server.origin.as_str()));
+    parameter(&back, "code").unwrap()
+}
+
+/// Redeems a code; `changed` as in [`query`].
+pub async fn redeem(app: &App, code: &str, changed: &[(&str, &str)]) -> Response {
+    let mut form = vec![
+        ("grant_type", "authorization_code"),
+        ("client_id", &app.id),
+        ("code", code),
+        ("redirect_uri", BACK),
+        ("code_verifier", VERIFIER),
+    ];
+    for (name, value) in changed {
+        form.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            form.push((name, value));
+        }
+    }
+    app.post("/oauth/token").form(&form).send().await.unwrap()
+}
+
+pub async fn refresh(app: &App, token: &str, more: &[(&str, &str)]) -> Response {
+    let mut form = vec![("grant_type", "refresh_token"), ("client_id", &app.id), ("refresh_token", token)];
+    form.extend(more);
+    app.post("/oauth/token").form(&form).send().await.unwrap()
+}
+
+async fn error(answer: Response) -> String {
+    assert_eq!(answer.status(), 400);
+    assert!(set_cookies(&answer).is_empty());
+    text(&answer.json().await.unwrap(), "error").to_owned()
+}
+
+/// The status of a request with an access token.
+async fn who(server: &Server, token: &str) -> u16 {
+    let request = server.browser().client.get(format!("{}/auth/session", server.origin)).bearer_auth(token);
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn an_app_on_another_site_gets_its_code_when_only_the_refresh_cookie_is_left() {
+    let server = Server::started(&[]);
+    let Some(person) = Chromium::start(&server.origin).await else { return };
+    let back = format!("http://127.0.0.1:{}/back", other_site::serves("<title>the app</title>".into()));
+    let app = server.client("web", &["--public", "--scope", "read", "--redirect-uri", &back]);
+    let query = query(&app, &[("redirect_uri", &back)]);
+    let start = other_site::links_to(&format!("{}/oauth/authorize?{query}", server.origin));
+    person.logs_in("ada").await;
+    server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 61000");
+    person.loses_cookie(ACCESS).await;
+    person.goes_to(&format!("http://127.0.0.1:{start}/")).await;
+    person.presses("go").await;
+    eventually("the app", || async { person.title().await == "the app" }).await;
+    let place = person.place().await;
+    assert!(place.starts_with(&back) && parameter(&place, "code").is_some(), "{place}");
+    assert_eq!(server.sqlite3("SELECT max(generation) FROM sessions"), "1");
+}
+
+#[tokio::test]
+async fn somebody_is_signed_in_by_the_login_page_and_the_app_gets_tokens_of_its_own() {
+    let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "2s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
+    let (app, browser) = (phone(&server), server.browser());
+    let query = query(&app, &[("scope", "read")]);
+    let onward = location(&browser.get(&format!("/oauth/authorize?{query}")).await);
+    let page = browser.get(&onward).await;
+    assert_eq!(page.status(), 401);
+    let page = page.text().await.unwrap();
+    assert!(page.contains("to go on to <strong>phone</strong>"), "{page}");
+    // The target of the login is kept after a wrong password.
+    let wrong = [("username", "ada"), ("password", "wrong"), ("rd", &onward)];
+    let wrong = browser.send(browser.request(Method::POST, "/auth/login").form(&wrong)).await;
+    assert!(wrong.text().await.unwrap().contains("to go on to <strong>phone</strong>"));
+    let right = [("username", "ada"), ("password", crate::support::server::PASSWORD), ("rd", &onward)];
+    let login = browser.send(browser.request(Method::POST, "/auth/login").form(&right)).await;
+    assert_eq!(location(&login), onward);
+    // A browser that comes from the form gets a page that sends it on, because `form-action` would block a redirect.
+    let navigation = browser.request(Method::GET, &onward).header("sec-fetch-mode", "navigate");
+    let page = browser.send(navigation).await;
+    assert_eq!(page.status(), 200);
+    let to = page.headers()["refresh"].to_str().unwrap().strip_prefix("0;url=").unwrap().to_owned();
+    assert!(to.starts_with(&format!("{BACK}?code=bulX")), "{to}");
+    assert!(page.text().await.unwrap().contains("continue to phone"));
+
+    let answer = redeem(&app, &parameter(&to, "code").unwrap(), &[]).await;
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["cache-control"].to_str().unwrap()),
+        (200, "no-store")
+    );
+    assert!(set_cookies(&answer).is_empty());
+    let tokens: Value = answer.json().await.unwrap();
+    assert_eq!((text(&tokens, "scope"), text(&tokens, "token_type")), ("read", "Bearer"));
+    let access = text(&tokens, "access_token");
+    assert_eq!(who(&server, access).await, 200);
+    let opened: Value = serde_json::from_slice(&server.cli(&["token", "open", access]).stdout).unwrap();
+    assert_eq!((text(&opened, "client_id"), text(&opened, "scope")), (app.id.as_str(), "read"));
+
+    // Renewal follows the rule of every session: before R there is no new refresh token, after R there is one.
+    let first = text(&tokens, "refresh_token");
+    let soon: Value = refresh(&app, first, &[]).await.json().await.unwrap();
+    assert!(soon["refresh_token"] == first && soon["access_token"].is_string(), "the same one is in force");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // past R
+    let later: Value = refresh(&app, first, &[]).await.json().await.unwrap();
+    let second = text(&later, "refresh_token");
+    assert_eq!(
+        server.sqlite3("SELECT generation, client_id IS NOT NULL FROM sessions WHERE scope = 'read'"),
+        "1|1"
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let third: Value = refresh(&app, second, &[]).await.json().await.unwrap();
+    assert_eq!(error(refresh(&app, first, &[]).await).await, "invalid_grant");
+    assert_eq!(
+        error(refresh(&app, text(&third, "refresh_token"), &[]).await).await,
+        "invalid_grant",
+        "theft ends the session"
+    );
+    assert_eq!(who(&server, text(&third, "access_token")).await, 401);
+    assert_eq!(browser.status().await, 200, "the browser's own session goes on");
+}
+
+#[tokio::test]
+async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
+    let server = Server::started(&[]);
+    let (app, ada) = (phone(&server), server.ada().await);
+    let two = server
+        .client("two", &["--public", "--redirect-uri", BACK, "--redirect-uri", "https://app.example/other"]);
+    let sent_back_to = |to| query(&app, &[("redirect_uri", to)]);
+    for (nowhere, told) in [
+        (query(&app, &[("client_id", "")]), "has no client_id"),
+        (sent_back_to("https://app.example/back/"), "redirect_uri of this request is not registered"),
+        (sent_back_to("https://app.example/back?x"), "redirect_uri of this request is not registered"),
+        (sent_back_to("https://app.example.evil/back"), "redirect_uri of this request is not registered"),
+        (sent_back_to("https://app.example@evil/back"), "redirect_uri of this request is not registered"),
+        (sent_back_to("javascript:alert(1)"), "redirect_uri of this request is not registered"),
+        (query(&two, &[("redirect_uri", "")]), "has no redirect_uri"),
+        (format!("{}&client_id={}", query(&app, &[]), app.id), "parameter client_id is given more than once"),
+        (
+            format!("{}&redirect_uri=https://evil.example/", query(&app, &[])),
+            "parameter redirect_uri is given more than once",
+        ),
+    ] {
+        for path in ["/oauth/authorize", "/auth/authorize"] {
+            let answer = ada.get(&format!("{path}?{nowhere}")).await;
+            assert_eq!(answer.status(), 400, "{path}?{nowhere}");
+            assert!(answer.headers().get("location").is_none());
+            let page = answer.text().await.unwrap();
+            assert!(page.contains(told) && !page.contains("evil"), "{path}?{nowhere}: {page}");
+        }
+    }
+    for unknown in ["nobody", "no/body"] {
+        let answer = ada.get(&format!("/oauth/authorize?{}", query(&app, &[("client_id", unknown)]))).await;
+        assert_eq!((answer.status().as_u16(), answer.headers().get("location")), (404, None));
+        assert!(answer.text().await.unwrap().contains("The client_id of this request names no app"));
+    }
+    for (changed, expected) in [
+        (("response_type", "token"), "unsupported_response_type"),
+        (("response_type", ""), "invalid_request"),
+        (("response_mode", "fragment"), "invalid_request"),
+        (("code_challenge", ""), "invalid_request"),
+        (("code_challenge", "short"), "invalid_request"),
+        (("code_challenge_method", "plain"), "invalid_request"),
+        (("code_challenge_method", ""), "invalid_request"),
+        (("scope", "read admin"), "invalid_scope"),
+        (("scope", "a\"b"), "invalid_scope"),
+    ] {
+        for path in ["/oauth/authorize", "/auth/authorize"] {
+            let back = location(&ada.get(&format!("{path}?{}", query(&app, &[changed]))).await);
+            let start = format!("{BACK}?error={expected}&error_description=");
+            assert!(back.starts_with(&start) && back.contains("&state="), "{changed:?}: {back}");
+            let (name, description) = (changed.0, parameter(&back, "error_description").unwrap());
+            assert!(description.contains(name), "{name}: {description}");
+            assert_eq!(parameter(&back, "iss").as_deref(), Some(server.origin.as_str()));
+        }
+    }
+    assert!(
+        through(&ada, &query(&app, &[("redirect_uri", "")])).await.starts_with(&format!("{BACK}?code=")),
+        "the only one"
+    );
+    assert_eq!(ada.post("/auth/authorize", json!({})).await.status(), 405);
+    // This request is too long for a login to return to it.
+    let endless =
+        ada.get(&format!("/oauth/authorize?{}", query(&app, &[("state", &"s".repeat(1000))]))).await;
+    assert_eq!((endless.status().as_u16(), endless.headers().get("location")), (400, None));
+    assert!(server.cli(&["client", "disable", "phone"]).status.success());
+    assert_eq!(ada.get(&format!("/oauth/authorize?{}", query(&app, &[]))).await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_code_is_for_one_client_one_address_one_verifier_and_one_use() {
+    let server = Server::started(&[]);
+    let (app, ada) = (phone(&server), server.ada().await);
+    let other = server.client("other", &["--public", "--redirect-uri", BACK]);
+    let good = code(&server, &app, &ada).await;
+    for changed in [
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXl"),
+        ("code_verifier", "short"),
+        ("redirect_uri", "https://app.example/other"),
+        ("redirect_uri", ""),
+        ("client_id", other.id.as_str()),
+        ("code", &good[..good.len() - 1]),
+        ("code", "nonsense"),
+    ] {
+        assert_eq!(error(redeem(&app, &good, &[changed]).await).await, "invalid_grant", "{changed:?}");
+    }
+    assert_eq!(error(redeem(&app, &good, &[("code_verifier", "")]).await).await, "invalid_request");
+    assert_eq!(error(redeem(&app, &good, &[("code", "")]).await).await, "invalid_request");
+    let tokens: Value = redeem(&app, &good, &[]).await.json().await.unwrap();
+    let access = text(&tokens, "access_token").to_owned();
+    assert_eq!(who(&server, &access).await, 200);
+    assert_eq!(error(redeem(&app, &good, &[]).await).await, "invalid_grant", "a second time");
+    assert_eq!(who(&server, &access).await, 401, "and what came of the first is over");
+    assert_eq!(error(refresh(&app, text(&tokens, "refresh_token"), &[]).await).await, "invalid_grant");
+
+    // Of eight requests with one code at once, at most one gets tokens, and its session is ended.
+    let good = code(&server, &app, &ada).await;
+    let all = futures_util::future::join_all((0..8).map(|_| redeem(&app, &good, &[]))).await;
+    assert!(all.iter().filter(|answer| answer.status() == 200).count() <= 1);
+    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions WHERE client_id IS NOT NULL"), "0");
+
+    // An access token is not accepted as a code or a code as an access token, and keys for codes are not exported.
+    let (access, now) =
+        (ada.jar.get(crate::support::server::ACCESS).unwrap(), code(&server, &app, &ada).await);
+    assert_eq!(error(redeem(&app, &access, &[]).await).await, "invalid_grant");
+    assert_eq!(who(&server, &now).await, 401);
+    assert_eq!(
+        server.cli(&["keys", "export", "--purpose", "code", "--max-age", "60s"]).status.code(),
+        Some(2)
+    );
+    // A client that has been disabled gets no tokens for its code.
+    assert!(server.cli(&["client", "disable", "phone"]).status.success());
+    assert_eq!(redeem(&app, &now, &[]).await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_code_goes_back_to_a_login_that_lives_and_was_given_here() {
+    let server = Server::started(&[]);
+    let (app, ada) = (phone(&server), server.ada().await);
+    let new = "another good one entirely";
+    for ended_by in ["logout", "everywhere", "password", "shell"] {
+        let browser = server.ada().await;
+        let code = code(&server, &app, &browser).await;
+        let ended = match ended_by {
+            "logout" => browser.post("/auth/logout", json!({})).await.status().as_u16(),
+            "everywhere" => browser.post("/auth/logout", json!({"everywhere": true})).await.status().as_u16(),
+            "password" => {
+                let change = json!({"current": crate::support::server::PASSWORD, "new": new});
+                let changed = browser.post("/auth/password", change).await.status().as_u16();
+                let back = json!({"current": new, "new": crate::support::server::PASSWORD});
+                assert_eq!(browser.post("/auth/password", back).await.status(), 200);
+                changed
+            }
+            _ => {
+                server.sqlite3(&format!("DELETE FROM sessions WHERE sid = '{}'", browser.sid().await));
+                200
+            }
+        };
+        assert!([200, 204].contains(&ended), "{ended_by}: {ended}");
+        assert_eq!(error(redeem(&app, &code, &[]).await).await, "invalid_grant", "{ended_by}");
+    }
+    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions WHERE client_id IS NOT NULL"), "0");
+
+    // A thief of the key ring can seal a code, even one that names a login, but the server has not issued that code.
+    assert_ne!(ada.status().await, 200, "signed out everywhere");
+    let ada = server.ada().await;
+    let good = code(&server, &app, &ada).await;
+    let seal = |payload: &Value| {
+        let sealed = server.cli(&["token", "seal", &payload.to_string(), "--purpose", "code"]);
+        String::from_utf8(sealed.stdout).unwrap().trim().to_owned()
+    };
+    let opened = server.cli(&["token", "open", &good, "--purpose", "code"]);
+    let payload: Value = serde_json::from_slice(&opened.stdout).unwrap();
+    assert_eq!(text(&payload, "by"), ada.sid().await);
+    assert_eq!(error(redeem(&app, &seal(&payload), &[]).await).await, "invalid_grant");
+    assert_eq!(redeem(&app, &good, &[]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_access_token_alone_makes_no_session_of_its_own() {
+    let server = Server::started(&[]);
+    let (app, browser) = (phone(&server), server.browser());
+    server.add_user("bob", &[]);
+    let path = format!("/auth/authorize?{}", query(&app, &[]));
+    for transport in ["hybrid", "body"] {
+        let login =
+            json!({"username": "bob", "password": crate::support::server::PASSWORD, "transport": transport});
+        let login: Value = browser.post("/auth/login", login).await.json().await.unwrap();
+        let access = text(&login, "access_token");
+        let bare = server.browser();
+        let bearer = bare.send(bare.request(Method::GET, &path).bearer_auth(access)).await;
+        assert_eq!(bearer.status(), 403, "{transport}");
+        bare.jar.set(crate::support::server::ACCESS, access);
+        assert_eq!(bare.get(&path).await.status(), 403, "{transport}, in a cookie");
+        if transport == "hybrid" {
+            let back = location(&browser.get(&path).await);
+            assert!(parameter(&back, "code").is_some(), "with the cookie it does: {back}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_its_clients_and_no_wider_than_it_was() {
+    let server = Server::started(&[]);
+    let (app, ada) = (phone(&server), server.ada().await);
+    let other = server.client("other", &["--public", "--scope", "read", "--redirect-uri", BACK]);
+    let tokens: Value = redeem(&app, &code(&server, &app, &ada).await, &[]).await.json().await.unwrap();
+    assert_eq!(text(&tokens, "scope"), "read write", "what the client may, if nothing is said");
+    let token = text(&tokens, "refresh_token");
+    assert_eq!(error(refresh(&other, token, &[]).await).await, "invalid_grant");
+    let ours = ada.post("/auth/refresh", json!({"refresh_token": token})).await;
+    assert_eq!(ours.status(), 401, "not around the client");
+    ada.jar.remove(crate::support::server::ACCESS);
+    let own = ada.jar.get(crate::support::server::REFRESH).unwrap();
+    ada.jar.set(crate::support::server::REFRESH, token);
+    assert_eq!(ada.status().await, 401, "nor in a cookie");
+    assert_eq!(error(refresh(&app, &own, &[]).await).await, "invalid_grant", "nor a cookie's in a form");
+    let narrow: Value = refresh(&app, token, &[("scope", "read")]).await.json().await.unwrap();
+    assert_eq!(text(&narrow, "scope"), "read");
+    assert_eq!(error(refresh(&app, token, &[("scope", "read admin")]).await).await, "invalid_scope");
+    let wide: Value = refresh(&app, token, &[]).await.json().await.unwrap();
+    assert_eq!(text(&wide, "scope"), "read write");
+    assert!(server.cli(&["client", "change", "phone", "--scope", "read"]).status.success());
+    eventually("tokens of the wider scope are revoked", || async {
+        who(&server, text(&wide, "access_token")).await == 401
+    })
+    .await;
+    let less: Value = refresh(&app, token, &[]).await.json().await.unwrap();
+    assert_eq!(text(&less, "scope"), "read", "what the client may now");
+    assert_eq!(who(&server, text(&less, "access_token")).await, 200);
+
+    // Revoking the refresh token ends the whole session.
+    let given = app
+        .post("/oauth/revoke")
+        .form(&[("client_id", app.id.as_str()), ("token", token)])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(given.status(), 200);
+    assert_eq!(who(&server, text(&less, "access_token")).await, 401);
+    assert_eq!(error(refresh(&app, token, &[]).await).await, "invalid_grant");
+}
+
+#[tokio::test]
+async fn what_an_app_got_does_no_more_than_it_was_got_for() {
+    let server = Server::started(&[]);
+    let (app, ada) = (phone(&server), server.ada().await);
+    let root = server.client("root", &["--public", "--scope", "admin", "--redirect-uri", BACK]);
+    let mut tokens = Vec::new();
+    for app in [&app, &root] {
+        let got: Value = redeem(app, &code(&server, app, &ada).await, &[]).await.json().await.unwrap();
+        tokens.push(text(&got, "access_token").to_owned());
+    }
+    let send = |token: &str, method: Method, path: &str, body: Value| {
+        let request = ada.client.request(method, format!("{}{path}", server.origin)).bearer_auth(token);
+        async move { request.json(&body).send().await.unwrap().status().as_u16() }
+    };
+    let ask = |token: &str, method: Method, path: &str| {
+        send(
+            token,
+            method,
+            path,
+            json!({"current": crate::support::server::PASSWORD, "new": "another good one"}),
+        )
+    };
+    let post = |token: &str, path: &str, body: Value| send(token, Method::POST, path, body);
+    let sid = ada.sid().await;
+    assert_eq!(
+        ask(&tokens[0], Method::GET, "/admin/users").await,
+        403,
+        "the user is an administrator, the app is not let"
+    );
+    assert_eq!(ask(&tokens[1], Method::GET, "/admin/users").await, 200);
+    for token in &tokens {
+        for path in ["/auth/sessions", "/auth/identities", "/auth/account"] {
+            assert_eq!(ask(token, Method::GET, path).await, 403, "{path} is for persons");
+        }
+        assert_eq!(post(token, "/auth/logout", json!({})).await, 403);
+        assert_eq!(ask(token, Method::POST, "/auth/password").await, 403);
+        assert_eq!(ask(token, Method::DELETE, &format!("/auth/sessions/{sid}")).await, 403);
+        assert_eq!(post(token, "/auth/logout", json!({"everywhere": true})).await, 403);
+        let identity = json!({"issuer": "https://id.example", "subject": "1"});
+        assert_eq!(post(token, "/auth/identities/unlink", identity).await, 403);
+        let path = format!("/auth/authorize?{}", query(&app, &[]));
+        assert_eq!(ask(token, Method::GET, &path).await, 403, "it doesn't sign in to another app");
+    }
+    // The same holds for a token that a holder of the key ring seals for an app's session.
+    let opened = server.cli(&["token", "open", &tokens[0]]);
+    let opened: Value = serde_json::from_slice(&opened.stdout).unwrap();
+    for more in [
+        json!({}),
+        json!({"client_id": app.id, "scope": "admin"}),
+        json!({"client_id": root.id, "scope": "admin"}),
+    ] {
+        let mut payload = json!({"id": opened["id"], "sid": opened["sid"], "roles": ["admin"]});
+        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let sealed = server.cli(&["token", "seal", &payload.to_string()]);
+        let forged = String::from_utf8(sealed.stdout).unwrap();
+        assert_eq!(ask(forged.trim(), Method::GET, "/admin/users").await, 403, "{payload}");
+        assert_eq!(ask(forged.trim(), Method::POST, "/auth/password").await, 403, "{payload}");
+    }
+    // Claims with the names `scope` and `client_id` are left out, so that they don't look like those of an app.
+    let claims = json!({"claims": {"scope": "admin", "client_id": "x", "plan": "team"}});
+    assert_eq!(ada.send(ada.request(Method::PATCH, "/admin/users/1").json(&claims)).await.status(), 200);
+    ada.jar.remove(crate::support::server::ACCESS);
+    let who: Value = ada.get("/auth/session").await.json().await.unwrap();
+    assert_eq!(who["claims"], json!({"plan": "team"}));
+}
+
+#[tokio::test]
+async fn an_app_on_a_device_is_answered_at_any_loopback_port_and_one_that_is_deleted_at_none() {
+    let server = Server::started(&[]);
+    let ada = server.ada().await;
+    let app =
+        server.client("desktop", &["--public", "--scope", "read", "--redirect-uri", "http://127.0.0.1/back"]);
+    let back = "http://127.0.0.1:49152/back";
+    let to = through(&ada, &query(&app, &[("redirect_uri", back)])).await;
+    assert!(to.starts_with(&format!("{back}?code=")));
+    let tokens = redeem(&app, &parameter(&to, "code").unwrap(), &[("redirect_uri", back)]).await;
+    let tokens: Value = tokens.json().await.unwrap();
+    let access = text(&tokens, "access_token").to_owned();
+    assert_eq!(who(&server, &access).await, 200);
+    server.sqlite3("DELETE FROM clients WHERE name = 'desktop'");
+    eventually("its people are signed out of it", || async { who(&server, &access).await == 401 }).await;
+    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions WHERE client_id IS NOT NULL"), "0");
+    let gone = refresh(&app, text(&tokens, "refresh_token"), &[]).await;
+    assert_eq!(gone.status(), 401);
+    assert_eq!(ada.status().await, 200);
+}
+
+#[tokio::test]
+async fn twelve_kinds_of_inactive_tokens_get_one_answer() {
+    let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "2s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
+    let ada = server.ada().await;
+    let scopes =
+        ["--scope", "read", "--scope", "introspect", "--audience", "billing", "--redirect-uri", BACK];
+    let app = server.client("app", &scopes);
+    let (shop, cron) =
+        (server.client("shop", &["--audience", "shop"]), server.client("cron", &["--scope", "read"]));
+    let sign_in = || async {
+        let code = code(&server, &app, &ada).await;
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", BACK),
+            ("code_verifier", VERIFIER),
+        ];
+        app.token(&form).await.json::<Value>().await.unwrap()
+    };
+    let sealed = |payload: &str, more: &[&str]| {
+        let mut line = vec!["token", "seal", payload];
+        line.extend(more);
+        String::from_utf8(server.cli(&line).stdout).unwrap().trim().to_owned()
+    };
+    let active = sign_in().await;
+    assert!(
+        app.is_active(text(&active, "access_token")).await
+            && app.is_active(text(&active, "refresh_token")).await
+    );
+
+    let expired = text(&active, "access_token").to_owned();
+    let outdated = text(&active, "refresh_token").to_owned();
+    let code_itself = code(&server, &app, &ada).await;
+    let foreign = {
+        let elsewhere = Server::started(&[]);
+        text(&elsewhere.client("cron", &[]).service().await, "access_token").to_owned()
+    };
+    let pause = |millis| tokio::time::sleep(std::time::Duration::from_millis(millis));
+    pause(1100).await; // past R
+    let renewed = app.token(&[("grant_type", "refresh_token"), ("refresh_token", &outdated)]).await;
+    assert!(renewed.json::<Value>().await.unwrap()["refresh_token"].is_string());
+    pause(1000).await; // past W, and past the life of the first access token
+    let ended = sign_in().await;
+    app.form("/oauth/revoke", &[("token", text(&ended, "access_token"))]).await;
+    let revoked = text(&app.service().await, "access_token").to_owned();
+    app.form("/oauth/revoke", &[("token", &revoked)]).await;
+    let orphan = text(&cron.service().await, "access_token").to_owned();
+    assert!(app.is_active(&orphan).await);
+    assert!(server.cli(&["client", "delete", "cron"]).status.success());
+    let access = sign_in().await;
+    let for_shop =
+        shop.exchange(text(&access, "access_token"), "shop", &[]).await.json::<Value>().await.unwrap();
+    let fresh = server
+        .browser()
+        .post(
+            "/auth/login",
+            json!({"username": "ada", "password": crate::support::server::PASSWORD, "transport": "body"}),
+        )
+        .await;
+    let fresh: Value = fresh.json().await.unwrap();
+    let good = text(&access, "access_token");
+    let flipped = format!("{}{}{}", &good[..60], if &good[60..61] == "A" { "B" } else { "A" }, &good[61..]);
+
+    let kinds = [
+        ("expired", expired),
+        ("a late parent", outdated),
+        ("access token of a session that was given back", text(&ended, "access_token").into()),
+        ("its refresh token", text(&ended, "refresh_token").into()),
+        ("a service token that was given back", revoked),
+        ("of a client that is gone", orphan),
+        ("another audience's", text(&for_shop, "access_token").into()),
+        ("somebody else's refresh token", text(&fresh, "refresh_token").into()),
+        ("a code", code_itself),
+        ("another installation's", foreign),
+        ("one bit wrong", flipped),
+        ("without a session", sealed(r#"{"id":"1"}"#, &[])),
+        ("of a session that never was", sealed(r#"{"id":"1","sid":"AAAAAAAAAAAAAAAAAAAAAA"}"#, &[])),
+        ("of a purpose nobody knows", sealed(r#"{"id":"1"}"#, &["--purpose", "invite"])),
+        ("garbage", "nonsense".into()),
+        ("too long", "A".repeat(8000)),
+        (
+            "another user's than the session's",
+            sealed(&format!(r#"{{"id":"2","sid":"{}"}}"#, ada.sid().await), &[]),
+        ),
+    ];
+    let mut headers = Vec::new();
+    for (kind, token) in kinds {
+        let answer = app.form("/oauth/introspect", &[("token", &token)]).await;
+        assert_eq!(answer.status(), 200, "{kind}");
+        let mut seen = answer.headers().clone();
+        seen.remove("date");
+        headers.push(seen);
+        assert_eq!(answer.bytes().await.unwrap(), &b"{\"active\":false}"[..], "{kind}");
+    }
+    assert!(headers.windows(2).all(|pair| pair[0] == pair[1]), "{headers:?}");
+}

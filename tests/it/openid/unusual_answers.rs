@@ -1,0 +1,205 @@
+//! Tests unusual answers of real providers. Each has one correct result, and none counts as a failed login.
+
+use serde_json::{Value, json};
+
+use super::{generic_provider::keycloak, token_cases::by};
+use crate::support::providers::{
+    internet::Told,
+    provider::{Token, Vendor},
+    signer::{ED25519, NEXT, P256, RSA, STRANGER},
+};
+
+const USERINFO: &str = "https://login.example.org/realms/main/protocol/openid-connect/userinfo";
+
+fn failed(vendor: &Vendor) -> String {
+    vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'")
+}
+
+fn without_mail(token: &mut Token) {
+    for claim in ["email", "email_verified"] {
+        token.claims.as_object_mut().unwrap().remove(claim);
+    }
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_answers_nonsense_can_not_tell_and_nobody_is_counted() {
+    let vendor = Vendor::open(keycloak());
+    type Place = fn() -> Told;
+    let places: [(&str, Place); 8] = [
+        ("HTML", || Told::Bytes(b"<html>".to_vec())),
+        ("`id_token`", || Told::Json(json!({"access_token": "x", "token_type": "bearer"}))),
+        ("`id_token`", || Told::Json(json!({"id_token": 7, "expires_in": "3600"}))),
+        ("has", || Told::Json(json!({"id_token": "y".repeat(70_000)}))),
+        ("temporarily_unavailable", || Told::Error(400, json!({"error": "temporarily_unavailable"}))),
+        ("server_error", || Told::Error(400, json!({"error": "server_error"}))),
+        ("client id or secret", || Told::Error(401, json!({"error": "invalid_client"}))),
+        ("502", || Told::Error(502, json!({}))),
+    ];
+    for (name, place) in places {
+        vendor.world.at(vendor.profile.token_endpoint, move |_| place());
+        for _ in 0..3 {
+            assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 503, "{name}");
+        }
+        if name != "HTML" {
+            assert!(vendor.server.stderr().contains(name), "{name}: {}", vendor.server.stderr());
+        }
+    }
+    assert_eq!(failed(&vendor), "0");
+}
+
+#[tokio::test]
+async fn keys_that_share_an_id_and_a_token_that_names_none_are_told_apart_by_type_and_algorithm() {
+    let vendor = Vendor::open(keycloak());
+    let renamed = |mut key: Value, algorithm: Option<&str>| {
+        key["kid"] = json!("rsa-1");
+        match algorithm {
+            Some(algorithm) => key["alg"] = json!(algorithm),
+            None => drop(key.as_object_mut().unwrap().remove("alg")),
+        }
+        key
+    };
+    *vendor.keys.lock().unwrap() = vec![
+        json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "rsa-1"}),
+        json!("no key at all"),
+        renamed(NEXT.jwk(), Some("RS384")),
+        renamed(P256.jwk(), Some("ES256")),
+        renamed(NEXT.jwk(), None),
+        RSA.jwk(),
+        RSA.jwk(),
+    ];
+    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
+    assert_eq!(
+        vendor.somebody().signs_in(|t| drop(t.header.as_object_mut().unwrap().remove("kid"))).await.status(),
+        303
+    );
+    let by_curve = |t: &mut Token| {
+        t.signer = &P256;
+        t.header["alg"] = json!("ES256");
+    };
+    assert_eq!(vendor.somebody().presents(by_curve).await.status(), 200);
+    assert_eq!(failed(&vendor), "0");
+}
+
+#[tokio::test]
+async fn a_key_that_changed_under_its_old_id_is_asked_for_once() {
+    let vendor = Vendor::open(keycloak());
+    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
+    let mut changed = NEXT.jwk();
+    changed["kid"] = json!("rsa-1");
+    *vendor.keys.lock().unwrap() = vec![changed];
+    assert_eq!(vendor.somebody().presents(|t| t.signer = &NEXT).await.status(), 200);
+    for _ in 0..5 {
+        assert_eq!(vendor.somebody().presents(|_| {}).await.status(), 401);
+    }
+    assert!(vendor.world.asked(vendor.profile.jwks_uri).len() <= 3, "at most one fetch in 30 seconds");
+}
+
+#[tokio::test]
+async fn an_address_of_one_source_is_never_verified_by_the_other() {
+    let mut profile = keycloak();
+    profile.settings = "[provider.keycloak]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
+                        issuer = 'https://login.example.org/realms/main'\n\
+                        create = 'allowed-domains'\nallowed_domains = ['example.org']";
+    let vendor = Vendor::open(profile);
+    let sub = "f3a1b2c4-0000-4000-8000-000000000001";
+    vendor.world.at(USERINFO, move |_| Told::Json(json!({"sub": sub, "email": "eve@example.org"})));
+    let verified_alone = |t: &mut Token| drop(t.claims.as_object_mut().unwrap().remove("email"));
+    assert_eq!(vendor.somebody().signs_in(verified_alone).await.status(), 403);
+    vendor.world.at(USERINFO, move |_| Told::Json(json!({"sub": sub, "email_verified": true})));
+    let address_alone = |t: &mut Token| drop(t.claims.as_object_mut().unwrap().remove("email_verified"));
+    assert_eq!(vendor.somebody().signs_in(address_alone).await.status(), 403);
+    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities"), "0");
+    let text = |t: &mut Token| t.claims["email_verified"] = json!("true");
+    assert_eq!(vendor.somebody().signs_in(text).await.status(), 303, "true as a text");
+}
+
+#[tokio::test]
+async fn a_userinfo_endpoint_that_can_not_tell_stops_only_those_whose_id_token_does_not_suffice() {
+    let vendor = Vendor::open(keycloak());
+    type Place = fn() -> Told;
+    let places: [Place; 4] = [
+        || Told::Error(403, json!({})),
+        || Told::Error(500, json!({})),
+        || Told::Bytes(b"<html>".to_vec()),
+        || Told::Bytes(b"a.b.c".to_vec()),
+    ];
+    for place in places {
+        vendor.world.at(USERINFO, move |_| place());
+        assert_eq!(vendor.somebody().signs_in(without_mail).await.status(), 303);
+    }
+    // A signed answer (a JWT) is read.
+    vendor.world.at(USERINFO, |_| {
+        let claims = json!({
+            "sub": "another", "iss": "https://login.example.org/realms/main", "aud": "our-client-id",
+            "email": "bob@example.org", "email_verified": true,
+        });
+        Told::Bytes(RSA.sign(&json!({"alg": "RS256", "kid": RSA.kid}), &claims).into_bytes())
+    });
+    let another = |t: &mut Token| {
+        without_mail(t);
+        t.claims["sub"] = json!("another");
+    };
+    let bob = vendor.somebody();
+    assert_eq!(bob.signs_in(another).await.status(), 303);
+    assert_eq!(bob.is().await["name"], "bob@example.org");
+    assert_eq!(failed(&vendor), "0");
+}
+
+#[tokio::test]
+async fn keys_with_padding_and_keys_without_an_id_verify() {
+    let vendor = Vendor::open(keycloak());
+    let padded = |mut key: Value| {
+        for name in ["n", "e", "x", "y"] {
+            let Some(text) = key[name].as_str().map(str::to_owned) else { continue };
+            key[name] = json!(format!("{text}{}", "=".repeat((4 - text.len() % 4) % 4)));
+        }
+        key
+    };
+    *vendor.keys.lock().unwrap() = vec![padded(RSA.jwk()), padded(P256.jwk()), padded(ED25519.jwk())];
+    for signer in [&*RSA, &*P256, &*ED25519] {
+        assert_eq!(vendor.somebody().signs_in(|t| by(signer, t)).await.status(), 303, "{}", signer.kid);
+    }
+    let vendor = Vendor::open(keycloak());
+    let nameless = |mut key: Value| {
+        key.as_object_mut().unwrap().remove("kid");
+        key
+    };
+    *vendor.keys.lock().unwrap() = vec![nameless(NEXT.jwk()), nameless(RSA.jwk()), nameless(P256.jwk())];
+    for signer in [&*RSA, &*P256, &*NEXT] {
+        assert_eq!(vendor.somebody().signs_in(|t| by(signer, t)).await.status(), 303, "{}", signer.kid);
+    }
+    assert_eq!(failed(&vendor), "0");
+    assert_eq!(vendor.somebody().presents(|t| t.signer = &STRANGER).await.status(), 401);
+}
+
+#[tokio::test]
+async fn what_a_provider_sends_and_can_not_be_read_counts_for_nobody() {
+    let vendor = Vendor::open(keycloak());
+    for text in ["garbage", "a.b.c", "a.b.c.d.e", "eyJhbGciOiJSUzI1NiJ9.e30=.AAAA"] {
+        let answer = vendor.somebody().signs_in(|t| t.text = Some(text.into())).await;
+        assert_eq!(answer.status(), 503, "{text}");
+    }
+    assert!(
+        vendor.server.stderr().contains("`id_token` is not a signed token"),
+        "{}",
+        vendor.server.stderr()
+    );
+    type Said = fn() -> Value;
+    let places: [Said; 2] = [|| json!({}), || json!({"error": "invalid_token"})];
+    for said in places {
+        vendor.world.at(USERINFO, move |_| Told::Json(said()));
+        assert_eq!(vendor.somebody().signs_in(without_mail).await.status(), 303, "{}", said());
+    }
+    vendor.world.at(USERINFO, |_| {
+        let sub = "f3a1b2c4-0000-4000-8000-000000000001";
+        Told::Json(json!({"sub": sub, "email": "ada@example.org", "email_verified": true}))
+    });
+    // An empty address counts as no address.
+    let empty = |t: &mut Token| (t.claims["email"], t.claims["email_verified"]) = (json!(""), json!(true));
+    let asked = vendor.world.asked(USERINFO).len();
+    assert_eq!(vendor.somebody().signs_in(empty).await.status(), 303);
+    assert_eq!(vendor.world.asked(USERINFO).len(), asked + 1);
+    assert_eq!(failed(&vendor), "0");
+    vendor.world.at(USERINFO, |_| Told::Json(json!({"sub": "somebody else"})));
+    assert_eq!(vendor.somebody().signs_in(without_mail).await.status(), 401);
+}
