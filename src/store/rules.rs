@@ -12,12 +12,6 @@ use crate::{
     secret::SecretText,
 };
 
-/// How long after its last report a node is kept.
-pub(super) const NODE_KEEP: Duration = Duration::from_secs(3600);
-/// A report further in the future than this was made while the clock was wrong. It is ignored, because it does not show that the
-/// node runs now.
-pub(super) const NODE_AHEAD: Duration = Duration::from_secs(600);
-
 /// Returns the address in the `detail` of a `login` event. `None` for a client's session, because that event has the client's
 /// address, not the person's.
 pub(super) fn login_address(detail: &str) -> Option<String> {

@@ -22,7 +22,7 @@ use bulla::{
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},
     session::{Pardon, Parts, Policy, Sessions, Tokens},
     store::{
-        AuditEvent, Device, NewUser, Store, Transport, User,
+        AuditEvent, Device, NewUser, Store, Transport, User, UserRows as _,
         sqlite::{Options, SqliteStore},
     },
 };

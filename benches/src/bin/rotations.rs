@@ -68,10 +68,10 @@ fn median(rates: impl Iterator<Item = f64>) -> f64 {
 async fn rate(url: &str, options: Options) -> f64 {
     let store =
         PostgresStore::open_with(&PostgresUrl::new(url), options).await.expect("the database answers");
-    let store = Arc::new(store);
+    let store: Arc<dyn Store> = Arc::new(store);
     let mut rows = Vec::new();
     for _ in 0..CALLERS {
-        rows.push(begin(&store).await);
+        rows.push(begin(&*store).await);
     }
     let (stop, rotated) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let callers: Vec<_> = rows
@@ -90,7 +90,7 @@ async fn rate(url: &str, options: Options) -> f64 {
     rate
 }
 
-async fn begin(store: &PostgresStore) -> SessionRow {
+async fn begin(store: &dyn Store) -> SessionRow {
     let new = NewSession {
         sid: Sid::generate().expect("the system's generator works"),
         user_id: UserId::new("bench").expect("a valid id"),
@@ -117,7 +117,7 @@ async fn begin(store: &PostgresStore) -> SessionRow {
 }
 
 async fn rotate(
-    store: Arc<PostgresStore>,
+    store: Arc<dyn Store>,
     mut row: SessionRow,
     stop: Arc<AtomicBool>,
     rotated: Arc<AtomicU64>,

@@ -1,16 +1,14 @@
 //! Reads and writes the rows of `audit`.
 
+use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
-use super::{
-    failure::Failure,
-    pool::{LONG_PATIENCE, Pool},
-};
+use super::{PostgresStore, failure::Failure, pool::LONG_PATIENCE};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{AuditEvent, AuditRow, StoreError, rules},
+    store::{Audit, AuditEvent, AuditRow, StoreError, rules},
 };
 
 const COLUMNS: &str = "seq, at, event, actor, subject, detail";
@@ -49,9 +47,52 @@ pub(super) async fn write(transaction: &Transaction<'_>, event: &AuditEvent) -> 
     Ok(())
 }
 
-pub(super) async fn record(pool: &Pool, event: &AuditEvent) -> Result<(), StoreError> {
-    let Columns { event, actor, subject, detail } = event.into();
-    pool.count(INSERT, &[&event, &actor, &subject, &detail]).await.map(drop)
+#[async_trait]
+impl Audit for PostgresStore {
+    async fn record(&self, event: AuditEvent) -> Result<(), StoreError> {
+        let Columns { event, actor, subject, detail } = (&event).into();
+        self.pool.count(INSERT, &[&event, &actor, &subject, &detail]).await.map(drop)
+    }
+
+    async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        let limit = i64::from(limit);
+        let rows = match after {
+            Some(after) => {
+                let sql = format!(
+                    "SELECT {COLUMNS}, at > bulla_now() - $3::bigint FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2"
+                );
+                settled(after, self.pool.rows(&sql, &[&after, &limit, &longest()]).await?)?
+            }
+            None => {
+                let newest = format!("SELECT {COLUMNS} FROM audit ORDER BY seq DESC LIMIT $1");
+                self.pool.rows(&format!("SELECT * FROM ({newest}) AS newest ORDER BY seq"), &[&limit]).await?
+            }
+        };
+        let read = rows.iter().map(|row| {
+            Ok(AuditRow {
+                seq: row.try_get(0)?,
+                at: Timestamp::from_millis(row.try_get(1)?),
+                event: row.try_get(2)?,
+                actor: row.try_get(3)?,
+                subject: row.try_get(4)?,
+                detail: serde_json::from_str(row.try_get(5)?).unwrap_or_default(),
+            })
+        });
+        Ok(read.collect::<Result<_, Failure>>()?)
+    }
+
+    async fn login_addresses(
+        &self,
+        user: &UserId,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT detail FROM audit WHERE event = 'login' AND actor = $1 AND at >= $2 ORDER BY at DESC LIMIT $3";
+        let rows = self.pool.rows(sql, &[&text(user.as_str()), &since.millis(), &i64::from(limit)]).await?;
+        let details = rows.iter().map(|row| row.try_get::<_, &str>(0));
+        let details = details.collect::<Result<Vec<_>, _>>().map_err(Failure::from)?;
+        Ok(details.into_iter().filter_map(rules::login_address).collect())
+    }
 }
 
 /// Cuts off the rows whose order is not final yet. Transactions can commit in another order than that of their numbers. A row
@@ -73,44 +114,4 @@ fn settled(after: i64, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
 /// The longest duration of one of Bulla's transactions, in milliseconds.
 fn longest() -> i64 {
     i64::try_from(LONG_PATIENCE.as_millis()).unwrap_or(i64::MAX)
-}
-
-pub(super) async fn read(pool: &Pool, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-    let limit = i64::from(limit);
-    let rows = match after {
-        Some(after) => {
-            let sql = format!(
-                "SELECT {COLUMNS}, at > bulla_now() - $3::bigint FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2"
-            );
-            settled(after, pool.rows(&sql, &[&after, &limit, &longest()]).await?)?
-        }
-        None => {
-            let newest = format!("SELECT {COLUMNS} FROM audit ORDER BY seq DESC LIMIT $1");
-            pool.rows(&format!("SELECT * FROM ({newest}) AS newest ORDER BY seq"), &[&limit]).await?
-        }
-    };
-    let read = rows.iter().map(|row| {
-        Ok(AuditRow {
-            seq: row.try_get(0)?,
-            at: Timestamp::from_millis(row.try_get(1)?),
-            event: row.try_get(2)?,
-            actor: row.try_get(3)?,
-            subject: row.try_get(4)?,
-            detail: serde_json::from_str(row.try_get(5)?).unwrap_or_default(),
-        })
-    });
-    Ok(read.collect::<Result<_, Failure>>()?)
-}
-
-pub(super) async fn login_addresses(
-    pool: &Pool,
-    user: &UserId,
-    since: Timestamp,
-    limit: u32,
-) -> Result<Vec<String>, StoreError> {
-    let sql = "SELECT detail FROM audit WHERE event = 'login' AND actor = $1 AND at >= $2 ORDER BY at DESC LIMIT $3";
-    let rows = pool.rows(sql, &[&text(user.as_str()), &since.millis(), &i64::from(limit)]).await?;
-    let details = rows.iter().map(|row| row.try_get::<_, &str>(0));
-    let details = details.collect::<Result<Vec<_>, _>>().map_err(Failure::from)?;
-    Ok(details.into_iter().filter_map(rules::login_address).collect())
 }

@@ -1,19 +1,17 @@
-//! Reads and writes the rows of `clients`, and writes revocations of service tokens.
+//! Reads and writes the rows of `clients`.
 
+use async_trait::async_trait;
 use deadpool_postgres::Transaction;
+use futures_util::FutureExt as _;
 use tokio_postgres::Row;
 
-use super::{
-    audit, bad, callers,
-    failure::Failure,
-    pool::{Pool, Values},
-};
+use super::{PostgresStore, audit, bad, callers, failure::Failure, pool::Values};
 use crate::{
     clock::Timestamp,
     ids::ClientId,
     secret::Digest,
     store::{
-        AuditEvent, ClientChange, ClientRow, NewClient, StoreError, Target,
+        AuditEvent, ClientChange, ClientRow, ClientRows, NewClient, StoreError,
         clients::{Columns, taken},
         trail,
     },
@@ -67,36 +65,60 @@ fn from_row(row: &Row) -> Result<ClientRow, Failure> {
     })
 }
 
-/// Reads the row and the time in one statement.
-pub(super) async fn one(pool: &Pool, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError> {
-    let sql = format!(
-        "SELECT bulla_now() AS now, {COLUMNS} FROM (SELECT) AS always LEFT JOIN clients AS c ON c.id = $1"
-    );
-    let rows = pool.rows(&sql, &[&id.as_str()]).await?;
-    let row = rows.first().ok_or_else(|| unreadable("id"))?;
-    let read = || -> Result<_, Failure> {
-        let there: Option<&str> = row.try_get("id")?;
-        let client = there.map(|_| bad::one(from_row(row), || key(row))).transpose()?.flatten();
-        Ok((client, Timestamp::from_millis(row.try_get("now")?)))
-    };
-    Ok(read()?)
-}
+#[async_trait]
+impl ClientRows for PostgresStore {
+    async fn client(&self, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError> {
+        // Reads the row and the time in one statement.
+        let sql = format!(
+            "SELECT bulla_now() AS now, {COLUMNS} FROM (SELECT) AS always LEFT JOIN clients AS c ON c.id = $1"
+        );
+        let rows = self.pool.rows(&sql, &[&id.as_str()]).await?;
+        let row = rows.first().ok_or_else(|| unreadable("id"))?;
+        let read = || -> Result<_, Failure> {
+            let there: Option<&str> = row.try_get("id")?;
+            let client = there.map(|_| bad::one(from_row(row), || key(row))).transpose()?.flatten();
+            Ok((client, Timestamp::from_millis(row.try_get("now")?)))
+        };
+        Ok(read()?)
+    }
 
-pub(super) async fn page(
-    pool: &Pool,
-    after: Option<&ClientId>,
-    limit: u32,
-) -> Result<Vec<ClientRow>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM clients AS c WHERE c.id COLLATE \"C\" > $1 ORDER BY c.id COLLATE \"C\" LIMIT $2"
-    );
-    let mut after = after.map_or_else(String::new, ClientId::to_string);
-    loop {
-        let rows = pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
-        let page = bad::some(&rows, from_row, key)?;
-        // If all rows of a page are unreadable, continues with the next page: an empty page would look like the end of the list.
-        let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
-        after = last.try_get("id").map_err(Failure::from)?;
+    async fn clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<ClientRow>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM clients AS c WHERE c.id COLLATE \"C\" > $1 ORDER BY c.id COLLATE \"C\" LIMIT $2"
+        );
+        let mut after = after.map_or_else(String::new, ClientId::to_string);
+        loop {
+            let rows = self.pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
+            let page = bad::some(&rows, from_row, key)?;
+            // If all rows of a page are unreadable, continues with the next page: an empty page would look like the end of the list.
+            let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
+            after = last.try_get("id").map_err(Failure::from)?;
+        }
+    }
+
+    async fn add_client(&self, client: NewClient, event: AuditEvent) -> Result<ClientRow, StoreError> {
+        self.pool.transaction(None, |t| add(t, client.clone(), event.clone()).boxed()).await
+    }
+
+    async fn change_client(
+        &self,
+        id: &ClientId,
+        change: ClientChange,
+        event: AuditEvent,
+    ) -> Result<Option<ClientRow>, StoreError> {
+        self.pool.transaction(None, |t| update(t, id.clone(), change.clone(), event.clone()).boxed()).await
+    }
+
+    async fn delete_client(&self, id: &ClientId, event: AuditEvent) -> Result<bool, StoreError> {
+        self.pool.transaction(None, |t| delete(t, id.clone(), event.clone()).boxed()).await
+    }
+
+    async fn issue_to_client(
+        &self,
+        judged: &ClientRow,
+        event: AuditEvent,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.pool.transaction(None, |t| issue(t, judged.clone(), event.clone()).boxed()).await
     }
 }
 
@@ -122,11 +144,7 @@ async fn now(t: &Transaction<'_>) -> Result<Timestamp, Failure> {
 
 /// Transactions that add a client run one after the other. Otherwise two clients of the same name could be added at the same
 /// time.
-pub(super) async fn add(
-    t: &Transaction<'_>,
-    new: NewClient,
-    event: AuditEvent,
-) -> Result<ClientRow, Failure> {
+async fn add(t: &Transaction<'_>, new: NewClient, event: AuditEvent) -> Result<ClientRow, Failure> {
     callers::hold_in_turn(t, &event).await?;
     let turn = "SELECT pg_advisory_xact_lock(hashtextextended('bulla clients', 0))";
     t.query(&t.prepare_cached(turn).await?, &[]).await?;
@@ -165,7 +183,7 @@ async fn write(t: &Transaction<'_>, row: &ClientRow, sql: &str) -> Result<(), Fa
     Ok(())
 }
 
-pub(super) async fn change(
+async fn update(
     t: &Transaction<'_>,
     id: ClientId,
     change: ClientChange,
@@ -181,7 +199,7 @@ pub(super) async fn change(
     Ok(Some(after))
 }
 
-pub(super) async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent) -> Result<bool, Failure> {
+async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent) -> Result<bool, Failure> {
     callers::hold_in_turn(t, &event).await?;
     let sql = "DELETE FROM clients WHERE id = $1 RETURNING name";
     let Some(row) = t.query_opt(&t.prepare_cached(sql).await?, &[&id.as_str()]).await? else {
@@ -191,7 +209,7 @@ pub(super) async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent)
     Ok(true)
 }
 
-pub(super) async fn issue(
+async fn issue(
     t: &Transaction<'_>,
     judged: ClientRow,
     event: AuditEvent,
@@ -203,19 +221,4 @@ pub(super) async fn issue(
         }
         _ => Ok(None),
     }
-}
-
-pub(super) async fn revoke(
-    t: &Transaction<'_>,
-    target: Target,
-    until: Timestamp,
-    event: AuditEvent,
-) -> Result<bool, Failure> {
-    let sql = "INSERT INTO revocations (target, revoked_at, expires_at) SELECT $1, bulla_now(), $2
-        WHERE NOT EXISTS (SELECT FROM revocations WHERE target = $1 AND expires_at >= $2)";
-    let made = t.execute(&t.prepare_cached(sql).await?, &[&target.to_string(), &until.millis()]).await?;
-    if made > 0 {
-        audit::write(t, &event).await?;
-    }
-    Ok(made > 0)
 }

@@ -1,19 +1,16 @@
-//! Reads and writes the rows of `identities` and used nonces.
+//! Reads and writes the rows of `identities`.
 
+use async_trait::async_trait;
 use deadpool_postgres::Transaction;
+use futures_util::FutureExt as _;
 use tokio_postgres::Row;
 
-use super::{
-    audit, bad, callers,
-    failure::Failure,
-    pool::{Pool, Values},
-    sessions,
-};
+use super::{PostgresStore, audit, bad, callers, failure::Failure, pool::Values, sessions};
 use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
-        AuditEvent, Identity, LinkedIdentity, StoreError,
+        AuditEvent, Identity, IdentityRows, LinkedIdentity, StoreError,
         rules::{may_link, may_unlink, number},
     },
 };
@@ -58,12 +55,29 @@ fn can_be_kept(identity: &Identity) -> bool {
     !identity.issuer.contains('\0') && !identity.subject.contains('\0')
 }
 
-pub(super) async fn owner(pool: &Pool, identity: &Identity) -> Result<Option<UserId>, StoreError> {
-    if !can_be_kept(identity) {
-        return Ok(None);
+#[async_trait]
+impl IdentityRows for PostgresStore {
+    async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {
+        if !can_be_kept(identity) {
+            return Ok(None);
+        }
+        let rows = self.pool.rows(OWNER, &[&identity.issuer, &identity.subject]).await?;
+        Ok(owner_of(rows.first())?)
     }
-    let rows = pool.rows(OWNER, &[&identity.issuer, &identity.subject]).await?;
-    Ok(owner_of(rows.first())?)
+
+    async fn linked_identities(&self, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
+        Ok(all(&self.pool.rows(OF_USER, &[&user.as_str()]).await?)?)
+    }
+
+    async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError> {
+        self.pool.transaction(None, |t| link(t, user.clone(), identity.clone(), event.clone()).boxed()).await
+    }
+
+    async fn unlink(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<bool, StoreError> {
+        self.pool
+            .transaction(None, |t| unlink(t, user.clone(), identity.clone(), event.clone()).boxed())
+            .await
+    }
 }
 
 /// Returns the user of an identity, as the transaction sees it.
@@ -73,10 +87,6 @@ pub(super) async fn owner_in(t: &Transaction<'_>, identity: &Identity) -> Result
     }
     let found = t.query_opt(&t.prepare_cached(OWNER).await?, &[&identity.issuer, &identity.subject]).await?;
     owner_of(found.as_ref())
-}
-
-pub(super) async fn of_user(pool: &Pool, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
-    Ok(all(&pool.rows(OF_USER, &[&user.as_str()]).await?)?)
 }
 
 /// Returns the identities of a user, as the transaction sees them.
@@ -118,7 +128,7 @@ pub(super) async fn link(
 
 /// Unlinks an identity. Transactions that do this for one user run one after the other. Otherwise two of them could remove the
 /// user's last two ways to log in.
-pub(super) async fn unlink(
+async fn unlink(
     t: &Transaction<'_>,
     user: UserId,
     identity: Identity,
@@ -140,14 +150,4 @@ pub(super) async fn unlink(
     }
     audit::write(t, &event.about(&user)).await?;
     Ok(true)
-}
-
-pub(super) async fn spend(pool: &Pool, hash: &[u8; 32], expires_at: Timestamp) -> Result<bool, StoreError> {
-    let sql = "INSERT INTO used (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    Ok(pool.count(sql, &[&hash.as_slice(), &expires_at.millis()]).await? == 1)
-}
-
-pub(super) async fn is_spent(pool: &Pool, hash: &[u8; 32]) -> Result<bool, StoreError> {
-    let rows = pool.rows("SELECT 1 FROM used WHERE hash = $1", &[&hash.as_slice()]).await?;
-    Ok(!rows.is_empty())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     bad, clock_mark, connect::Connector, failure::Failure, feeds::Feeds, guards, mend, migrate, nodes,
-    pool::Pool, sessions,
+    pool::Pool,
 };
 use crate::{
     clock::Timestamp,
@@ -55,13 +55,14 @@ pub(super) async fn look(connector: Connector) -> Result<Found, StoreError> {
     let newest = newest.first().map(|row| row.try_get(0)).transpose().map_err(Failure::from)?;
     let only = pool.rows("SELECT current_setting('transaction_read_only') = 'on'", &[]).await?;
     let only = only.first().is_some_and(|row| row.try_get(0).unwrap_or(true));
+    let (clock, now) = clock_mark::read(&pool).await?;
     Ok(Found::Present(Box::new(Facts {
         unwritable: only.then(|| "the database takes no writes: it is a replica, or set to read only".into()),
         triggers: guards::missing(&pool).await?,
         bad: bad::rows(&pool).await?,
-        clock: clock_mark::read(&pool).await?.0,
+        clock,
         ring_mark: nodes::ring_mark(&pool).await?,
-        now: sessions::now(&pool).await?,
+        now,
         newest: newest.map(Timestamp::from_millis),
     })))
 }

@@ -1,12 +1,16 @@
 //! Reads and writes the rows of `revocations`.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use deadpool_postgres::Transaction;
+use futures_util::FutureExt as _;
 use tokio_postgres::{Error, Row};
 
-use super::{failure::Failure, pool::Pool};
+use super::{PostgresStore, audit, failure::Failure};
 use crate::{
     clock::Timestamp,
-    store::{Revocation, StoreError},
+    store::{AuditEvent, Feed, FollowHandle, Revocation, Revocations, StoreError, Target},
 };
 
 /// Reads a revocation. `None` for a target that can't be parsed: no token can match it, so the row is skipped.
@@ -26,6 +30,37 @@ fn all(rows: &[Row]) -> Result<Vec<Revocation>, Failure> {
     Ok(read.collect::<Result<_, _>>()?)
 }
 
+#[async_trait]
+impl Revocations for PostgresStore {
+    async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError> {
+        self.pool.transaction(None, |t| revoke(t, target.clone(), until, event.clone()).boxed()).await
+    }
+
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        let sql = "SELECT seq, target, revoked_at, expires_at FROM revocations WHERE expires_at > bulla_now() AND at_end = 0 ORDER BY seq";
+        Ok(all(&self.pool.rows(sql, &[]).await?)?)
+    }
+
+    async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError> {
+        self.feeds.follow(feed, self.connector.clone(), self.home.handle()).await
+    }
+}
+
+async fn revoke(
+    t: &Transaction<'_>,
+    target: Target,
+    until: Timestamp,
+    event: AuditEvent,
+) -> Result<bool, Failure> {
+    let sql = "INSERT INTO revocations (target, revoked_at, expires_at) SELECT $1, bulla_now(), $2
+        WHERE NOT EXISTS (SELECT FROM revocations WHERE target = $1 AND expires_at >= $2)";
+    let made = t.execute(&t.prepare_cached(sql).await?, &[&target.to_string(), &until.millis()]).await?;
+    if made > 0 {
+        audit::write(t, &event).await?;
+    }
+    Ok(made > 0)
+}
+
 /// Returns the revocations that the triggers have written in this transaction so far, and the time.
 pub(super) async fn of_this_transaction(
     transaction: &Transaction<'_>,
@@ -35,12 +70,6 @@ pub(super) async fn of_this_transaction(
     let rows = transaction.query(&transaction.prepare_cached(sql).await?, &[]).await?;
     let now = rows.first().map(|row| row.try_get("now")).transpose()?;
     Ok((all(&rows)?, now.map(Timestamp::from_millis).unwrap_or_default()))
-}
-
-/// Returns the revocations in force, in order.
-pub(super) async fn in_force(pool: &Pool) -> Result<Vec<Revocation>, StoreError> {
-    let sql = "SELECT seq, target, revoked_at, expires_at FROM revocations WHERE expires_at > bulla_now() AND at_end = 0 ORDER BY seq";
-    Ok(all(&pool.rows(sql, &[]).await?)?)
 }
 
 /// Whether a revocation is due that was set by hand to take effect at a session's end. Revocations whose expiry has passed are

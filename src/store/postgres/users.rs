@@ -1,14 +1,17 @@
 //! Reads and writes the rows of `users`.
 
+use async_trait::async_trait;
 use deadpool_postgres::Transaction;
+use futures_util::FutureExt as _;
 use tokio_postgres::Row;
 
 use super::{
+    PostgresStore,
     audit::{self, Columns},
     bad, callers,
     failure::Failure,
     identities,
-    pool::{Pool, Values},
+    pool::Values,
     sessions,
 };
 use crate::{
@@ -16,7 +19,7 @@ use crate::{
     ids::UserId,
     store::{
         AuditEvent, Caller, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow,
-        names,
+        UserRows, names,
         rules::{
             begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
             number, password_changed, readable, takes_an_admin,
@@ -31,7 +34,7 @@ pub(super) const OWN_COLUMNS: &str =
     "u.id, u.name, u.password_hash, u.roles, u.claims, u.disabled, u.created_at";
 
 /// Reads a user from the columns beginning at `first`.
-pub(super) fn from_row(row: &Row, first: usize) -> Result<UserRow, Failure> {
+fn from_row(row: &Row, first: usize) -> Result<UserRow, Failure> {
     let unreadable = |column: &str| Failure::Unreadable("users", column.to_owned());
     Ok(UserRow {
         id: UserId::new(row.try_get::<_, i64>(first)?.to_string()).map_err(|_| unreadable("id"))?,
@@ -72,39 +75,76 @@ pub(super) fn key(row: &Row) -> String {
     format!("id = {}", row.try_get::<_, i64>(0).unwrap_or_default())
 }
 
-pub(super) async fn one(pool: &Pool, id: &UserId) -> Result<Option<UserRow>, StoreError> {
-    let rows = pool.rows(&format!("SELECT {COLUMNS} FROM users WHERE id = $1"), &[&number(id)]).await?;
-    Ok(single(&rows)?)
-}
-
-/// Returns a user by name. No stored name contains a NUL.
-pub(super) async fn by_name(pool: &Pool, name: &str) -> Result<Option<UserRow>, StoreError> {
-    if name.contains('\0') {
-        return Ok(None);
+#[async_trait]
+impl UserRows for PostgresStore {
+    async fn user(&self, id: &UserId) -> Result<Option<UserRow>, StoreError> {
+        let rows =
+            self.pool.rows(&format!("SELECT {COLUMNS} FROM users WHERE id = $1"), &[&number(id)]).await?;
+        Ok(single(&rows)?)
     }
-    let sql = format!("SELECT {COLUMNS} FROM users WHERE folded = ANY($1) LIMIT 3");
-    let rows = pool.rows(&sql, &[&names::spellings(name).as_slice()]).await?;
-    Ok(names::pick(all(&rows)?, name))
-}
 
-pub(super) async fn page(
-    pool: &Pool,
-    after: Option<&UserId>,
-    limit: u32,
-) -> Result<Vec<UserRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM users WHERE id > $1 ORDER BY id LIMIT $2");
-    let mut after = after.and_then(number).unwrap_or(0);
-    loop {
-        let rows = pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
-        let page = all(&rows)?;
-        // If all rows of a page are unreadable, continues with the next page: an empty page would look like the end of the list.
-        let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
-        after = last.try_get(0).map_err(Failure::from)?;
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError> {
+        // No stored name contains a NUL.
+        if name.contains('\0') {
+            return Ok(None);
+        }
+        let sql = format!("SELECT {COLUMNS} FROM users WHERE folded = ANY($1) LIMIT 3");
+        let rows = self.pool.rows(&sql, &[&names::spellings(name).as_slice()]).await?;
+        Ok(names::pick(all(&rows)?, name))
+    }
+
+    async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM users WHERE id > $1 ORDER BY id LIMIT $2");
+        let mut after = after.and_then(number).unwrap_or(0);
+        loop {
+            let rows = self.pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
+            let page = all(&rows)?;
+            // If all rows of a page are unreadable, continues with the next page: an empty page would look like the end of the list.
+            let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
+            after = last.try_get(0).map_err(Failure::from)?;
+        }
+    }
+
+    async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError> {
+        names::check(&user.name)?;
+        self.pool.transaction(None, |t| add(t, user.clone(), event.clone()).boxed()).await
+    }
+
+    async fn change_user(
+        &self,
+        id: &UserId,
+        change: UserChange,
+        event: AuditEvent,
+    ) -> Result<Option<UserRow>, StoreError> {
+        self.pool.transaction(None, |t| update(t, id.clone(), change.clone(), event.clone()).boxed()).await
+    }
+
+    async fn change_password(
+        &self,
+        id: &UserId,
+        password_hash: String,
+        next: Option<NewSession>,
+        event: AuditEvent,
+    ) -> Result<Option<SessionRow>, StoreError> {
+        self.pool
+            .transaction(None, |t| {
+                change_password(t, id.clone(), password_hash.clone(), next.clone(), event.clone()).boxed()
+            })
+            .await
+    }
+
+    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<bool, StoreError> {
+        let sql = "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3";
+        self.pool.count(sql, &[&number(id), &now, &was]).await.map(|rows| rows == 1)
+    }
+
+    async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError> {
+        self.pool.transaction(None, |t| delete(t, id.clone(), event.clone()).boxed()).await
     }
 }
 
 /// Adds a user. If two names that look alike are added at the same time, the unique key refuses the second.
-pub(super) async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<UserRow, Failure> {
+async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<UserRow, Failure> {
     callers::hold_in_turn(t, &event).await?;
     let sql = format!(
         "WITH added AS (
@@ -187,7 +227,7 @@ async fn admins(t: &Transaction<'_>) -> Result<Vec<UserRow>, Failure> {
     all(&t.query(&t.prepare_cached(&sql).await?, &[]).await?)
 }
 
-pub(super) async fn change(
+async fn update(
     t: &Transaction<'_>,
     id: UserId,
     change: UserChange,
@@ -205,7 +245,7 @@ pub(super) async fn change(
     Ok(Some(after))
 }
 
-pub(super) async fn change_password(
+async fn change_password(
     t: &Transaction<'_>,
     id: UserId,
     password_hash: String,
@@ -249,12 +289,7 @@ pub(super) async fn held_for_login(t: &Transaction<'_>, id: &UserId) -> Result<O
     single(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)
 }
 
-pub(super) async fn rehash(pool: &Pool, id: &UserId, was: &str, now: &str) -> Result<bool, StoreError> {
-    let sql = "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3";
-    pool.count(sql, &[&number(id), &now, &was]).await.map(|rows| rows == 1)
-}
-
-pub(super) async fn delete(t: &Transaction<'_>, id: UserId, event: AuditEvent) -> Result<bool, Failure> {
+async fn delete(t: &Transaction<'_>, id: UserId, event: AuditEvent) -> Result<bool, Failure> {
     let Some(before) = held(t, &id, &event, |_| None).await? else { return Ok(false) };
     t.execute(&t.prepare_cached("DELETE FROM users WHERE id = $1").await?, &[&number(&id)]).await?;
     audit::write(t, &trail::user_deleted(&event, &before).about(&id)).await?;

@@ -1,11 +1,13 @@
 //! Reads and writes the rows of `audit`.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
-use super::bad::Table;
+use super::{SqliteStore, bad::Table, writer::Statements::One};
 use crate::{
     clock::Timestamp,
-    store::{AuditEvent, AuditRow, StoreError, rules},
+    ids::UserId,
+    store::{Audit, AuditEvent, AuditRow, StoreError, rules},
 };
 
 pub(super) const TABLE: Table =
@@ -22,6 +24,27 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     })
 }
 
+#[async_trait]
+impl Audit for SqliteStore {
+    async fn record(&self, event: AuditEvent) -> Result<(), StoreError> {
+        self.writer.write(One, move |c, now| write(c, &event, now)).await
+    }
+
+    async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.readers.read(move |c| read(c, after, limit)).await
+    }
+
+    async fn login_addresses(
+        &self,
+        user: &UserId,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        let user = user.to_string();
+        self.readers.read(move |c| login_addresses(c, &user, since, limit)).await
+    }
+}
+
 pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), StoreError> {
     connection
         .prepare_cached("INSERT INTO audit (at, event, actor, subject, detail) VALUES (?, ?, ?, ?, ?)")?
@@ -29,11 +52,7 @@ pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp)
     Ok(())
 }
 
-pub(super) fn read(
-    connection: &Connection,
-    after: Option<i64>,
-    limit: u32,
-) -> Result<Vec<AuditRow>, StoreError> {
+fn read(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
     let columns = TABLE.columns;
     if let Some(after) = after {
         let sql = format!("SELECT {columns} FROM audit WHERE seq > ? ORDER BY seq");
@@ -47,7 +66,7 @@ pub(super) fn read(
     Ok(newest)
 }
 
-pub(super) fn login_addresses(
+fn login_addresses(
     connection: &Connection,
     user: &str,
     since: Timestamp,

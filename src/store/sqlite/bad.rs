@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Error, Params, Row, Statement, types::ValueRef};
 
-use super::{audit, clients, clock_mark, feeds, identities, nodes, sessions, users};
+use super::{audit, clients, clock_mark, identities, nodes, nonces, revocations, sessions, users};
 use crate::store::{BadRow, StoreError, bad::passed_over};
 
 /// A table with its columns. The first `key` columns identify a row.
@@ -110,8 +110,8 @@ pub(super) fn rows(connection: &Connection) -> Result<Vec<BadRow>, StoreError> {
     identities::TABLE.look(connection, identities::from_row, &mut found)?;
     sessions::TABLE.look(connection, sessions::from_row, &mut found)?;
     clients::TABLE.look(connection, clients::from_row, &mut found)?;
-    feeds::TABLE.look(connection, feeds::from_row, &mut found)?;
-    identities::USED.look(connection, |row| row.get::<_, i64>(1), &mut found)?;
+    revocations::TABLE.look(connection, revocations::from_row, &mut found)?;
+    nonces::TABLE.look(connection, |row| row.get::<_, i64>(1), &mut found)?;
     audit::TABLE.look(connection, audit::from_row, &mut found)?;
     nodes::TABLE.look(connection, nodes::from_row, &mut found)?;
     nodes::RING.look(

@@ -1,14 +1,17 @@
-//! Reads and writes the rows of `clients`, and writes revocations of service tokens.
+//! Reads and writes the rows of `clients`.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use std::sync::Arc;
 
-use super::{audit, bad::Table};
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+
+use super::{SqliteStore, audit, bad::Table, writer::Statements::Several};
 use crate::{
     clock::Timestamp,
     ids::ClientId,
     secret::Digest,
     store::{
-        AuditEvent, ClientChange, ClientRow, NewClient, StoreError, Target,
+        AuditEvent, ClientChange, ClientRow, ClientRows, NewClient, StoreError,
         clients::{Columns, taken},
         trail,
     },
@@ -45,23 +48,59 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<ClientRow> {
     })
 }
 
+#[async_trait]
+impl ClientRows for SqliteStore {
+    async fn client(&self, id: &ClientId) -> Result<(Option<ClientRow>, Timestamp), StoreError> {
+        let (id, clock) = (id.clone(), Arc::clone(&self.clock));
+        self.readers.read(move |c| Ok((one(c, &id)?, clock.now()))).await
+    }
+
+    async fn clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<ClientRow>, StoreError> {
+        let after = after.cloned();
+        let page = move |c: &Connection| {
+            let sql = format!("SELECT {COLUMNS} FROM clients WHERE id > ? ORDER BY id");
+            let after = after.as_ref().map_or("", ClientId::as_str);
+            TABLE.some(&mut *c.prepare_cached(&sql)?, [after], limit, from_row)
+        };
+        self.readers.read(page).await
+    }
+
+    async fn add_client(&self, client: NewClient, event: AuditEvent) -> Result<ClientRow, StoreError> {
+        self.write_as(event, move |c, event, now| add(c, client, event, now)).await
+    }
+
+    async fn change_client(
+        &self,
+        id: &ClientId,
+        change: ClientChange,
+        event: AuditEvent,
+    ) -> Result<Option<ClientRow>, StoreError> {
+        let id = id.clone();
+        self.write_as(event, move |c, event, now| update(c, &id, &change, event, now)).await
+    }
+
+    async fn delete_client(&self, id: &ClientId, event: AuditEvent) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.write_as(event, move |c, event, now| delete(c, &id, event, now)).await
+    }
+
+    async fn issue_to_client(
+        &self,
+        judged: &ClientRow,
+        event: AuditEvent,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let judged = judged.clone();
+        self.writer.write(Several, move |c, now| issue(c, &judged, &event, now)).await
+    }
+}
+
 pub(super) fn one(connection: &Connection, id: &ClientId) -> Result<Option<ClientRow>, StoreError> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id = ?"))?;
     let mut rows = statement.query([id.as_str()])?;
     Ok(rows.next()?.and_then(|row| TABLE.one(row, from_row)))
 }
 
-pub(super) fn page(
-    connection: &Connection,
-    after: Option<&ClientId>,
-    limit: u32,
-) -> Result<Vec<ClientRow>, StoreError> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id > ? ORDER BY id"))?;
-    TABLE.some(&mut statement, [after.map_or("", ClientId::as_str)], limit, from_row)
-}
-
-pub(super) fn add(
+fn add(
     connection: &Connection,
     new: NewClient,
     event: &AuditEvent,
@@ -96,7 +135,7 @@ fn write(connection: &Connection, row: &ClientRow, sql: &str) -> Result<(), Stor
     Ok(())
 }
 
-pub(super) fn change(
+fn update(
     connection: &Connection,
     id: &ClientId,
     change: &ClientChange,
@@ -116,7 +155,7 @@ pub(super) fn change(
     Ok(Some(after))
 }
 
-pub(super) fn delete(
+fn delete(
     connection: &Connection,
     id: &ClientId,
     event: &AuditEvent,
@@ -132,7 +171,7 @@ pub(super) fn delete(
     Ok(true)
 }
 
-pub(super) fn issue(
+fn issue(
     connection: &Connection,
     judged: &ClientRow,
     event: &AuditEvent,
@@ -143,23 +182,4 @@ pub(super) fn issue(
     }
     audit::write(connection, event, now)?;
     Ok(Some(now))
-}
-
-pub(super) fn revoke(
-    connection: &Connection,
-    target: &Target,
-    until: Timestamp,
-    event: &AuditEvent,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let target = target.to_string();
-    let known = "SELECT 1 FROM revocations WHERE target = ? AND expires_at >= ?";
-    if connection.prepare_cached(known)?.exists(params![target, until.millis()])? {
-        return Ok(false);
-    }
-    connection
-        .prepare_cached("INSERT INTO revocations (target, revoked_at, expires_at) VALUES (?, ?, ?)")?
-        .execute(params![target, now.millis(), until.millis()])?;
-    audit::write(connection, event, now)?;
-    Ok(true)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, types::ValueRef};
 
-use super::{fingerprint_row, open};
+use super::{nodes::ring_mark, open};
 use crate::{
     clock::Timestamp,
     store::{
@@ -30,7 +30,7 @@ pub(in crate::store) fn export(
         let highest = connection.query_row(given_out, [table.name], |row| row.get(0)).optional()?;
         take(Part::End(highest.unwrap_or(0)))?;
     }
-    take(Part::Ring(fingerprint_row(&connection)?))
+    take(Part::Ring(ring_mark(&connection)?))
 }
 
 fn rows(

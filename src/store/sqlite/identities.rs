@@ -1,20 +1,20 @@
-//! Reads and writes the rows of `identities` and used nonces.
+//! Reads and writes the rows of `identities`.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{audit, bad::Table, users};
+use super::{SqliteStore, audit, bad::Table, users};
 use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
-        AuditEvent, Identity, LinkedIdentity, StoreError,
+        AuditEvent, Identity, IdentityRows, LinkedIdentity, StoreError,
         rules::{may_link, may_unlink},
     },
 };
 
 pub(super) const TABLE: Table =
     Table { name: "identities", columns: "issuer, subject, user_id, linked_at", key: 2 };
-pub(super) const USED: Table = Table { name: "used", columns: "hash, expires_at", key: 1 };
 
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<LinkedIdentity> {
     let identity = Identity { issuer: row.get(0)?, subject: row.get(1)? };
@@ -22,6 +22,29 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<LinkedIdentity> {
     UserId::new(row.get::<_, String>(2)?).map_err(no_user)?;
     let linked_at = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis);
     Ok(LinkedIdentity { identity, linked_at })
+}
+
+#[async_trait]
+impl IdentityRows for SqliteStore {
+    async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {
+        let identity = identity.clone();
+        self.readers.read(move |c| owner(c, &identity)).await
+    }
+
+    async fn linked_identities(&self, user: &UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
+        let user = user.clone();
+        self.readers.read(move |c| of_user(c, &user)).await
+    }
+
+    async fn link(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<(), StoreError> {
+        let user = user.clone();
+        self.write_as(event, move |c, event, now| link(c, &user, &identity, event, now)).await
+    }
+
+    async fn unlink(&self, user: &UserId, identity: Identity, event: AuditEvent) -> Result<bool, StoreError> {
+        let user = user.clone();
+        self.write_as(event, move |c, event, now| unlink(c, &user, &identity, event, now)).await
+    }
 }
 
 pub(super) fn owner(connection: &Connection, identity: &Identity) -> Result<Option<UserId>, StoreError> {
@@ -56,7 +79,7 @@ pub(super) fn link(
     audit::write(connection, &event.about(user), now)
 }
 
-pub(super) fn unlink(
+fn unlink(
     connection: &Connection,
     user: &UserId,
     identity: &Identity,
@@ -72,19 +95,4 @@ pub(super) fn unlink(
         .execute([&identity.issuer, &identity.subject, user.as_str()])?;
     audit::write(connection, &event.about(user), now)?;
     Ok(true)
-}
-
-pub(super) fn spend(
-    connection: &Connection,
-    hash: &[u8; 32],
-    expires_at: Timestamp,
-) -> Result<bool, StoreError> {
-    let spent = connection
-        .prepare_cached("INSERT INTO used (hash, expires_at) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING")?
-        .execute(params![hash, expires_at.millis()])?;
-    Ok(spent == 1)
-}
-
-pub(super) fn is_spent(connection: &Connection, hash: &[u8; 32]) -> Result<bool, StoreError> {
-    Ok(connection.prepare_cached("SELECT 1 FROM used WHERE hash = ?")?.exists([hash])?)
 }

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use rustix::fs::Access;
 
-use super::{bad, clock_mark, fingerprint_row, guards, open};
+use super::{bad, clock_mark, guards, nodes::ring_mark, open};
 use crate::{
     clock::{Clock, Timestamp},
     ids::typed,
@@ -94,7 +94,7 @@ pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> 
             bad: bad::rows(&connection)?,
             // A clock row that can't be read is among the bad rows. So is the mark of the ring.
             clock: clock_mark::read(&connection).unwrap_or_default(),
-            ring_mark: fingerprint_row(&connection).unwrap_or_default(),
+            ring_mark: ring_mark(&connection).unwrap_or_default(),
             now: clock.now(),
             newest: newest.map(Timestamp::from_millis),
         })))

@@ -1,13 +1,15 @@
 //! Reads and writes the rows of `users`.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
-use super::{audit, bad::Table, identities, sessions};
+use super::{SqliteStore, audit, bad::Table, identities, sessions, writer::Statements::One};
 use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
-        AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, names,
+        AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, UserRows,
+        names,
         rules::{
             begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
             number, password_changed, readable, takes_an_admin,
@@ -34,6 +36,78 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
     })
 }
 
+#[async_trait]
+impl UserRows for SqliteStore {
+    async fn user(&self, id: &UserId) -> Result<Option<UserRow>, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |c| one(c, &id)).await
+    }
+
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError> {
+        let spellings = names::spellings(name);
+        let spelled = |c: &Connection| {
+            let sql = format!("SELECT {COLUMNS} FROM users WHERE folded IN (?, ?, ?)");
+            TABLE.some(&mut *c.prepare_cached(&sql)?, spellings, 3, from_row)
+        };
+        let rows = self.readers.read(spelled).await?;
+        Ok(names::pick(rows, name))
+    }
+
+    async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError> {
+        let after = after.cloned();
+        let page = move |c: &Connection| {
+            let sql = format!("SELECT {COLUMNS} FROM users WHERE id > ? ORDER BY id");
+            let after = after.as_ref().and_then(number).unwrap_or(0);
+            TABLE.some(&mut *c.prepare_cached(&sql)?, [after], limit, from_row)
+        };
+        self.readers.read(page).await
+    }
+
+    async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError> {
+        self.write_as(event, move |c, event, now| add(c, &user, event, now)).await
+    }
+
+    async fn change_user(
+        &self,
+        id: &UserId,
+        change: UserChange,
+        event: AuditEvent,
+    ) -> Result<Option<UserRow>, StoreError> {
+        let id = id.clone();
+        self.write_as(event, move |c, event, now| update(c, &id, &change, event, now)).await
+    }
+
+    async fn change_password(
+        &self,
+        id: &UserId,
+        password_hash: String,
+        next: Option<NewSession>,
+        event: AuditEvent,
+    ) -> Result<Option<SessionRow>, StoreError> {
+        let id = id.clone();
+        let change = move |c: &Connection, event: &AuditEvent, now| {
+            change_password(c, &id, &password_hash, next.as_ref(), event, now)
+        };
+        self.write_as(event, change).await
+    }
+
+    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<bool, StoreError> {
+        let (id, was) = (id.clone(), was.to_owned());
+        let rehash = move |c: &Connection, _| {
+            let rows = c
+                .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?")?
+                .execute(params![now, number(&id), was])?;
+            Ok(rows == 1)
+        };
+        self.writer.write(One, rehash).await
+    }
+
+    async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.write_as(event, move |c, event, now| delete(c, &id, event, now)).await
+    }
+}
+
 pub(super) fn one(connection: &Connection, id: &UserId) -> Result<Option<UserRow>, StoreError> {
     let Some(n) = number(id) else { return Ok(None) };
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?"))?;
@@ -42,24 +116,7 @@ pub(super) fn one(connection: &Connection, id: &UserId) -> Result<Option<UserRow
     Ok(row.map(|row| row.unwrap_or_else(|| UserRow::unreadable(id))))
 }
 
-/// Returns the users whose folded name is one of these spellings.
-pub(super) fn spelled(connection: &Connection, spellings: [String; 3]) -> Result<Vec<UserRow>, StoreError> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE folded IN (?, ?, ?)"))?;
-    TABLE.some(&mut statement, spellings, 3, from_row)
-}
-
-pub(super) fn page(
-    connection: &Connection,
-    after: Option<&UserId>,
-    limit: u32,
-) -> Result<Vec<UserRow>, StoreError> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id > ? ORDER BY id"))?;
-    TABLE.some(&mut statement, [after.and_then(number).unwrap_or(0)], limit, from_row)
-}
-
-pub(super) fn add(
+fn add(
     connection: &Connection,
     user: &NewUser,
     event: &AuditEvent,
@@ -96,7 +153,7 @@ fn admins(connection: &Connection) -> Result<Vec<UserRow>, StoreError> {
     TABLE.some(&mut statement, [], u32::MAX, from_row)
 }
 
-pub(super) fn change(
+fn update(
     connection: &Connection,
     id: &UserId,
     change: &UserChange,
@@ -117,7 +174,7 @@ pub(super) fn change(
     Ok(Some(after))
 }
 
-pub(super) fn change_password(
+fn change_password(
     connection: &Connection,
     id: &UserId,
     password_hash: &str,
@@ -142,14 +199,7 @@ pub(super) fn change_password(
     sessions::start(connection, next, &[], u32::MAX, &begun_by_password(id), now).map(Some)
 }
 
-pub(super) fn rehash(connection: &Connection, id: &UserId, was: &str, now: &str) -> Result<bool, StoreError> {
-    let rows = connection
-        .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?")?
-        .execute(params![now, number(id), was])?;
-    Ok(rows == 1)
-}
-
-pub(super) fn delete(
+fn delete(
     connection: &Connection,
     id: &UserId,
     event: &AuditEvent,

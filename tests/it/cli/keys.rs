@@ -13,7 +13,7 @@ use bulla::{
     clock::{Clock as _, SystemClock},
     ids::{Audience, Purpose},
     keyring::{KeyDirectory, KeyState, Suite},
-    store::{Store as _, sqlite::SqliteStore},
+    store::{Store, sqlite::SqliteStore},
     token::KeyExport,
 };
 use serde_json::Value;
@@ -48,8 +48,8 @@ impl Home {
         self.0.path()
     }
 
-    fn database(&self) -> SqliteStore {
-        SqliteStore::open(&self.path().join("bulla.db"), Arc::new(SystemClock)).unwrap()
+    fn database(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(&self.path().join("bulla.db"), Arc::new(SystemClock)).unwrap())
     }
 
     fn run(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str], env: &[(&str, &str)]) -> Said {

@@ -11,7 +11,7 @@ use bulla::{
     ids::UserId,
     secret::SecretText,
     session::Principal,
-    store::{AuditEvent, LoginError, NewUser, Store as _, StoreError, User, Users, sqlite::SqliteStore},
+    store::{AuditEvent, LoginError, NewUser, Store, StoreError, User, Users, sqlite::SqliteStore},
 };
 use serde_json::json;
 
@@ -104,7 +104,7 @@ async fn an_answer_that_sets_a_cookie_is_never_stored_whatever_the_handler_said(
 /// The users of Bulla's table. One of them gets another hash just after the old password has been verified.
 struct Meddled {
     users: StoreUsers,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     hasher: Arc<Hasher>,
     becomes: Mutex<Option<&'static str>>,
 }
@@ -142,7 +142,7 @@ async fn a_password_changed_while_somebody_logs_in_with_the_old_one_lets_nobody_
     {
         let home = tempfile::tempdir().unwrap();
         let (keys, database) = (home.path().join("keys"), home.path().join("bulla.db"));
-        let store = Arc::new(SqliteStore::open(&database, Arc::new(SystemClock)).unwrap());
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database, Arc::new(SystemClock)).unwrap());
         let hasher = Arc::new(Hasher::new(1, 4));
         let hash = hasher.hash(&SecretText::new(PASSWORD.into())).await.unwrap();
         let new = NewUser { name: "ada".into(), password_hash: Some(hash), ..NewUser::default() };

@@ -2,10 +2,7 @@
 
 use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _, sync::Arc};
 
-use bulla::{
-    session::Denylist,
-    store::{Store as _, StoreError},
-};
+use bulla::{session::Denylist, store::StoreError};
 
 use super::{database, open, unavailable};
 use crate::support::{

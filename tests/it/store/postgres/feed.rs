@@ -6,7 +6,7 @@ use bulla::{
     ids::Sid,
     session::{Denied, Denylist, OnStale, Policy},
     store::{
-        AuditEvent, Database, NewSession, Store as _, Written,
+        AuditEvent, Database, NewSession, Store, Written,
         postgres::{PostgresStore, PostgresUrl},
     },
 };
@@ -101,7 +101,8 @@ async fn a_feed_without_a_database_grows_old_and_refuses_if_it_is_to() {
         .await;
         // A revocation that another process made in between is in force.
         proxy.be(SILENT);
-        let other = PostgresStore::open(&PostgresUrl::new(&created.url)).await.unwrap();
+        let other: Arc<dyn Store> =
+            Arc::new(PostgresStore::open(&PostgresUrl::new(&created.url)).await.unwrap());
         end(&other, issued.row.sid).await.unwrap();
         tokio::time::sleep(millis(300)).await;
         proxy.be(OPEN);

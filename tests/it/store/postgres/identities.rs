@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulla::store::{AuditEvent, Identity, NewUser, Store as _};
+use bulla::store::{AuditEvent, Identity, NewUser};
 
 use super::{database, open};
 use crate::support::{

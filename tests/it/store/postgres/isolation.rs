@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bulla::{
     session::Denylist,
-    store::{AuditEvent, NewSession, Store as _},
+    store::{AuditEvent, NewSession},
 };
 
 use super::{database, hears, new_session, open};

@@ -16,7 +16,7 @@ use bulla::{
     ids::{Sid, UserId},
     session::Denylist,
     store::{
-        AuditEvent, NewSession, SessionChange, SessionEnd, SessionRow, Store as _, StoreError, Written,
+        AuditEvent, NewSession, SessionChange, SessionEnd, SessionRow, Store, StoreError, Written,
         postgres::{PostgresStore, PostgresUrl},
     },
 };
@@ -32,15 +32,15 @@ fn database() -> Option<Created> {
     Some(cluster::shared()?.create())
 }
 
-async fn open(url: &str) -> Result<Arc<PostgresStore>, StoreError> {
-    PostgresStore::open(&PostgresUrl::new(url)).await.map(Arc::new)
+async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(PostgresStore::open(&PostgresUrl::new(url)).await?))
 }
 
 fn user() -> UserId {
     UserId::new("crew-1").unwrap()
 }
 
-async fn begin(store: &PostgresStore) -> SessionRow {
+async fn begin(store: &Arc<dyn Store>) -> SessionRow {
     let login = AuditEvent::new("login", "tests", "");
     store.begin_session(new_session(), 1000, login).await.unwrap().unwrap()
 }
@@ -49,11 +49,11 @@ fn new_session() -> NewSession {
     installation::new_session(&user())
 }
 
-async fn end(store: &PostgresStore, sid: Sid) -> Result<Vec<Sid>, StoreError> {
+async fn end(store: &Arc<dyn Store>, sid: Sid) -> Result<Vec<Sid>, StoreError> {
     store.end_sessions(SessionEnd::One(sid), AuditEvent::new("logout", "tests", "")).await
 }
 
-async fn rotate(store: &PostgresStore, row: &SessionRow) -> Result<Written, StoreError> {
+async fn rotate(store: &Arc<dyn Store>, row: &SessionRow) -> Result<Written, StoreError> {
     let now = row.rotated_at.plus(secs(60));
     let change = SessionChange::Rotate { to: row.generation + 1, idle: secs(1800), now };
     store.change_session(row, change, None).await

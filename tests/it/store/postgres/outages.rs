@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use bulla::{
     session::Denylist,
     store::{
-        AuditEvent, Store as _, Written,
+        AuditEvent, Store, Written,
         postgres::{Options, PostgresStore, PostgresUrl},
     },
 };
@@ -24,7 +24,8 @@ use crate::support::{
 async fn an_exhausted_pool_is_cannot_tell_in_under_a_second() {
     let Some(database) = database() else { return };
     let options = Options { connections: 2, ..Options::default() };
-    let store = PostgresStore::open_with(&PostgresUrl::new(&database.url), options).await.unwrap();
+    let store: Arc<dyn Store> =
+        Arc::new(PostgresStore::open_with(&PostgresUrl::new(&database.url), options).await.unwrap());
     let row = begin(&store).await;
     let shell = Shell::connect(&database.url).unwrap();
     shell.run("BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE").unwrap();

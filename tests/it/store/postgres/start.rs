@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bulla::{
     session::Denylist,
     store::{
-        Database, Store as _, StoreError,
+        Database, StoreError,
         postgres::{PostgresStore, PostgresUrl},
     },
 };

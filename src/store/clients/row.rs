@@ -110,7 +110,7 @@ impl ClientRow {
         !now.disabled && secret && former && same_kind && self.jwks == now.jwks && self.public == now.public
     }
 
-    pub(super) fn columns(&self) -> Columns {
+    pub(in crate::store) fn columns(&self) -> Columns {
         Columns {
             secret_hash: self.secret_hash.map(|hash| hash.0),
             former_hash: self.former.map(|former| former.hash.0),
@@ -124,39 +124,39 @@ impl ClientRow {
 }
 
 /// The columns whose form in the database differs from the form in the program.
-pub(super) struct Columns {
-    pub(super) secret_hash: Option<[u8; 32]>,
-    pub(super) former_hash: Option<[u8; 32]>,
-    pub(super) former_until: Option<i64>,
-    pub(super) scopes: String,
-    pub(super) audiences: String,
-    pub(super) redirect_uris: String,
+pub(in crate::store) struct Columns {
+    pub(in crate::store) secret_hash: Option<[u8; 32]>,
+    pub(in crate::store) former_hash: Option<[u8; 32]>,
+    pub(in crate::store) former_until: Option<i64>,
+    pub(in crate::store) scopes: String,
+    pub(in crate::store) audiences: String,
+    pub(in crate::store) redirect_uris: String,
 }
 
 impl Columns {
-    pub(super) fn former(&self) -> Option<FormerSecret> {
+    pub(in crate::store) fn former(&self) -> Option<FormerSecret> {
         let (hash, until) = self.former_hash.zip(self.former_until)?;
         Some(FormerSecret { hash: Digest(hash), until: Timestamp::from_millis(until) })
     }
 
-    pub(super) fn scope(&self) -> Option<Scope> {
+    pub(in crate::store) fn scope(&self) -> Option<Scope> {
         let words: Vec<String> = serde_json::from_str(&self.scopes).ok()?;
         Scope::new(words).ok()
     }
 
-    pub(super) fn audiences(&self) -> Option<Vec<Audience>> {
+    pub(in crate::store) fn audiences(&self) -> Option<Vec<Audience>> {
         let names: Vec<String> = serde_json::from_str(&self.audiences).ok()?;
         names.into_iter().map(Audience::new).collect::<Result<_, BadName>>().ok()
     }
 
-    pub(super) fn redirect_uris(&self) -> Option<Vec<String>> {
+    pub(in crate::store) fn redirect_uris(&self) -> Option<Vec<String>> {
         serde_json::from_str(&self.redirect_uris).ok()
     }
 }
 
 impl NewClient {
     /// Returns the row of a client that is added at `now`.
-    pub(super) fn row(self, now: Timestamp) -> ClientRow {
+    pub(in crate::store) fn row(self, now: Timestamp) -> ClientRow {
         ClientRow {
             id: self.id,
             name: self.name,
@@ -177,7 +177,11 @@ impl ClientChange {
     /// Returns the row after the change. A client authenticates in one way only. New keys replace the secrets. A client that
     /// signs can't get a secret. A public client stays public, because its copies on people's devices have neither secret nor
     /// keys.
-    pub(super) fn apply(&self, before: &ClientRow, now: Timestamp) -> Result<ClientRow, StoreError> {
+    pub(in crate::store) fn apply(
+        &self,
+        before: &ClientRow,
+        now: Timestamp,
+    ) -> Result<ClientRow, StoreError> {
         if before.public && (self.secret.is_some() || self.jwks.is_some()) {
             return Err(StoreError::Conflict(format!("{} is public, and has no secret", before.name)));
         }
@@ -203,7 +207,7 @@ impl ClientChange {
 }
 
 /// The error for a name that is already taken.
-pub(super) fn taken() -> StoreError {
+pub(in crate::store) fn taken() -> StoreError {
     StoreError::Conflict("there is a client of this name already".into())
 }
 

@@ -1,12 +1,13 @@
-//! Deletes expired rows, in small steps. Only one node sweeps at a time; the other nodes then find little left.
+//! Deletes expired rows, and checks and repairs the database.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use deadpool_postgres::{Client, Object};
 use tokio::time::Instant;
 
-use super::{failure::Failure, pool::Pool};
-use crate::store::{StoreError, patience::PATIENCE, rules::NODE_KEEP};
+use super::{PostgresStore, bad, failure::Failure, guards};
+use crate::store::{BadRow, StoreError, Upkeep, nodes::NODE_KEEP, patience::PATIENCE};
 
 /// How many rows of a table one step deletes.
 const STEP: i64 = 500;
@@ -16,17 +17,47 @@ const PAGES: i64 = 128;
 /// The advisory lock that the sweeping node holds.
 const LOCK: i64 = 0x0062_756c_6c61_0002;
 
-pub(super) async fn sweep(pool: &Pool, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
-    let client = pool.client(Instant::now() + PATIENCE).await?;
-    let swept = with(&client, keep, audit_keep).await;
-    if swept.is_err() {
-        // Closes the connection, so that the lock is certainly released.
-        drop(Object::take(client));
+#[async_trait]
+impl Upkeep for PostgresStore {
+    async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
+        let client = self.pool.client(Instant::now() + PATIENCE).await?;
+        let swept = delete_expired(&client, keep, audit_keep).await;
+        if swept.is_err() {
+            // Closes the connection, so that the lock is certainly released.
+            drop(Object::take(client));
+        }
+        Ok(swept?)
     }
-    Ok(swept?)
+
+    async fn missing_triggers(&self) -> Result<Vec<String>, StoreError> {
+        guards::missing(&self.pool).await
+    }
+
+    async fn restore_triggers(&self) -> Result<Vec<String>, StoreError> {
+        let wrong = guards::missing(&self.pool).await?;
+        if !wrong.is_empty() {
+            guards::restore(&self.connector).await?;
+        }
+        Ok(wrong)
+    }
+
+    async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError> {
+        bad::rows(&self.pool).await
+    }
+
+    /// Does not write: a database with a full disk still serves requests that only read.
+    async fn healthy(&self) -> Result<(), StoreError> {
+        let rows = self.pool.rows("SELECT current_setting('transaction_read_only')", &[]).await?;
+        let writable = rows.first().is_some_and(|row| row.try_get(0).is_ok_and(|only: &str| only == "off"));
+        if !writable {
+            return Err(StoreError::Unavailable("the database takes no writes".into()));
+        }
+        self.pool.check_sessions().await
+    }
 }
 
-async fn with(client: &Client, keep: Duration, audit_keep: Duration) -> Result<u64, Failure> {
+/// Deletes expired rows in small steps. Only one node sweeps at a time; the other nodes then find little left.
+async fn delete_expired(client: &Client, keep: Duration, audit_keep: Duration) -> Result<u64, Failure> {
     let mine = client.query_one("SELECT pg_try_advisory_lock($1), bulla_now()", &[&LOCK]).await?;
     let (mine, now): (bool, i64) = (mine.try_get(0)?, mine.try_get(1)?);
     if !mine {

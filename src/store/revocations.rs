@@ -1,8 +1,27 @@
-//! Revocations, and the interface through which the denylist receives them from the store.
+//! Revocations: the rows of `revocations`, the interface that reads and writes them, and the interface through which the
+//! denylist receives them.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
+use async_trait::async_trait;
+
+use super::{AuditEvent, StoreError};
 use crate::{clock::Timestamp, ids::Sid};
+
+/// Reads and writes the rows of `revocations`.
+#[async_trait]
+pub trait Revocations: Send + Sync {
+    /// Revokes a token that has no row of its own (a service token), until no token to which the revocation applies can still be
+    /// valid. Returns false if it was revoked before.
+    async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError>;
+
+    /// Returns the revocations in force, in the order of `seq`.
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreError>;
+
+    /// Loads all revocations in force into `feed`, then follows the table until the handle is dropped. Returns after the first
+    /// load. A revocation made in this process reaches `feed` before the call that made it returns.
+    async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError>;
+}
 
 /// The object of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,32 @@
+//! Reads and writes the rows of `used`.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+
+use super::{SqliteStore, bad::Table, writer::Statements::One};
+use crate::{
+    clock::Timestamp,
+    store::{StoreError, UsedNonces},
+};
+
+pub(super) const TABLE: Table = Table { name: "used", columns: "hash, expires_at", key: 1 };
+
+#[async_trait]
+impl UsedNonces for SqliteStore {
+    async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError> {
+        let spend = move |c: &Connection, _| {
+            let spent = c
+                .prepare_cached(
+                    "INSERT INTO used (hash, expires_at) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING",
+                )?
+                .execute(params![hash, expires_at.millis()])?;
+            Ok(spent == 1)
+        };
+        self.writer.write(One, spend).await
+    }
+
+    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreError> {
+        let known = "SELECT 1 FROM used WHERE hash = ?";
+        self.readers.read(move |c| Ok(c.prepare_cached(known)?.exists([hash])?)).await
+    }
+}

@@ -1,0 +1,126 @@
+//! Reads and writes the rows of `sessions`.
+
+mod begin;
+mod change;
+mod row;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+pub(super) use self::{
+    begin::start,
+    change::end,
+    row::{TABLE, from_row, one},
+};
+use super::{
+    SqliteStore, audit,
+    writer::Statements::{One, Several},
+};
+use crate::{
+    clock::Timestamp,
+    ids::{Sid, UserId},
+    secret::SecretText,
+    store::{
+        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, SessionRows, StoreError,
+        UserRow, Written,
+    },
+};
+
+#[async_trait]
+impl SessionRows for SqliteStore {
+    async fn session(&self, sid: Sid) -> Result<(Option<SessionRow>, Timestamp), StoreError> {
+        let clock = Arc::clone(&self.clock);
+        self.readers.read(move |c| Ok((one(c, sid)?, clock.now()))).await
+    }
+
+    async fn session_and_user(
+        &self,
+        sid: Sid,
+    ) -> Result<(Option<(SessionRow, Option<UserRow>)>, Timestamp), StoreError> {
+        let clock = Arc::clone(&self.clock);
+        self.readers.read(move |c| Ok((row::with_user(c, sid)?, clock.now()))).await
+    }
+
+    async fn begin_session(
+        &self,
+        new: NewSession,
+        cap: u32,
+        event: AuditEvent,
+    ) -> Result<Option<SessionRow>, StoreError> {
+        self.writer.write(Several, move |c, now| begin::begin(c, &new, cap, &event, now)).await
+    }
+
+    async fn change_session(
+        &self,
+        judged: &SessionRow,
+        change: SessionChange,
+        event: Option<AuditEvent>,
+    ) -> Result<Written, StoreError> {
+        let judged = judged.clone();
+        let Some(event) = event else {
+            return self.writer.write(One, move |c, _| change::change(c, &judged, change)).await;
+        };
+        self.write_and_note(event, move |c| change::change(c, &judged, change)).await
+    }
+
+    async fn move_session(
+        &self,
+        judged: &SessionRow,
+        device: &Device,
+        event: AuditEvent,
+    ) -> Result<Written, StoreError> {
+        let (judged, device) = (judged.clone(), device.clone());
+        self.write_and_note(event, move |c| change::relocate(c, &judged, &device)).await
+    }
+
+    async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
+        let judged = judged.clone();
+        self.write_and_note(event, move |c| change::delete_judged(c, &judged)).await
+    }
+
+    async fn end_sessions(&self, which: SessionEnd, event: AuditEvent) -> Result<Vec<Sid>, StoreError> {
+        self.write_as(event, move |c, event, now| end(c, &which, event, now)).await
+    }
+
+    async fn sessions(
+        &self,
+        user: Option<&UserId>,
+        limit: u32,
+    ) -> Result<(Vec<SessionRow>, Timestamp), StoreError> {
+        let (user, now) = (user.cloned(), self.clock.now());
+        self.readers.read(move |c| Ok((row::live(c, user.as_ref(), now, limit)?, now))).await
+    }
+
+    async fn note_proof(
+        &self,
+        sid: Sid,
+        user: &UserId,
+        password_hash: Option<SecretText>,
+    ) -> Result<bool, StoreError> {
+        let user = user.clone();
+        let note = move |c: &Connection, now| {
+            change::note_proof(c, sid, &user, password_hash.as_ref().map(SecretText::expose), now)
+        };
+        self.writer.write(One, note).await
+    }
+}
+
+impl SqliteStore {
+    /// Makes a conditional change, and writes its event if the change was applied.
+    async fn write_and_note(
+        &self,
+        event: AuditEvent,
+        change: impl FnOnce(&Connection) -> Result<Written, StoreError> + Send + 'static,
+    ) -> Result<Written, StoreError> {
+        let noted = move |c: &Connection, now| {
+            let written = change(c)?;
+            if written == Written::Applied {
+                audit::write(c, &event, now)?;
+            }
+            Ok(written)
+        };
+        self.writer.write(Several, noted).await
+    }
+}
