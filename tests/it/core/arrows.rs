@@ -4,11 +4,9 @@
 //! `ids, clock, secret → keyring → token`; `ids, clock, secret → store`; `token, store → session`;
 //! `token, store → identity`; `session, identity → oauth → http → console → cli`.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
+
+use super::source::{self, By, is_name};
 
 /// A room and what it may use: `uses` are rooms, `no_crates` are first segments of paths that it must not name (`tokio::…`), and
 /// `no_words` are identifiers that it must not contain.
@@ -68,7 +66,7 @@ fn the_rooms_use_each_other_in_one_direction_only() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let root = fs::read_to_string(src.join("lib.rs")).unwrap();
     let reexports = reexports(&root);
-    let files = sources(&src);
+    let files = source::files(&src);
     assert!(
         files.len() > 20,
         "only {} files under src/: is the test looking in the right place?",
@@ -78,7 +76,7 @@ fn the_rooms_use_each_other_in_one_direction_only() {
     let mut found = Vec::new();
     let mut arrows = 0;
     for path in files {
-        let modules = module_path(path.strip_prefix(&src).unwrap());
+        let modules = source::module_path(path.strip_prefix(&src).unwrap());
         if modules.is_empty() {
             continue;
         }
@@ -93,9 +91,10 @@ fn the_rooms_use_each_other_in_one_direction_only() {
 
 #[test]
 fn an_arrow_that_points_back_is_caught_however_it_is_written() {
-    let reexports = reexports("pub use session::{Principal, Sessions as Service};\npub mod token;");
+    let reexports =
+        reexports("pub mod session;\npub use session::{Principal, Sessions as Service};\npub mod token;");
     let wrong = |module: &str, text: &str| {
-        let modules: Vec<String> = module.split('/').map(str::to_owned).collect();
+        let modules = source::module_path(Path::new(module));
         check(&modules, text, &reexports).0
     };
     let caught = [
@@ -150,10 +149,14 @@ fn check(modules: &[String], text: &str, reexports: &BTreeMap<String, String>) -
     let Some(room) = ROOMS.iter().find(|room| room.name == modules[0]) else {
         return (vec![format!("`{}` is no room of the design; give it a line here", modules[0])], 0);
     };
-    let words = words(text);
+    let words = source::words(text);
     let mut wrong = Vec::new();
     let mut arrows = 0;
-    for target in targets(modules, &words) {
+    for used in source::read(modules, text).paths {
+        let Some(target) = used.path.into_iter().next() else {
+            wrong.push("uses the whole crate under another name".to_owned());
+            continue;
+        };
         let target = reexports.get(&target).cloned().unwrap_or(target);
         if target == room.name {
             continue;
@@ -179,163 +182,12 @@ fn check(modules: &[String], text: &str, reexports: &BTreeMap<String, String>) -
     (wrong, arrows)
 }
 
-/// The first segment after the crate root, of every path that starts there with `crate::` or with enough `super::`.
-fn targets(modules: &[String], words: &[String]) -> Vec<String> {
-    // `mod.rs` is the module of its folder; any other file is a module below that.
-    let depth = modules.len() - usize::from(modules.last().is_some_and(|last| last == "mod"));
-    let mut found = Vec::new();
-    // For each open brace: whether it opens an inline module.
-    let mut braces = Vec::new();
-    let mut at = 0;
-    while at < words.len() {
-        let inline = braces.iter().filter(|inline| **inline).count();
-        match words[at].as_str() {
-            "{" => braces.push(at >= 2 && words[at - 2] == "mod"),
-            "}" => drop(braces.pop()),
-            // `pub(crate)` and `pub(super)` are not paths.
-            "crate" | "super" if at >= 2 && words[at - 1] == "(" && words[at - 2] == "pub" => {}
-            "crate" => heads(words, at + 1, 0, &mut found),
-            "super" if at == 0 || words[at - 1] != "::" => heads(words, at, depth + inline, &mut found),
-            _ => {}
-        }
-        at += 1;
-    }
-    found
-}
-
-/// Follows one path (or tree of paths) that begins at `at`, `left` levels of `super` below the root; collects the segments directly
-/// below the root.
-fn heads(words: &[String], at: usize, left: usize, found: &mut Vec<String>) {
-    let at_root = left == 0;
-    match words.get(at).map(String::as_str) {
-        Some("::") => heads(words, at + 1, left, found),
-        Some("super") if !at_root => heads(words, at + 1, left - 1, found),
-        Some("{") => {
-            let mut level = 0;
-            let mut start = true;
-            for (i, word) in words.iter().enumerate().skip(at) {
-                match word.as_str() {
-                    "{" => level += 1,
-                    "}" => level -= 1,
-                    "," if level == 1 => start = true,
-                    _ if level == 1 && start => {
-                        heads(words, i, left, found);
-                        start = false;
-                    }
-                    _ => {}
-                }
-                if level == 0 {
-                    break;
-                }
-            }
-        }
-        Some(word) if at_root => found.push(word.to_owned()),
-        _ => {}
-    }
-}
-
 /// The names that `lib.rs` re-exports, and the room of each.
 fn reexports(root: &str) -> BTreeMap<String, String> {
-    let words = words(root);
-    let mut map = BTreeMap::new();
-    let mut at = 0;
-    while at < words.len() {
-        if words[at] == "use" {
-            let end = words[at..].iter().position(|word| word == ";").map_or(words.len(), |n| at + n);
-            let statement: Vec<&str> = words[at + 1..end]
-                .iter()
-                .map(String::as_str)
-                .filter(|w| *w != "crate" && *w != "self")
-                .collect();
-            if let Some(room) = statement.iter().find(|word| is_name(word)) {
-                for (i, word) in statement.iter().enumerate() {
-                    let last = statement.get(i + 1).is_none_or(|next| matches!(*next, "," | "}"));
-                    if is_name(word) && last {
-                        map.insert((*word).to_owned(), (*room).to_owned());
-                    }
-                }
-            }
-            at = end;
-        }
-        at += 1;
-    }
-    map
-}
-
-fn is_name(word: &str) -> bool {
-    word.starts_with(|c: char| c.is_alphanumeric() || c == '_')
-}
-
-/// The identifiers and punctuation of Rust source, without comments, strings and character literals.
-fn words(text: &str) -> Vec<String> {
-    let chars: Vec<char> = text.chars().collect();
-    let mut out = Vec::new();
-    let mut at = 0;
-    while at < chars.len() {
-        let next = chars.get(at + 1).copied().unwrap_or(' ');
-        match chars[at] {
-            '/' if next == '/' => at = skip_until(&chars, at, "\n"),
-            '/' if next == '*' => at = skip_until(&chars, at + 2, "*/"),
-            '"' => at = skip_string(&chars, at),
-            'r' if next == '"' || next == '#' && matches!(chars.get(at + 2), Some('"' | '#')) => {
-                let hashes = chars[at + 1..].iter().take_while(|c| **c == '#').count();
-                at = skip_until(&chars, at + hashes + 2, &format!("\"{}", "#".repeat(hashes)));
-            }
-            // A character literal and not a lifetime: the closing quote follows after one or more characters.
-            '\'' if next == '\\' => at = skip_until(&chars, at + 3, "'"),
-            '\'' if chars.get(at + 2) == Some(&'\'') => at += 3,
-            ':' if next == ':' => {
-                out.push("::".to_owned());
-                at += 2;
-            }
-            c if c.is_alphanumeric() || c == '_' => {
-                let end = chars[at..]
-                    .iter()
-                    .position(|c| !c.is_alphanumeric() && *c != '_')
-                    .map_or(chars.len(), |n| at + n);
-                out.push(chars[at..end].iter().collect());
-                at = end;
-            }
-            c => {
-                if !c.is_whitespace() {
-                    out.push(c.to_string());
-                }
-                at += 1;
-            }
-        }
-    }
-    out
-}
-
-fn skip_until(chars: &[char], from: usize, end: &str) -> usize {
-    let end: Vec<char> = end.chars().collect();
-    (from..chars.len()).find(|i| chars[*i..].starts_with(&end)).map_or(chars.len(), |i| i + end.len())
-}
-
-fn skip_string(chars: &[char], start: usize) -> usize {
-    let mut at = start + 1;
-    while at < chars.len() && chars[at] != '"' {
-        at += if chars[at] == '\\' { 2 } else { 1 };
-    }
-    at + 1
-}
-
-/// `token/seal.rs` → `["token", "seal"]`; `lib.rs` and `main.rs` are the root, which may name every room.
-fn module_path(file: &Path) -> Vec<String> {
-    let parts: Vec<String> =
-        file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    if parts.len() == 1 && matches!(parts[0].as_str(), "lib" | "main") { Vec::new() } else { parts }
-}
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
+    let paths = source::read(&[], root).paths;
+    let named = paths.into_iter().filter_map(|used| match used.by {
+        By::Reexport(name) => Some((name, used.path.into_iter().next()?)),
+        _ => None,
+    });
+    named.collect()
 }
