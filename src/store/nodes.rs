@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{NodeRow, StoreError};
+use super::StoreError;
+use crate::clock::Timestamp;
 
 /// The time after which a server that has not reported counts as gone.
 pub const NODE_LIVES: Duration = Duration::from_secs(10);
@@ -28,4 +29,17 @@ pub trait Nodes: Send + Sync {
 
     /// Returns the servers that have reported within [`NODE_LIVES`], ordered by name.
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
+}
+
+/// A server that shares the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRow {
+    /// The server's name: host, process and a random part.
+    pub name: String,
+    /// The generation of the key ring in force on the server.
+    pub ring_generation: u64,
+    /// The version of the program.
+    pub version: String,
+    /// The time of the server's last report.
+    pub seen_at: Timestamp,
 }

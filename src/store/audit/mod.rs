@@ -1,8 +1,16 @@
-//! The audit: the interface to the rows of `audit`.
+//! The audit: the rows of `audit`, and the interface that reads and writes them.
+
+mod caller;
+pub(super) mod details;
+mod event;
 
 use async_trait::async_trait;
 
-use super::{AuditEvent, AuditRow, StoreError};
+pub use caller::Caller;
+pub(super) use event::login_address;
+pub use event::{AuditEvent, AuditRow};
+
+use super::StoreError;
 use crate::{clock::Timestamp, ids::UserId};
 
 /// Reads and writes the rows of `audit`.

@@ -1,10 +1,12 @@
 //! OAuth clients: the rows of `clients`, and the interface that reads and writes them.
 
+mod change;
 mod row;
 
 use async_trait::async_trait;
 
-pub use row::{ClientChange, ClientRow, FormerSecret, NewClient, NewSecret};
+pub use change::{ClientChange, NewSecret};
+pub use row::{ClientRow, FormerSecret, NewClient};
 pub(super) use row::{Columns, taken};
 
 use super::{AuditEvent, StoreError};

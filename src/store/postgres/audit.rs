@@ -8,7 +8,7 @@ use super::{PostgresStore, failure::Failure, pool::LONG_PATIENCE};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{Audit, AuditEvent, AuditRow, StoreError, rules},
+    store::{Audit, AuditEvent, AuditRow, StoreError, audit::login_address},
 };
 
 const COLUMNS: &str = "seq, at, event, actor, subject, detail";
@@ -91,7 +91,7 @@ impl Audit for PostgresStore {
         let rows = self.pool.rows(sql, &[&text(user.as_str()), &since.millis(), &i64::from(limit)]).await?;
         let details = rows.iter().map(|row| row.try_get::<_, &str>(0));
         let details = details.collect::<Result<Vec<_>, _>>().map_err(Failure::from)?;
-        Ok(details.into_iter().filter_map(rules::login_address).collect())
+        Ok(details.into_iter().filter_map(login_address).collect())
     }
 }
 

@@ -12,8 +12,8 @@ use crate::{
     secret::Digest,
     store::{
         AuditEvent, ClientChange, ClientRow, ClientRows, NewClient, StoreError,
+        audit::details,
         clients::{Columns, taken},
-        trail,
     },
 };
 
@@ -157,7 +157,7 @@ async fn add(t: &Transaction<'_>, new: NewClient, event: AuditEvent) -> Result<C
         "INSERT INTO clients (id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences,
         redirect_uris, disabled, created_at, public) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     write(t, &row, sql).await?;
-    audit::write(t, &trail::client_named(&event, &row.name).about(&row.id)).await?;
+    audit::write(t, &details::client_named(&event, &row.name).about(&row.id)).await?;
     Ok(row)
 }
 
@@ -195,7 +195,7 @@ async fn update(
     let sql = "UPDATE clients SET name = $2, secret_hash = $3, former_hash = $4, former_until = $5, jwks = $6, scopes = $7,
         audiences = $8, redirect_uris = $9, disabled = $10, created_at = $11, public = $12 WHERE id = $1";
     write(t, &after, sql).await?;
-    audit::write(t, &trail::client_changed(&event, &before, &after).about(&id)).await?;
+    audit::write(t, &details::client_changed(&event, &before, &after).about(&id)).await?;
     Ok(Some(after))
 }
 
@@ -205,7 +205,7 @@ async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent) -> Result<
     let Some(row) = t.query_opt(&t.prepare_cached(sql).await?, &[&id.as_str()]).await? else {
         return Ok(false);
     };
-    audit::write(t, &trail::client_named(&event, row.try_get(0)?).about(&id)).await?;
+    audit::write(t, &details::client_named(&event, row.try_get(0)?).about(&id)).await?;
     Ok(true)
 }
 

@@ -11,7 +11,8 @@ use crate::{
     ids::UserId,
     store::{
         AuditEvent, Identity, IdentityRows, LinkedIdentity, StoreError,
-        rules::{may_link, may_unlink, number},
+        identities::{may_link, may_unlink},
+        users::number,
     },
 };
 

@@ -19,12 +19,15 @@ use crate::{
     ids::UserId,
     store::{
         AuditEvent, Caller, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow,
-        UserRows, names,
-        rules::{
-            begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
-            number, password_changed, readable, takes_an_admin,
+        UserRows,
+        audit::details,
+        identities::newly_linked,
+        users::{
+            administrators::{keep_an_admin, takes_an_admin},
+            names, number,
+            password::{begun_by_password, ended_by_password, gone, may_set_password, password_changed},
+            readable,
         },
-        trail,
     },
 };
 
@@ -156,7 +159,7 @@ async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<Us
          ) SELECT {COLUMNS} FROM added"
     );
     let ((roles, claims), folded) = (user.as_json(), names::fold(&user.name));
-    let told = trail::user_added(&event, &user);
+    let told = details::user_added(&event, &user);
     let (spellings, noted) = (names::spellings(&user.name), Columns::from(&told));
     let spellings = spellings.as_slice();
     let values: Values<'_> = &[
@@ -241,7 +244,7 @@ async fn update(
     let sql = "UPDATE users SET roles = $2, claims = $3, disabled = $4 WHERE id = $1";
     let disabled = i32::from(after.disabled);
     t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &roles, &claims, &disabled]).await?;
-    audit::write(t, &trail::user_changed(&event, &before, &after).about(&id)).await?;
+    audit::write(t, &details::user_changed(&event, &before, &after).about(&id)).await?;
     Ok(Some(after))
 }
 
@@ -292,6 +295,6 @@ pub(super) async fn held_for_login(t: &Transaction<'_>, id: &UserId) -> Result<O
 async fn delete(t: &Transaction<'_>, id: UserId, event: AuditEvent) -> Result<bool, Failure> {
     let Some(before) = held(t, &id, &event, |_| None).await? else { return Ok(false) };
     t.execute(&t.prepare_cached("DELETE FROM users WHERE id = $1").await?, &[&number(&id)]).await?;
-    audit::write(t, &trail::user_deleted(&event, &before).about(&id)).await?;
+    audit::write(t, &details::user_deleted(&event, &before).about(&id)).await?;
     Ok(true)
 }

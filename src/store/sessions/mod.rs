@@ -1,8 +1,19 @@
 //! Sessions: the rows of `sessions`, and the interface that reads and writes them.
 
+mod beginning;
+mod change;
+mod new;
+mod row;
+
 use async_trait::async_trait;
 
-use super::{AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow};
+pub(super) use beginning::Beginning;
+pub use change::{SessionChange, SessionEnd};
+pub(super) use new::holds;
+pub use new::{NewSession, Proof, ProvenAt};
+pub use row::{Device, Grant, SessionRow, Transport};
+
+use super::{AuditEvent, StoreError, UserRow};
 use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
@@ -96,4 +107,11 @@ pub enum Written {
     Applied,
     /// The row has changed since it was judged. Nothing was written; the caller must read and judge again.
     Lost,
+}
+
+impl Written {
+    /// Converts the number of rows that a conditional write has changed.
+    pub(in crate::store) fn rows(rows: u64) -> Self {
+        if rows == 0 { Self::Lost } else { Self::Applied }
+    }
 }

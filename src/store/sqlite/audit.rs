@@ -7,7 +7,7 @@ use super::{SqliteStore, bad::Table, writer::Statements::One};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{Audit, AuditEvent, AuditRow, StoreError, rules},
+    store::{Audit, AuditEvent, AuditRow, StoreError, audit::login_address},
 };
 
 pub(super) const TABLE: Table =
@@ -77,5 +77,5 @@ fn login_addresses(
     )?;
     let details = statement.query_map(params![user, since.millis(), limit], |row| row.get::<_, String>(0))?;
     let details = details.collect::<Result<Vec<_>, _>>()?;
-    Ok(details.iter().filter_map(|detail| rules::login_address(detail)).collect())
+    Ok(details.iter().filter_map(|detail| login_address(detail)).collect())
 }

@@ -12,8 +12,8 @@ use crate::{
     secret::Digest,
     store::{
         AuditEvent, ClientChange, ClientRow, ClientRows, NewClient, StoreError,
+        audit::details,
         clients::{Columns, taken},
-        trail,
     },
 };
 
@@ -120,7 +120,7 @@ fn add(
            disabled, created_at, public)
          VALUES (:id, :name, :hash, :former, :until, :jwks, :scopes, :audiences, :uris, :disabled, :created, :public)",
     )?;
-    audit::write(connection, &trail::client_named(event, &row.name).about(&row.id), now)?;
+    audit::write(connection, &details::client_named(event, &row.name).about(&row.id), now)?;
     Ok(row)
 }
 
@@ -151,7 +151,7 @@ fn update(
            jwks = :jwks, scopes = :scopes, audiences = :audiences, redirect_uris = :uris, disabled = :disabled,
            created_at = :created, public = :public WHERE id = :id",
     )?;
-    audit::write(connection, &trail::client_changed(event, &before, &after).about(id), now)?;
+    audit::write(connection, &details::client_changed(event, &before, &after).about(id), now)?;
     Ok(Some(after))
 }
 
@@ -167,7 +167,7 @@ fn delete(
         Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned())
     });
     let Some(name) = name.optional()? else { return Ok(false) };
-    audit::write(connection, &trail::client_named(event, &name).about(id), now)?;
+    audit::write(connection, &details::client_named(event, &name).about(id), now)?;
     Ok(true)
 }
 

@@ -9,7 +9,7 @@ use crate::{
     ids::UserId,
     store::{
         AuditEvent, Identity, IdentityRows, LinkedIdentity, StoreError,
-        rules::{may_link, may_unlink},
+        identities::{may_link, may_unlink},
     },
 };
 

@@ -9,12 +9,14 @@ use crate::{
     ids::UserId,
     store::{
         AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, UserRows,
-        names,
-        rules::{
-            begun_by_password, ended_by_password, gone, keep_an_admin, may_set_password, newly_linked,
-            number, password_changed, readable, takes_an_admin,
+        audit::details,
+        identities::newly_linked,
+        users::{
+            administrators::{keep_an_admin, takes_an_admin},
+            names, number,
+            password::{begun_by_password, ended_by_password, gone, may_set_password, password_changed},
+            readable,
         },
-        trail,
     },
 };
 
@@ -137,7 +139,7 @@ fn add(
         params![user.name, names::fold(&user.name), user.password_hash, roles, claims, now.millis()],
         from_row,
     )?;
-    audit::write(connection, &trail::user_added(event, user).about(&added.id), now)?;
+    audit::write(connection, &details::user_added(event, user).about(&added.id), now)?;
     if let Some(identity) = &user.identity {
         let linked = AuditEvent { event: "identity.linked", by: None, ..event.clone() };
         identities::link(connection, &added.id, identity, &linked, now)?;
@@ -170,7 +172,7 @@ fn update(
     connection
         .prepare_cached("UPDATE users SET roles = ?, claims = ?, disabled = ? WHERE id = ?")?
         .execute(params![roles, claims, after.disabled, number(id)])?;
-    audit::write(connection, &trail::user_changed(event, &before, &after).about(id), now)?;
+    audit::write(connection, &details::user_changed(event, &before, &after).about(id), now)?;
     Ok(Some(after))
 }
 
@@ -210,6 +212,6 @@ fn delete(
         keep_an_admin(id, &admins(connection)?)?;
     }
     connection.prepare_cached("DELETE FROM users WHERE id = ?")?.execute([number(id)])?;
-    audit::write(connection, &trail::user_deleted(event, &before).about(id), now)?;
+    audit::write(connection, &details::user_deleted(event, &before).about(id), now)?;
     Ok(true)
 }

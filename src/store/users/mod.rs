@@ -1,12 +1,19 @@
 //! Users: the rows of `users`, the interface that reads and writes them, and the source of users for logins.
 
+pub(super) mod administrators;
+pub(super) mod names;
+pub(super) mod password;
+mod row;
 mod source;
 
 use async_trait::async_trait;
 
+pub use names::{NAME_RULE, is_good_name};
+pub use row::{NewUser, UserChange, UserRow};
+pub(super) use row::{number, readable};
 pub use source::{LoginError, User, Users};
 
-use super::{AuditEvent, NewSession, NewUser, SessionRow, StoreError, UserChange, UserRow};
+use super::{AuditEvent, NewSession, SessionRow, StoreError};
 use crate::ids::UserId;
 
 /// Reads and writes the rows of `users`.

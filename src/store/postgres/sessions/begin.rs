@@ -20,7 +20,7 @@ use crate::{
             pool::Value,
             users,
         },
-        rules::{self, Beginning},
+        sessions::{Beginning, holds},
     },
 };
 
@@ -47,7 +47,7 @@ pub(super) async fn begin(
     }
     if new.proof.password_hash.is_some() {
         let Some(user) = &user else { return Ok(None) };
-        rules::holds(user, &new)?;
+        holds(user, &new)?;
     }
     // Transactions that unlink an identity take the same turns as those that begin a session.
     if let Some(identity) = &new.proof.identity

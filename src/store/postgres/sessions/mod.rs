@@ -30,7 +30,7 @@ use crate::{
     secret::SecretText,
     store::{
         AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, SessionRows, StoreError,
-        UserRow, Written, rules,
+        UserRow, Written, users::number,
     },
 };
 
@@ -146,7 +146,7 @@ impl SessionRows for PostgresStore {
             WHERE sid = $1 AND user_id = $2 AND idle_expires_at > bulla_now() AND expires_at > bulla_now()
               AND ($3::text IS NULL OR EXISTS (
                 SELECT FROM users WHERE id = $4 AND password_hash = $3 AND disabled = 0))";
-        let values: Values<'_> = &[&sid.to_string(), &user.as_str(), &password_hash, &rules::number(user)];
+        let values: Values<'_> = &[&sid.to_string(), &user.as_str(), &password_hash, &number(user)];
         Ok(self.pool.count(sql, values).await? == 1)
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     store::{
         AuditEvent, NewSession, SessionEnd, SessionRow, StoreError,
-        rules::{Beginning, holds},
+        sessions::{Beginning, holds},
         sqlite::{audit, clients, identities, users},
     },
 };

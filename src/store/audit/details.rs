@@ -3,16 +3,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{AuditEvent, ClientRow, FormerSecret, NewUser, UserRow};
-use crate::secret::Digest;
+use crate::{
+    secret::Digest,
+    store::{AuditEvent, ClientRow, FormerSecret, NewUser, UserRow},
+};
 
 /// The event for adding a user.
-pub(super) fn user_added(event: &AuditEvent, user: &NewUser) -> AuditEvent {
+pub(in crate::store) fn user_added(event: &AuditEvent, user: &NewUser) -> AuditEvent {
     event.saying("name", user.name.as_str().into()).saying("roles", json!(user.roles))
 }
 
 /// The event for changing a user. `changed` has an entry for each field that differs.
-pub(super) fn user_changed(event: &AuditEvent, before: &UserRow, after: &UserRow) -> AuditEvent {
+pub(in crate::store) fn user_changed(event: &AuditEvent, before: &UserRow, after: &UserRow) -> AuditEvent {
     let mut changed = Map::new();
     differs(&mut changed, "roles", json!(before.roles), json!(after.roles));
     differs(&mut changed, "disabled", before.disabled.into(), after.disabled.into());
@@ -24,7 +26,7 @@ pub(super) fn user_changed(event: &AuditEvent, before: &UserRow, after: &UserRow
 }
 
 /// The event for deleting a user. If the row can't be read, the event has no name.
-pub(super) fn user_deleted(event: &AuditEvent, before: &UserRow) -> AuditEvent {
+pub(in crate::store) fn user_deleted(event: &AuditEvent, before: &UserRow) -> AuditEvent {
     match before.is_unreadable() {
         true => event.clone(),
         false => event.saying("name", before.name.as_str().into()),
@@ -32,12 +34,16 @@ pub(super) fn user_deleted(event: &AuditEvent, before: &UserRow) -> AuditEvent {
 }
 
 /// The event for adding or deleting a client.
-pub(super) fn client_named(event: &AuditEvent, name: &str) -> AuditEvent {
+pub(in crate::store) fn client_named(event: &AuditEvent, name: &str) -> AuditEvent {
     event.saying("name", name.into())
 }
 
 /// The event for changing a client.
-pub(super) fn client_changed(event: &AuditEvent, before: &ClientRow, after: &ClientRow) -> AuditEvent {
+pub(in crate::store) fn client_changed(
+    event: &AuditEvent,
+    before: &ClientRow,
+    after: &ClientRow,
+) -> AuditEvent {
     let mut changed = Map::new();
     differs(&mut changed, "scopes", before.scopes.to_string().into(), after.scopes.to_string().into());
     let audiences = |row: &ClientRow| row.audiences.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -2,11 +2,11 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{StoreError, UserRow};
+use crate::store::{StoreError, UserRow};
 
 /// Folds a name: names that look alike (case, homoglyphs: UTS 39) have the same folding, which is unique in the table. A capital
 /// i looks like a small L. Because case is ignored too, the letters i and l fold to the same letter.
-pub(super) fn fold(name: &str) -> String {
+pub(in crate::store) fn fold(name: &str) -> String {
     // Converts to upper case first. Otherwise the sharp s would not become "ss", as it does in capitals.
     let lower = name.nfkc().collect::<String>().to_uppercase().to_lowercase();
     unicode_security::skeleton(&lower).collect::<String>().to_lowercase().replace('i', "l")
@@ -27,7 +27,7 @@ pub fn is_good_name(name: &str) -> bool {
 }
 
 /// Refuses a new user whose name breaks [`NAME_RULE`].
-pub(super) fn check(name: &str) -> Result<(), StoreError> {
+pub(in crate::store) fn check(name: &str) -> Result<(), StoreError> {
     if is_good_name(name) { Ok(()) } else { Err(StoreError::Conflict(NAME_RULE.into())) }
 }
 
@@ -38,17 +38,17 @@ fn plain(name: &str) -> String {
 
 /// The possible values of `users.folded` for this name: the folding, or the value that a trigger computes for a row inserted by
 /// hand.
-pub(super) fn spellings(name: &str) -> [String; 3] {
+pub(in crate::store) fn spellings(name: &str) -> [String; 3] {
     [fold(name), plain(name), name.to_lowercase()]
 }
 
 /// Selects, from the rows with the same folding, the row whose name differs only in case and composition.
-pub(super) fn pick(rows: impl IntoIterator<Item = UserRow>, name: &str) -> Option<UserRow> {
+pub(in crate::store) fn pick(rows: impl IntoIterator<Item = UserRow>, name: &str) -> Option<UserRow> {
     rows.into_iter().find(|row| plain(&row.name) == plain(name))
 }
 
 /// The error for a name that is already taken.
-pub(super) fn taken() -> StoreError {
+pub(in crate::store) fn taken() -> StoreError {
     StoreError::Conflict(
         "the name is taken, or looks like one that is (names differ by more than case and look-alike letters)"
             .into(),

@@ -1,0 +1,48 @@
+//! The errors of a store.
+
+/// The errors of a store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The store can't answer at present: it is unreachable, locked, overloaded, full or failing. Nothing was acknowledged.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// A sync to disk failed, or the database file was replaced. The store acknowledges nothing until a restart has recovered it.
+    #[error("the store can't vouch for what is on the disk; restart to recover")]
+    Broken,
+    /// The schema is newer than this program.
+    #[error("{0}")]
+    Schema(String),
+    /// The change conflicts with existing data: the name is taken or looks like a taken one, or the database is not empty.
+    #[error("{0}")]
+    Conflict(String),
+    /// The last administrator can't be removed.
+    #[error("the last administrator can't be removed; give another user the role `admin` first")]
+    LastAdmin,
+    /// The last way to log in can't be removed.
+    #[error("this is the last way in; set a password or link another identity first")]
+    LastWayIn,
+    /// The data on which the change was based has changed since it was read, for example the password. Nothing was written.
+    #[error("the row has changed since it was read; nothing was written, try again")]
+    Moved,
+    /// The session or the client that requested the change has ended, or has lost the role or scope that the change needs.
+    /// Nothing was written.
+    #[error("the session that asked for this has ended; nothing was written")]
+    Ended,
+}
+
+impl StoreError {
+    /// Returns the same error again. Several callers can wait for one commit, and each of them needs the error.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Unavailable(why) => Self::Unavailable(why.clone()),
+            Self::Broken => Self::Broken,
+            Self::Schema(why) => Self::Schema(why.clone()),
+            Self::Conflict(why) => Self::Conflict(why.clone()),
+            Self::LastAdmin => Self::LastAdmin,
+            Self::LastWayIn => Self::LastWayIn,
+            Self::Moved => Self::Moved,
+            Self::Ended => Self::Ended,
+        }
+    }
+}
