@@ -63,9 +63,15 @@ pub mod http;
 #[cfg(feature = "server")]
 pub mod identity;
 #[cfg(feature = "server")]
+mod installation;
+#[cfg(feature = "server")]
 mod jws;
 #[cfg(feature = "server")]
+mod login;
+#[cfg(feature = "server")]
 pub mod oauth;
+#[cfg(feature = "server")]
+mod problem;
 #[cfg(feature = "server")]
 pub mod session;
 #[cfg(feature = "server")]

@@ -1,0 +1,175 @@
+//! Authenticates a request by trying the steps of docs/design/sessions.md in order until one succeeds.
+
+use actix_web::{HttpRequest, http::header::HeaderMap};
+
+use crate::{
+    http::{
+        Problem,
+        bulla::Shared,
+        guard::login_cookies::login_id,
+        wire::{
+            cookies::{Ambiguous, Carried, CookieJar},
+            credentials::{self, Authorization},
+            forgery, request_log,
+        },
+    },
+    login::is_jws,
+    session::{Denied, Issued, Machine, Principal, Renewed},
+    store::Transport,
+};
+
+/// An authenticated request, and the cookies to send with its answer.
+#[derive(Debug)]
+pub(crate) struct Climbed {
+    pub(crate) principal: Principal,
+    /// The `Set-Cookie` lines; can be empty.
+    pub(crate) cookies: HeaderMap,
+}
+
+impl Shared {
+    /// Tries only step 1, the access token, without I/O. After an error, [`Self::climb`] continues. The error tells it whether the
+    /// token was already opened, because each token is opened and counted only once.
+    pub(crate) fn first_step(&self, request: &HttpRequest) -> Result<Principal, Option<Denied>> {
+        if forgery::is_unsafe(request) {
+            return Err(None); // where the forgery rule must be asked first
+        }
+        if request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
+            let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return Err(None) };
+            // An ID token is for a later step, so it is not a failure of step 1.
+            return if is_jws(token) { Err(None) } else { self.sessions().authenticate(token).map_err(Some) };
+        }
+        let access = self.cookies.read(request).ok().and_then(|carried| carried.access).ok_or(None)?;
+        self.sessions().authenticate(access).map_err(Some)
+    }
+
+    /// The service token of a machine, if the request has a valid one. Does no I/O. Browsers never send a service token.
+    pub(crate) fn machine(&self, request: &HttpRequest) -> Option<Machine> {
+        let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return None };
+        self.sessions().authenticate_service(token).ok()
+    }
+
+    /// Tries all steps. `tried` is the result of step 1 if it has been tried.
+    pub(crate) async fn climb(
+        &self,
+        request: &HttpRequest,
+        tried: Option<Denied>,
+    ) -> Result<Climbed, Problem> {
+        match Authorization::of(request)? {
+            Authorization::Bearer(token) if is_jws(token) => {
+                let (issued, nonce) = self.with_bearer(request, token).await?;
+                let mut cookies = HeaderMap::new();
+                self.hand_out(&mut cookies, &issued);
+                CookieJar::clear_login(&mut cookies, &login_id(&nonce));
+                Ok(Climbed { principal: issued.principal, cookies })
+            }
+            Authorization::Bearer(token) => Ok(recognised(self.open(token, tried)?)),
+            Authorization::Basic { name, password } if !credentials::from_browser(request) => {
+                let issued = self
+                    .logins()
+                    .by_password(&self.site.requester(request), &name, &password, Transport::Basic, None)
+                    .await?;
+                let mut cookies = HeaderMap::new();
+                self.hand_out(&mut cookies, &issued);
+                Ok(Climbed { principal: issued.principal, cookies })
+            }
+            Authorization::Basic { .. } => Err(Problem::unauthorized()),
+            Authorization::Absent => self.by_cookies(request, &self.carried(request)??, tried).await,
+        }
+    }
+
+    /// The tokens in the cookies of a request that a page of this server or a program sent. A request with an `Authorization`
+    /// header returns no tokens, because only that header counts. It is not checked for forgery, because another site can't have
+    /// sent it.
+    pub(crate) fn carried<'a>(
+        &self,
+        request: &'a HttpRequest,
+    ) -> Result<Result<Carried<'a>, Ambiguous>, Problem> {
+        if !matches!(Authorization::of(request)?, Authorization::Absent) {
+            return Ok(Ok(Carried::default()));
+        }
+        let carried = self.cookies.read(request);
+        let has_cookies = carried.as_ref().map_or(true, Carried::any);
+        self.site.refuse_forgery(request, has_cookies)?;
+        Ok(carried)
+    }
+
+    /// Step 3 on any request: an ID token as `Authorization: Bearer`. Of the cookies only the one of the nonce is read. Also
+    /// returns the nonce, whose cookie is no longer needed.
+    pub(crate) async fn with_bearer(
+        &self,
+        request: &HttpRequest,
+        id_token: &str,
+    ) -> Result<(Issued, String), Problem> {
+        let carried = self.cookies.read(request).unwrap_or_default();
+        let requester = self.site.requester(request);
+        self.logins().by_bearer(&requester, id_token, |nonce| carried.login(nonce)).await
+    }
+
+    fn open(&self, access: &str, tried: Option<Denied>) -> Result<Principal, Denied> {
+        tried.map_or_else(|| self.sessions().authenticate(access), Err)
+    }
+
+    async fn by_cookies(
+        &self,
+        request: &HttpRequest,
+        carried: &Carried<'_>,
+        tried: Option<Denied>,
+    ) -> Result<Climbed, Problem> {
+        let denied = match carried.access.map(|token| self.open(token, tried)) {
+            Some(Ok(principal)) => return Ok(recognised(principal)),
+            Some(Err(denied)) => denied,
+            None => Denied::Session,
+        };
+        let Some(refresh) = carried.refresh else { return Err(denied.into()) };
+        let renewed = self.renew(request, refresh).await?;
+        let mut cookies = HeaderMap::new();
+        self.hand_on(&mut cookies, &renewed);
+        Ok(Climbed { principal: renewed.principal, cookies })
+    }
+
+    /// Step 2: renews by the refresh token. A request that another site caused uses no refresh token. A rotation would allow that
+    /// site to cause rotations whose cookies the browser may not keep. An answer without a rotation would allow a stolen token to
+    /// be used without a trace. A navigation is answered with a page that loads again by itself ([`Asker`](super::refusal::Asker)).
+    pub(crate) async fn renew(&self, request: &HttpRequest, refresh: &str) -> Result<Renewed, Problem> {
+        if forgery::is_cross_site(request) {
+            return Err(Problem::cross_site());
+        }
+        Ok(self.sessions().renew(refresh, &self.site.device(request)).await?)
+    }
+
+    /// Sets the cookies of a session that has just begun. With transport `hybrid` the access token is not put into a cookie; with
+    /// `body` neither token is.
+    pub(crate) fn hand_out(&self, cookies: &mut HeaderMap, issued: &Issued) {
+        request_log::speaks_for(|| issued.principal.id().to_string());
+        let policy = &self.sessions().parts().policy;
+        if matches!(issued.row.transport, Transport::Cookie | Transport::Basic) {
+            self.cookies.set_access(cookies, issued.access.as_str(), policy.access_max_age);
+        }
+        if issued.row.transport != Transport::Body {
+            let left = issued.row.ends_at().since(issued.row.rotated_at);
+            self.cookies.set_refresh(cookies, issued.refresh.as_str(), policy.refresh_idle.min(left));
+        }
+    }
+
+    /// Sets the cookies of a renewal. The refresh token came in a cookie, so the new tokens are sent in cookies.
+    pub(crate) fn hand_on(&self, cookies: &mut HeaderMap, renewed: &Renewed) {
+        request_log::speaks_for(|| renewed.principal.id().to_string());
+        let policy = &self.sessions().parts().policy;
+        if renewed.transport != Transport::Hybrid {
+            self.cookies.set_access(cookies, renewed.access.as_str(), policy.access_max_age);
+        }
+        if let Some(refresh) = &renewed.refresh {
+            self.cookies.set_refresh(cookies, refresh.as_str(), renewed.refresh_max_age);
+        }
+    }
+}
+
+impl From<Ambiguous> for Problem {
+    fn from(_: Ambiguous) -> Self {
+        Self::unauthorized()
+    }
+}
+
+fn recognised(principal: Principal) -> Climbed {
+    Climbed { principal, cookies: HeaderMap::new() }
+}

@@ -1,0 +1,126 @@
+//! The proofs that a change requires in addition to an access token. To change a login method, end a device or administer, a
+//! request must present the session itself; to change a login method, it also needs a recent proof of identity. An access token is
+//! sent with every request and is short-lived for that reason. Alone it must not be able to cause any lasting change.
+
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+
+use crate::{
+    clock::Timestamp,
+    http::{Problem, bulla::Shared, pages, wire::credentials::Authorization},
+    secret::SecretText,
+    session::{Denied, Present, Principal},
+    store::{SessionRow, StoreError, User},
+};
+
+/// A person's session that the request itself presents.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) row: SessionRow,
+    pub(crate) user: User,
+    /// The store's time when the row was read. `None` if the request contains the password (HTTP Basic).
+    now: Option<Timestamp>,
+}
+
+/// The present password, in requests that accept it.
+#[derive(Default, Deserialize)]
+pub(crate) struct Current {
+    #[serde(default)]
+    current: Option<SecretText>,
+}
+
+impl Current {
+    /// An empty field of a form counts as absent.
+    pub(crate) fn password(&self) -> Option<&SecretText> {
+        self.current.as_ref().filter(|password| !password.expose().is_empty())
+    }
+}
+
+impl Shared {
+    /// The session that a person's request presents: a refresh token in the cookie, which its row would rotate or repeat. It must
+    /// name the same session and user as the access token, if there is one. HTTP Basic contains the password, which is a stronger
+    /// proof. A Bearer token of a person is refused.
+    pub(crate) async fn in_session(
+        &self,
+        request: &HttpRequest,
+        principal: &Principal,
+    ) -> Result<Shown, Problem> {
+        match Authorization::of(request)? {
+            Authorization::Bearer(_) => return Err(Problem::session_required()),
+            Authorization::Basic { .. } => {
+                let (row, user) = self.sessions().confirm(principal).await?;
+                return Ok(Shown { row, user, now: None });
+            }
+            Authorization::Absent => {}
+        }
+        let refresh = self.carried(request)??.refresh.ok_or_else(Problem::session_required)?;
+        let same = |row: &SessionRow| {
+            row.sid == principal.sid()
+                && row.user_id.as_str() == principal.id()
+                && principal.grant().is_none()
+        };
+        match self.sessions().present(refresh, &self.site.device(request)).await {
+            Ok(Some(Present { row, user, now })) if same(&row) => Ok(Shown { row, user, now: Some(now) }),
+            Ok(_) => Err(Problem::session_required()),
+            // The refresh token belongs to no live session. If the access token's session has ended too, the answer is 401.
+            Err(Denied::Token(_) | Denied::Session) => {
+                self.sessions().confirm(principal).await?;
+                Err(Problem::session_required())
+            }
+            Err(denied) => Err(denied.into()),
+        }
+    }
+
+    /// Checks that the person of this session has proven their identity recently: by the present password in the request, or by a
+    /// login within `reauth_within`.
+    pub(crate) async fn recently(
+        &self,
+        request: &HttpRequest,
+        shown: &Shown,
+        current: &Current,
+    ) -> Result<(), Problem> {
+        if let Some(password) = current.password() {
+            let verified =
+                self.logins().present_password(&self.site.requester(request), &shown.user, password).await?;
+            return self.note_proof(shown, verified).await;
+        }
+        match shown.now.is_none_or(|now| self.is_recent(&shown.row, now)) {
+            true => Ok(()),
+            false => Err(Problem::reauth_required()),
+        }
+    }
+
+    pub(crate) fn is_recent(&self, row: &SessionRow, now: Timestamp) -> bool {
+        self.sessions().parts().policy.is_recent(row.auth_time, now)
+    }
+
+    /// Sets a new `auth_time` of the session, so that it counts as recent when the provider sends the browser back to link an
+    /// identity.
+    async fn note_proof(&self, shown: &Shown, verified: SecretText) -> Result<(), Problem> {
+        let (parts, row) = (self.sessions().parts(), &shown.row);
+        let verified = parts.users.keeps_passwords_in_store().then_some(verified);
+        if parts.store.note_proof(row.sid, &row.user_id, verified).await? {
+            return Ok(());
+        }
+        let (found, now) = parts.store.session(row.sid).await?;
+        match found.is_some_and(|row| now < row.ends_at()) {
+            true => Err(StoreError::Moved.into()),
+            false => Err(Problem::unauthorized()),
+        }
+    }
+
+    /// The login page for a person whose form requires a new login. It shows the reason and leads back to the account page.
+    pub(crate) async fn log_in_again(&self, principal: &Principal, problem: &Problem) -> HttpResponse {
+        let user = self.sessions().parts().users.find(&principal.user_id()).await;
+        let name = user.ok().flatten().map(|user| user.name).unwrap_or_default();
+        let page = pages::Login {
+            rd: "/auth/account",
+            error: Some(problem.detail()),
+            name: &name,
+            ways: &self.ways,
+            again: true,
+            ..Default::default()
+        };
+        pages::answer(&mut problem.head(), pages::login(&page))
+    }
+}

@@ -1,0 +1,233 @@
+//! The `/admin` routes for users, sessions, revocations, keys (read only) and audit.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+
+use crate::{
+    http::{Bulla, Problem, guard::administrator::Administrator, routes::account::describe},
+    ids::{Sid, UserId},
+    secret::SecretText,
+    store::{NAME_RULE, NewUser, SessionEnd, UserChange, UserRow, is_good_name},
+    token::Object,
+};
+
+/// The number of rows of one page.
+const PAGE: u32 = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct After {
+    after: Option<String>,
+}
+
+fn user_id(text: &str) -> Result<UserId, Problem> {
+    text.parse().map_err(|_| Problem::not_found())
+}
+
+fn show(row: &UserRow) -> serde_json::Value {
+    serde_json::json!({
+        "id": row.id.as_str(), "name": row.name, "roles": row.roles, "claims": row.claims, "disabled": row.disabled,
+        "created_at": row.created_at, "password": row.password_hash.is_some(),
+    })
+}
+
+/// `GET /admin/users?after=`
+pub(crate) async fn users(
+    bulla: web::Data<Bulla>,
+    _: Administrator,
+    query: web::Query<After>,
+) -> Result<HttpResponse, Problem> {
+    let after = query.after.as_deref().map(user_id).transpose()?;
+    let rows = bulla.sessions().parts().store.users(after.as_ref(), PAGE).await?;
+    let rows: Vec<_> = rows.iter().map(show).collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({"users": rows})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Add {
+    name: String,
+    password: Option<SecretText>,
+    #[serde(default)]
+    roles: Vec<String>,
+    #[serde(default)]
+    claims: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `POST /admin/users`
+pub(crate) async fn add_user(
+    bulla: web::Data<Bulla>,
+    by: Administrator,
+    input: web::Json<Object<Add>>,
+) -> Result<HttpResponse, Problem> {
+    let Object(input) = input.into_inner();
+    if !is_good_name(&input.name) {
+        return Err(Problem::unprocessable(format!("The name won't do: {NAME_RULE}.")));
+    }
+    let password_hash = match &input.password {
+        Some(password) => {
+            let rule = bulla.0.installation.password.ok_or_else(Problem::not_found)?;
+            rule.check(password)
+                .map_err(|why| Problem::unprocessable(format!("The password won't do: {why}.")))?;
+            Some(bulla.hasher().hash(password).await.map_err(|_| Problem::busy())?)
+        }
+        None => None,
+    };
+    let user =
+        NewUser { name: input.name, password_hash, roles: input.roles, claims: input.claims, identity: None };
+    let event = by.event("user.added");
+    let row = bulla.sessions().parts().store.add_user(user, event).await?;
+    Ok(HttpResponse::Created().json(show(&row)))
+}
+
+/// `GET /admin/users/{id}`
+pub(crate) async fn user(
+    bulla: web::Data<Bulla>,
+    _: Administrator,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let row = bulla.sessions().parts().store.user(&user_id(&id)?).await?.ok_or_else(Problem::not_found)?;
+    Ok(HttpResponse::Ok().json(show(&row)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    roles: Option<Vec<String>>,
+    claims: Option<serde_json::Map<String, serde_json::Value>>,
+    disabled: Option<bool>,
+}
+
+/// `PATCH /admin/users/{id}`: changes roles, claims or `disabled`.
+pub(crate) async fn change_user(
+    bulla: web::Data<Bulla>,
+    by: Administrator,
+    id: web::Path<String>,
+    input: web::Json<Object<Change>>,
+) -> Result<HttpResponse, Problem> {
+    let Object(Change { roles, claims, disabled }) = input.into_inner();
+    let name = match disabled {
+        Some(true) => "user.disabled",
+        Some(false) => "user.enabled",
+        None => "user.changed",
+    };
+    let event = by.event(name);
+    let change = UserChange { roles, claims, disabled, ..UserChange::default() };
+    let row = bulla.sessions().parts().store.change_user(&user_id(&id)?, change, event).await?;
+    Ok(HttpResponse::Ok().json(show(&row.ok_or_else(Problem::not_found)?)))
+}
+
+/// `DELETE /admin/users/{id}`
+pub(crate) async fn delete_user(
+    bulla: web::Data<Bulla>,
+    by: Administrator,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let event = by.event("user.deleted");
+    match bulla.sessions().parts().store.delete_user(&user_id(&id)?, event).await? {
+        true => Ok(HttpResponse::NoContent().finish()),
+        false => Err(Problem::not_found()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whose {
+    user: Option<String>,
+}
+
+/// `GET /admin/sessions?user=`
+pub(crate) async fn sessions(
+    bulla: web::Data<Bulla>,
+    _: Administrator,
+    query: web::Query<Whose>,
+) -> Result<HttpResponse, Problem> {
+    let user = query.user.as_deref().map(user_id).transpose()?;
+    let (rows, _) = bulla.sessions().parts().store.sessions(user.as_ref(), 1000).await?;
+    let rows: Vec<_> = rows.iter().map(|row| describe(row, None)).collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({"sessions": rows})))
+}
+
+/// `DELETE /admin/sessions/{sid}`
+pub(crate) async fn end_session(
+    bulla: web::Data<Bulla>,
+    by: Administrator,
+    sid: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let sid: Sid = sid.parse().map_err(|_| Problem::not_found())?;
+    match bulla.sessions().end(sid, by.event("session.revoked")).await? {
+        true => Ok(HttpResponse::NoContent().finish()),
+        false => Err(Problem::not_found()),
+    }
+}
+
+/// `DELETE /admin/sessions?user=`: ends all sessions of a user or, without `user`, of all users. An unknown parameter is refused,
+/// because a misspelt `user` must not end the sessions of all users.
+pub(crate) async fn end_sessions(
+    bulla: web::Data<Bulla>,
+    by: Administrator,
+    query: web::Query<Whose>,
+) -> Result<HttpResponse, Problem> {
+    let which = match &query.user {
+        Some(user) => SessionEnd::AllOf(user_id(user)?),
+        None => SessionEnd::Everyones,
+    };
+    let event = by.event("session.revoked");
+    let ended = bulla.sessions().parts().store.end_sessions(which, event).await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({"ended": ended.len()})))
+}
+
+/// `GET /admin/revocations`
+pub(crate) async fn revocations(bulla: web::Data<Bulla>, _: Administrator) -> Result<HttpResponse, Problem> {
+    let rows = bulla.sessions().parts().store.revocations().await?;
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            serde_json::json!({
+                "seq": row.seq, "target": row.target.to_string(), "revoked_at": row.revoked_at, "expires_at": row.expires_at,
+            })
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({"revocations": rows})))
+}
+
+/// `GET /admin/keys`: the kids and states of the keys, never a key.
+pub(crate) async fn keys(bulla: web::Data<Bulla>, _: Administrator) -> Result<HttpResponse, Problem> {
+    let ring = bulla.sessions().parts().tokens.ring();
+    let keys: Vec<_> = ring
+        .keys
+        .iter()
+        .map(|key| {
+            serde_json::json!({
+                "kid": key.kid.to_string(), "state": key.state, "suite": key.suite, "since": key.since.to_string(),
+            })
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({
+        "generation": ring.generation, "not_before": ring.not_before, "good": bulla.ring_is_good(), "keys": keys,
+    })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuditPage {
+    after: Option<i64>,
+    limit: Option<u32>,
+}
+
+/// `GET /admin/audit?after=&limit=`: audit events in order. Without `after`, the newest events.
+pub(crate) async fn audit(
+    bulla: web::Data<Bulla>,
+    _: Administrator,
+    query: web::Query<AuditPage>,
+) -> Result<HttpResponse, Problem> {
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=1000).contains(&limit) {
+        return Err(Problem::bad_request("limit is a number from 1 to 1000."));
+    }
+    if query.after.is_some_and(|seq| !(0..1 << 53).contains(&seq)) {
+        return Err(Problem::bad_request("after is the seq of an event."));
+    }
+    let rows = bulla.sessions().parts().store.audit(query.after, limit).await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({"audit": rows})))
+}

@@ -1,0 +1,134 @@
+//! The authorization endpoint: signs a person in for an app and sends the browser back to the app with a code.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderName},
+    web,
+};
+
+use crate::{
+    http::{
+        Bulla, Problem,
+        bulla::Shared,
+        guard::{add_cookies, ladder::Climbed, refusal::Asker},
+        pages,
+        routes::{account, renewal::known},
+        wire::{body, credentials},
+    },
+    oauth::{Authorization, Objection, Returned},
+    store::{SessionRow, Transport, User},
+};
+
+/// The route that checks the login. It is under `/auth`, because routes under `/oauth` read no cookies.
+pub(crate) const HERE: &str = "/auth/authorize?";
+
+/// `GET /oauth/authorize`: checks the request and redirects the browser to the route that checks its login.
+pub(crate) async fn begin(bulla: web::Data<Bulla>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let onward = format!("{HERE}{}", request.query_string());
+    match bulla.0.issuer().authorization(request.query_string()).await {
+        // If a login could not return to this request, it is refused at once, whether the person is signed in or not.
+        Ok(_) if bulla.0.site.return_to(&onward) != onward => {
+            Err(Problem::bad_request("The app's request is too long, or holds what no address may."))
+        }
+        Ok(_) => Ok(body::see_other(&onward)),
+        Err(objection) => object(objection),
+    }
+}
+
+/// `GET /auth/authorize`: sends a signed-in person back to the app with a code. Others get the login page.
+pub(crate) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let shared = &bulla.0;
+    let authorization = match shared.issuer().authorization(request.query_string()).await {
+        Ok(authorization) => authorization,
+        Err(objection) => return object(objection),
+    };
+    let climbed = match shared.climb(&request, None).await {
+        Ok(climbed) => climbed,
+        Err(problem) => return shared.log_in_first(&request, &authorization, problem),
+    };
+    let answer = match in_person(&bulla, &request, &climbed).await {
+        Ok((login, user)) => match shared.issuer().approve(&authorization, &login, &user).await {
+            Ok(returned) => Ok(send_on(&request, &authorization, &returned)),
+            Err(denied) => Err(denied.into()),
+        },
+        Err(problem) => shared.log_in_first(&request, &authorization, problem),
+    };
+    // If the session was renewed, its cookies are sent with a refusal too.
+    let mut response =
+        answer.unwrap_or_else(|problem| Asker::of(&request, &shared.site).refuse(&problem, &shared.ways));
+    add_cookies(response.headers_mut(), climbed.cookies);
+    Ok(response)
+}
+
+/// The session and the user of a person who is present. A token of an app can't be used to sign in to another app, and an access
+/// token alone can't begin another session. So the request was authenticated by the refresh token or by credentials, and gets
+/// cookies, or it contains the refresh token.
+async fn in_person(
+    bulla: &Bulla,
+    request: &HttpRequest,
+    climbed: &Climbed,
+) -> Result<(SessionRow, User), Problem> {
+    let (login, user) = account::confirm(bulla, &climbed.principal).await?;
+    if !climbed.cookies.is_empty() || bulla.0.brings(request, &login).await? {
+        return Ok((login, user));
+    }
+    match login.transport {
+        Transport::Body | Transport::Hybrid => Err(Problem::forbidden()),
+        Transport::Cookie | Transport::Basic => Err(Problem::unauthorized()),
+    }
+}
+
+impl Shared {
+    /// Whether a request has the refresh cookie of this session, and its row would rotate or repeat it.
+    async fn brings(&self, request: &HttpRequest, session: &SessionRow) -> Result<bool, Problem> {
+        let Some(refresh) = self.carried(request)??.refresh else { return Ok(false) };
+        let present = known(self.sessions().present(refresh, &self.site.device(request)).await)?.flatten();
+        Ok(present.is_some_and(|present| present.row.sid == session.sid))
+    }
+
+    /// The name of the app for which a login is made, if `rd` leads to an authorization request.
+    pub(crate) async fn app(&self, rd: &str) -> Option<String> {
+        let query = rd.strip_prefix(HERE)?;
+        self.issuer().authorization(query).await.ok().map(|authorization| authorization.client.name)
+    }
+
+    /// Answers a request without a usable session: shows the login page, which returns here.
+    fn log_in_first(
+        &self,
+        request: &HttpRequest,
+        authorization: &Authorization,
+        problem: Problem,
+    ) -> Result<HttpResponse, Problem> {
+        if problem.code() != "unauthorized" || problem.is_cross_site() {
+            return Err(problem);
+        }
+        let rd = format!("{HERE}{}", request.query_string());
+        let app = Some(authorization.client.name.as_str());
+        let page = pages::Login { rd: &rd, app, ways: &self.ways, ..Default::default() };
+        Ok(pages::answer(&mut problem.head(), pages::login(&page)))
+    }
+}
+
+/// Sends the browser to the app. After the login form this is done by a page, because the answer to a form must not redirect to
+/// another origin (CSP `form-action`).
+fn send_on(request: &HttpRequest, authorization: &Authorization, to: &Returned) -> HttpResponse {
+    let site = credentials::text(request, &HeaderName::from_static("sec-fetch-site"));
+    if site != Some("same-origin") || !credentials::is_navigation(request) {
+        return body::see_other(&to.0);
+    }
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::REFRESH, format!("0;url={}", to.0)));
+    pages::answer(
+        &mut response,
+        pages::onward(&pages::Onward { label: &authorization.client.name, url: &to.0 }),
+    )
+}
+
+fn object(objection: Objection) -> Result<HttpResponse, Problem> {
+    match objection {
+        Objection::Back(to) => Ok(body::see_other(&to.0)),
+        Objection::Here(why) => Err(Problem::bad_request(why)),
+        Objection::Unknown => Err(Problem::unknown_client()),
+        Objection::CannotTell(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,162 @@
+//! Step 3 of authentication: begins a session by name and password, or by an ID token.
+
+use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+use serde::Deserialize;
+
+use crate::{
+    http::{
+        Bulla, Problem,
+        bulla::Shared,
+        guard::add_cookies,
+        guard::login_cookies::login_id,
+        pages,
+        routes::cookie_check::COOKIES_LOST,
+        wire::{
+            body::{self, Kind},
+            cookies::CookieJar,
+        },
+    },
+    login::Presented,
+    secret::SecretText,
+    session::Issued,
+    store::Transport,
+};
+
+#[derive(Deserialize)]
+pub(crate) struct Login {
+    username: Option<String>,
+    password: Option<SecretText>,
+    transport: Option<String>,
+    #[serde(default)]
+    rd: String,
+    #[serde(flatten)]
+    presented: Presented,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Return {
+    #[serde(default)]
+    rd: String,
+    #[serde(rename = "signed-out")]
+    signed_out: Option<String>,
+    #[serde(rename = "signed-in")]
+    signed_in: Option<String>,
+    /// Present if a person who is signed in logs in again.
+    again: Option<String>,
+}
+
+/// The address after a logout.
+pub(crate) const SIGNED_OUT: &str = "/auth/login?signed-out";
+
+impl Return {
+    /// Whether a person who is signed in proves their identity again.
+    pub(crate) fn is_again(&self) -> bool {
+        self.again.is_some()
+    }
+
+    /// The address to which the login returns, checked. Empty if none was given.
+    pub(crate) fn rd(&self, shared: &Shared) -> String {
+        if self.rd.is_empty() { String::new() } else { shared.site.return_to(&self.rd) }
+    }
+}
+
+/// `GET /auth/login`
+pub(crate) async fn page(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    query: web::Query<Return>,
+) -> HttpResponse {
+    let (rd, ways) = (query.rd(&bulla.0), &bulla.0.ways[..]);
+    let signed_in = query.signed_in.is_some();
+    if signed_in && bulla.0.has_come_back(&request) {
+        return body::see_other(if rd.is_empty() { "/auth/account" } else { &rd });
+    }
+    let error = signed_in.then_some(COOKIES_LOST);
+    let app = bulla.0.app(&rd).await;
+    let (app, signed_out) = (app.as_deref(), query.signed_out.is_some());
+    let page = pages::Login { rd: &rd, app, signed_out, error, ways, ..Default::default() };
+    pages::answer(&mut HttpResponse::Ok(), pages::login(&page))
+}
+
+/// `POST /auth/login`
+pub(crate) async fn login(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let shared = &bulla.0;
+    let (input, kind) = body::read::<Login>(&request, &body)?;
+    // Contradictory cookies must not keep a person with a password from logging in.
+    let carried = shared.carried(&request)?.unwrap_or_default();
+    let transport = transport(kind, input.transport.as_deref())?;
+    if kind == Kind::Json && !input.presented.provider.is_empty() {
+        let issued = shared.with_presented(&request, &input.presented, transport).await?;
+        let mut response = shared.with_cookies(shared.tokens(&issued), &issued);
+        if transport != Transport::Body {
+            let mut cookies = HeaderMap::new();
+            CookieJar::clear_login(&mut cookies, &login_id(&input.presented.nonce));
+            add_cookies(response.headers_mut(), cookies);
+        }
+        return Ok(response);
+    }
+    let (Some(username), Some(password)) = (input.username, input.password) else {
+        return Err(body::malformed());
+    };
+    let requester = shared.site.requester(&request);
+    let done =
+        shared.logins().by_password(&requester, &username, &password, transport, carried.refresh).await;
+    let rd = if input.rd.is_empty() { "/auth/account".into() } else { shared.site.return_to(&input.rd) };
+    match (done, kind) {
+        (Ok(issued), Kind::Form) => {
+            Ok(shared.with_cookies(body::see_other(&shared.after_login(rd)), &issued))
+        }
+        (Ok(issued), Kind::Json) => Ok(shared.with_cookies(shared.tokens(&issued), &issued)),
+        (Err(problem), Kind::Json) => Err(problem),
+        (Err(problem), Kind::Form) => {
+            let app = shared.app(&rd).await;
+            let (error, name, app) = (Some(problem.detail()), username.as_str(), app.as_deref());
+            let page = pages::Login { rd: &rd, error, name, app, ways: &shared.ways, ..Default::default() };
+            Ok(pages::answer(&mut problem.head(), pages::login(&page)))
+        }
+    }
+}
+
+fn transport(kind: Kind, named: Option<&str>) -> Result<Transport, Problem> {
+    match (kind, named) {
+        (Kind::Form, _) | (_, None | Some("cookie")) => Ok(Transport::Cookie),
+        (_, Some("body")) => Ok(Transport::Body),
+        (_, Some("hybrid")) => Ok(Transport::Hybrid),
+        _ => Err(Problem::bad_request("transport is cookie, body or hybrid.")),
+    }
+}
+
+impl Shared {
+    /// The answer to a program: the user, and the tokens that are sent in bodies (names as in RFC 6749, 5.1).
+    pub(crate) fn tokens(&self, issued: &Issued) -> HttpResponse {
+        HttpResponse::Ok().json(self.token_answer(issued))
+    }
+
+    /// The JSON object of this answer.
+    pub(crate) fn token_answer(&self, issued: &Issued) -> serde_json::Value {
+        let expires_in = self.sessions().parts().policy.access_max_age.as_secs();
+        let mut answer = serde_json::json!({
+            "id": issued.principal.id(), "sid": issued.principal.sid().to_string(), "expires_in": expires_in,
+            "other_sessions": issued.others,
+        });
+        if matches!(issued.row.transport, Transport::Body | Transport::Hybrid) {
+            answer["access_token"] = issued.access.as_str().into();
+            answer["token_type"] = "Bearer".into();
+        }
+        if issued.row.transport == Transport::Body {
+            answer["refresh_token"] = issued.refresh.as_str().into();
+        }
+        answer
+    }
+
+    pub(crate) fn with_cookies(&self, mut response: HttpResponse, issued: &Issued) -> HttpResponse {
+        let mut cookies = HeaderMap::new();
+        self.hand_out(&mut cookies, issued);
+        add_cookies(response.headers_mut(), cookies);
+        response
+    }
+}

@@ -1,0 +1,25 @@
+//! Logs once that a request has a wrong `Host`, with the expected one, so that an operator can correct the setup.
+
+use std::sync::Once;
+
+use actix_web::{HttpRequest, http::header};
+
+use crate::http::Site;
+
+/// The length at which a `Host` is cut in the log, in characters.
+const SHOWN: usize = 100;
+
+/// Logs the first such refusal of this process. Later ones are not logged, because any client can cause them.
+pub(crate) fn note(request: &HttpRequest, site: &Site) {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| {
+        let host = request.headers().get(header::HOST);
+        let host = host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()).unwrap_or_default();
+        let host: String = host.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+        tracing::warn!(
+            "refused with 421: a request is for Host {host}, but people reach this server at {}; a proxy in front must \
+             pass Host on (nginx: proxy_set_header Host $host;), or public_url is wrong. Said once",
+            site.origin()
+        );
+    });
+}

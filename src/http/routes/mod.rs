@@ -1,0 +1,24 @@
+//! The routes: a handler per route, in one file per family, and the table of all routes in `table`.
+
+mod account;
+mod admin;
+mod authorize;
+mod catch_panic;
+mod clients;
+mod cookie_check;
+mod harden;
+pub(crate) mod health;
+mod identities;
+mod login;
+mod misdirected;
+mod oauth;
+mod openapi;
+mod presented;
+mod provider;
+mod provider_failure;
+mod renewal;
+mod table;
+
+pub(crate) use harden::content_policy;
+pub(crate) use provider::way_back;
+pub(crate) use table::{Listener, app};

@@ -1,0 +1,57 @@
+//! Login by an ID token that the client presents itself, with a nonce of this server that can be used once (step 3 of
+//! authentication).
+
+use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+use serde::Deserialize;
+
+use crate::{
+    http::{Bulla, Problem, bulla::Shared, guard::add_cookies, wire::body},
+    login::{LIFE, Pending, Presented},
+    secret::Secret,
+    session::Issued,
+    store::Transport,
+};
+
+#[derive(Deserialize)]
+pub(crate) struct For {
+    #[serde(default)]
+    transport: Option<String>,
+}
+
+/// `POST /auth/login/nonce`: issues a nonce for an ID token. The nonce is bound to a cookie of this browser or, for transport
+/// `body`, to the ticket in the answer.
+pub(crate) async fn nonce(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let shared = &bulla.0;
+    let (input, _) = body::read::<For>(&request, &body)?;
+    let carried = shared.cookies.read(&request).unwrap_or_default();
+    shared.site.refuse_forgery(&request, carried.any())?;
+    let nonce = Secret::<32>::generate().map_err(|_| Problem::unavailable())?.to_base64url().to_string();
+    let mut answer = serde_json::json!({"nonce": nonce, "expires_in": LIFE.as_secs()});
+    if input.transport.as_deref() == Some("body") {
+        answer["ticket"] = shared.logins().seal_pending(Pending::Body { nonce })?.as_str().into();
+        return Ok(HttpResponse::Ok().json(answer));
+    }
+    let mut cookies = HeaderMap::new();
+    shared.keep(&request, &mut cookies, &nonce.clone(), Pending::Cookie { nonce })?;
+    let mut response = HttpResponse::Ok().json(answer);
+    add_cookies(response.headers_mut(), cookies);
+    Ok(response)
+}
+
+impl Shared {
+    /// Step 3 by `POST /auth/login`.
+    pub(crate) async fn with_presented(
+        &self,
+        request: &HttpRequest,
+        presented: &Presented,
+        transport: Transport,
+    ) -> Result<Issued, Problem> {
+        let carried = self.cookies.read(request).unwrap_or_default();
+        let (requester, kept) = (self.site.requester(request), carried.login(&presented.nonce));
+        self.logins().by_presented(&requester, presented, kept, transport, carried.refresh).await
+    }
+}

@@ -1,0 +1,164 @@
+//! Login on a provider's pages: sends the browser there, and handles its return.
+
+use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+
+use crate::{
+    http::{
+        Bulla, Problem,
+        bulla::Shared,
+        guard::{add_cookies, login_cookies::login_id},
+        pages,
+        routes::{login::Return, provider_failure::spent, renewal::known},
+        wire::{
+            body,
+            cookies::{Carried, CookieJar},
+        },
+    },
+    identity::openid::Provider,
+    login::{Pending, ProviderLogin, Purpose, Returned, same},
+};
+
+/// `GET /auth/provider/{name}`: sends a browser to the provider's pages.
+pub(crate) async fn go(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    name: web::Path<String>,
+    query: web::Query<Return>,
+) -> Result<HttpResponse, Problem> {
+    let shared = &bulla.0;
+    let provider = shared.logins().providers().named(&name).ok_or_else(Problem::not_found)?;
+    let rd = query.rd(shared);
+    let purpose = match query.is_again() {
+        true => Purpose::Again(shared.who_is_here(&request).await?),
+        false => Purpose::LogIn,
+    };
+    match shared.send_to(&request, provider, &rd, purpose).await {
+        Ok((url, cookies)) => {
+            let mut response = body::see_other(&url);
+            add_cookies(response.headers_mut(), cookies);
+            Ok(response)
+        }
+        Err(problem) => Ok(shared.sorry(provider, &problem, &rd)),
+    }
+}
+
+/// `GET /auth/provider/{name}/callback`: the browser comes back from the provider. This is a cross-site navigation, but it still
+/// gets cookies.
+pub(crate) async fn back(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    name: web::Path<String>,
+    query: web::Query<Returned>,
+) -> Result<HttpResponse, Problem> {
+    let shared = &bulla.0;
+    let logins = shared.logins();
+    let provider = logins.providers().named(&name).ok_or_else(Problem::not_found)?;
+    let carried = shared.cookies.read(&request).unwrap_or_default();
+    // Only the browser that was sent to the provider has the cookie with this state. A browser that opens another person's link
+    // does not.
+    let flow = match carried.login(&query.state).and_then(|token| logins.open_pending(token)) {
+        Some(Pending::Provider(flow)) if flow.provider == *name && same(&flow.state, &query.state) => flow,
+        Some(Pending::Finished { provider, state, rd })
+            if provider == *name && same(&state, &query.state) && shared.is_signed_in(&carried).await? =>
+        {
+            return Ok(body::see_other(&rd));
+        }
+        _ => return Ok(shared.sorry(provider, &Problem::unauthorized(), "")),
+    };
+    let turn = logins.callbacks().take(&flow.state).await;
+    // Another request of this browser has finished the login; its answer has the cookies. If this request has no session, it was
+    // sent before that answer arrived, or the answer was lost.
+    let sent_before = turn.waited || carried.refresh.is_none();
+    if logins.is_finished(&flow).await? {
+        return Ok(spent(&flow, sent_before));
+    }
+    let requester = shared.site.requester(&request);
+    let done = async {
+        let callback = shared.way_back(&request, provider);
+        let proven = logins.redeem(&requester, provider, &flow, &query, &callback).await?;
+        let Some(proven) = proven else { return Ok(None) };
+        let response = match &flow.link {
+            Some(sid) => {
+                let refresh = carried.refresh.ok_or_else(Problem::unauthorized)?;
+                logins.link(&requester, provider, &proven, refresh, sid).await?;
+                body::see_other("/auth/account")
+            }
+            None => {
+                let issued =
+                    logins.by_provider(&requester, provider, &proven, &flow, carried.refresh).await?;
+                shared.with_cookies(body::see_other(flow.leads_to()), &issued)
+            }
+        };
+        Ok(Some(response))
+    };
+    let done = match logins.callbacks().refusal(request.query_string()) {
+        Some(problem) => Err(problem),
+        None => done.await,
+    };
+    if let Err(problem) = &done {
+        logins.callbacks().refused(request.query_string(), problem);
+    }
+    match done {
+        Ok(None) => Ok(spent(&flow, sent_before)),
+        Ok(Some(mut response)) => {
+            logins.note_finished(&flow).await;
+            add_cookies(response.headers_mut(), shared.ended(&request, &flow));
+            Ok(response)
+        }
+        // The person pressed "Cancel" at the provider. This is not an error, and nothing is linked.
+        Err(_) if flow.link.is_some() && query.is_cancelled() => Ok(body::see_other(flow.leads_to())),
+        Err(problem) if flow.link.is_some() && !problem.asks_for_a_login() => {
+            Ok(pages::answer(&mut problem.head(), pages::error(&problem)))
+        }
+        Err(problem) => Ok(shared.sorry(provider, &problem, &flow.rd)),
+    }
+}
+
+impl Shared {
+    /// The address at the provider, and the cookie of this login.
+    pub(crate) async fn send_to(
+        &self,
+        request: &HttpRequest,
+        provider: &Provider,
+        rd: &str,
+        purpose: Purpose,
+    ) -> Result<(String, HeaderMap), Problem> {
+        let started = self.logins().start(provider, &self.way_back(request, provider), rd, purpose).await?;
+        let mut cookies = HeaderMap::new();
+        self.keep(request, &mut cookies, &started.state, started.pending)?;
+        Ok((started.url, cookies))
+    }
+
+    /// The cookies at the end of a login. The login's cookie is replaced by one that records that this browser has finished it.
+    fn ended(&self, request: &HttpRequest, flow: &ProviderLogin) -> HeaderMap {
+        let mut cookies = HeaderMap::new();
+        if self.keep(request, &mut cookies, &flow.state, flow.finished()).is_err() {
+            CookieJar::clear_login(&mut cookies, &login_id(&flow.state));
+        }
+        cookies
+    }
+
+    /// Whether the refresh cookie belongs to a live session. Renews nothing.
+    async fn is_signed_in(&self, carried: &Carried<'_>) -> Result<bool, Problem> {
+        match carried.refresh {
+            Some(refresh) => Ok(known(self.sessions().identify(refresh).await)?.flatten().is_some()),
+            None => Ok(false),
+        }
+    }
+
+    fn way_back(&self, request: &HttpRequest, provider: &Provider) -> String {
+        way_back(self.site.origin_of(request), &provider.settings().name)
+    }
+
+    /// The user whose session the request presents. `None` if it presents none.
+    async fn who_is_here(&self, request: &HttpRequest) -> Result<Option<String>, Problem> {
+        let Some(refresh) = self.carried(request)?.unwrap_or_default().refresh else { return Ok(None) };
+        let row = known(self.sessions().identify(refresh).await)?.flatten();
+        Ok(row.map(|row| row.user_id.to_string()))
+    }
+}
+
+/// The address to which a provider sends people back. It must be registered at the provider exactly in this form.
+pub(crate) fn way_back(origin: &str, provider: &str) -> String {
+    format!("{origin}/auth/provider/{provider}/callback")
+}

@@ -1,0 +1,30 @@
+//! The answers to a browser when a login at a provider does not begin a session.
+
+use actix_web::HttpResponse;
+
+use crate::{
+    http::{Problem, bulla::Shared, pages, wire::body},
+    identity::openid::Provider,
+    login::ProviderLogin,
+};
+
+impl Shared {
+    /// The login page with an error message. It also offers the other login methods.
+    pub(crate) fn sorry(&self, provider: &Provider, problem: &Problem, rd: &str) -> HttpResponse {
+        let failed = format!("Signing in with {} didn't work. Please try again.", provider.settings().label);
+        let error = if problem.code() == "unauthorized" { &failed } else { problem.detail() };
+        // If the login did not prove enough, the person is already signed in, so the page offers to log in again.
+        let again = problem.asks_for_a_login();
+        let page = pages::Login { rd, error: Some(error), ways: &self.ways, again, ..Default::default() };
+        pages::answer(&mut problem.head(), pages::login(&page))
+    }
+}
+
+/// The answer to a code that this browser has already used, which proves nothing. The page leads to the address to which the login
+/// led. If the browser has received the cookies meanwhile, it is signed in there.
+pub(crate) fn spent(flow: &ProviderLogin, sent_before: bool) -> HttpResponse {
+    if sent_before {
+        return body::see_other(flow.leads_to());
+    }
+    pages::answer(&mut Problem::unauthorized().head(), pages::spent(flow.leads_to()))
+}

@@ -1,0 +1,250 @@
+//! The routes that use the refresh token without the guard: refresh, continue and logout.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{AUTHORIZATION, HeaderMap},
+    web,
+};
+use serde::Deserialize;
+
+use crate::{
+    http::{
+        Bulla, Problem,
+        bulla::Shared,
+        guard::add_cookies,
+        routes::login::SIGNED_OUT,
+        wire::{
+            body::{self, Kind},
+            credentials::Authorization,
+            request_log,
+        },
+    },
+    session::{Denied, Renewed},
+    store::{AuditEvent, SessionRow, Transport},
+};
+
+#[derive(Deserialize)]
+pub(crate) struct Refresh {
+    #[serde(default)]
+    refresh_token: Option<crate::secret::SecretText>,
+}
+
+/// `POST /auth/refresh`: renews by the cookie, or by `{"refresh_token"}` in the body. The session's transport decides the form of
+/// the answer.
+pub(crate) async fn refresh(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let shared = &bulla.0;
+    let (input, _) = body::read::<Refresh>(&request, &body)?;
+    let device = shared.site.device(&request);
+    // The cookies are checked for forgery first, even if the body has a token. Otherwise another site could log the browser in as
+    // another user, with a refresh token of that user in the body.
+    let carried = shared.carried(&request)?;
+    if let Some(token) = input.refresh_token {
+        let renewed = shared.sessions().renew(token.expose(), &device).await?;
+        return Ok(shared.answer(renewed, Came::InBody));
+    }
+    let token = carried?.refresh.ok_or_else(Problem::unauthorized)?;
+    let renewed = shared.sessions().renew(token, &device).await?;
+    Ok(shared.answer(renewed, Came::InCookie))
+}
+
+/// How the refresh token was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    InBody,
+    InCookie,
+}
+
+impl Shared {
+    /// If the refresh token came in a cookie, the body of the answer contains no token, except the access token of transport
+    /// `hybrid`.
+    fn answer(&self, renewed: Renewed, came: Came) -> HttpResponse {
+        request_log::speaks_for(|| renewed.principal.id().to_string());
+        let mut answer =
+            serde_json::json!({"expires_in": self.sessions().parts().policy.access_max_age.as_secs()});
+        let by_body = came == Came::InBody && renewed.transport == Transport::Body;
+        if by_body || renewed.transport == Transport::Hybrid {
+            answer["access_token"] = renewed.access.as_str().into();
+            answer["token_type"] = "Bearer".into();
+        }
+        if let Some(refresh) = renewed.refresh.as_ref().filter(|_| by_body) {
+            answer["refresh_token"] = refresh.as_str().into();
+        }
+        let mut response = HttpResponse::Ok().json(answer);
+        if !by_body {
+            let mut cookies = HeaderMap::new();
+            self.hand_on(&mut cookies, &renewed);
+            add_cookies(response.headers_mut(), cookies);
+        }
+        response
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Return {
+    #[serde(default)]
+    rd: String,
+}
+
+/// `GET /auth/continue?rd=`: for navigations. If the refresh token is valid, renews the session and goes back to `rd`; otherwise
+/// shows the login page.
+pub(crate) async fn go_on(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    query: web::Query<Return>,
+) -> Result<HttpResponse, Problem> {
+    let shared = &bulla.0;
+    let rd = shared.site.return_to(&query.rd);
+    let carried = shared.carried(&request)?.unwrap_or_default();
+    let to_login = || {
+        let query = serde_urlencoded(&rd);
+        body::see_other(&format!("/auth/login?rd={query}"))
+    };
+    let Some(refresh) = carried.refresh else { return Ok(to_login()) };
+    match shared.renew(&request, refresh).await {
+        Ok(renewed) => {
+            let mut cookies = HeaderMap::new();
+            shared.hand_on(&mut cookies, &renewed);
+            let mut response = body::see_other(&rd);
+            add_cookies(response.headers_mut(), cookies);
+            Ok(response)
+        }
+        Err(problem) if problem.code() == "unauthorized" && !problem.is_cross_site() => Ok(to_login()),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Percent-encodes a checked address for use in a query.
+fn serde_urlencoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| {
+            if b.is_ascii_alphanumeric() || b"-._~/".contains(&b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Logout {
+    everywhere: Option<Choice>,
+}
+
+/// Yes or no, in JSON or in a form.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Choice {
+    Said(bool),
+    Typed(String),
+}
+
+impl Choice {
+    fn is_yes(&self, said_by: Kind) -> Result<bool, Problem> {
+        match (self, said_by) {
+            (Self::Said(yes), _) => Ok(*yes),
+            (Self::Typed(text), Kind::Form) if matches!(text.as_str(), "true" | "on") => Ok(true),
+            (Self::Typed(text), Kind::Form) if matches!(text.as_str(), "false" | "off" | "") => Ok(false),
+            _ => Err(Problem::bad_request("everywhere is true or false.")),
+        }
+    }
+}
+
+/// `POST /auth/logout`: ends this session, or all sessions of the user.
+pub(crate) async fn logout(
+    bulla: web::Data<Bulla>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let shared = &bulla.0;
+    let (input, kind) = body::read::<Logout>(&request, &body)?;
+    let everywhere = input.everywhere.unwrap_or(Choice::Said(false)).is_yes(kind)?;
+    let who = shared.whose(&request).await?;
+    if let Some((SessionRow { user_id: user, sid, grant, .. }, shown_by)) = who {
+        request_log::speaks_for(|| user.to_string());
+        // An app revokes its tokens at `/oauth/revoke`.
+        if grant.is_some() {
+            return Err(Problem::program_not_admitted());
+        }
+        // An access token alone can end only its own session. Ending other devices requires the session itself, as at
+        // `/auth/sessions`.
+        if everywhere && shown_by == ShownBy::AccessToken {
+            return Err(Problem::session_required());
+        }
+        let event = |name| AuditEvent::new(name, user.to_string(), sid.to_string());
+        match everywhere {
+            true => shared.sessions().end_all(&user, event("logout.everywhere")).await.map(drop)?,
+            false => shared.sessions().end(sid, event("logout")).await.map(drop)?,
+        }
+    }
+    let mut response = match kind {
+        Kind::Form => body::see_other(SIGNED_OUT),
+        Kind::Json => HttpResponse::NoContent().finish(),
+    };
+    shared.forget_cookies(&request, &mut response);
+    Ok(response)
+}
+
+/// The token by which a request names its session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ShownBy {
+    AccessToken,
+    RefreshToken,
+}
+
+impl Shared {
+    /// Clears the cookies after the request has explicitly ended its own session. With an `Authorization` header the cookies can
+    /// belong to another session and stay.
+    pub(crate) fn forget_cookies(&self, request: &HttpRequest, response: &mut HttpResponse) {
+        if !request.headers().contains_key(AUTHORIZATION) {
+            let mut cookies = HeaderMap::new();
+            self.cookies.clear(&mut cookies);
+            add_cookies(response.headers_mut(), cookies);
+        }
+    }
+
+    /// The session of a request, by either token; renews nothing. If the store is unavailable, this is an error, because a logout
+    /// must not appear successful unless it is durable.
+    async fn whose(&self, request: &HttpRequest) -> Result<Option<(SessionRow, ShownBy)>, Problem> {
+        match Authorization::of(request)? {
+            Authorization::Bearer(token) => {
+                let row = self.named(token).await?.ok_or_else(Problem::unauthorized)?;
+                return Ok(Some((row, ShownBy::AccessToken)));
+            }
+            Authorization::Basic { .. } => return Err(Problem::unauthorized()),
+            Authorization::Absent => {}
+        }
+        let carried = self.carried(request)??;
+        // The refresh token is checked first: its row is the session, even if the access token is missing or revoked.
+        if let Some(refresh) = carried.refresh
+            && let Some(row) = known(self.sessions().identify_to_end(refresh).await)?.flatten()
+        {
+            return Ok(Some((row, ShownBy::RefreshToken)));
+        }
+        match carried.access {
+            Some(access) => Ok(self.named(access).await?.map(|row| (row, ShownBy::AccessToken))),
+            None => Ok(None),
+        }
+    }
+
+    /// The session of an access token, by its row. A forged token has no row, or the row of another user.
+    async fn named(&self, access: &str) -> Result<Option<SessionRow>, Problem> {
+        match known(self.sessions().authenticate(access))? {
+            Some(principal) => Ok(self.sessions().row(&principal).await?),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The value, or `None` if a token is not valid. An error if validity is unknown.
+pub(crate) fn known<T>(asked: Result<T, Denied>) -> Result<Option<T>, Problem> {
+    match asked {
+        Ok(known) => Ok(Some(known)),
+        Err(Denied::Token(_) | Denied::Session | Denied::Reuse) => Ok(None),
+        Err(cannot_tell) => Err(cannot_tell.into()),
+    }
+}

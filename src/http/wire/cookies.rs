@@ -1,0 +1,255 @@
+//! The cookies: their names and attributes, and a scanner that finds them without parsing other cookies (RFC 6265).
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderMap, HeaderValue},
+};
+
+use crate::secret;
+
+/// The names of the cookies, as in docs/design/http.md. For the prefix `__Host-Http-` the browser itself enforces `Secure`,
+/// `HttpOnly`, `Path=/` and no `Domain`.
+#[derive(Clone, Debug)]
+pub(crate) struct CookieJar {
+    access: &'static str,
+    refresh: &'static str,
+    domain: Option<String>,
+}
+
+/// The name of the cookie of a login at a provider; the id of the login follows. The cookie is for this host only, whatever
+/// `cookie_domain` says.
+const LOGIN: &str = "__Host-Http-bulla-login-";
+/// The number of login cookies that are read from one request. More than this server ever lets a browser keep.
+const LOGINS: usize = 32;
+
+/// A cookie occurs more than once with different values, so it is not known which one is right.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ambiguous;
+
+/// The tokens in the cookies of a request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carried<'a> {
+    pub(crate) access: Option<&'a str>,
+    pub(crate) refresh: Option<&'a str>,
+    /// The logins at providers, and the nonces: the id at the end of each cookie's name, and the token in it.
+    pub(crate) logins: Vec<(&'a str, &'a str)>,
+}
+
+impl Carried<'_> {
+    /// Whether the request has any of these cookies.
+    pub(crate) fn any(&self) -> bool {
+        self.access.is_some() || self.refresh.is_some() || !self.logins.is_empty()
+    }
+}
+
+impl CookieJar {
+    pub(crate) fn new(domain: Option<String>) -> Self {
+        match domain {
+            None => Self { access: "__Host-Http-bulla-access", refresh: "__Host-Http-bulla-refresh", domain },
+            Some(_) => Self { access: "__Secure-bulla-access", refresh: "__Secure-bulla-refresh", domain },
+        }
+    }
+
+    /// Finds the cookies in all `Cookie` lines. Other text is ignored.
+    pub(crate) fn read<'a>(&self, request: &'a HttpRequest) -> Result<Carried<'a>, Ambiguous> {
+        let mut carried = Carried::default();
+        for line in request.headers().get_all(header::COOKIE) {
+            // A line with bytes beyond ASCII can still contain valid cookies, so each pair is checked separately.
+            let line = line.as_bytes();
+            let mut start = 0;
+            for end in memchr::memchr_iter(b';', line).chain([line.len()]) {
+                let pair = line[start..end].trim_ascii_start();
+                start = end + 1;
+                if !pair.starts_with(b"__") {
+                    continue; // as all of ours do, and hardly any other
+                }
+                let (slot, value) = if let Some(value) = value_of(pair, self.access) {
+                    (&mut carried.access, value)
+                } else if let Some(value) = value_of(pair, self.refresh) {
+                    (&mut carried.refresh, value)
+                } else {
+                    if let Some((id, token)) = login_of(pair) {
+                        add_login(&mut carried.logins, id, token)?;
+                    }
+                    continue;
+                };
+                let value = std::str::from_utf8(value).map_err(|_| Ambiguous)?;
+                if slot.replace(value).is_some_and(|earlier| earlier != value) {
+                    return Err(Ambiguous);
+                }
+            }
+        }
+        Ok(carried)
+    }
+
+    /// Sets the access cookie.
+    pub(crate) fn set_access(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
+        self.set(headers, self.access, token, shortened(max_age));
+    }
+
+    /// Sets the refresh cookie.
+    pub(crate) fn set_refresh(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
+        self.set(headers, self.refresh, token, shortened(max_age));
+    }
+
+    /// Sets the cookie of a login at a provider.
+    pub(crate) fn set_login(headers: &mut HeaderMap, id: &str, token: &str, max_age: Duration) {
+        put(headers, &format!("{LOGIN}{id}"), token, max_age.as_secs(), "");
+    }
+
+    /// Clears the cookie of a login, because the login has ended or there are too many.
+    pub(crate) fn clear_login(headers: &mut HeaderMap, id: &str) {
+        put(headers, &format!("{LOGIN}{id}"), "", 0, "");
+    }
+
+    /// The bytes that such a cookie takes in a request, including `=`, `;` and the space.
+    pub(crate) fn login_size(id: &str, token: &str) -> usize {
+        LOGIN.len() + id.len() + token.len() + 3
+    }
+
+    /// Clears the access cookie and the refresh cookie. Used only when a request with cookies explicitly ends its own session.
+    pub(crate) fn clear(&self, headers: &mut HeaderMap) {
+        self.set(headers, self.access, "", 0);
+        self.set(headers, self.refresh, "", 0);
+    }
+
+    fn set(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: u64) {
+        let domain = self.domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
+        put(headers, name, value, max_age, &domain);
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: &str, value: &str, max_age: u64, domain: &str) {
+    let text = format!("{name}={value}; Max-Age={max_age}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax");
+    // Names, base64url and a checked domain contain only characters that are valid in a header.
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.append(header::SET_COOKIE, value);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// The value of the pair with this name, without surrounding spaces and quotes. Names contain no `=`.
+fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let value = pair.strip_prefix(name.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
+    Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+}
+
+/// The id and the token in the cookie of a login. `None` for a pair of another form.
+fn login_of(pair: &[u8]) -> Option<(&str, &str)> {
+    let pair = std::str::from_utf8(pair).ok()?;
+    let (id, _) = pair.strip_prefix(LOGIN)?.split_once('=')?;
+    let id = id.trim_end();
+    let is_id = (8..=16).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let token = value_of(&pair.as_bytes()[LOGIN.len()..], id).filter(|_| is_id)?;
+    Some((id, std::str::from_utf8(token).ok()?))
+}
+
+/// Adds a login, up to [`LOGINS`]. The same id with another token is ambiguous.
+fn add_login<'a>(logins: &mut Vec<(&'a str, &'a str)>, id: &'a str, token: &'a str) -> Result<(), Ambiguous> {
+    match logins.iter().find(|(known, _)| *known == id) {
+        Some((_, known)) if *known != token => return Err(Ambiguous),
+        None if logins.len() < LOGINS => logins.push((id, token)),
+        Some(_) | None => {}
+    }
+    Ok(())
+}
+
+/// Shortens a `Max-Age` by up to 5 % at random, so that sessions that began together are not renewed at the same time. In seconds,
+/// and never 0, because 0 would clear the cookie.
+fn shortened(max_age: Duration) -> u64 {
+    let most = max_age.as_secs().max(1);
+    let mut byte = [0];
+    // Without randomness the value is not shortened.
+    if secret::random(&mut byte).is_err() {
+        return most;
+    }
+    most - most * u64::from(byte[0]) / (20 * 256)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn read(lines: &[&str]) -> Result<(Option<String>, Option<String>), Ambiguous> {
+        let request = lines.iter().fold(TestRequest::default(), |r, line| r.append_header(("Cookie", *line)));
+        let request = request.to_http_request();
+        let carried = CookieJar::new(None).read(&request)?;
+        Ok((carried.access.map(Into::into), carried.refresh.map(Into::into)))
+    }
+
+    const A: &str = "__Host-Http-bulla-access";
+    const R: &str = "__Host-Http-bulla-refresh";
+
+    #[test]
+    fn both_are_found_amid_noise_on_any_line() {
+        let both = Ok((Some("a1".into()), Some("r1".into())));
+        assert_eq!(read(&[&format!("{A}=a1; {R}=r1")]), both);
+        assert_eq!(read(&[&format!(";;; =x; name; {A}=a1;x=y=z; "), &format!("q=\"1\";{R}=\"r1\"")]), both);
+        assert_eq!(read(&[&format!("{A}=a1; {A}=a1; {R}=r1")]), both, "twice the same is one");
+        assert_eq!(read(&[&format!("{}=a1; x{A}=2; {A}x=3", A.to_uppercase())]), Ok((None, None)));
+        assert_eq!(read(&["__Secure-bulla-access=a1"]), Ok((None, None)), "the other installation's name");
+    }
+
+    #[test]
+    fn two_values_of_one_name_are_refused() {
+        assert_eq!(read(&[&format!("{A}=a1; {A}=a2")]), Err(Ambiguous));
+        assert_eq!(read(&[&format!("{R}=r1"), &format!("{R}=r2")]), Err(Ambiguous));
+    }
+
+    #[test]
+    fn each_login_has_a_cookie_of_its_own_and_their_number_is_bounded() {
+        let logins = |line: &str| {
+            let request = TestRequest::default().append_header(("Cookie", line)).to_http_request();
+            let carried = CookieJar::new(None).read(&request)?;
+            Ok(carried.logins.iter().map(|(id, token)| format!("{id}={token}")).collect::<Vec<_>>())
+        };
+        let two = format!("{LOGIN}0123456789abcdef=t1; {LOGIN}0123456789abcdee=\"t2\"; {A}=a");
+        assert_eq!(logins(&two), Ok(vec!["0123456789abcdef=t1".into(), "0123456789abcdee=t2".into()]));
+        for none in ["x=1", "=1", "short=1", "0123456789abcdef0=1", "0123456789-abcde=1", "0123456789abcdef"]
+        {
+            assert_eq!(logins(&format!("{LOGIN}{none}")), Ok(vec![]), "{none}");
+        }
+        assert_eq!(logins("__Host-Http-bulla-login=t"), Ok(vec![]));
+        assert_eq!(logins(&format!("{LOGIN}01234567=t1; {LOGIN}01234567=t2")), Err(Ambiguous));
+        let many: Vec<_> = (0..100).map(|n| format!("{LOGIN}{n:016}=t")).collect();
+        assert_eq!(logins(&many.join("; ")).unwrap().len(), LOGINS);
+    }
+
+    #[test]
+    fn the_attributes_are_all_there_and_the_age_at_most_a_twentieth_less() {
+        let mut ages = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let mut headers = HeaderMap::new();
+            CookieJar::new(None).set_refresh(&mut headers, "t", Duration::from_secs(1800));
+            let text = headers.get(header::SET_COOKIE).unwrap().to_str().unwrap().to_owned();
+            let (head, tail) = text.split_once("; Path").unwrap();
+            assert_eq!(tail, "=/; Secure; HttpOnly; SameSite=Lax");
+            ages.insert(head.strip_prefix(&format!("{R}=t; Max-Age=")).unwrap().parse::<u64>().unwrap());
+            assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
+        }
+        assert!(*ages.first().unwrap() >= 1710 && *ages.last().unwrap() <= 1800 && ages.len() > 10);
+    }
+
+    #[test]
+    fn a_life_below_a_second_clears_no_cookie() {
+        for millis in [0, 1, 400, 999, 1000, 1999] {
+            assert_eq!(shortened(Duration::from_millis(millis)), 1, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn a_cookie_domain_changes_the_names_and_is_said() {
+        let mut headers = HeaderMap::new();
+        CookieJar::new(Some("example.org".into())).clear(&mut headers);
+        let all: Vec<_> = headers.get_all(header::SET_COOKIE).map(|v| v.to_str().unwrap()).collect();
+        let tail = "Max-Age=0; Path=/; Domain=example.org; Secure; HttpOnly; SameSite=Lax";
+        assert_eq!(
+            all,
+            [format!("__Secure-bulla-access=; {tail}"), format!("__Secure-bulla-refresh=; {tail}")]
+        );
+    }
+}

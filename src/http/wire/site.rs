@@ -1,0 +1,225 @@
+//! The public origins of the server, the addresses to which a login may return, and the trusted proxies.
+
+use actix_web::{HttpRequest, http::header};
+use ipnet::IpNet;
+
+use super::address::{Address, Proxies};
+use crate::login::Requester;
+use crate::{config::ForwardedHeader, store::Device};
+
+/// The origins of this server, and the proxies that it trusts.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Such as `https://login.example.org`, without a slash at the end. The first one is shown to people.
+    origins: Vec<String>,
+    /// Further origins to which a login may return.
+    allowed: Vec<String>,
+    proxies: Proxies,
+}
+
+impl Site {
+    /// A site with one public origin, such as `https://login.example.org`.
+    pub fn public(origin: &str) -> Self {
+        Self {
+            origins: vec![origin.trim_end_matches('/').to_ascii_lowercase()],
+            allowed: vec![],
+            proxies: Proxies::default(),
+        }
+    }
+
+    /// A site on loopback with this port: `http://localhost:PORT`. Also accepts `127.0.0.1` and `[::1]`.
+    pub fn loopback(port: u16, tls: bool) -> Self {
+        let scheme = if tls { "https" } else { "http" };
+        let origins = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{scheme}://{host}:{port}"));
+        Self { origins: origins.into(), allowed: vec![], proxies: Proxies::default() }
+    }
+
+    /// Adds origins to which `rd` may return.
+    #[must_use]
+    pub fn allow(mut self, origins: impl IntoIterator<Item = String>) -> Self {
+        self.allowed
+            .extend(origins.into_iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()));
+        self
+    }
+
+    /// Adds networks of proxies that are trusted to report the client's address.
+    #[must_use]
+    pub fn trust(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
+        self.proxies.trust(proxies);
+        self
+    }
+
+    /// Sets the header in which these proxies report the address; default `X-Forwarded-For`.
+    #[must_use]
+    pub fn forwarded_header(mut self, header: ForwardedHeader) -> Self {
+        self.proxies.read(header);
+        self
+    }
+
+    /// The further origins to which `rd` may return.
+    pub(crate) fn allowed(&self) -> impl Iterator<Item = &str> {
+        self.allowed.iter().map(String::as_str)
+    }
+
+    /// The origin to show.
+    pub fn origin(&self) -> &str {
+        self.origins.first().map_or("", String::as_str)
+    }
+
+    /// The origin of this server that the request names. Links for this client use it.
+    pub(crate) fn origin_of(&self, request: &HttpRequest) -> &str {
+        self.named_by(request).unwrap_or(self.origin())
+    }
+
+    /// Whether the public origin uses TLS.
+    pub fn is_tls(&self) -> bool {
+        self.origin().starts_with("https://")
+    }
+
+    /// Whether a request is for this server: by `Host`, and by the host in the URI if there is one (HTTP/2, or an absolute URI).
+    pub(crate) fn serves(&self, request: &HttpRequest) -> bool {
+        self.named_by(request).is_some()
+    }
+
+    /// The origin of this server that `Host` and URI name.
+    fn named_by(&self, request: &HttpRequest) -> Option<&str> {
+        let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+        let mut named =
+            [host, request.uri().authority().map(|authority| authority.as_str())].into_iter().flatten();
+        let ours = self.called(named.next()?)?;
+        named.all(|host| self.called(host) == Some(ours)).then_some(ours)
+    }
+
+    /// The origin of this server that has this host. The default port of the scheme can be omitted.
+    fn called(&self, host: &str) -> Option<&str> {
+        let host = host.to_ascii_lowercase();
+        let named = |origin: &&String| {
+            let ours = origin.split_once("://").map_or("", |(_, host)| host);
+            let port = if origin.starts_with("https:") { ":443" } else { ":80" };
+            host == ours || host.strip_suffix(port) == Some(ours)
+        };
+        self.origins.iter().find(named).map(String::as_str)
+    }
+
+    pub(crate) fn is_ours(&self, origin: &str) -> bool {
+        self.origins.iter().any(|ours| origin.eq_ignore_ascii_case(ours))
+    }
+
+    /// The address to which a login may return: a path of this server or a URL of an allowed origin. Everything else becomes `/`.
+    pub(crate) fn return_to(&self, rd: &str) -> String {
+        let clean =
+            rd.len() <= 2048 && rd.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
+        let path = rd.starts_with('/') && !rd.starts_with("//");
+        let allowed = || {
+            let end = rd.get(8..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(rd.len(), |at| at + 8);
+            let origin = rd[..end].to_ascii_lowercase();
+            rd.starts_with("http") && (self.is_ours(&origin) || self.allowed.contains(&origin))
+        };
+        if clean && (path || allowed()) { rd.into() } else { "/".into() }
+    }
+
+    /// The client's address.
+    pub(crate) fn address(&self, request: &HttpRequest) -> Address {
+        self.proxies.address(request)
+    }
+
+    /// The address and the device of a request.
+    pub(crate) fn requester(&self, request: &HttpRequest) -> Requester {
+        Requester { ip: self.address(request).known(), device: self.device(request) }
+    }
+
+    /// The address and the agent, as a session stores them.
+    pub(crate) fn device(&self, request: &HttpRequest) -> Device {
+        let agent =
+            request.headers().get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        let user_agent = agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(255).collect();
+        Device { user_agent, ip: self.address(request).to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn site() -> Site {
+        Site::public("https://app.example/").allow(["https://shop.example:8443".into()])
+    }
+
+    #[test]
+    fn a_login_returns_to_our_own_pages_or_an_allowed_origin_only() {
+        for good in [
+            "/",
+            "/a?b=c#d",
+            "https://app.example/x",
+            "https://shop.example:8443",
+            "https://shop.example:8443/y?z",
+        ] {
+            assert_eq!(site().return_to(good), good);
+        }
+        for bad in [
+            "",
+            "//evil",
+            "/\\evil",
+            "\\\\evil",
+            "https:evil",
+            "https:/evil",
+            "https://evil",
+            "https://app.example@evil/",
+            "https://app.example.evil/",
+            "https://app.example:444/",
+            "https://shop.example/",
+            "javascript:alert(1)",
+            "/a\r\nb",
+            "/a\tb",
+            "/\u{a0}",
+            "https://xn--pp-8ia.example/",
+            " /",
+            "http://app.example/",
+            "data:x",
+            "/\"><script>",
+        ] {
+            assert_eq!(site().return_to(bad), "/", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn loopback_goes_by_three_names_at_its_port() {
+        let site = Site::loopback(8080, false);
+        for (host, served) in [
+            ("localhost:8080", true),
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("LOCALHOST:8080", true),
+            ("localhost", false),
+            ("localhost:80", false),
+            ("evil:8080", false),
+        ] {
+            assert_eq!(
+                site.serves(&TestRequest::default().insert_header(("host", host)).to_http_request()),
+                served,
+                "{host}"
+            );
+        }
+        let public = Site::public("https://app.example");
+        let serves =
+            |host| public.serves(&TestRequest::default().insert_header(("host", host)).to_http_request());
+        assert!(serves("app.example") && serves("app.example:443") && !serves("app.example:80"));
+    }
+
+    #[test]
+    fn a_host_in_the_uri_and_one_beside_it_must_both_be_ours() {
+        let site = Site::public("https://app.example");
+        let serves = |uri: &str, host: Option<&str>| {
+            let request =
+                host.into_iter().fold(TestRequest::with_uri(uri), |r, h| r.append_header(("host", h)));
+            site.serves(&request.to_http_request())
+        };
+        assert!(serves("https://app.example/", Some("app.example")) && serves("https://app.example/", None));
+        assert!(
+            !serves("https://evil/", Some("app.example")) && !serves("https://app.example/", Some("evil"))
+        );
+        assert!(!serves("/", None) && !serves("https://evil/", None) && !serves("/", Some("")));
+    }
+}

@@ -1,0 +1,107 @@
+//! A new login at a provider by a person who is already signed in. It proves their identity again, if it is a new login of the same
+//! user.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    identity::openid::Proven,
+    problem::Problem,
+    session::SKEW,
+    store::{ProvenAt, User},
+};
+
+/// The purpose for which a person is sent to a provider.
+pub(crate) enum Purpose {
+    /// To sign in.
+    LogIn,
+    /// To sign in again as this user. The provider is asked to authenticate them again.
+    Again(Option<String>),
+    /// To link an identity to the user of this session.
+    Link(String),
+}
+
+/// The new login that is expected: its user, and the time from which it counts.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Again {
+    /// The user of the session. `None` if the request had no session.
+    pub(crate) user: Option<String>,
+    /// The time when the person was sent to the provider.
+    pub(crate) since: Timestamp,
+}
+
+impl Again {
+    /// Checks that a login is the expected one: by the same user, and made after they were sent to the provider.
+    pub(super) fn is_met_by(&self, user: &User, at: ProvenAt) -> Result<(), NotAgain> {
+        if self.user.as_deref().is_some_and(|before| before != user.id.as_str()) {
+            return Err(NotAgain::OtherUser);
+        }
+        match at {
+            ProvenAt::Then(at) if self.since.since(at) <= SKEW => Ok(()),
+            _ => Err(NotAgain::NotRecent),
+        }
+    }
+}
+
+/// The reason why a login at a provider is not the expected one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAgain {
+    /// The login is by another user than the one who was signed in.
+    OtherUser,
+    /// The provider does not state that the person has just signed in there.
+    NotRecent,
+}
+
+impl From<NotAgain> for Problem {
+    fn from(why: NotAgain) -> Self {
+        Self::reauth_failed(match why {
+            NotAgain::OtherUser => {
+                "You signed in there as somebody else than here. Please sign in as the same user."
+            }
+            NotAgain::NotRecent => {
+                "The provider does not say that you have just signed in there. Please sign in with your password, or \
+                 by way of another provider."
+            }
+        })
+    }
+}
+
+/// The time at which a person proved their identity at a provider, according to its ID token. Unknown if the token does not state
+/// it, or if it is ahead of this server's clock by more than the skew.
+pub(super) fn proven_at(proven: &Proven, now: Timestamp) -> ProvenAt {
+    match proven.auth_time {
+        Some(at) if at.since(now) <= SKEW => ProvenAt::Then(at),
+        _ => ProvenAt::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ids::UserId;
+
+    #[test]
+    fn a_new_login_is_of_the_same_user_and_not_older_than_it_was_asked_for() {
+        let since = Timestamp::from_millis(10_000_000);
+        let user = |id: &str| User {
+            id: UserId::new(id).unwrap(),
+            name: id.into(),
+            roles: vec![],
+            claims: Default::default(),
+        };
+        let again = |before: Option<&str>| Again { user: before.map(str::to_owned), since };
+        let then = |at: Timestamp| ProvenAt::Then(at);
+        let old = since.minus(SKEW + Duration::from_millis(1));
+        for (before, at, answer) in [
+            (Some("1"), then(since), Ok(())),
+            (None, then(since.minus(SKEW)), Ok(())),
+            (Some("2"), then(since), Err(NotAgain::OtherUser)),
+            (Some("1"), then(old), Err(NotAgain::NotRecent)),
+            (Some("1"), ProvenAt::Unknown, Err(NotAgain::NotRecent)),
+        ] {
+            assert_eq!(again(before).is_met_by(&user("1"), at), answer, "{before:?} {at:?}");
+        }
+    }
+}
