@@ -4,9 +4,6 @@
 mod hasher;
 pub mod openid;
 mod password;
-mod throttle;
 
 pub use hasher::{HashError, Hasher, Place};
 pub use password::{PasswordRule, StoreUsers};
-pub use throttle::{Account, Charge, Reason, Throttle, Throttled};
-pub(crate) use throttle::{folded, network};

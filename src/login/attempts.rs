@@ -6,8 +6,10 @@ use serde_json::json;
 
 use crate::{
     clock::Timestamp,
-    identity::{Account, Charge, Reason, Throttled, folded, network},
-    login::{Logins, Requester},
+    login::{
+        Logins, Requester,
+        throttle::{Account, Charge, Reason, Throttled, folded, network},
+    },
     problem::Problem,
     store::{AuditEvent, Device, StoreError},
 };

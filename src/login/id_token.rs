@@ -4,11 +4,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    identity::{
-        Account,
-        openid::{OpenIdError, Provider, claimed_nonce},
-    },
-    login::{Logins, Pending, Requester, provider::failed, reauthentication::proven_at, same},
+    identity::openid::{OpenIdError, Provider, claimed_nonce},
+    login::{Account, Logins, Pending, Requester, provider::failed, reauthentication::proven_at, same},
     problem::Problem,
     secret::SecretText,
     session::{Issued, SKEW},

@@ -11,14 +11,11 @@ mod password;
 mod pending;
 mod provider;
 mod reauthentication;
+mod throttle;
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{
-    identity::{Throttle, openid::Providers},
-    session::Sessions,
-    store::Device,
-};
+use crate::{identity::openid::Providers, session::Sessions, store::Device};
 
 pub(crate) use attempts::Failed;
 use attempts::Sampler;
@@ -26,7 +23,9 @@ pub(crate) use callbacks::Callbacks;
 pub(crate) use id_token::{Presented, is_jws};
 pub(crate) use pending::{LIFE, Pending, ProviderLogin, same};
 pub(crate) use provider::Returned;
-pub(crate) use reauthentication::Purpose;
+pub(crate) use reauthentication::Intent;
+pub(crate) use throttle::Account;
+use throttle::Throttle;
 
 /// The sender of a request, as a login needs it.
 #[derive(Clone, Debug)]

@@ -1,8 +1,7 @@
 //! Begins a session by name and password, and checks the present password of a person who is signed in.
 
 use crate::{
-    identity::Account,
-    login::{Failed, Logins, Requester, attempts::typed},
+    login::{Account, Failed, Logins, Requester, attempts::typed},
     problem::Problem,
     secret::SecretText,
     session::{Denied, Issued},

@@ -3,12 +3,9 @@
 use serde::Deserialize;
 
 use crate::{
-    identity::{
-        Account,
-        openid::{Freshness, NoUser, OpenIdError, Proven, Provider},
-    },
+    identity::openid::{Freshness, NoUser, OpenIdError, Proven, Provider},
     login::{
-        Failed, Logins, Pending, ProviderLogin, Purpose, Requester,
+        Account, Failed, Intent, Logins, Pending, ProviderLogin, Requester,
         reauthentication::{Again, proven_at},
     },
     problem::Problem,
@@ -62,17 +59,17 @@ impl Logins {
         provider: &Provider,
         callback: &str,
         rd: &str,
-        purpose: Purpose,
+        intent: Intent,
     ) -> Result<Started, Problem> {
-        let freshness = match purpose {
-            Purpose::Again(_) => Freshness::Now,
-            Purpose::LogIn | Purpose::Link(_) => Freshness::Any,
+        let freshness = match intent {
+            Intent::Again(_) => Freshness::Now,
+            Intent::LogIn | Intent::Link(_) => Freshness::Any,
         };
         let since = self.sessions.parts().clock.now();
-        let (link, again) = match purpose {
-            Purpose::LogIn => (None, None),
-            Purpose::Link(sid) => (Some(sid), None),
-            Purpose::Again(user) => (None, Some(Again { user, since })),
+        let (link, again) = match intent {
+            Intent::LogIn => (None, None),
+            Intent::Link(sid) => (Some(sid), None),
+            Intent::Again(user) => (None, Some(Again { user, since })),
         };
         let invitation = provider.invite(callback, freshness).await;
         let invitation = invitation.map_err(|error| refused(provider, error))?;

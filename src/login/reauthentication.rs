@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The purpose for which a person is sent to a provider.
-pub(crate) enum Purpose {
+pub(crate) enum Intent {
     /// To sign in.
     LogIn,
     /// To sign in again as this user. The provider is asked to authenticate them again.

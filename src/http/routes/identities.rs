@@ -15,7 +15,7 @@ use crate::{
         routes::account,
         wire::body::{self, Kind},
     },
-    login::Purpose,
+    login::Intent,
     session::Principal,
     store::{AuditEvent, Identity, LinkedIdentity, StoreError},
 };
@@ -45,8 +45,8 @@ pub(crate) async fn link(
         }
         (shown, _) => shown?,
     };
-    let purpose = Purpose::Link(shown.row.sid.to_string());
-    let (url, cookies) = shared.send_to(&request, provider, "", purpose).await?;
+    let intent = Intent::Link(shown.row.sid.to_string());
+    let (url, cookies) = shared.send_to(&request, provider, "", intent).await?;
     let mut response = match kind {
         Kind::Json => HttpResponse::Ok().json(serde_json::json!({"location": url})),
         Kind::Form => {

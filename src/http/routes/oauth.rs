@@ -19,8 +19,7 @@ use crate::{
         bulla::Shared,
         wire::{credentials, request_log},
     },
-    identity::Account,
-    login::Failed,
+    login::{Account, Failed},
     oauth::{Client, Credentials, Form, Granted, Issuer, Refusal, metadata},
     store::Target,
 };

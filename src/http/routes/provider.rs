@@ -15,7 +15,7 @@ use crate::{
         },
     },
     identity::openid::Provider,
-    login::{Pending, ProviderLogin, Purpose, Returned, same},
+    login::{Intent, Pending, ProviderLogin, Returned, same},
 };
 
 /// `GET /auth/provider/{name}`: sends a browser to the provider's pages.
@@ -28,11 +28,11 @@ pub(crate) async fn go(
     let shared = &bulla.0;
     let provider = shared.logins().providers().named(&name).ok_or_else(Problem::not_found)?;
     let rd = query.rd(shared);
-    let purpose = match query.is_again() {
-        true => Purpose::Again(shared.who_is_here(&request).await?),
-        false => Purpose::LogIn,
+    let intent = match query.is_again() {
+        true => Intent::Again(shared.who_is_here(&request).await?),
+        false => Intent::LogIn,
     };
-    match shared.send_to(&request, provider, &rd, purpose).await {
+    match shared.send_to(&request, provider, &rd, intent).await {
         Ok((url, cookies)) => {
             let mut response = body::see_other(&url);
             add_cookies(response.headers_mut(), cookies);
@@ -121,9 +121,9 @@ impl Shared {
         request: &HttpRequest,
         provider: &Provider,
         rd: &str,
-        purpose: Purpose,
+        intent: Intent,
     ) -> Result<(String, HeaderMap), Problem> {
-        let started = self.logins().start(provider, &self.way_back(request, provider), rd, purpose).await?;
+        let started = self.logins().start(provider, &self.way_back(request, provider), rd, intent).await?;
         let mut cookies = HeaderMap::new();
         self.keep(request, &mut cookies, &started.state, started.pending)?;
         Ok((started.url, cookies))

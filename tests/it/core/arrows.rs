@@ -49,9 +49,23 @@ const ROOMS: &[Room] = &[
     room("session", "clock ids secret keyring token store", &[SQL, HTTP, TLS], WEB),
     room("identity", "clock ids secret keyring token store fetch jws", &[SQL, HTTP, TLS], WEB),
     room("oauth", "clock ids secret keyring token store session identity jws", &[SQL, HTTP, TLS], WEB),
+    // The answers to failed requests, without a web framework.
+    room("problem", "session store", &[SQL, HTTP, TLS], WEB),
+    room("login", "clock ids secret keyring token store session identity problem", &[SQL, HTTP, TLS], WEB),
+    room(
+        "installation",
+        "clock ids secret keyring token store session identity problem login",
+        &[SQL, HTTP, TLS],
+        WEB,
+    ),
     // Settings contain a policy and providers; they are resolved once and passed on.
     room("config", "clock ids secret keyring token store session identity", &[SQL, HTTP, TLS], WEB),
-    room("http", "clock ids secret keyring token store session identity oauth config jws", &[SQL], &[]),
+    room(
+        "http",
+        "clock ids secret keyring token store session identity problem login installation oauth config jws",
+        &[SQL],
+        &[],
+    ),
     room("console", "clock ids secret keyring token store session identity oauth config http", &[SQL], &[]),
     room(
         "cli",

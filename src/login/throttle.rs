@@ -38,7 +38,7 @@ const NAME_MAX: usize = 129;
 
 /// The kind of account whose attempts are counted. Each kind has separate counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Account<'a> {
+pub(crate) enum Account<'a> {
     /// A user, by the name that was typed.
     User(&'a str),
     /// A provider of identities. It is not known which of the provider's users failed.
@@ -59,16 +59,16 @@ impl Account<'_> {
 
 /// The refusal of an attempt that must be repeated later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Throttled {
+pub(crate) struct Throttled {
     /// The time after which to try again, for `Retry-After`.
-    pub retry_after: Duration,
+    pub(crate) retry_after: Duration,
     /// The reason for the refusal.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
 }
 
 /// The reason why an attempt was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Only the failures of this account from any address. An address from which the account has logged in before is exempt
     /// ([`Throttle::spare`]).
     Account,
@@ -80,7 +80,7 @@ pub enum Reason {
 
 /// Counts failures per account and address, per user, and per address (an IPv6 /64 counts as one address). Its memory is bounded.
 #[derive(Debug)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     state: Mutex<State>,
     /// Notified when the result of an attempt is known.
     decided: Notify,
@@ -186,7 +186,7 @@ enum Judgement {
 /// client hangs up.
 #[derive(Debug)]
 #[must_use]
-pub struct Charge<'t> {
+pub(crate) struct Charge<'t> {
     throttle: &'t Throttle,
     keys: Keys,
     at: Timestamp,
@@ -226,7 +226,7 @@ impl Default for Throttle {
 impl Throttle {
     /// Creates a throttle. `room` is the number of attempts that may wait while others of the same account or address are in
     /// progress.
-    pub fn new(room: usize) -> Self {
+    pub(crate) fn new(room: usize) -> Self {
         Self { state: Mutex::default(), decided: Notify::new(), room, hashing: RandomState::new() }
     }
 
@@ -236,7 +236,7 @@ impl Throttle {
     /// # Errors
     ///
     /// Fails if the attempt is refused, with the time after which to try again.
-    pub async fn admit(
+    pub(crate) async fn admit(
         &self,
         account: Account<'_>,
         address: Option<IpAddr>,
@@ -267,7 +267,7 @@ impl Throttle {
 
     /// Whether to look up if this user has logged in from this address before. True only once for each pair, because a refused
     /// client may come again and again.
-    pub fn may_ask(&self, account: Account<'_>, address: IpAddr) -> bool {
+    pub(crate) fn may_ask(&self, account: Account<'_>, address: IpAddr) -> bool {
         let Some(pair) = self.keys(account, Some(address)).pair else { return false };
         let mut state = self.lock();
         let asks = !state.asked.last.contains_key(&pair);
@@ -278,7 +278,7 @@ impl Throttle {
     }
 
     /// Exempts an address from the user's count from now on, because earlier records show that the user has logged in from it.
-    pub fn spare(&self, account: Account<'_>, address: IpAddr) {
+    pub(crate) fn spare(&self, account: Account<'_>, address: IpAddr) {
         if let Some(pair) = self.keys(account, Some(address)).pair {
             self.lock().known.add(pair);
         }
@@ -379,17 +379,17 @@ impl State {
 
 impl Charge<'_> {
     /// The proof is valid. The charge is taken back, and a user's address is exempt from the user's count from now on.
-    pub fn succeeded(mut self) {
+    pub(crate) fn succeeded(mut self) {
         self.outcome = Some(Outcome::Succeeded);
     }
 
     /// The proof could not be checked, and this is not the client's fault. The charge is taken back.
-    pub fn undecided(mut self) {
+    pub(crate) fn undecided(mut self) {
         self.outcome = Some(Outcome::Undecided);
     }
 
     /// The proof is wrong. The charge stays.
-    pub fn failed(self) {}
+    pub(crate) fn failed(self) {}
 }
 
 impl Drop for Charge<'_> {
