@@ -1,7 +1,7 @@
 //! The refresh rule (docs/design/sessions.md): a pure function of row, presented token, time and policy.
 //!
 //! The other parts of a renewal are I/O around it: open the token, read the row, write the decision if the row is still the one
-//! that was judged, seal the answer. `tests/it/session/refresh_model.rs` searches all interleavings of clients, thieves and nodes with this same
+//! that was judged, seal the answer. `tests/it/session/refresh_model/` searches all interleavings of clients, thieves and nodes with this same
 //! function.
 
 use std::time::Duration;

@@ -7,10 +7,10 @@ use std::{
     process::{Command, Output},
 };
 
-use super::suggestions::cases::certificate;
 use crate::support::{
     cluster::{self, psql},
     server::{Server, sqlite3},
+    tls::certificate,
 };
 
 /// Every file in a folder with its contents.

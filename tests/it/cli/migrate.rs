@@ -5,12 +5,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    oauth::clients::text,
-    support::{
-        cluster::{self, Created, psql},
-        server::{ACCESS, PASSWORD, REFRESH, Server, eventually},
-    },
+use crate::support::{
+    cluster::{self, Created, psql},
+    oauth_client::text,
+    server::{ACCESS, PASSWORD, REFRESH, Server, eventually},
 };
 
 fn said(output: &Output) -> String {

@@ -6,4 +6,4 @@ mod documentation;
 mod keys;
 mod migrate;
 mod settings;
-pub mod suggestions;
+mod suggestions;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::support::{
     raw_http::Raw,
     server::{ACCESS, PASSWORD, REFRESH, Server},
+    system::take_descriptors,
 };
 
 /// Sends `first`, then `more` repeatedly until the server closes the connection. Returns the answer and the time until the close.
@@ -82,14 +83,6 @@ async fn slow_headers_and_slow_bodies_are_cut_off_and_nobody_else_waits() {
         assert!(after < Duration::from_secs(30), "{what}: {after:?}");
     }
     println!("{served} requests served meanwhile");
-}
-
-/// Raises this process's limit of open file descriptors to the maximum; returns that limit.
-pub fn take_descriptors() -> u64 {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-    limit.maximum.unwrap_or(u64::MAX)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

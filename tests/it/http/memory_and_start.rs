@@ -5,21 +5,11 @@ use std::time::{Duration, Instant};
 use crate::support::{
     raw_http::Raw,
     server::{Browser, Server, eventually},
+    system::resident,
 };
-
-/// The memory of a process that is counted. The code of an unoptimised program is twice as large as that of a release, and how much
-/// of it is in memory says nothing about the server. So in an unoptimised program only memory besides the code counts.
-const COUNTED: &str = if cfg!(debug_assertions) { "RssAnon:" } else { "VmRSS:" };
 
 /// The limit in KiB: 25 MB in all. A release's code and the C library, all in memory, are less than 15 MB of these.
 const SMALL: u64 = if cfg!(debug_assertions) { 10_000_000 } else { 25_000_000 } / 1024;
-
-/// The memory that a process uses at present, in KiB.
-pub fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(COUNTED)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
 
 /// A server, not started, with `count` live sessions of a thousand users in its database.
 fn full(count: usize) -> Server {

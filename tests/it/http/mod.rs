@@ -1,6 +1,6 @@
 //! Tests the server: its routes, pages, guard, limits, logs, and the process itself.
 
-pub mod abuse;
+mod abuse;
 mod browser;
 mod clock_ahead_or_behind;
 mod clock_jumps;
@@ -11,13 +11,13 @@ mod embedding;
 mod javascript_client;
 mod login;
 mod logs;
-pub mod memory_and_start;
+mod memory_and_start;
 mod openapi;
 mod pages;
 mod process;
 mod proof;
 mod routes;
 mod throttle;
-pub mod tls;
+mod tls;
 mod unfinished_requests;
 mod unusual_requests;

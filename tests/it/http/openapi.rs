@@ -6,8 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    oauth::{clients::text, other_clients},
-    support::server::Server,
+    oauth::other_clients,
+    support::{oauth_client::text, server::Server},
 };
 
 /// Which routes each kind of caller requests.

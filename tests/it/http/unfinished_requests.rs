@@ -16,14 +16,11 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{
-    abuse::take_descriptors,
-    memory_and_start::resident,
-    tls::{curl, speaking_tls},
-};
 use crate::support::{
     raw_http::Raw,
     server::{PASSWORD, Server, eventually},
+    system::{resident, take_descriptors},
+    tls::{curl, speaking_tls},
 };
 
 /// KiB that the server may grow by. Incomplete requests may occupy 32 MiB, in buffers of up to twice the size of their contents;

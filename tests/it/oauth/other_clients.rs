@@ -17,8 +17,8 @@ use tokio::{
     process::Command,
 };
 
-use super::clients::App;
 use crate::support::{
+    oauth_client::App,
     providers::signer::P256,
     server::{Browser, Server},
 };

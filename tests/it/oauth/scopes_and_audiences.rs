@@ -7,11 +7,11 @@ use bulla::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    authorization_code::{BACK, code, query, redeem, refresh},
-    clients::{App as Client, text},
+use crate::support::{
+    code_flow::{BACK, code, location, parameter, query, redeem, refresh, through},
+    oauth_client::{App as Client, text},
+    server::{Browser, Server},
 };
-use crate::support::server::{Browser, Server};
 
 /// A handler that answers whether the caller is a person or a machine.
 async fn who(person: Option<Principal>, machine: Option<Machine>) -> String {
@@ -46,8 +46,8 @@ async fn code_for(server: &Server, app: &Client, browser: &Browser, asked: &[(&s
     match asked {
         [] => code(server, app, browser).await,
         _ => {
-            let to = super::authorization_code::through(browser, &query(app, asked)).await;
-            super::authorization_code::parameter(&to, "code").unwrap_or_else(|| panic!("{to}"))
+            let to = through(browser, &query(app, asked)).await;
+            parameter(&to, "code").unwrap_or_else(|| panic!("{to}"))
         }
     }
 }
@@ -257,7 +257,7 @@ async fn an_apps_tokens_are_for_the_audience_that_its_person_was_asked_for_ever_
     // An authorization request for an audience that the client may not use is refused.
     let refused =
         ada.get(&format!("/oauth/authorize?{}", query(&phone, &[("resource", "https://reports/")]))).await;
-    assert!(super::authorization_code::location(&refused).contains("error=invalid_target"));
+    assert!(location(&refused).contains("error=invalid_target"));
     // Revoking the access token ends the session.
     let renewed: Value = refresh(&phone, token, &[billing]).await.json().await.unwrap();
     let form = [("client_id", phone.id.as_str()), ("token", text(&renewed, "access_token"))];

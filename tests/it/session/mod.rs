@@ -1,5 +1,26 @@
-//! Tests the rules of sessions (docs/design/sessions.md): refresh, end and revocation.
+//! Tests the rules of sessions (docs/design/sessions.md): begin, refresh, end and revocation, with real tokens and a real database.
 
+mod begin;
+mod end;
+mod key_changes;
+mod outages;
+mod random_lives;
+mod refresh;
 mod refresh_model;
 mod revocation;
-mod sessions;
+
+use bulla::{session::Renewed, store::User};
+
+use crate::support::installation::{Node, Town};
+
+/// A town with one node and one user.
+async fn small_town() -> (Town, Node, User) {
+    let town = Town::new();
+    let node = town.node().await;
+    let user = node.user("ada").await;
+    (town, node, user)
+}
+
+fn generation(node: &Node, renewed: &Renewed) -> Option<u64> {
+    renewed.refresh.as_ref().map(|token| node.opened(token)["gen"].as_u64().unwrap())
+}

@@ -8,10 +8,11 @@ mod moved_ends;
 mod postgres;
 mod proofs;
 mod retention;
+mod session_triggers;
 mod sessions;
 mod shell_statements;
 mod sqlite;
-mod triggers;
+mod user_and_client_triggers;
 mod users;
 
 use std::sync::Arc;

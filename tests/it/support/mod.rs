@@ -2,12 +2,16 @@
 
 pub mod chromium;
 pub mod cluster;
+pub mod code_flow;
 pub mod fault_injection;
 pub mod faulty_proxy;
 pub mod firefox;
 pub mod installation;
+pub mod oauth_client;
 pub mod other_site;
 pub mod providers;
 pub mod raw_http;
 pub mod server;
 pub mod stores;
+pub mod system;
+pub mod tls;

@@ -3,6 +3,9 @@
 //! The command is run as printed, in the state in which the message appears, and must mend that state. Another test reads the
 //! source for suggestions that have no such case.
 
-pub mod cases;
+mod installation;
+mod keys;
+mod permissions;
+mod place;
 mod postgres;
 mod source;

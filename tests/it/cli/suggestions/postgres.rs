@@ -3,7 +3,7 @@
 
 use std::process::{Command, Output};
 
-use super::cases::{said, suggested};
+use super::place::{said, suggested};
 use crate::support::cluster::{self, psql};
 
 /// Runs `bulla` with a database.

@@ -136,3 +136,9 @@ pub fn sign_with_secret(secret: &[u8], header: &Value, claims: &Value) -> String
     mac.update(message.as_bytes());
     format!("{message}.{}", base64url(mac.finalize().into_bytes()))
 }
+
+/// A public key with one member changed.
+pub fn with_member(mut key: Value, member: &str, to: &str) -> Value {
+    key[member] = json!(to);
+    key
+}

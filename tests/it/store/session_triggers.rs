@@ -1,10 +1,9 @@
-//! Tests the triggers: a session that is ended in a database shell is revoked.
+//! Tests the triggers of the table `sessions`: a session that is ended in a database shell is revoked.
 
 use bulla::store::SessionRow;
 
 use super::*;
 use crate::support::stores::{Kind, every_store, kind};
-
 every_store![
     serializable;
     a_deleted_row_is_a_revocation_for_seventeen_minutes,
@@ -17,24 +16,45 @@ every_store![
     a_rotation_by_hand_revokes_nothing,
     an_idle_end_set_into_the_past_revokes,
     roles_and_claims_that_could_not_be_read_are_refused,
-    a_user_disabled_by_hand_loses_every_session,
-    a_user_deleted_by_hand_loses_every_session,
-    a_user_with_another_number_loses_every_session,
-    a_user_with_another_number_keeps_its_identities,
-    a_user_inserted_over_another_is_somebody_else,
-    a_clients_tokens_are_revoked_with_its_secret_scopes_or_end,
-    a_client_upserted_is_revoked,
     doing_nothing_on_a_conflict_does_nothing,
     what_could_not_be_read_is_refused,
-    a_client_typed_in_is_not_public,
     what_is_rolled_back_revokes_nothing,
     many_rows_deleted_at_once_are_as_many_revocations,
     no_row_typed_in_uses_up_the_numbers_of_those_that_follow,
-    a_disabled_user_is_zero_or_one,
 ];
 
-async fn one(house: &House) -> SessionRow {
+pub(super) async fn one(house: &House) -> SessionRow {
     house.begin(&house.user("ada").await.id).await
+}
+
+/// 32 bytes, as an SQL literal.
+pub(super) fn hash(byte: u8) -> String {
+    let hex = format!("{byte:02x}").repeat(32);
+    match kind() {
+        Kind::Sqlite => format!("x'{hex}'"),
+        _ => format!("'\\x{hex}'"),
+    }
+}
+
+/// Whether the deletion of a session that ended this long ago is recorded as a revocation.
+async fn revokes_after(house: &House, ago: std::time::Duration) -> bool {
+    let row = one(house).await;
+    let then = house.now().await.minus(ago).millis();
+    let shell = house.town.shell();
+    house.idle_since(row.sid, then);
+    assert!(house.revoked().is_empty());
+    shell.run("DELETE FROM sessions");
+    !house.revoked().is_empty()
+}
+
+fn insert(row: &SessionRow, user: &str) -> String {
+    format!(
+        "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at, expires_at,
+           transport) VALUES ('{}', '{user}', {hash}, 0, 1, 1, {end}, {end}, 'cookie')",
+        row.sid,
+        hash = hash(7),
+        end = row.expires_at.millis()
+    )
 }
 
 async fn a_deleted_row_is_a_revocation_for_seventeen_minutes() {
@@ -50,17 +70,6 @@ async fn a_deleted_row_is_a_revocation_for_seventeen_minutes() {
     assert!(house.hears(row.sid).await);
 }
 
-/// Whether the deletion of a session that ended this long ago is recorded as a revocation.
-async fn revokes_after(house: &House, ago: std::time::Duration) -> bool {
-    let row = one(house).await;
-    let then = house.now().await.minus(ago).millis();
-    let shell = house.town.shell();
-    house.idle_since(row.sid, then);
-    assert!(house.revoked().is_empty());
-    shell.run("DELETE FROM sessions");
-    !house.revoked().is_empty()
-}
-
 async fn a_row_long_expired_goes_without_a_revocation() {
     assert!(!revokes_after(&House::new().await, secs(1021)).await);
 }
@@ -68,25 +77,6 @@ async fn a_row_long_expired_goes_without_a_revocation() {
 async fn a_row_that_has_just_expired_is_still_revoked() {
     // An access token from the last moment of the session may still be valid.
     assert!(revokes_after(&House::new().await, secs(900)).await);
-}
-
-fn insert(row: &SessionRow, user: &str) -> String {
-    format!(
-        "INSERT INTO sessions (sid, user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at, expires_at,
-           transport) VALUES ('{}', '{user}', {hash}, 0, 1, 1, {end}, {end}, 'cookie')",
-        row.sid,
-        hash = hash(7),
-        end = row.expires_at.millis()
-    )
-}
-
-/// 32 bytes, as an SQL literal.
-fn hash(byte: u8) -> String {
-    let hex = format!("{byte:02x}").repeat(32);
-    match kind() {
-        Kind::Sqlite => format!("x'{hex}'"),
-        _ => format!("'\\x{hex}'"),
-    }
 }
 
 async fn an_insert_over_a_live_session_fails_and_changes_nothing() {
@@ -162,107 +152,6 @@ async fn roles_and_claims_that_could_not_be_read_are_refused() {
     assert!(shell.try_run(insert).unwrap_err().contains("JSON array"));
     set("roles", "[\"admin\"]").unwrap();
     set("claims", "{\"plan\":\"team\"}").unwrap();
-}
-
-async fn a_user_disabled_by_hand_loses_every_session() {
-    let house = House::new().await;
-    let (ada, bob) = (house.user("ada").await, house.user("bob").await);
-    let own = [house.begin(&ada.id).await.sid, house.begin(&ada.id).await.sid];
-    let others = house.begin(&bob.id).await;
-    house.town.shell().run("UPDATE users SET disabled = 1 WHERE name = 'ada'");
-    assert!(house.hears(own[0]).await && house.hears(own[1]).await && !house.list.denies(others.sid));
-    assert!(house.live(&ada.id).await.is_empty());
-    house.town.shell().run("UPDATE users SET disabled = 1 WHERE name = 'ada'; UPDATE users SET roles = '[]'");
-    assert_eq!(house.revoked().len(), 2, "and nothing twice");
-}
-
-async fn a_user_deleted_by_hand_loses_every_session() {
-    let house = House::new().await;
-    let (row, shell) = (one(&house).await, house.town.shell());
-    shell.run("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
-    shell.run("DELETE FROM users WHERE name = 'ada'");
-    assert!(house.hears(row.sid).await);
-    assert_eq!(shell.number("SELECT count(*) FROM identities"), 0);
-}
-
-async fn a_user_with_another_number_loses_every_session() {
-    let house = House::new().await;
-    let row = one(&house).await;
-    house.town.shell().run("UPDATE users SET id = 77 WHERE name = 'ada'");
-    assert_eq!(house.revoked(), [row.sid.to_string()]);
-}
-
-async fn a_user_with_another_number_keeps_its_identities() {
-    let house = House::new().await;
-    let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
-    let shell = house.town.shell();
-    for (subject, user) in [("a", ada.as_str()), ("b", bob.as_str()), ("nobody", "100")] {
-        shell.run(&format!(
-            "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://i', '{subject}', '{user}')"
-        ));
-    }
-    let whose =
-        || shell.run("SELECT subject || ' ' || user_id FROM identities ORDER BY subject").concat().join(", ");
-    shell.run("UPDATE users SET id = 100 WHERE name = 'ada'");
-    assert_eq!(whose(), "a 100, b 2", "and what was of no user is of no other now");
-    shell.run("INSERT INTO users (id, name, created_at) VALUES (1, 'eve', 1)");
-    assert_eq!(whose(), "a 100, b 2");
-    shell.run("UPDATE users SET id = id + 1000");
-    assert_eq!(whose(), "a 1100, b 1002");
-    if kind() == Kind::Sqlite {
-        shell.run("UPDATE OR REPLACE users SET id = 1002 WHERE name = 'ada'");
-        assert_eq!(whose(), "a 1002", "bob is gone");
-    }
-}
-
-async fn a_user_inserted_over_another_is_somebody_else() {
-    let house = House::new().await;
-    let row = one(&house).await;
-    house.town.shell().run(
-        "INSERT INTO users (name, folded, created_at) VALUES ('ADA', 'ada', 1)
-         ON CONFLICT (folded) DO UPDATE SET name = excluded.name, password_hash = NULL",
-    );
-    assert_eq!(house.revoked(), [row.sid.to_string()]);
-}
-
-async fn a_clients_tokens_are_revoked_with_its_secret_scopes_or_end() {
-    let house = House::new().await;
-    let shell = house.town.shell();
-    shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1), ('cron2', 'Other', 1)");
-    shell.run("UPDATE clients SET name = 'renamed', created_at = 2, disabled = 0");
-    assert!(house.revoked().is_empty());
-    for (count, change) in [
-        &*format!("UPDATE clients SET secret_hash = {} WHERE id = 'cron'", hash(9)),
-        "UPDATE clients SET secret_hash = NULL WHERE id = 'cron'",
-        "UPDATE clients SET scopes = '[\"a\"]' WHERE id = 'cron'",
-        "UPDATE clients SET audiences = '[\"a\"]' WHERE id = 'cron'",
-        "UPDATE clients SET disabled = 1 WHERE id = 'cron'",
-        "UPDATE clients SET id = 'other' WHERE id = 'cron'",
-        "DELETE FROM clients WHERE id = 'other'",
-    ]
-    .iter()
-    .enumerate()
-    {
-        shell.run(change);
-        assert_eq!(house.revoked().len(), count + 1, "{change}");
-    }
-    assert_eq!(house.revoked()[5..], ["client:cron", "client:other"]);
-    assert_eq!(shell.number("SELECT max(expires_at - revoked_at) FROM revocations"), 3_720_000);
-    assert!(!house.list.denies_client("cron2", Timestamp::EPOCH));
-    let heard = || async { house.list.denies_client("other", Timestamp::EPOCH) };
-    assert!(crate::support::server::eventually("the feed hears of it", heard).await < secs(1));
-}
-
-async fn a_client_upserted_is_revoked() {
-    let house = House::new().await;
-    let shell = house.town.shell();
-    shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
-    shell.run(&format!(
-        "INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)
-         ON CONFLICT (id) DO UPDATE SET secret_hash = {}",
-        hash(9)
-    ));
-    assert_eq!(house.revoked(), ["client:cron"]);
 }
 
 async fn doing_nothing_on_a_conflict_does_nothing() {
@@ -436,20 +325,6 @@ async fn what_could_not_be_read_is_refused() {
     shell.run("UPDATE clients SET scopes = '[\"read\",\"write\"]', audiences = '[\"billing\"]'");
 }
 
-async fn a_client_typed_in_is_not_public() {
-    let house = House::new().await;
-    let shell = house.town.shell();
-    shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
-    let client = async || house.store.client(&"cron".parse().unwrap()).await.unwrap().0.unwrap();
-    assert!(!client().await.is_public());
-    shell.run("UPDATE clients SET public = 1");
-    assert!(client().await.is_public());
-    let refused = shell.try_run(&format!("UPDATE clients SET secret_hash = {}", hash(1))).unwrap_err();
-    assert!(refused.contains("a public client has no secret"), "{refused}");
-    shell.run(&format!("UPDATE clients SET secret_hash = {}, public = 0", hash(1)));
-    assert!(!client().await.is_public());
-}
-
 async fn what_is_rolled_back_revokes_nothing() {
     let house = House::new().await;
     let (row, shell) = (one(&house).await, house.town.shell());
@@ -473,12 +348,6 @@ async fn many_rows_deleted_at_once_are_as_many_revocations() {
         assert!(house.hears(*sid).await);
     }
     assert_eq!((house.revoked().len(), house.list.len()), (50, 50));
-}
-
-async fn a_disabled_user_is_zero_or_one() {
-    let house = House::new().await;
-    house.user("ada").await;
-    assert!(house.town.shell().try_run("UPDATE users SET disabled = 2").is_err());
 }
 
 async fn no_row_typed_in_uses_up_the_numbers_of_those_that_follow() {

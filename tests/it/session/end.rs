@@ -1,0 +1,168 @@
+//! Tests how sessions end: by time, logout, deletion and disabled users, also during a refresh.
+
+use bulla::{
+    ids::UserId,
+    session::{Denied, Policy},
+    store::{AuditEvent, User, UserChange},
+};
+
+use super::small_town;
+use crate::support::{
+    installation::{Node, Town, millis, secs},
+    stores::every_store,
+};
+
+every_store![
+    idleness_ends_a_session_to_the_millisecond,
+    no_renewal_moves_the_absolute_end,
+    a_logout_is_in_force_here_at_once_and_soon_on_the_other_node,
+    a_delete_in_a_database_shell_revokes,
+    a_disabled_users_sessions_are_over,
+    a_logout_by_refresh_token_finds_its_session_at_any_generation,
+    all_of_a_users_sessions_end_and_nobody_elses,
+    what_changes_something_asks_the_row_and_not_the_token,
+    a_refresh_racing_a_logout_leaves_nothing_alive,
+    a_refresh_racing_a_disabling_leaves_nothing_alive,
+];
+
+async fn idleness_ends_a_session_to_the_millisecond() {
+    let (town, node, user) = small_town().await;
+    let (kept, lost) = (node.begin(&user).await, node.begin(&user).await);
+    town.clock.advance(millis(1_799_999));
+    assert!(node.renew(&kept.refresh).await.is_ok());
+    town.clock.advance(millis(1));
+    let denied = node.renew(&lost.refresh).await;
+    assert!(matches!(denied, Err(Denied::Session)), "{denied:?}");
+}
+
+async fn no_renewal_moves_the_absolute_end() {
+    let town = Town::with(Policy { session_max_age: secs(1900), ..Policy::default() });
+    let node = town.node().await;
+    let user = node.user("ada").await;
+    let issued = node.begin(&user).await;
+    town.clock.advance(secs(1000));
+    let next = node.renew(&issued.refresh).await.unwrap();
+    assert_eq!(next.refresh_max_age, secs(900), "what is left");
+    town.clock.advance(secs(899));
+    let last = node.renew(next.refresh.as_ref().unwrap()).await.unwrap();
+    assert_eq!(last.refresh_max_age, secs(1));
+    town.clock.advance(secs(1));
+    assert!(matches!(node.renew(last.refresh.as_ref().unwrap()).await, Err(Denied::Session)));
+}
+
+async fn a_logout_is_in_force_here_at_once_and_soon_on_the_other_node() {
+    let (town, node, user) = small_town().await;
+    let other = town.node().await;
+    let issued = node.begin(&user).await;
+    assert!(other.sessions.authenticate(issued.access.as_str()).is_ok());
+    assert!(node.log_out(issued.row.sid).await);
+    assert!(!node.log_out(issued.row.sid).await, "nothing left to end");
+    assert!(matches!(node.sessions.authenticate(issued.access.as_str()), Err(Denied::Session)));
+    assert!(matches!(other.renew(&issued.refresh).await, Err(Denied::Session)));
+    assert!(other.hears_of(&issued.access).await);
+    let later = town.node().await;
+    assert!(matches!(later.sessions.authenticate(issued.access.as_str()), Err(Denied::Session)));
+}
+
+async fn a_delete_in_a_database_shell_revokes() {
+    let (town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    let kept = node.begin(&user).await;
+    town.shell().run(&format!("DELETE FROM sessions WHERE sid = '{}'", issued.row.sid));
+    assert!(node.hears_of(&issued.access).await);
+    assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Session)));
+    assert!(node.sessions.authenticate(kept.access.as_str()).is_ok());
+}
+
+async fn a_disabled_users_sessions_are_over() {
+    let (town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    town.shell().run("UPDATE users SET disabled = 1 WHERE name = 'ada'");
+    assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Session)));
+    assert!(node.hears_of(&issued.access).await);
+    assert!(matches!(node.sessions.confirm(&issued.principal).await, Err(Denied::Session)));
+}
+
+async fn a_logout_by_refresh_token_finds_its_session_at_any_generation() {
+    let (town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    town.clock.advance(secs(60));
+    node.renew(&issued.refresh).await.unwrap();
+    let found = node.sessions.identify(issued.refresh.as_str()).await.unwrap();
+    assert_eq!(found.map(|row| row.sid), Some(issued.row.sid));
+    let forged = node.forged(&issued.refresh, |p| p["key"] = "A".repeat(43).into());
+    assert!(node.sessions.identify(forged.as_str()).await.unwrap().is_none());
+}
+
+async fn all_of_a_users_sessions_end_and_nobody_elses() {
+    let (_town, node, user) = small_town().await;
+    let other = node.user("bob").await;
+    let (one, two, kept) = (node.begin(&user).await, node.begin(&user).await, node.begin(&other).await);
+    let event = AuditEvent::new("logout", user.id.to_string(), "");
+    assert_eq!(node.sessions.end_all(&user.id, event).await.unwrap(), 2);
+    for ended in [one, two] {
+        assert!(matches!(node.sessions.authenticate(ended.access.as_str()), Err(Denied::Session)));
+    }
+    assert!(node.sessions.authenticate(kept.access.as_str()).is_ok());
+    let nobody = UserId::new("nobody").unwrap();
+    let event = AuditEvent::new("logout", "tests", "");
+    assert_eq!(node.sessions.end_all(&nobody, event).await.unwrap(), 0);
+}
+
+async fn what_changes_something_asks_the_row_and_not_the_token() {
+    let (town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    let change = UserChange { roles: Some(vec![]), ..UserChange::default() };
+    node.store.change_user(&user.id, change, AuditEvent::new("user.role", "tests", "")).await.unwrap();
+    assert!(issued.principal.has_role("reader"), "the token still says so");
+    let (row, now) = node.sessions.confirm(&issued.principal).await.unwrap();
+    assert_eq!((row.sid, now.roles), (issued.row.sid, vec![]));
+    town.clock.advance(secs(1800));
+    assert!(matches!(node.sessions.confirm(&issued.principal).await, Err(Denied::Session)));
+}
+
+/// Starts a renewal and an operation that ends the session at the same time, many times.
+async fn race<F: Future<Output = ()> + Send + 'static>(end: impl Fn(Node, User, bulla::ids::Sid) -> F) {
+    let town = Town::new();
+    let nodes = [town.node().await, town.node().await];
+    for round in 0..40 {
+        let user = nodes[0].user(&format!("user{round}")).await;
+        let issued = nodes[0].begin(&user).await;
+        town.clock.advance(secs(60));
+        let renewals: Vec<_> = nodes
+            .iter()
+            .map(|node| {
+                let (node, token) = (node.clone(), issued.refresh.clone());
+                tokio::spawn(async move { node.renew(&token).await })
+            })
+            .collect();
+        let ending = tokio::spawn(end(nodes[round % 2].clone(), user, issued.row.sid));
+        ending.await.unwrap();
+        assert!(town.stored(issued.row.sid).is_empty(), "round {round}");
+        for renewal in renewals {
+            match renewal.await.unwrap() {
+                Ok(renewed) => {
+                    let token = renewed.refresh.unwrap_or_else(|| issued.refresh.clone());
+                    assert!(matches!(nodes[0].renew(&token).await, Err(Denied::Session)));
+                    let access = renewed.access;
+                    assert!(nodes[0].hears_of(&access).await && nodes[1].hears_of(&access).await);
+                }
+                Err(denied) => assert!(matches!(denied, Denied::Session), "{denied:?}"),
+            }
+        }
+        assert!(town.stored(issued.row.sid).is_empty(), "round {round}");
+    }
+}
+
+async fn a_refresh_racing_a_logout_leaves_nothing_alive() {
+    race(async |node, _, sid| assert!(node.log_out(sid).await)).await;
+}
+
+async fn a_refresh_racing_a_disabling_leaves_nothing_alive() {
+    race(async |node, user, _| {
+        let change = UserChange { disabled: Some(true), ..UserChange::default() };
+        let event = AuditEvent::new("user.disabled", "tests", "");
+        node.store.change_user(&user.id, change, event).await.unwrap().unwrap();
+    })
+    .await;
+}

@@ -1,0 +1,84 @@
+//! Tests sessions while keys roll over or are revoked.
+
+use bulla::{
+    clock::Clock as _,
+    keyring::{KeyState, Ring},
+    session::Denied,
+    token::Refused,
+};
+
+use super::small_town;
+use crate::support::installation::secs;
+
+/// The ring after a rollover: the staged key is active, the active key is retired.
+fn rolled_over(ring: &Ring) -> Ring {
+    let mut next = ring.clone();
+    next.generation += 1;
+    for key in &mut next.keys {
+        key.state = match key.state {
+            KeyState::Staged => KeyState::Active,
+            KeyState::Active => KeyState::Retired,
+            other => other,
+        };
+    }
+    next
+}
+
+#[tokio::test]
+async fn a_rollover_fails_nobody() {
+    let (town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    let tokens = &node.sessions.parts().tokens;
+    let sealed = |tokens: &bulla::session::Tokens| tokens.sealed().iter().map(|(_, n)| n).sum::<u64>();
+    let before = sealed(tokens);
+    tokens.install(rolled_over(&town.ring));
+    assert!(node.sessions.authenticate(issued.access.as_str()).is_ok());
+    town.clock.advance(secs(60));
+    let renewed = node.renew(&issued.refresh).await.unwrap();
+    let (old, new) = (&issued.refresh.as_str()[..9], renewed.refresh.as_ref().unwrap());
+    assert_ne!(old, &new.as_str()[..9], "sealed under the new key");
+    assert!(sealed(tokens) > before && before > 0, "counts survive the rollover");
+    assert!(town.node().await.renew(new).await.is_ok(), "a node still behind opens the staged key's tokens");
+}
+
+#[tokio::test]
+async fn a_revoked_key_takes_its_tokens_along() {
+    let (town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    let mut ring = rolled_over(&town.ring);
+    ring.keys[0].state = KeyState::Revoked;
+    ring.keys[0].root = None;
+    node.sessions.parts().tokens.install(ring);
+    let denied = node.sessions.authenticate(issued.access.as_str());
+    assert!(matches!(denied, Err(Denied::Token(Refused::UnknownKey))), "{denied:?}");
+    assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Token(Refused::UnknownKey))));
+    let fresh = node.begin(&user).await;
+    assert!(node.sessions.authenticate(fresh.access.as_str()).is_ok());
+}
+
+#[tokio::test]
+async fn nothing_sealed_before_not_before_is_opened() {
+    let (town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    town.clock.advance(secs(1));
+    let ring = Ring { not_before: town.clock.now(), generation: 2, ..town.ring.clone() };
+    node.sessions.parts().tokens.install(ring);
+    let denied = node.sessions.authenticate(issued.access.as_str());
+    assert!(matches!(denied, Err(Denied::Token(Refused::NotBefore))), "{denied:?}");
+    assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Token(Refused::NotBefore))));
+    let fresh = node.begin(&user).await;
+    assert!(node.sessions.authenticate(fresh.access.as_str()).is_ok());
+    assert!(node.renew(&fresh.refresh).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_access_token_without_a_session_is_refused() {
+    let (town, node, _) = small_town().await;
+    for payload in [r#"{"id":"42"}"#, r#"{"sid":"AAAAAAAAAAAAAAAAAAAAAA"}"#, r#"{"id":"42","sid":"x"}"#, "{}"]
+    {
+        let token =
+            node.sessions.parts().tokens.access(|keys| keys.seal_at(payload, town.clock.now())).unwrap();
+        let denied = node.sessions.authenticate(token.as_str());
+        assert!(matches!(denied, Err(Denied::Token(Refused::Payload))), "{payload}: {denied:?}");
+    }
+}

@@ -1,0 +1,105 @@
+//! Tests sessions when a clock is set back, the store is unavailable, or the feed of revocations is stale; also the counters.
+
+use std::sync::Arc;
+
+use bulla::{
+    session::{Denied, OnStale, Policy},
+    store::StoreError,
+    token::Refused,
+};
+
+use super::{generation, small_town};
+use crate::support::installation::{ManualClock, Town, millis, secs};
+
+#[tokio::test]
+async fn ten_minutes_of_the_stores_clock_set_back_end_nobodys_session() {
+    let town = Town::new();
+    let own = ManualClock::new();
+    let node = town.node_with_clock(own.clone()).await;
+    let user = node.user("ada").await;
+    let issued = node.begin(&user).await;
+    let advance = |by| {
+        town.clock.advance(by);
+        own.advance(by);
+    };
+    advance(secs(60));
+    let next = node.renew(&issued.refresh).await.unwrap().refresh.unwrap();
+    town.clock.set_back(secs(600));
+    let renewed = node.renew(&next).await.unwrap();
+    assert_eq!((renewed.outcome, generation(&node, &renewed)), ("repeat", None));
+    let parent = node.renew(&issued.refresh).await.unwrap();
+    assert_eq!((parent.outcome, generation(&node, &parent)), ("repeat", Some(1)));
+    advance(secs(660));
+    let rotated = node.renew(&next).await.unwrap();
+    assert_eq!((rotated.outcome, generation(&node, &rotated)), ("rotate", Some(2)));
+}
+
+#[tokio::test]
+async fn a_nodes_clock_set_back_refuses_for_a_while_and_ends_nothing() {
+    let (town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    town.clock.set_back(secs(600));
+    let before = town.stored(issued.row.sid);
+    assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Token(Refused::Future))));
+    assert_eq!(town.stored(issued.row.sid), before);
+    town.clock.advance(secs(540));
+    assert!(node.renew(&issued.refresh).await.is_ok());
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_nobody_is_judged_and_later_the_token_still_holds() {
+    let (town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    town.clock.advance(secs(60));
+    let locker = town.shell();
+    locker.run("BEGIN IMMEDIATE");
+    let denied = node.renew(&issued.refresh).await;
+    assert!(matches!(denied, Err(Denied::CannotTell(StoreError::Unavailable(_)))), "{denied:?}");
+    assert!(node.sessions.authenticate(issued.access.as_str()).is_ok(), "access needs no store");
+    locker.run("ROLLBACK");
+    let renewed = node.renew(&issued.refresh).await.unwrap();
+    assert_eq!(generation(&node, &renewed), Some(1));
+}
+
+#[tokio::test]
+async fn a_stale_feed_refuses_or_serves_as_the_policy_says() {
+    for (on_stale, refuses) in [(OnStale::Refuse, true), (OnStale::Serve, false)] {
+        let town = Town::with(Policy { on_stale, max_staleness: millis(300), ..Policy::default() });
+        let node = town.node().await;
+        let user = node.user("ada").await;
+        let issued = node.begin(&user).await;
+        assert!(node.sessions.authenticate(issued.access.as_str()).is_ok());
+        // The database file is replaced while it is open, so the follower can no longer guarantee that it knows all
+        // revocations.
+        std::fs::rename(town.file(), town.file().with_extension("old")).unwrap();
+        let mut denied = Ok(issued.principal);
+        for _ in 0..100 {
+            tokio::time::sleep(millis(20)).await;
+            denied = node.sessions.authenticate(issued.access.as_str());
+            if denied.is_err() {
+                break;
+            }
+        }
+        assert_eq!(matches!(denied, Err(Denied::CannotTell(_))), refuses, "{denied:?}");
+        assert!(node.sessions.denylist().age() > millis(300));
+    }
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let (_town, node, user) = small_town().await;
+    let issued = node.begin(&user).await;
+    node.sessions.authenticate(issued.access.as_str()).unwrap();
+    node.sessions.authenticate("garbage").unwrap_err();
+    node.renew(&issued.refresh).await.unwrap();
+    let count = |name| node.sessions.counters().all().find(|(n, _)| *n == name).unwrap().1;
+    for name in ["session.begun", "access.valid", "token.length", "refresh.repeat"] {
+        assert_eq!(count(name), 1, "{name}");
+    }
+}
+
+#[test]
+fn sessions_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Arc<bulla::session::Sessions>>();
+}
