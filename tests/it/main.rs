@@ -9,6 +9,8 @@
 mod cli;
 // Keys and tokens: the keys directory, the token format, other implementations of it, and the structure of the source.
 mod core;
+// The documents: links, commands, settings, examples.
+mod documents;
 // Several nodes with one PostgreSQL behind a load balancer.
 mod fleet;
 // The server: its routes, pages, guard, limits, logs, and the process itself.

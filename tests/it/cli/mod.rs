@@ -2,7 +2,6 @@
 
 mod commands;
 mod doctor;
-mod documentation;
 mod keys;
 mod migrate;
 mod settings;

@@ -1,6 +1,8 @@
-"""`python -m bulla_sessions open [KEYS]` and `python -m bulla_sessions seal [KEYS]`: filters, one token or payload a line.
+"""Opens or seals tokens on the command line: `python -m bulla_sessions open [KEYS]` and `python -m bulla_sessions seal [KEYS]`.
 
-Without KEYS, a file, the keys come from the variable BULLA_EXPORT. Exit code 4 if anything was refused.
+Each line of standard input is a token (`open`) or a payload (`seal`), and gives one line of output. KEYS is an export file. Without
+it, the keys come from the variable BULLA_EXPORT. The exit code is 4 if a line was refused, 2 for wrong usage, and 1 if the keys can't
+be read.
 """
 
 import sys
