@@ -28,24 +28,23 @@ pub(super) const SETTINGS_FILE: &str = "bulla.toml";
     name = "bulla",
     version,
     max_term_width = 100,
-    after_help = "Settings come from flags, then BULLA_* in the environment, then bulla.toml.\n\n\
-                  Examples:\n  bulla serve --init              make what is missing, and serve on http://localhost:8080\n  \
-                  bulla user add ada --role admin\n  bulla session list --user ada\n  bulla keys rotate\n  \
-                  bulla token seal '{\"id\":\"42\"}'\n\n\
-                  Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 token refused, 5 store or network away,\n\
-                  6 a check found faults."
+    after_help = "A setting is read from its flag, then from BULLA_* in the environment, then from bulla.toml; the \
+        first one counts.\n\nExamples:\n  bulla serve --init              create what is missing, then serve on \
+        http://localhost:8080\n  bulla user add ada --role admin\n  bulla session list --user ada\n  bulla keys \
+        rotate\n  bulla token seal '{\"id\":\"42\"}'\n\nExit codes: 0 success, 1 failure, 2 wrong usage or setting, \
+        3 not found, 4 token refused,\n5 store or network unavailable, 6 a check found faults."
 )]
 pub(super) struct Cli {
     /// The keys directory [default: keys]
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) keys: Option<PathBuf>,
-    /// The SQLite file, or postgres://user@host/name [default: bulla.db]
+    /// The database: a SQLite file, or postgres://user@host/name [default: bulla.db]
     #[arg(long, global = true, value_name = "FILE|URL")]
     pub(super) database: Option<String>,
-    /// The settings file [default: bulla.toml, if it is there]
+    /// The settings file [default: bulla.toml, if it exists]
     #[arg(long, global = true, env = "BULLA_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Accept keys that their group can read, as Kubernetes mounts secrets, and such a database file
+    /// Accept keys and a database file that their group may read (as Kubernetes mounts secrets)
     #[arg(long, global = true)]
     allow_group_read: bool,
     /// Print data as JSON
@@ -57,23 +56,23 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a key ring, a database and a bulla.toml
+    /// Create a key ring, a database and a bulla.toml
     #[command(after_help = "Examples:\n  bulla init\n  bulla init --suite aes-256-gcm")]
     Init(init::InitArgs),
-    /// Serve logins, sessions and the admin routes
+    /// Run the server: logins, sessions and the admin routes
     #[command(
         after_help = "Examples:\n  bulla serve --init\n  bulla serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key key.pem"
     )]
     Serve(serve::ServeArgs),
-    /// Show the keys, roll them over, revoke them, hand derived ones out
+    /// List, roll over, revoke and export keys
     Keys(keys::KeysArgs),
-    /// Add, show and change users
+    /// Add, list, change and delete users
     #[command(subcommand)]
     User(users::UserCommand),
-    /// Show sessions and end them
+    /// List and end sessions
     #[command(subcommand)]
     Session(sessions::SessionCommand),
-    /// Add, show and change the programs that may ask for tokens
+    /// Add, list, change and delete OAuth clients: programs that may request tokens
     #[command(subcommand)]
     Client(clients::ClientCommand),
     /// Seal, open and inspect tokens
@@ -82,23 +81,23 @@ enum Command {
     /// Print the audit log
     #[command(after_help = "Examples:\n  bulla audit --limit 20\n  bulla audit --follow --json")]
     Audit(audit::AuditArgs),
-    /// Move everything from a SQLite file to PostgreSQL, nobody is logged out
+    /// Move all data from a SQLite file to PostgreSQL; all users stay logged in
     ///
-    /// Stop the old server first. All or nothing: it can be stopped at any moment and run again.
+    /// Stop the old server first. The command moves everything or nothing: it can be interrupted and run again.
     #[command(
         after_help = "Examples:\n  bulla migrate --from bulla.db --to postgres://bulla@db.example.org/bulla\n  \
                       BULLA_DATABASE=postgres://… bulla migrate --from sqlite:/var/lib/bulla/bulla.db"
     )]
     Migrate(migrate::MigrateArgs),
-    /// Look at settings, keys, database and providers; say what is wrong and what to change
+    /// Check settings, keys, database and providers; print each fault and what to change
     #[command(
-        after_help = "Examples:\n  bulla doctor\n  bulla doctor --json\n\nExit code 6: it found faults."
+        after_help = "Examples:\n  bulla doctor\n  bulla doctor --json\n\nExit code 6: faults were found."
     )]
     Doctor,
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  bulla completions bash > /etc/bash_completion.d/bulla")]
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
     /// Print the manual page
@@ -182,8 +181,7 @@ async fn run(cli: Cli, suggest: Suggest, warning: Option<String>) -> Result<(), 
     };
     if shown {
         settings.warnings.push(
-            "a password on the command line can be seen by everybody on this machine; BULLA_DATABASE or PGPASSFILE \
-             hide it"
+            "a password on the command line is visible to all users of this machine; pass it in BULLA_DATABASE or PGPASSFILE"
                 .into(),
         );
     }

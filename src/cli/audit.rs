@@ -13,10 +13,10 @@ const LOOK: Duration = Duration::from_millis(300);
 /// What to print.
 #[derive(Args, Debug)]
 pub(super) struct AuditArgs {
-    /// Go on printing what happens.
+    /// Keep running, and print new events.
     #[arg(long)]
     follow: bool,
-    /// How many of the newest events.
+    /// The number of newest events to print.
     #[arg(long, default_value_t = 50)]
     limit: u32,
 }

@@ -18,16 +18,16 @@ use crate::{
 /// What to do with clients.
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
-    /// Add a client; prints its id, and its secret this once
+    /// Add a client and print its id and secret; the secret is shown only once
     #[command(after_help = "Examples:\n  bulla client add reports --scope read --audience billing\n  \
                       bulla client add phone --public --redirect-uri org.example.app:/back\n  \
                       bulla client add backup --scope admin --jwks backup.jwk")]
     Add {
-        /// What people call it.
+        /// The name, which users see when they sign in to an app.
         name: String,
         #[command(flatten)]
         what: What,
-        /// An app on somebody's device: it can't keep a secret.
+        /// Add a public client: an app on a user's device, which can't keep a secret.
         #[arg(long)]
         public: bool,
     },
@@ -35,43 +35,43 @@ pub(super) enum ClientCommand {
     List,
     /// Show a client
     Show {
-        /// Its name or id.
+        /// The name or id of the client.
         client: String,
     },
-    /// Say anew what a client may do; revokes its tokens, but for a change of --redirect-uri alone
+    /// Replace scopes, audiences, redirect URIs or keys of a client; revokes its tokens, except if only --redirect-uri is given
     Change {
-        /// Its name or id.
+        /// The name or id of the client.
         client: String,
         #[command(flatten)]
         what: What,
     },
-    /// Make a new secret; the one before stays good for a while
+    /// Create a new secret; the old one stays valid for a time
     #[command(
         after_help = "Examples:\n  bulla client rotate-secret reports\n  bulla client rotate-secret reports --now"
     )]
     RotateSecret {
-        /// Its name or id.
+        /// The name or id of the client.
         client: String,
-        /// How long the secret before stays good.
+        /// How long the old secret stays valid.
         #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
         overlap: Duration,
-        /// No longer at all (it is known to others): revokes the client's tokens as well.
+        /// Invalidate the old secret at once, because others know it; also revokes the client's tokens.
         #[arg(long, conflicts_with = "overlap")]
         now: bool,
     },
-    /// Refuse a client everything; revokes its tokens, ends the sessions it holds
+    /// Disable a client: refuse its requests, revoke its tokens and end its sessions
     Disable {
-        /// Its name or id.
+        /// The name or id of the client.
         client: String,
     },
-    /// Let it in again
+    /// Enable a disabled client
     Enable {
-        /// Its name or id.
+        /// The name or id of the client.
         client: String,
     },
-    /// Delete a client; revokes its tokens, ends the sessions it holds
+    /// Delete a client, revoke its tokens and end its sessions
     Delete {
-        /// Its name or id.
+        /// The name or id of the client.
         client: String,
     },
 }
@@ -79,16 +79,16 @@ pub(super) enum ClientCommand {
 /// What a client may do.
 #[derive(Args, Debug)]
 pub(super) struct What {
-    /// A scope it may ask for; may be given more than once. `admin` opens /admin, `introspect` every token.
+    /// A scope that the client may request (repeatable). `admin` admits it to /admin; `introspect` lets it introspect all tokens.
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
-    /// An audience it may exchange tokens for; may be given more than once.
+    /// An audience for which the client may exchange tokens (repeatable).
     #[arg(long = "audience", value_name = "NAME")]
     audiences: Vec<String>,
-    /// An address it may have people sent back to; may be given more than once.
+    /// A URI to which users may be redirected after the login (repeatable).
     #[arg(long = "redirect-uri", value_name = "URI")]
     redirect_uris: Vec<String>,
-    /// Public keys it signs with instead of showing a secret: a JSON Web Key (Set).
+    /// A file with the client's public keys (JSON Web Key or JWK Set); the client then signs assertions and has no secret.
     #[arg(long, value_name = "FILE")]
     jwks: Option<PathBuf>,
 }
@@ -103,7 +103,12 @@ impl What {
         let Some(path) = &self.jwks else { return Ok(None) };
         let failed = |why: &dyn std::fmt::Display| CliError::Failed(format!("{}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
-        serde_json::from_str(&text).map(Some).map_err(|_| failed(&"not JSON; a JSON Web Key is expected"))
+        serde_json::from_str(&text).map(Some).map_err(|_| {
+            failed(
+                &"the file is not JSON; a JSON Web Key or a JWK Set \
+            is expected",
+            )
+        })
     }
 }
 
@@ -122,7 +127,7 @@ pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), Cli
         ClientCommand::Show { client } => show(ctx, &find(&*store, &client).await?),
         ClientCommand::Change { client, what } => {
             if what.says_nothing() {
-                let what = "say what is to change: --scope, --audience, --redirect-uri or --jwks";
+                let what = "nothing to change: give --scope, --audience, --redirect-uri or --jwks";
                 return Err(CliError::Usage(what.into()));
             }
             let some = |list: Vec<String>| if list.is_empty() { None } else { Some(list) };
@@ -160,7 +165,9 @@ async fn find(store: &dyn Store, client: &str) -> Result<ClientRow, CliError> {
         return Ok(row);
     }
     let row = all(store).await?.into_iter().find(|row| row.name == client);
-    row.ok_or_else(|| CliError::NotFound(format!("no client {client:?}; `bulla client list` shows them")))
+    row.ok_or_else(|| {
+        CliError::NotFound(format!("there is no client {client:?}; `bulla client list` lists all clients"))
+    })
 }
 
 async fn all(store: &dyn Store) -> Result<Vec<ClientRow>, CliError> {
@@ -202,7 +209,7 @@ fn hand_out(ctx: &Context, row: &ClientRow, secret: Option<&SecretText>) -> Resu
     lines.extend(secret.map(|secret| vec!["client_secret".to_owned(), secret.expose().to_owned()]));
     if secret.is_some() {
         ctx.say(&format!(
-            "The secret is shown this once; `bulla client rotate-secret {}` makes another.",
+            "The secret is shown only now; `bulla client rotate-secret {}` creates a new one.",
             row.id
         ));
     }
@@ -217,7 +224,7 @@ async fn change(
 ) -> Result<ClientRow, CliError> {
     let row = find(store, client).await?;
     let changed = store.change_client(&row.id, change, actor::event(event, "")).await?;
-    changed.ok_or_else(|| CliError::NotFound(format!("{} is gone", row.name)))
+    changed.ok_or_else(|| CliError::NotFound(format!("the client {} was deleted in the meantime", row.name)))
 }
 
 async fn rotate(store: &dyn Store, ctx: &Context, client: &str, overlap: Duration) -> Result<(), CliError> {
@@ -226,8 +233,8 @@ async fn rotate(store: &dyn Store, ctx: &Context, client: &str, overlap: Duratio
     let change = ClientChange { secret: Some(NewSecret { hash, overlap }), ..ClientChange::default() };
     let row = self::change(store, client, change, "client.secret").await?;
     ctx.say(&match row.former {
-        Some(_) => format!("{}: the secret before is good for {}", row.name, format_duration(overlap)),
-        None => format!("{}: the secret before is void, its tokens revoked", row.name),
+        Some(_) => format!("{}: the old secret stays valid for {}", row.name, format_duration(overlap)),
+        None => format!("{}: the old secret is no longer valid, its tokens revoked", row.name),
     });
     hand_out(ctx, &row, Some(&secret))
 }
@@ -257,7 +264,7 @@ fn kind(row: &ClientRow) -> &'static str {
         (Some(_), None, Some(_)) => "two secrets",
         (Some(_), None, None) => "secret",
         (None, None, _) if row.is_public() => "public",
-        (None, None, _) => "nothing",
+        (None, None, _) => "none",
     }
 }
 
@@ -273,7 +280,7 @@ fn show(ctx: &Context, row: &ClientRow) -> Result<(), CliError> {
     let mut lines = vec![
         vec!["name", &row.name],
         vec!["id", row.id.as_str()],
-        vec!["proves itself by", kind(row)],
+        vec!["authentication", kind(row)],
         vec!["state", state(row)],
     ]
     .into_iter()
@@ -282,7 +289,7 @@ fn show(ctx: &Context, row: &ClientRow) -> Result<(), CliError> {
     lines.push(vec!["scopes".into(), row.scopes.to_string()]);
     lines.push(vec!["audiences".into(), audiences.join(" ")]);
     lines.push(vec!["redirect URIs".into(), row.redirect_uris.join(" ")]);
-    lines.extend(row.former.map(|former| vec!["former secret until".into(), former.until.to_string()]));
+    lines.extend(row.former.map(|former| vec!["old secret valid until".into(), former.until.to_string()]));
     lines.push(vec!["added".into(), row.created_at.to_string()]);
     ctx.print(&table(&lines))
 }
@@ -293,7 +300,7 @@ async fn list(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
     if ctx.json {
         return ctx.print(&json!({"clients": rows.iter().map(describe).collect::<Vec<_>>()}).to_string());
     }
-    let mut lines = vec![["ID", "NAME", "BY", "SCOPES", "STATE"].map(String::from).to_vec()];
+    let mut lines = vec![["ID", "NAME", "AUTH", "SCOPES", "STATE"].map(String::from).to_vec()];
     lines.extend(rows.iter().map(|row| {
         vec![
             row.id.to_string(),

@@ -37,7 +37,7 @@ impl Check {
 
 /// Runs all checks. The exit code is 6 if any check finds a fault.
 pub(super) async fn run(ctx: &Context) -> Result<(), CliError> {
-    let mut checks = vec![Check::new("settings", Ok::<_, String>("they agree"))];
+    let mut checks = vec![Check::new("settings", Ok::<_, String>("all settings are valid"))];
     installation(ctx, &mut checks).await;
     secrets(ctx, &mut checks);
     checks.extend(site::examine(&ctx.settings, &Fetch::default()).await);
@@ -68,7 +68,10 @@ async fn installation(ctx: &Context, checks: &mut Vec<Check>) {
         ring.as_ref().map(|ring| format!("generation {}, {} keys", ring.generation, ring.keys.len()));
     checks.insert(1, Check::new("key ring", described));
     if let (Ok(ring), Some(_)) = (ring, facts) {
-        checks.push(Check::new("ring and database", ring.check_mark(mark).map(|()| "of one installation")));
+        checks.push(Check::new(
+            "key ring and database",
+            ring.check_mark(mark).map(|()| "they belong together"),
+        ));
     }
 }
 
@@ -86,12 +89,13 @@ async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
             return None;
         }
     };
-    let written = facts.unwritable.clone().map_or(Ok("answers and can be written"), Err);
+    let written = facts.unwritable.clone().map_or(Ok("reachable and writable"), Err);
     checks.push(Check::new("database", written));
     let triggers = match facts.triggers.as_slice() {
-        [] => Ok("all there and as they should be"),
+        [] => Ok("all present and unchanged"),
         missing => Err(format!(
-            "{} missing, disabled or changed: sessions can end in a database shell without being revoked; `bulla init` makes them again",
+            "{} missing, disabled or changed: a session that is deleted in a database shell is not revoked; `bulla \
+             init` restores the triggers",
             missing.join(", ")
         )),
     };
@@ -111,14 +115,15 @@ async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
 pub(super) fn unusable(database: &Database, found: &Found) -> String {
     match found {
         Found::Schema { found, known } if found < known => format!(
-            "{database}: its schema has version {found}, this program's {known}; `bulla init` brings it up to date, \
-             and so does the next start of the server"
+            "{database}: the schema has version {found}, this program needs version {known}; `bulla init` updates \
+             the schema, and so does the next start of the server"
         ),
         Found::Schema { found, known } => format!(
-            "{database}: its schema has version {found}, this program knows {known}; run the newer program"
+            "{database}: the schema has version {found}, this program knows versions up to {known}; run a newer \
+             version of bulla"
         ),
         Found::Foreign(tables) if !tables.is_empty() && matches!(database, Database::Sqlite(_)) => format!(
-            "{database}: is another program's database (it holds {}); name Bulla's own with --database",
+            "{database}: this is the database of another program (its tables: {}); name the database of Bulla with --database",
             tables.join(", ")
         ),
         Found::Missing | Found::Foreign(_) | Found::Present(_) => super::no_database(database),
@@ -128,11 +133,14 @@ pub(super) fn unusable(database: &Database, found: &Found) -> String {
 /// Reports each row that can't be read, with the statement that repairs it.
 fn rows(bad: &[BadRow], checks: &mut Vec<Check>) {
     if bad.is_empty() {
-        checks.push(Check::new("rows", Ok::<_, String>("every row can be read")));
+        checks.push(Check::new("rows", Ok::<_, String>("all rows can be read")));
     }
     checks.extend(bad.iter().map(|row| {
         let BadRow { table, key, column } = row;
-        let found = format!("{table} where {key}: {column} can't be read; mend: {}", row.mend());
+        let found = format!(
+            "table {table}, row {key}: the column {column} can't be read; this statement repairs it: {}",
+            row.mend()
+        );
         Check::new("rows", Err::<String, _>(found))
     }));
 }

@@ -33,7 +33,8 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
     }
     let failed = |error: &dyn std::fmt::Display| {
         CliError::Failed(format!(
-            "no administrator was made: {error}; `bulla user add admin --role admin` makes one with a password of your own"
+            "the first administrator was not created: {error}; `bulla user add admin --role admin` creates one with \
+             a password that you choose"
         ))
     };
     let password = Secret::<15>::generate().map_err(|error| failed(&error))?.to_base64url();
@@ -60,12 +61,15 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
         added => added?,
     };
     match noted {
-        None => ctx
-            .say(&format!("Made an administrator. Name: admin  Password: {}  (shown this once)", *password)),
+        None => ctx.say(&format!(
+            "Created the first administrator. Name: admin  Password: {}  (shown only now)",
+            *password
+        )),
         Some(note) => {
             let path = note.keep().map_err(|error| failed(&error))?;
             tracing::warn!(
-                "Made an administrator. Name: admin  Password: in {} (mode 0600); log in, then delete the file",
+                "Created the first administrator. Name: admin  Password: in the file {} (mode 0600); log in, then \
+                 delete the file",
                 path.display()
             );
         }

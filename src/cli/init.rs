@@ -23,7 +23,7 @@ use crate::{
 /// What to make.
 #[derive(Args, Debug)]
 pub(super) struct InitArgs {
-    /// The AEAD of the keys: xaes-256-gcm, aes-256-gcm or xchacha20-poly1305.
+    /// The suite (AEAD) of the keys: xaes-256-gcm, aes-256-gcm or xchacha20-poly1305.
     #[arg(long, default_value = "xaes-256-gcm", value_parser = suite)]
     suite: Suite,
 }
@@ -48,7 +48,7 @@ pub(super) async fn run(
     }
     let store = settings.database.open_for(Arc::clone(&ctx.clock), settings.allow_group_read).await?;
     if keys.exists() {
-        ctx.say(&format!("{}: a key ring is there already", settings.keys.display()));
+        ctx.say(&format!("{}: the key ring exists already", settings.keys.display()));
     } else {
         let mark = store.ring_mark().await?;
         if mark.is_some() {
@@ -56,11 +56,14 @@ pub(super) async fn run(
         }
         let ring = keys.init_at(args.suite, ctx.clock.now())?;
         store.note_ring(ring.generation, ring.fingerprint).await?;
-        ctx.say(&format!("{}: made, one key active and one staged", settings.keys.display()));
+        ctx.say(&format!(
+            "{}: created the key ring, with one active and one staged key",
+            settings.keys.display()
+        ));
         suite_note(args.suite).into_iter().for_each(|note| ctx.say(note));
     }
     restore_triggers(&*store, ctx).await?;
-    ctx.say(&format!("{}: ready", settings.database));
+    ctx.say(&format!("{}: the database is ready", settings.database));
     let given = beside_file(file, to_be_found(given, ctx), settings);
     write_sample(file, &given, ctx)?;
     ctx.say("next: `bulla user add NAME --role admin`, then `bulla serve`");
@@ -84,13 +87,14 @@ async fn restore_triggers(store: &dyn Store, ctx: &Context) -> Result<(), CliErr
     let wrong = store.missing_triggers().await?;
     if !wrong.is_empty() {
         return Err(CliError::Failed(format!(
-            "{database}: the triggers {} still don't run: session_replication_role is `replica` for this role; \
-             run `ALTER ROLE CURRENT_USER RESET session_replication_role` in a shell of the database (or ALTER DATABASE)",
+            "{database}: the triggers {} are still not active, because session_replication_role is `replica` for \
+             this role; run `ALTER ROLE CURRENT_USER RESET session_replication_role` in a database shell (or ALTER \
+             DATABASE, if it is set there)",
             wrong.join(", ")
         )));
     }
     if !restored.is_empty() {
-        ctx.say(&format!("{database}: made the triggers {} again", restored.join(", ")));
+        ctx.say(&format!("{database}: restored the triggers {}", restored.join(", ")));
     }
     Ok(())
 }
@@ -99,7 +103,7 @@ async fn restore_triggers(store: &dyn Store, ctx: &Context) -> Result<(), CliErr
 fn to_be_found(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static str, String)> {
     let Database::Postgres(url) = &ctx.settings.database else { return given.to_vec() };
     if url.holds_password() {
-        ctx.say("the database's password is not written down; BULLA_DATABASE or PGPASSFILE keep it");
+        ctx.say("the password of the database is not written to the settings file; pass it in BULLA_DATABASE or PGPASSFILE");
     }
     let others = given.iter().filter(|(name, _)| *name != "database").cloned();
     others.chain([("database", url.without_password())]).collect()
@@ -140,10 +144,10 @@ fn write_sample(path: &Path, given: &[(&'static str, String)], ctx: &Context) ->
         Ok(mut file) => {
             file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
             file.write_all(config::sample(given).as_bytes()).map_err(failed)?;
-            ctx.say(&format!("{name}: made, every setting explained"));
+            ctx.say(&format!("{name}: created the settings file, which explains every setting"));
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            ctx.say(&format!("{name}: there already"));
+            ctx.say(&format!("{name}: the settings file exists already, and is unchanged"));
         }
         Err(error) => return Err(failed(error)),
     }

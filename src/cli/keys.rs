@@ -30,28 +30,28 @@ const KEEP: Duration = Duration::from_secs(2 * 3600);
 /// `bulla keys` and what it is to do.
 #[derive(Args, Debug)]
 pub struct KeysArgs {
-    /// There is no database, or none is to be asked: no audit, no look at which servers have the ring
+    /// Don't use the database: write no audit events, and don't check which servers have loaded the key ring
     #[arg(long, global = true)]
     no_database: bool,
     #[command(subcommand)]
     command: KeysCommand,
 }
 
-/// Show the keys, roll them over, revoke them, hand derived ones out.
+/// The commands that list, roll over, revoke and export keys.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// List the keys and their states, and which ring each server has in force.
+    /// List the keys and their states, and the generation of the key ring on each server.
     List,
-    /// Roll over: the staged key becomes active, the active one retired, a new one is staged.
+    /// Roll over: the staged key becomes active, the active key is retired, and a new key is staged.
     ///
-    /// Refused while the staged key is too young, or a server hasn't got it yet.
+    /// Refused while the staged key is too young, or a server has not loaded it yet.
     Rotate(RotateArgs),
-    /// Kill every token under a key at once.
+    /// Revoke a key: all tokens sealed with it are refused at once.
     #[command(
         after_help = "Examples:\n  bulla keys revoke 9f3c21ab\n  bulla keys revoke --all    # the ring was stolen"
     )]
     Revoke(RevokeArgs),
-    /// Refuse every token sealed before a time.
+    /// Refuse all tokens sealed before a time.
     #[command(
         after_help = "Examples:\n  bulla keys not-before now\n  bulla keys not-before 2026-11-20T19:00:00Z"
     )]
@@ -60,14 +60,14 @@ pub enum KeysCommand {
         #[arg(default_value = "now", value_parser = parse_when)]
         when: When,
     },
-    /// Print derived keys for those who open tokens without the server.
+    /// Print derived keys for a service that opens tokens without the server.
     #[command(
         after_help = "Examples:\n  bulla keys export --audience billing --out billing.keys.json\n  bulla keys export --audience billing --format env --out billing.env\n  bulla keys export --purpose service --audience billing"
     )]
     Export(ExportArgs),
-    /// Load the ring as a server would, and say whether it can be rolled over.
+    /// Load the key ring as a server does, and check whether it can be rolled over.
     Check {
-        /// How long the staged key must have waited.
+        /// The minimum age of the staged key.
         #[arg(long, default_value = "10m", value_parser = parse_duration)]
         min_staged: Duration,
     },
@@ -77,16 +77,16 @@ pub enum KeysCommand {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  bulla keys rotate\n  bulla keys rotate --now --keep 4h")]
 pub struct RotateArgs {
-    /// However young the staged key is; tokens may be refused by servers that haven't got it yet.
+    /// Roll over however young the staged key is; servers that have not loaded it yet refuse the new tokens.
     #[arg(long, conflicts_with = "min_staged")]
     now: bool,
-    /// How long the staged key must have waited.
+    /// The minimum age of the staged key.
     #[arg(long, default_value = "10m", value_parser = parse_duration)]
     min_staged: Duration,
-    /// How long a retired key is kept: at least the longest life of a token and a minute [default: 2h].
+    /// How long a retired key is kept; at least the longest life of a token plus one minute [default: 2h].
     #[arg(long, value_parser = parse_duration)]
     keep: Option<Duration>,
-    /// How long servers that haven't got the ring are waited for, before and after; 0s: not at all.
+    /// How long to wait, before and after the rollover, for servers that have not loaded the key ring; 0s: no waiting.
     #[arg(long, default_value = WAIT, value_parser = parse_duration)]
     wait: Duration,
 }
@@ -95,9 +95,9 @@ pub struct RotateArgs {
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 pub struct RevokeArgs {
-    /// The key, as `bulla keys list` shows it.
+    /// The id of the key, as `bulla keys list` shows it.
     kid: Option<Kid>,
-    /// Every key, the staged one too; everybody logs in again.
+    /// Revoke all keys, including the staged key; all users must log in again.
     #[arg(long)]
     all: bool,
 }
@@ -105,22 +105,22 @@ pub struct RevokeArgs {
 /// What to export.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
-    /// What the tokens are for: `access`, `service`, or a purpose of your own.
+    /// The purpose of the tokens: `access`, `service`, or a purpose of your own.
     #[arg(long, default_value = "access")]
     purpose: Purpose,
-    /// Who opens them.
+    /// The audience: the service that opens the tokens.
     #[arg(long, conflicts_with = "own")]
     audience: Option<Audience>,
-    /// The keys of the server's own cookies: their holder can forge anybody's access token.
+    /// Export the keys of the server's own cookies; their holder can forge access tokens of all users.
     #[arg(long)]
     own: bool,
-    /// How old a token may be, for a purpose of your own.
+    /// The maximum age of a token, for a purpose of your own.
     #[arg(long, value_parser = parse_duration)]
     max_age: Option<Duration>,
-    /// `json` as openers read it; `env`, a line for an environment file; `jwk`, a JWK Set.
+    /// The output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Write to a file (mode 0600) instead of stdout.
+    /// The file to write (mode 0600) instead of stdout.
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -128,10 +128,10 @@ pub struct ExportArgs {
 /// How an export is written down.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum Format {
-    /// One JSON object.
+    /// One JSON object, as the client libraries read it.
     #[default]
     Json,
-    /// `BULLA_EXPORT=`, and the JSON form in base64url.
+    /// A line for an environment file: `BULLA_EXPORT=` and the JSON object in base64url.
     Env,
     /// A JWK Set (RFC 7517).
     Jwk,
@@ -157,7 +157,7 @@ fn parse_when(text: &str) -> Result<When, String> {
 pub const fn suite_note(suite: Suite) -> Option<&'static str> {
     match suite {
         Suite::Aes256Gcm => Some(
-            "note: a key of suite aes-256-gcm may seal 2^32 tokens and no more, over all servers; rotate well before",
+            "note: a key of suite aes-256-gcm may seal at most 2^32 tokens on all servers together; roll over well before that",
         ),
         _ => None,
     }
@@ -202,7 +202,8 @@ async fn rotate(
     let keep = args.keep.unwrap_or(KEEP.max(least));
     if keep < least {
         return Err(CliError::Usage(format!(
-            "--keep {} is too short: tokens live up to {}, and their key must outlive them; use at least --keep {}s",
+            "--keep {} is too short: tokens are valid for up to {}, and their key must be kept longer than that; use \
+             at least --keep {}s",
             format_duration(keep),
             format_duration(least - SKEW),
             least.as_secs()
@@ -214,7 +215,8 @@ async fn rotate(
     let behind = if args.now { Vec::new() } else { database.behind(ctx, old.generation, args.wait).await };
     if !behind.is_empty() {
         return Err(CliError::Failed(format!(
-            "not rolled over: generation {} hasn't reached {}; distribute the directory, or --now if you must",
+            "not rolled over: generation {} of the key ring is not yet loaded on {}; distribute the keys directory, \
+             or give --now to roll over nevertheless",
             old.generation,
             names(&behind)
         )));
@@ -238,7 +240,11 @@ async fn rotate(
         false => database.behind(ctx, ring.generation, args.wait).await,
     };
     if !behind.is_empty() {
-        ctx.say(&format!("warning: generation {} hasn't reached {}", ring.generation, names(&behind)));
+        ctx.say(&format!(
+            "warning: generation {} of the key ring is not yet loaded on {}",
+            ring.generation,
+            names(&behind)
+        ));
     }
     report::changed(ctx, &ring, now)
 }
@@ -292,13 +298,16 @@ async fn not_before(
         When::Now => now.max(old.not_before),
         When::At(time) if time > now => {
             return Err(CliError::Usage(format!(
-                "{time} lies ahead: until then every token would be refused, new ones too"
+                "{time} is in the future: all tokens, including new ones, would be refused until then"
             )));
         }
         When::At(time) => time,
     };
     if not_before < old.not_before {
-        ctx.say(&format!("warning: tokens sealed between {not_before} and {} count again", old.not_before));
+        ctx.say(&format!(
+            "warning: tokens sealed between {not_before} and {} are accepted again",
+            old.not_before
+        ));
     }
     let ring = keys.not_before(not_before, now)?;
     let detail = json!({ "generation": ring.generation, "not_before": not_before });
@@ -309,9 +318,9 @@ async fn not_before(
 /// Returns the remedy for a lost ring that the database has recorded.
 pub(super) fn lost(path: &std::path::Path) -> String {
     format!(
-        "{}: no key ring here, and this database has known another key ring, so bulla init makes none; restore the \
-         newest copy of the directory. If there is none, `bulla keys revoke --all` makes a new ring, and everybody \
-         logs in again",
+        "{}: the key ring is missing. The database has recorded a key ring, so bulla init does not create a new one; \
+         restore the newest copy of the keys directory. If there is no copy, `bulla keys revoke --all` creates a new \
+         key ring, and all users must log in again",
         path.display()
     )
 }

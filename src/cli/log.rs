@@ -42,7 +42,7 @@ pub(super) fn start(format: Format, level: &str, suggest: &Suggest) {
     // Logs the place of a panic without its message, because the message may contain data from a request.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a panic: this is a bug, please report it");
+        tracing::error!(place, "panic: this is a bug in bulla, please report it");
     }));
 }
 

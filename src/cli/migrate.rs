@@ -17,7 +17,7 @@ pub(super) struct MigrateArgs {
     /// postgres://user@host/name [default: the `database` of the settings]
     #[arg(long, value_name = "URL")]
     to: Option<Database>,
-    /// Copy beside a server that still uses the file: a rehearsal, for what happens there afterwards is lost.
+    /// Copy although a server still uses the file, as a rehearsal; later changes in the file are not copied.
     #[arg(long)]
     rehearse: bool,
 }
@@ -29,16 +29,17 @@ impl MigrateArgs {
     }
 
     fn ends(&self, settings: &Database) -> Result<(PathBuf, PostgresUrl), CliError> {
-        let usage = |text: &str| Err(CliError::Usage(format!("{text}; `bulla migrate --help` shows how")));
+        let usage =
+            |text: &str| Err(CliError::Usage(format!("{text}; `bulla migrate --help` shows the usage")));
         match (self.from.as_ref().unwrap_or(settings), self.to.as_ref().unwrap_or(settings)) {
             (Database::Sqlite(from), Database::Postgres(to)) => Ok((from.clone(), to.clone())),
             _ if matches!(self.from, Some(Database::Postgres(_)))
                 || matches!(self.to, Some(Database::Sqlite(_))) =>
             {
-                usage("it goes from SQLite to PostgreSQL only")
+                usage("only a move from SQLite to PostgreSQL is possible")
             }
-            (Database::Postgres(_), _) => usage("--from is missing: the SQLite file to leave"),
-            _ => usage("--to is missing: the PostgreSQL database to go to (or name it in BULLA_DATABASE)"),
+            (Database::Postgres(_), _) => usage("--from is missing: name the SQLite file to move from"),
+            _ => usage("--to is missing: name the PostgreSQL database to move to (or set BULLA_DATABASE)"),
         }
     }
 }
@@ -50,7 +51,7 @@ pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliErro
     expect_database(&old).await.map_err(|error| match error {
         // A new, empty database is not what is to be moved.
         CliError::Unavailable(_) if !from.exists() => CliError::Unavailable(format!(
-            "{}: there is no such file; name the SQLite file of the old installation with --from FILE",
+            "{}: the file does not exist; name the SQLite file of the old installation with --from FILE",
             from.display()
         )),
         error => error,
@@ -66,9 +67,9 @@ pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliErro
         Err(StoreError::Conflict(why)) => return Err(CliError::Failed(why)),
         Err(error) => {
             return Err(match named(&Database::Postgres(to), error) {
-                CliError::Unavailable(why) => {
-                    CliError::Unavailable(format!("{why}; run it again, it is all or nothing"))
-                }
+                CliError::Unavailable(why) => CliError::Unavailable(format!(
+                    "{why}; run this command again, it moves everything or nothing"
+                )),
                 other => other,
             });
         }
@@ -92,7 +93,7 @@ async fn unused(store: &dyn Store, database: &Database, ctx: &Context) -> Result
         return Ok(());
     }
     ctx.say(&format!(
-        "a server has used {database} in the last {} s; looking whether it has stopped",
+        "a server has used {database} in the last {} s; checking whether it has stopped",
         NODE_LIVES.as_secs()
     ));
     loop {
@@ -104,8 +105,8 @@ async fn unused(store: &dyn Store, database: &Database, ctx: &Context) -> Result
         let said_again = |node: &&NodeRow| !first.contains(node);
         if let Some(node) = nodes.iter().find(said_again) {
             return Err(CliError::Failed(format!(
-                "{database} is in use by the server {}: what it acknowledges from now on would be lost; \
-                 stop it and run this again (--rehearse copies nevertheless)",
+                "{database} is in use by the server {}: its later changes would be lost; stop the server and run \
+                 this command again (--rehearse copies nevertheless)",
                 node.name
             )));
         }
@@ -131,6 +132,7 @@ fn report(moved: &Moved, from: &Database, to: &Database, ctx: &Context) -> Resul
             }
         }
     }
-    ctx.say("next: set `database` to it, with the same keys directory, start, and keep the file away from servers");
+    ctx.say("next: set `database` to the PostgreSQL database, keep the keys directory, start the server, and let no \
+        server use the SQLite file");
     Ok(())
 }

@@ -117,7 +117,9 @@ fn keep_memory_private() -> Option<String> {
     let kept =
         setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
     let error = kept.err()?;
-    Some(format!("a core dump of this program can't be prevented ({error}); it would hold the keys"))
+    Some(format!(
+        "core dumps of this program can't be disabled ({error}); a core dump would contain the keys"
+    ))
 }
 
 /// Prints data to stdout, with a newline. If the reader has closed the pipe, ends the program with exit code 0.
@@ -157,8 +159,8 @@ fn no_database(database: &Database) -> String {
         Database::Postgres(url) => url.to_string(),
     };
     format!(
-        "{place}: there is no database of Bulla; `bulla init` makes one. If there is one elsewhere, name it with \
-         --database or run the command in its folder"
+        "{place}: there is no database of Bulla; `bulla init` creates one. If the database is elsewhere, name it \
+         with --database or run the command in its folder"
     )
 }
 
@@ -166,9 +168,9 @@ fn no_database(database: &Database) -> String {
 async fn say_unread(store: &dyn Store, table: &str, ctx: &Context) -> Result<(), CliError> {
     match store.bad_rows().await?.iter().filter(|row| row.table == table).count() {
         0 => {}
-        1 => ctx.say("1 row can't be read and isn't listed; `bulla doctor` names it and the statement that mends it"),
+        1 => ctx.say("1 row can't be read and isn't listed; `bulla doctor` names it and the statement that repairs it"),
         more => ctx.say(&format!(
-            "{more} rows can't be read and aren't listed; `bulla doctor` names them and the statements that mend them"
+            "{more} rows can't be read and aren't listed; `bulla doctor` names them and the statements that repair them"
         )),
     }
     Ok(())

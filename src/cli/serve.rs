@@ -27,23 +27,23 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How to serve.
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
-    /// Make what is missing first: key ring, database, an administrator `admin`. Its password is printed to a
-    /// terminal; where standard error is none, it is in the file `admin-password` beside the database.
+    /// First create what is missing: the key ring, the database, and an administrator `admin`. Its password is
+    /// printed if standard error is a terminal, else written to the file `admin-password` beside the database.
     #[arg(long)]
     init: bool,
-    /// Address and port [default: 127.0.0.1:8080]; port 0 takes a free one
+    /// Address and port to listen on [default: 127.0.0.1:8080]; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Where browsers see the server, as https://login.example.org
+    /// The origin at which browsers reach the server, for example https://login.example.org
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Address and port of a listener for probes and metrics alone; they leave the other one then
+    /// Address and port of a separate listener for health probes and metrics; --listen then serves neither
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin_listen: Option<String>,
-    /// Certificate chain, PEM
+    /// Certificate chain (PEM file)
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
-    /// Its key, PEM
+    /// Private key of the certificate (PEM file)
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
 }
@@ -76,7 +76,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     }
     let listen = |error: std::io::Error| {
         CliError::Failed(format!(
-            "{} can't be listened on: {error}; choose another with --listen",
+            "can't listen on {}: {error}; choose another address with --listen",
             settings.listen
         ))
     };
@@ -84,13 +84,13 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     let admin = settings.admin_listen.map(|address| {
         TcpListener::bind(address).map_err(|error| {
             CliError::Failed(format!(
-                "{address} can't be listened on: {error}; choose another with --admin-listen"
+                "can't listen on {address}: {error}; choose another address with --admin-listen"
             ))
         })
     });
     let admin = admin.transpose()?;
     if let Some(address) = admin.as_ref().and_then(|admin| admin.local_addr().ok()) {
-        tracing::info!(%address, "probes and metrics are answered here only");
+        tracing::info!(%address, "health probes and metrics are served only on this address");
     }
     let address = listener.local_addr().map_err(listen)?;
     let port = address.port();
@@ -120,11 +120,11 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     }
     // Registers the signal handlers before the server is announced. A signal that arrives right after that is then handled and
     // does not kill the process.
-    let signals =
-        Signals::take().map_err(|error| CliError::Failed(format!("signals can't be received: {error}")))?;
+    let signals = Signals::take()
+        .map_err(|error| CliError::Failed(format!("signal handlers can't be installed: {error}")))?;
     let how = Serve { workers: settings.workers, shutdown_timeout: settings.shutdown_timeout, tls, admin };
     let server = serve(&bulla, listener, how).map_err(listen)?;
-    let serves = format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C ends it.");
+    let serves = format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C stops it.");
     match settings.log_json {
         true => tracing::info!("{serves}"),
         false => ctx.say(&serves),
@@ -138,7 +138,8 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     }
     match bulla.sessions().parts().store.now().await {
         Err(StoreError::Broken) => Err(CliError::Unavailable(
-            "the database can't vouch for what is on the disk; start again to recover".into(),
+            "the database files were replaced or could not be synced to the disk, so the server has stopped; start \
+             it again to recover".into(),
         )),
         _ => Ok(()),
     }
@@ -168,7 +169,8 @@ fn take_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(%error, "no more file descriptors are to be had; connections are few");
+        tracing::warn!(%error, "the soft limit on open files can't be raised to the hard limit, so fewer connections \
+            are possible");
     }
 }
 
@@ -219,10 +221,10 @@ async fn watch(
             }
         }
         if std::mem::replace(&mut ending, true) {
-            tracing::info!("ending at once");
+            tracing::info!("stopping at once");
             return;
         }
-        tracing::info!("ending after the requests under way");
+        tracing::info!("stopping after the requests in progress");
         let server = server.clone();
         actix_web::rt::spawn(async move {
             drain(listens, workers).await;

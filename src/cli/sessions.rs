@@ -16,22 +16,22 @@ const MOST: u32 = 10_000;
 pub(super) enum SessionCommand {
     /// List live sessions
     List {
-        /// Of this user only.
+        /// List only the sessions of this user.
         #[arg(long)]
         user: Option<String>,
     },
-    /// End sessions; refused everywhere within a second
+    /// End sessions; all servers refuse them within a second
     #[command(
         after_help = "Examples:\n  bulla session revoke 0t4mBqJkT0WQfqk7mFZQ1g\n  bulla session revoke --user ada\n  bulla session revoke --all"
     )]
     Revoke {
-        /// The session, as `bulla session list` shows it.
+        /// The id of the session, as `bulla session list` shows it.
         #[arg(required_unless_present_any = ["user", "all"], conflicts_with_all = ["user", "all"], allow_hyphen_values = true)]
         sid: Option<String>,
-        /// All of this user's.
+        /// End all sessions of this user.
         #[arg(long, conflicts_with = "all")]
         user: Option<String>,
-        /// Everybody's.
+        /// End all sessions of all users.
         #[arg(long)]
         all: bool,
     },
@@ -49,7 +49,9 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
             let (rows, now) = store.sessions(user.as_ref(), MOST).await?;
             say_unread(&*store, "sessions", ctx).await?;
             if rows.len() >= MOST as usize {
-                ctx.say(&format!("the newest {MOST} only; --user NAME shows one user's"));
+                ctx.say(&format!(
+                    "only the newest {MOST} sessions are listed; --user NAME lists the sessions of one user"
+                ));
             }
             if ctx.json {
                 let rows: Vec<_> = rows
@@ -90,7 +92,11 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
             let one = matches!(which, SessionEnd::One(_));
             let ended = store.end_sessions(which, actor::event("session.revoked", "")).await?;
             if one && ended.is_empty() {
-                return Err(CliError::NotFound("no such session; `bulla session list` shows them".into()));
+                return Err(CliError::NotFound(
+                    "there is no live session with this id; `bulla session list` lists all \
+                    live sessions"
+                        .into(),
+                ));
             }
             if ctx.json {
                 let sids: Vec<_> = ended.iter().map(Sid::to_string).collect();

@@ -21,34 +21,34 @@ use crate::{
 /// What to do with a token.
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Seal a JSON object; prints the token
+    /// Seal a JSON object and print the token
     #[command(
         after_help = "Examples:\n  bulla token seal '{\"id\":\"42\"}'\n  echo '{\"id\":\"42\"}' | bulla token seal - --audience billing"
     )]
     Seal {
-        /// The payload, or `-` for standard input.
+        /// The payload, or `-` to read it from standard input.
         #[arg(value_name = "JSON", allow_hyphen_values = true)]
         payload: OsString,
         #[command(flatten)]
         binding: Binding,
     },
-    /// Open a token; prints the payload
+    /// Open a token and print the payload
     #[command(
         after_help = "Examples:\n  bulla token open bulX0-Pa0w…\n  bulla token seal '{\"id\":\"42\"}' | bulla token open -"
     )]
     Open {
-        /// The token, or `-` for standard input.
+        /// The token, or `-` to read it from standard input.
         #[arg(allow_hyphen_values = true)]
         token: OsString,
         #[command(flatten)]
         binding: Binding,
-        /// How old it may be [default: the access token's life]
+        /// The maximum age of the token [default: the setting access_max_age]
         #[arg(long, value_parser = parse_duration)]
         max_age: Option<Duration>,
     },
-    /// Say what a token's text shows, and whether it opens
+    /// Show the suite, key and age of a token, and whether it can be opened
     Inspect {
-        /// The token, or `-` for standard input.
+        /// The token, or `-` to read it from standard input.
         #[arg(allow_hyphen_values = true)]
         token: OsString,
         #[command(flatten)]
@@ -59,10 +59,10 @@ pub(super) enum TokenCommand {
 /// What a token is for and who may open it.
 #[derive(Args, Debug)]
 pub(super) struct Binding {
-    /// access, refresh, service, login, or a name of your own.
+    /// The purpose: access, refresh, service, login, or a name of your own.
     #[arg(long, default_value = "access")]
     purpose: Purpose,
-    /// Who may open it; the server itself without.
+    /// The audience, which may open the token; without it, the server itself.
     #[arg(long)]
     audience: Option<Audience>,
 }

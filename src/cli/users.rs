@@ -21,9 +21,9 @@ pub(super) enum UserCommand {
         after_help = "Examples:\n  bulla user add ada --role admin\n  pass show ada | bulla user add ada --password-stdin"
     )]
     Add {
-        /// The name to log in with.
+        /// The user's name, for the login.
         name: String,
-        /// A role; may be given more than once.
+        /// A role of the user (repeatable).
         #[arg(long = "role")]
         roles: Vec<String>,
         /// Read the password from standard input (its first line).
@@ -34,44 +34,44 @@ pub(super) enum UserCommand {
     List,
     /// Show a user
     Show {
-        /// Who.
+        /// The user's name.
         name: String,
     },
-    /// Give or take roles; in force at the next renewal, within two minutes
+    /// Add or remove roles; effective at the next renewal of the access token
     #[command(
         after_help = "Examples:\n  bulla user role ada --add ops\n  bulla user role ada --remove admin"
     )]
     Role {
-        /// Who.
+        /// The user's name.
         name: String,
-        /// A role to give.
+        /// A role to add (repeatable).
         #[arg(long)]
         add: Vec<String>,
-        /// A role to take.
+        /// A role to remove (repeatable).
         #[arg(long)]
         remove: Vec<String>,
     },
-    /// Set a password; ends all of the user's sessions
+    /// Set a password; ends all sessions of the user
     Passwd {
-        /// Who.
+        /// The user's name.
         name: String,
         /// Read the password from standard input (its first line).
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Refuse logins; ends all of the user's sessions at once
+    /// Disable a user: refuse logins, and end all sessions at once
     Disable {
-        /// Who.
+        /// The user's name.
         name: String,
     },
-    /// Allow logins again
+    /// Enable a disabled user
     Enable {
-        /// Who.
+        /// The user's name.
         name: String,
     },
-    /// Delete a user; ends all of the user's sessions at once
+    /// Delete a user, and end all sessions at once
     Delete {
-        /// Who.
+        /// The user's name.
         name: String,
     },
 }
@@ -87,7 +87,7 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
         UserCommand::Show { name } => show(ctx, &find(&*store, &name).await?),
         UserCommand::Role { name, add, remove } => {
             if add.is_empty() && remove.is_empty() {
-                return Err(CliError::Usage("say which: --add ROLE or --remove ROLE".into()));
+                return Err(CliError::Usage("nothing to change: give --add ROLE or --remove ROLE".into()));
             }
             let user = find(&*store, &name).await?;
             // A role that is both added and removed is added.
@@ -117,7 +117,8 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
 
 /// Returns a user by name. The error says how to list all users.
 pub(super) async fn find(store: &dyn Store, name: &str) -> Result<UserRow, CliError> {
-    let missing = || CliError::NotFound(format!("no user {name:?}; `bulla user list` shows them"));
+    let missing =
+        || CliError::NotFound(format!("there is no user {name:?}; `bulla user list` lists all users"));
     store.user_by_name(name).await?.ok_or_else(missing)
 }
 
@@ -133,7 +134,7 @@ async fn add(
     }
     if store.user_by_name(&name).await?.is_some() {
         return Err(CliError::Failed(format!(
-            "{name}: there is such a user already; `bulla user show {}`",
+            "the user {name:?} exists already; `bulla user show {}` shows it",
             typed::word(&name)
         )));
     }
@@ -155,7 +156,7 @@ async fn passwd(store: &dyn Store, ctx: &Context, name: &str, from_stdin: bool) 
     for linked in store.newly_linked(&user.id).await? {
         let when = linked.linked_at.map_or_else(|| "at an unknown time".into(), |at| format!("on {at}"));
         let Identity { issuer, subject } = linked.identity;
-        ctx.say(&format!("{name} can also sign in as {subject:?} at {issuer} (linked {when})"));
+        ctx.say(&format!("{name} can also log in with the identity {subject:?} at {issuer} (linked {when})"));
     }
     Ok(())
 }
@@ -179,12 +180,14 @@ fn stdin_line() -> Result<SecretText, CliError> {
 fn prompt() -> Result<SecretText, CliError> {
     let ask = |prompt| {
         rpassword::prompt_password(prompt).map_err(|error| {
-            CliError::Failed(format!("no terminal to ask at ({error}); use --password-stdin"))
+            CliError::Failed(format!(
+                "there is no terminal to ask for the password ({error}); use --password-stdin"
+            ))
         })
     };
-    let (first, second) = (ask("Password: ")?, ask("Again: ")?);
+    let (first, second) = (ask("Password: ")?, ask("Repeat the password: ")?);
     if first != second {
-        return Err(CliError::Failed("the two passwords differ".into()));
+        return Err(CliError::Failed("the two passwords differ; nothing was changed".into()));
     }
     Ok(SecretText::new(first))
 }
@@ -197,7 +200,8 @@ async fn change_user(
     event: &'static str,
 ) -> Result<(), CliError> {
     let changed = store.change_user(&user.id, change, actor::event(event, "")).await?;
-    let row = changed.ok_or_else(|| CliError::NotFound(format!("{} is gone", user.name)))?;
+    let row = changed
+        .ok_or_else(|| CliError::NotFound(format!("the user {} was deleted in the meantime", user.name)))?;
     if ctx.json {
         return show(ctx, &row);
     }

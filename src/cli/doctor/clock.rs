@@ -12,15 +12,15 @@ pub(super) fn judge(here: Timestamp, facts: &Facts) -> Option<String> {
     let there = facts.now;
     if here.since(there).max(there.since(here)) > SKEW {
         return Some(format!(
-            "this machine's clock says {here}, the database's {there}: tokens are refused when clocks differ by more \
-             than a minute; synchronize both, for example with `timedatectl set-ntp true`"
+            "this machine's clock shows {here}, the database's clock shows {there}: tokens are refused if clocks \
+             differ by more than a minute; synchronize both clocks, for example with `timedatectl set-ntp true`"
         ));
     }
     let newest = facts.newest?;
     (newest > there.plus(SKEW)).then(|| {
         format!(
-            "the clock says {there}, but the newest event in the audit is of {newest}: the clock went back, or was \
-             ahead then; synchronize it, for example with `timedatectl set-ntp true`"
+            "the database's clock shows {there}, but the newest event in the audit log is from {newest}: the clock \
+             was set back, or it was ahead at that time; synchronize it, for example with `timedatectl set-ntp true`"
         )
     })
 }

@@ -19,12 +19,12 @@ pub(super) async fn examine(settings: &Settings, fetch: &Fetch) -> Option<Check>
     let request = Request::get(format!("{url}/auth/login")).body(Vec::new()).ok()?;
     let found = match fetch.send(request).await {
         Ok(answer) if answer.status().as_u16() == 421 => Err(format!(
-            "{url}: what answers there doesn't pass the Host of requests on, so the server refuses them (421), and its \
-             log names the Host that came; nginx needs \"proxy_set_header Host $host;\""
+            "{url}: the server refuses this address (421), because a proxy in front doesn't forward the header Host; \
+             the server's log names the Host that it received; nginx needs \"proxy_set_header Host $host;\""
         )),
-        Ok(answer) => Ok(format!("{url} answers {}", answer.status().as_u16())),
+        Ok(answer) => Ok(format!("{url} answers with status {}", answer.status().as_u16())),
         // This is not a fault: the server may be stopped, or its address may be known only outside this network.
-        Err(error) => Ok(format!("{url}, which can't be asked from here: {error}")),
+        Err(error) => Ok(format!("{url} can't be reached from this machine: {error}")),
     };
     Some(Check::new("public_url", found))
 }
@@ -38,24 +38,28 @@ fn judge(url: &str, settings: &Settings) -> Option<String> {
     };
     let port: u16 = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
     if let Some(why) = impossible(host) {
-        return Some(format!("{why}; set public_url to the address that people type"));
+        return Some(format!("{why}; set public_url to the address that users enter in the browser"));
     }
     let (tls, proxies) = (settings.tls.is_some(), !settings.trusted_proxies.is_empty());
     if scheme == "http" && tls {
         return Some(
-            "tls_cert is set, so the server speaks TLS alone; begin public_url with https://".into(),
+            "tls_cert is set, so the server accepts only TLS; change public_url so that it begins with https://".into(),
         );
     }
     if scheme == "https" && !tls && !proxies {
         return Some(
-            "nothing speaks TLS: set tls_cert and tls_key, or name the proxy in front in trusted_proxies"
+            "neither this server nor a proxy provides TLS; set tls_cert and tls_key, or add the address of the proxy \
+             to trusted_proxies"
                 .into(),
         );
     }
     let listens = settings.listen;
     let direct = listens.ip().is_loopback() && is_loopback(host) && !proxies;
     (direct && listens.port() != 0 && listens.port() != port).then(|| {
-        format!("the server listens on port {}, public_url names {port}; make them equal", listens.port())
+        format!(
+            "the server listens on port {}, but public_url has port {port}; change one of them",
+            listens.port()
+        )
     })
 }
 
@@ -64,7 +68,7 @@ fn impossible(host: &str) -> Option<String> {
     let unspecified = host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_unspecified())
         || host.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_unspecified());
     if unspecified {
-        return Some(format!("{host} is where a server listens, no address to go to"));
+        return Some(format!("{host} is an address to listen on; browsers can't connect to it"));
     }
     if host.starts_with('[') {
         return None;
@@ -75,7 +79,7 @@ fn impossible(host: &str) -> Option<String> {
     let numeric = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
     let good = host.len() <= 253 && host.split('.').all(label);
     if !good || (numeric && host.parse::<Ipv4Addr>().is_err()) {
-        return Some(format!("{host} can't be the name of a host"));
+        return Some(format!("{host} is not a valid host name"));
     }
     None
 }
@@ -108,14 +112,14 @@ mod tests {
             assert_eq!(judged(&good), None, "{good}");
         }
         for (bad, says) in [
-            (format!("public_url = 'https://login..example.org'{proxy}"), "can't be the name"),
-            (format!("public_url = 'https://-login.example.org'{proxy}"), "can't be the name"),
-            (format!("public_url = 'https://login-.example.org'{proxy}"), "can't be the name"),
-            (format!("public_url = 'https://256.1.1.1'{proxy}"), "can't be the name"),
-            (format!("public_url = 'https://{}.org'{proxy}", "a".repeat(64)), "can't be the name"),
-            (format!("public_url = 'https://0.0.0.0:8080'{proxy}"), "no address to go to"),
-            (format!("public_url = 'https://[::]'{proxy}"), "no address to go to"),
-            ("public_url = 'https://login.example.org'".into(), "nothing speaks TLS"),
+            (format!("public_url = 'https://login..example.org'{proxy}"), "not a valid host name"),
+            (format!("public_url = 'https://-login.example.org'{proxy}"), "not a valid host name"),
+            (format!("public_url = 'https://login-.example.org'{proxy}"), "not a valid host name"),
+            (format!("public_url = 'https://256.1.1.1'{proxy}"), "not a valid host name"),
+            (format!("public_url = 'https://{}.org'{proxy}", "a".repeat(64)), "not a valid host name"),
+            (format!("public_url = 'https://0.0.0.0:8080'{proxy}"), "address to listen on"),
+            (format!("public_url = 'https://[::]'{proxy}"), "address to listen on"),
+            ("public_url = 'https://login.example.org'".into(), "provides TLS"),
             ("public_url = 'http://localhost:8080'\ntls_cert = 'c'\ntls_key = 'k'".into(), "https://"),
             ("public_url = 'http://localhost:9000'".into(), "listens on port 8080"),
         ] {

@@ -37,14 +37,15 @@ pub(super) fn examine(files: &Tls, public_url: Option<&str>, now: Timestamp) -> 
 
 /// Returns the end of a certificate's validity. Fails if the certificate is not valid now, or ends soon.
 fn dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<String, String> {
-    let parsed = x509_cert::Certificate::from_der(leaf).map_err(|error| format!("can't be read: {error}"))?;
+    let parsed = x509_cert::Certificate::from_der(leaf)
+        .map_err(|error| format!("the certificate can't be parsed: {error}"))?;
     let validity = parsed.tbs_certificate.validity;
     let at = |time: x509_cert::time::Time| {
         Timestamp::from_millis(i64::try_from(time.to_unix_duration().as_millis()).unwrap_or(i64::MAX))
     };
     let (begin, end) = (at(validity.not_before), at(validity.not_after));
     if begin > now {
-        return Err(format!("the certificate is valid from {begin} on only; look at this machine's clock"));
+        return Err(format!("the certificate is not valid before {begin}; check this machine's clock"));
     }
     if end <= now {
         return Err(format!("the certificate expired at {end}; renew it and restart the server"));
@@ -64,7 +65,10 @@ fn name(leaf: &CertificateDer<'_>, public_url: Option<&str>) -> Option<String> {
     };
     let server = ServerName::try_from(host.to_owned()).ok()?;
     let leaf = webpki::EndEntityCert::try_from(leaf).ok()?;
-    leaf.verify_is_valid_for_subject_name(&server)
-        .is_err()
-        .then(|| format!("the certificate is not for {host}, which public_url names"))
+    leaf.verify_is_valid_for_subject_name(&server).is_err().then(|| {
+        format!(
+            "the certificate is not valid for {host}, the host in public_url; use a certificate for \
+            this host, or correct public_url"
+        )
+    })
 }

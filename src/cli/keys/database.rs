@@ -37,7 +37,7 @@ impl Database {
             Ok(found) => found,
             Err(error) => {
                 ctx.say(&format!(
-                    "warning: {error}; no audit is written, and which servers have the ring can't be told"
+                    "warning: {error}; no audit event is written, and it is unknown which servers have loaded the key ring"
                 ));
                 Self(None)
             }
@@ -48,7 +48,8 @@ impl Database {
     pub(super) async fn expected(ctx: &Context) -> Result<Self, CliError> {
         Self::try_open(ctx).await.map_err(|error| {
             CliError::Unavailable(format!(
-                "not rolled over: {error}; without the database it can't be told which servers lack the staged key; name it with --database or BULLA_DATABASE, or say --no-database to do without"
+                "not rolled over: {error}; without the database it is unknown which servers lack the staged key; \
+                 name the database with --database or BULLA_DATABASE, or give --no-database to roll over without it"
             ))
         })
     }
@@ -67,7 +68,7 @@ impl Database {
     pub(super) async fn mark(&self, ctx: &Context) -> Option<(u64, [u8; 32])> {
         let mark = self.0.as_ref()?.ring_mark().await;
         mark.unwrap_or_else(|e| {
-            ctx.say(&format!("warning: {e}; whether the ring is an old copy can't be told"));
+            ctx.say(&format!("warning: {e}; it is unknown whether the key ring is an old copy"));
             None
         })
     }
@@ -82,7 +83,10 @@ impl Database {
             return Some(leap.to_string());
         }
         (now.since(ring_changed) > FAR_AHEAD).then(|| {
-            format!("the key ring was last changed at {ring_changed}, more than a year before {now}: is the clock right? If it is, run this again")
+            format!(
+                "the key ring was last changed at {ring_changed}, more than a year before {now}; check the \
+                clock, and if it is right, run this command again"
+            )
         })
     }
 
@@ -90,7 +94,7 @@ impl Database {
         if let Some(store) = &self.0
             && let Err(e) = store.record(event).await
         {
-            ctx.say(&format!("warning: the audit wasn't written: {e}"));
+            ctx.say(&format!("warning: the audit event was not written: {e}"));
         }
     }
 
@@ -98,7 +102,7 @@ impl Database {
     pub(super) async fn nodes(&self, ctx: &Context) -> Vec<NodeRow> {
         let Some(store) = &self.0 else { return Vec::new() };
         store.nodes().await.unwrap_or_else(|e| {
-            ctx.say(&format!("warning: {e}; which servers have the ring can't be told"));
+            ctx.say(&format!("warning: {e}; it is unknown which servers have loaded the key ring"));
             Vec::new()
         })
     }

@@ -37,8 +37,8 @@ pub(super) async fn export(
     };
     if args.own {
         ctx.say(
-            "warning: whoever holds these keys can open, and forge, the access tokens of this server's own cookies: \
-             can be anybody, for every route that believes an access token. Keep them as you keep the keys directory.",
+            "warning: these keys open and forge the access tokens of this server's own cookies: their holder can act \
+             as any user on every route that accepts an access token. Protect them like the keys directory.",
         );
     }
     match &args.out {
@@ -56,21 +56,23 @@ fn permitted(args: &ExportArgs, audience: &Audience, policy: &Policy) -> Result<
     let own = audience.as_str().is_empty();
     let access = args.purpose == Purpose::access();
     if args.own && !access {
-        return Err("--own is for `--purpose access` only".into());
+        return Err("--own is valid only with --purpose access".into());
     }
     let known = match args.purpose.as_str() {
         "refresh" | "login" | "code" => {
             return Err(format!(
-                "keys of purpose `{}` are the server's alone; they are never exported",
+                "keys of purpose `{}` are used only by the server and are never exported",
                 args.purpose
             ));
         }
         "service" if own => {
-            return Err("the server's own service keys are never exported; name an --audience".into());
+            return Err(
+                "the server's own keys of purpose `service` are never exported; give --audience NAME".into(),
+            );
         }
         "access" if own && !args.own => {
-            return Err("name an --audience; without one these are the keys of the server's own cookies, \
-                        whose holder can be anybody: --own if that is what you want"
+            return Err("--audience is missing: without it these are the keys of the server's own cookies, and their \
+                holder can act as any user; give --audience NAME, or --own to export the keys of the cookies"
                 .into());
         }
         "access" => Some(policy.access_max_age),
@@ -79,10 +81,15 @@ fn permitted(args: &ExportArgs, audience: &Audience, policy: &Policy) -> Result<
     };
     match (known, args.max_age) {
         (Some(max_age), None) | (None, Some(max_age)) if !max_age.is_zero() => Ok(max_age),
-        (None, _) => {
-            Err(format!("only you know how old a token of purpose `{}` may be: say --max-age", args.purpose))
+        (None, _) => Err(format!(
+            "the maximum age of tokens of purpose `{}` is not among the settings; give --max-age, more than 0s",
+            args.purpose
+        )),
+        (Some(_), _) => {
+            Err("--max-age is valid only with a purpose of your own; for this purpose the maximum age is \
+            fixed by the settings"
+                .into())
         }
-        (Some(_), _) => Err("--max-age is for purposes of your own; the settings say it for this one".into()),
     }
 }
 

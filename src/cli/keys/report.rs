@@ -40,7 +40,7 @@ fn node_as_json(node: &NodeRow) -> Value {
 /// Prints the ring after a change.
 pub(super) fn changed(ctx: &Context, ring: &Ring, now: Timestamp) -> Result<(), CliError> {
     if ctx.json { ctx.print(&as_json(ring, now).to_string()) } else { ctx.print(&as_text(ring, now)) }?;
-    ctx.say("servers that see this directory follow within 5 s; copies of it must be distributed");
+    ctx.say("servers that read this directory load the change within 5 s; distribute the directory to all other servers");
     Ok(())
 }
 
@@ -74,7 +74,7 @@ pub(super) fn check(
             Some(age) => {
                 let _ = write!(
                     text,
-                    "not to be rolled over yet: the staged key has waited {} of {}",
+                    "not ready to roll over: the staged key has waited {} of {}",
                     format_duration(age),
                     format_duration(min_staged)
                 );
@@ -95,11 +95,13 @@ pub(super) fn check(
 fn faults(ring: &Ring, unlisted: &[PathBuf], now: Timestamp) -> Vec<String> {
     let mut faults = Vec::new();
     if ring.staged().is_none() {
-        faults.push("no key is staged; `bulla keys rotate --now` makes one and the next".into());
+        faults.push(
+            "no key is staged; `bulla keys rotate --now` creates a new active key and a staged key".into(),
+        );
     }
     if ring.not_before > now {
         let fault = format!(
-            "not_before, {}, lies ahead: every token is refused; `bulla keys not-before {now}`",
+            "not_before is {}, which is in the future, so all tokens are refused; `bulla keys not-before {now}` corrects it",
             ring.not_before
         );
         faults.push(fault);
@@ -108,13 +110,14 @@ fn faults(ring: &Ring, unlisted: &[PathBuf], now: Timestamp) -> Vec<String> {
     let ahead = ring.keys.iter().find(|key| key.since > now.plus(super::SKEW));
     if let Some(key) = ahead {
         faults.push(format!(
-            "key {} was changed at {}, which lies ahead; set this machine's clock",
+            "key {} was changed at {}, which is in the future; correct this machine's clock",
             key.kid, key.since
         ));
     }
     for file in unlisted {
         faults.push(format!(
-            "{} is in no use: a command was interrupted; unless it is from a newer copy, `rm {}`",
+            "{} is not listed in ring.json, because a command was interrupted or the file is from a newer copy of \
+             the directory; if it is not from a newer copy, `rm {}` removes it",
             file.display(),
             typed::path(file)
         ));

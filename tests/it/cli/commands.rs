@@ -79,7 +79,7 @@ fn users_are_added_shown_changed_and_deleted() {
         &server.cli_with(&["user", "add", "bob", "--password-stdin"], PASSWORD),
         1,
         "",
-        "there is such a user already",
+        "the user \"bob\" exists already",
     );
     check(
         &server.cli_with(&["user", "add", "B\u{43e}b", "--password-stdin"], PASSWORD),
@@ -139,7 +139,7 @@ async fn sessions_are_listed_and_ended() {
     check(&server.cli(&["session", "revoke"]), 2, "", "");
     check(&server.cli(&["session", "revoke", "short"]), 2, "", "22 characters");
     check(&server.cli(&["session", "revoke", &sid]), 0, "", "1 session ended");
-    check(&server.cli(&["session", "revoke", &sid]), 3, "", "no such session");
+    check(&server.cli(&["session", "revoke", &sid]), 3, "", "there is no live session with this id");
     crate::support::server::eventually("revoked", || async { browser.status().await == 401 }).await;
     assert_eq!(other.status().await, 200);
     check(&server.cli(&["session", "revoke", "--all", "--json"]), 0, "\"revoked\":[", "");
@@ -194,11 +194,11 @@ fn what_mends_an_error_can_be_typed_as_it_stands_and_names_its_file() {
 fn init_makes_what_is_missing_and_nothing_twice() {
     let server = Server::new(&[]);
     let ring = std::fs::read(server.path("keys/ring.json")).unwrap();
-    check(&server.cli(&["init"]), 0, "", "a key ring is there already");
+    check(&server.cli(&["init"]), 0, "", "the key ring exists already");
     assert_eq!(std::fs::read(server.path("keys/ring.json")).unwrap(), ring);
     std::fs::rename(server.path("keys"), server.path("gone")).unwrap();
-    check(&server.cli(&["init"]), 1, "", "has known another key ring");
-    check(&server.cli(&["serve", "--init", "--listen", "127.0.0.1:0"]), 3, "", "no key ring");
+    check(&server.cli(&["init"]), 1, "", "The database has recorded a key ring");
+    check(&server.cli(&["serve", "--init", "--listen", "127.0.0.1:0"]), 3, "", "the key ring is missing");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn another_programs_file_is_named_and_left_alone_by_every_command() {
             &format!("{mode} CREATE TABLE bills (id); CREATE TABLE users (id);"),
         );
         let (code, found) = doctor(&server);
-        assert!(code == 6 && found.contains("another program's database (it holds bills"), "{found}");
+        assert!(code == 6 && found.contains("the database of another program (its tables: bills"), "{found}");
         let before = files(server.dir.path());
         for command in [
             &["user", "list"][..],
@@ -112,7 +112,7 @@ fn an_older_schema_is_reported_with_the_command_and_not_migrated() {
     server.sqlite3(&format!("DELETE FROM refinery_schema_history WHERE version = {newest}"));
     let (code, found) = doctor(&server);
     assert!(
-        code == 6 && found.contains("its schema has version") && found.contains("`bulla init`"),
+        code == 6 && found.contains("the schema has version") && found.contains("`bulla init`"),
         "{found}"
     );
 }
@@ -130,7 +130,7 @@ fn another_programs_postgresql_database_is_left_alone() {
     let tables = "SELECT string_agg(relname || relkind::text, ',' ORDER BY relname) FROM pg_class
         WHERE relnamespace = 'public'::regnamespace";
     let (code, found) = look();
-    assert!(code == Some(6) && found.contains("`bulla init` makes one"), "{found}");
+    assert!(code == Some(6) && found.contains("`bulla init` creates one"), "{found}");
     assert_eq!(psql(&database.url, tables), "");
     psql(&database.url, "CREATE TABLE bills (id int)");
     let before = psql(&database.url, tables);
@@ -228,5 +228,5 @@ fn a_clock_behind_the_newest_event_is_found() {
 fn a_public_url_that_no_browser_can_reach_is_found() {
     let server = Server::new(&[("BULLA_PUBLIC_URL", "https://login.example.org")]);
     let (code, found) = doctor(&server);
-    assert!(code == 6 && found.contains("nothing speaks TLS"), "{found}");
+    assert!(code == 6 && found.contains("neither this server nor a proxy provides TLS"), "{found}");
 }

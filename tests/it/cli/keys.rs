@@ -122,7 +122,7 @@ fn a_missing_ring_and_a_missing_key_are_exit_3_and_bad_arguments_exit_2() {
     home.keys(&["revoke", "../../etc"]).refused(2, "8 lower-case hex digits");
     home.keys(&["rotate", "--now", "--min-staged", "1m"]).refused(2, "cannot be used");
     home.keys(&["rotate", "--keep", "1h"]).refused(2, "3660s");
-    home.keys(&["not-before", "2999-01-01T00:00:00Z"]).refused(2, "lies ahead");
+    home.keys(&["not-before", "2999-01-01T00:00:00Z"]).refused(2, "is in the future");
     home.keys(&["not-before", "yesterday"]).refused(2, "neither");
     assert_eq!(home.ring().load().unwrap().generation, 1);
 }
@@ -146,7 +146,7 @@ fn check_tells_a_ring_that_is_well_from_one_with_faults_and_one_that_wont_load()
     home.keys(&["rotate"]);
     let young = home.keys(&["check"]);
     assert_eq!(young.code, 0, "a young staged key is no fault");
-    assert!(young.out.contains("not to be rolled over yet"), "{}", young.out);
+    assert!(young.out.contains("not ready to roll over"), "{}", young.out);
     fs::write(home.path().join("keys/deadbeef.key"), "half").unwrap();
     let fault = home.keys(&["check"]);
     assert_eq!(fault.code, 6);

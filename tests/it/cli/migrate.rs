@@ -174,15 +174,15 @@ fn what_cant_be_moved_is_refused_and_the_mending_named() {
         assert!(output.stdout.is_empty());
     };
     refused(&[], 2, "--to is missing");
-    refused(&["--to", "other.db"], 2, "from SQLite to PostgreSQL only");
-    refused(&["--from", &to.url], 2, "from SQLite to PostgreSQL only");
+    refused(&["--to", "other.db"], 2, "only a move from SQLite to PostgreSQL is possible");
+    refused(&["--from", &to.url], 2, "only a move from SQLite to PostgreSQL is possible");
     refused(&["--database", &to.url], 2, "--from is missing");
     refused(
         &["--from", "none.db", "--to", &to.url],
         5,
-        "none.db: there is no such file; name the SQLite file",
+        "none.db: the file does not exist; name the SQLite file",
     );
-    refused(&["--to", "postgres://nobody:hunter2@127.0.0.1:1/none"], 5, "run it again");
+    refused(&["--to", "postgres://nobody:hunter2@127.0.0.1:1/none"], 5, "run this command again");
     let shown = server.cli(&["migrate", "--to", "postgres://nobody:hunter2@127.0.0.1:1/none"]);
     assert!(said(&shown).contains("warning: a password") && !said(&shown).contains("hunter2"));
 

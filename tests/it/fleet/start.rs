@@ -52,7 +52,7 @@ async fn ten_nodes_start_at_once_on_an_empty_database() {
         let keys = folder.path().join("keys");
         let mut nodes: Vec<Node> = (0..10).map(|_| start(folder.path(), &keys, &database.url)).collect();
         let said: Vec<String> = nodes.iter_mut().map(served).collect();
-        let made = said.iter().filter(|said| said.contains("Made an administrator")).count();
+        let made = said.iter().filter(|said| said.contains("Created the first administrator")).count();
         assert_eq!(made, 1, "one administrator, whose password was said once");
         let shell = cluster::Shell::connect(&database.url).unwrap();
         let value = |sql: &str| shell.run(sql).unwrap()[0][0].clone();
@@ -95,7 +95,11 @@ async fn an_operator_sees_which_node_has_which_ring_and_is_warned_of_those_behin
     eventually("four nodes", || async { rings(&list()) == [2; 4] }).await;
     let rotated = fleet.cli(&["keys", "rotate", "--now", "--wait", "5s"]);
     let said = String::from_utf8_lossy(&rotated.stderr);
-    assert!(rotated.status.success() && said.contains("warning: generation 3 hasn't reached"), "{said}");
+    assert!(
+        rotated.status.success()
+            && said.contains("warning: generation 3 of the key ring is not yet loaded on"),
+        "{said}"
+    );
     let mut seen = rings(&list());
     seen.sort_unstable();
     assert_eq!(seen, [2, 3, 3, 3]);
@@ -105,7 +109,7 @@ async fn an_operator_sees_which_node_has_which_ring_and_is_warned_of_those_behin
     let refused = fleet.cli(&["keys", "rotate", "--min-staged", "0s", "--wait", "500ms"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("not rolled over: generation 3 hasn't reached"), "{said}");
+    assert!(said.contains("not rolled over: generation 3 of the key ring is not yet loaded on"), "{said}");
     // Copy the directory to that node; then every node has the new ring.
     let copied = Command::new("cp").arg("-a").arg(fleet.path("keys/.")).arg(&copy).status().unwrap();
     assert!(copied.success());

@@ -99,16 +99,19 @@ async fn a_server_whose_triggers_have_gone_is_not_ready_until_init_makes_them_ag
         assert_eq!(ready(&server).await.1["checks"]["triggers"], false);
         let doctor = server.cli(&["doctor"]);
         assert!(
-            String::from_utf8_lossy(&doctor.stdout).contains("`bulla init` makes them again"),
+            String::from_utf8_lossy(&doctor.stdout).contains("`bulla init` restores the triggers"),
             "{doctor:?}"
         );
         let init = server.cli(&["init"]);
         assert!(init.status.success(), "{init:?}");
-        assert!(String::from_utf8_lossy(&init.stderr).contains("made the triggers session_"), "{init:?}");
+        assert!(String::from_utf8_lossy(&init.stderr).contains("restored the triggers session_"), "{init:?}");
         eventually("ready again", || async { ready(&server).await.0 == 200 }).await;
     }
     let said = server.stderr();
-    assert!(said.contains("session_deleted") && said.contains("`bulla init` makes them again"), "{said}");
+    assert!(
+        said.contains("session_deleted") && said.contains("`bulla init` restores the triggers"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn a_json_log_is_json_from_its_first_line_to_its_last() {
     let log = server.stderr();
     let lines = lines(&log);
     assert!(lines[0]["fields"]["message"].as_str().unwrap().contains("BULLA_NONSENSE"), "{log}");
-    for said in ["Bulla serves on http://", "login.failed", "ending after the requests under way"] {
+    for said in ["Bulla serves on http://", "login.failed", "stopping after the requests in progress"] {
         assert!(log.contains(said), "{said}: {log}");
     }
 }

@@ -103,7 +103,7 @@ async fn a_terminated_server_answers_what_is_under_way_and_exits_with_0() {
     assert!(login.read().starts_with("HTTP/1.1 100 "), "the server has begun with it");
     login.send(&body.as_bytes()[..10]);
     server.signal("TERM");
-    eventually("told to end", || async { server.stderr().contains("ending after") }).await;
+    eventually("told to end", || async { server.stderr().contains("stopping after") }).await;
     login.send(&body.as_bytes()[10..]);
     let answer = login.read_to_end();
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(REFRESH), "{answer}");
@@ -143,10 +143,10 @@ async fn a_second_signal_ends_a_server_that_waits_for_a_request() {
         begin_login(&mut slow, "Expect: 100-continue\r\n");
         assert!(slow.read().starts_with("HTTP/1.1 100 "), "it is under way");
         server.signal(signal);
-        eventually("told to end", || async { server.stderr().contains("ending after") }).await;
+        eventually("told to end", || async { server.stderr().contains("stopping after") }).await;
         assert!(server.is_running(), "it waits for the request");
         server.signal(signal);
-        eventually("ending at once", || async { server.stderr().contains("ending at once") }).await;
+        eventually("stopping at once", || async { server.stderr().contains("stopping at once") }).await;
         let asked = std::time::Instant::now();
         assert_eq!(server.wait(), Some(0));
         // Without the second signal the server would have waited ten seconds.

@@ -122,7 +122,10 @@ async fn a_password_comes_from_where_users_of_libpq_keep_it_and_is_shown_nowhere
     let (code, said) = run(&["--database", &inside, "user", "list"], &[]);
     assert!(code == 0 && said.contains("warning: a password on the command line"), "{said}");
     let (code, said) = run(&["--config", "other.toml", "--database", &inside, "init"], &[]);
-    assert!(code == 0 && said.contains("password is not written down"), "{said}");
+    assert!(
+        code == 0 && said.contains("the password of the database is not written to the settings file"),
+        "{said}"
+    );
     let written = std::fs::read_to_string(home.path().join("other.toml")).unwrap();
     assert!(written.contains("postgres://locked@") && !written.contains("hunt"), "{written}");
 }
@@ -177,7 +180,7 @@ async fn a_database_without_bullas_tables_is_no_installation() {
         assert!(
             output.status.code() == Some(5)
                 && said.contains("`bulla init --database ")
-                && said.contains("` makes one"),
+                && said.contains("` creates one"),
             "{said}"
         );
     }

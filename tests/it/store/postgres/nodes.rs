@@ -47,7 +47,7 @@ async fn a_rollover_waits_for_servers_and_is_refused_while_one_lacks_the_staged_
     store.report_node("web2", before - 1, "0.1.0").await.unwrap();
     let refused = rotate(&["--wait", "300ms", "--min-staged", "0s"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(said(&refused).contains("hasn't reached web2"), "{}", said(&refused));
+    assert!(said(&refused).contains("not yet loaded on web2"), "{}", said(&refused));
     assert_eq!(generation(), before);
 
     // The node reports the old ring while the command waits for it. It does not take the new ring, so the command prints a

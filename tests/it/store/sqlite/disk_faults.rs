@@ -166,7 +166,7 @@ async fn a_failed_sync_acknowledges_nothing_and_ends_the_server_which_then_recov
         assert_cannot_tell(&act.carry_out(&browser, &sid).await, &format!("{act:?}"));
         assert_eq!(server.wait(), Some(5), "{act:?}: ends by itself, with an error");
         let said = server.stderr();
-        assert!(said.contains("could not be synced") && said.contains("start again to recover"), "{said}");
+        assert!(said.contains("could not be synced") && said.contains("start it again to recover"), "{said}");
         assert!(server.relent());
         server.start();
         assert_eq!(server.sqlite3("PRAGMA integrity_check"), "ok");
