@@ -54,7 +54,7 @@ impl fmt::Display for Timestamp {
 
 /// The text is not a time in the form that this program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a time like 2026-11-20T19:00:00Z")]
+#[error("not a time of the form 2026-11-20T19:00:00Z")]
 pub struct BadTime;
 
 impl FromStr for Timestamp {

@@ -28,10 +28,10 @@ const LONGEST: usize = 256 << 10;
 #[non_exhaustive]
 pub enum FetchError {
     /// The URL is neither HTTPS nor plain HTTP on loopback.
-    #[error("plain HTTP beyond loopback is refused")]
+    #[error("plain HTTP is allowed only to loopback addresses")]
     Insecure,
     /// The complete answer did not arrive within five seconds.
-    #[error("no whole answer within 5 seconds")]
+    #[error("no complete answer within 5 seconds")]
     Slow,
     /// The body is longer than 256 KiB.
     #[error("the answer is longer than 256 KiB")]
@@ -118,7 +118,8 @@ fn trust() -> Result<rustls::ClientConfig, FetchError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        let what = "this machine trusts no certificates; install ca-certificates, or set SSL_CERT_FILE";
+        let what =
+            "this machine has no trusted root certificates; install ca-certificates, or set SSL_CERT_FILE";
         return Err(FetchError::Failed(what.into()));
     }
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());

@@ -174,7 +174,7 @@ impl Purpose {
 
 text_id!(
     /// The audience of a token; selects the key. Empty (the server itself) or `[a-z0-9][a-z0-9.-]{0,63}`.
-    Audience, "audience", "empty, or a lower-case letter or digit, then at most 63 of them, dots or hyphens",
+    Audience, "audience", "empty, or a lower-case letter or digit, then at most 63 lower-case letters, digits, dots or hyphens",
     |b| b.is_empty()
         || b.len() <= 64
             && !matches!(b[0], b'.' | b'-')
@@ -183,7 +183,7 @@ text_id!(
 
 text_id!(
     /// The id of an OAuth client; never used twice.
-    ClientId, "client id", "a letter or digit, then at most 63 of them, dots, hyphens or underscores",
+    ClientId, "client id", "a letter or digit, then at most 63 letters, digits, dots, hyphens or underscores",
     |b| b.len() <= 64
         && b.first().is_some_and(u8::is_ascii_alphanumeric)
         && b.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'))

@@ -32,8 +32,8 @@ func ParseKeys(export []byte) (*Keys, error) {
 	file.only("version", "purpose", "audience", "max_age", "not_before", "keys")
 	keys := &Keys{keys: map[string]key{}}
 	file.must(file.number("version") == "1", "its version is not 1")
-	keys.purpose = file.text("purpose", purposeName, "its purpose is not a name")
-	keys.audience = file.text("audience", audienceName, "its audience is not a name")
+	keys.purpose = file.text("purpose", purposeName, "its purpose is not a valid purpose")
+	keys.audience = file.text("audience", audienceName, "its audience is not a valid audience")
 	keys.maxAge, err = strconv.ParseUint(file.number("max_age"), 10, 64)
 	file.must(err == nil, "its max_age is not a number of seconds")
 	keys.notBefore, err = strconv.ParseInt(file.number("not_before"), 10, 64)
@@ -72,7 +72,7 @@ func (k *Keys) add(file *fields, value any) {
 	bytes, ok := decode(text)
 	line.must(ok && len(bytes) == 32, "a key is not 43 characters of base64url")
 	_, twice := k.keys[kid]
-	line.must(!twice, "a kid stands twice")
+	line.must(!twice, "a kid is listed twice")
 	line.must(state != "active" || k.active == "", "more than one key is active")
 	if file.err = line.err; file.err != nil {
 		return

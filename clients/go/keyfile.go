@@ -95,7 +95,7 @@ func (k *KeyFile) reload() {
 	}
 	keys, err := k.read()
 	if err == nil && (keys.purpose != before.keys.purpose || keys.audience != before.keys.audience) {
-		err = BadExport("another purpose or audience than before")
+		err = BadExport("it has another purpose or audience than before")
 	}
 	if err == nil {
 		k.now.Store(&loaded{keys, nil, file})

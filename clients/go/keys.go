@@ -32,10 +32,10 @@ func (Refused) Error() string { return "token refused" }
 
 // The reasons why a payload was not sealed.
 var (
-	ErrPayload     = errors.New("the payload is not one strict JSON object (RFC 7493, at most 8 deep)")
+	ErrPayload     = errors.New("the payload is not one strict JSON object (RFC 7493, at most 8 levels deep)")
 	ErrTooLong     = errors.New("the payload is too long: the token would exceed 4096 characters")
 	ErrExhausted   = errors.New("this AES-256-GCM key has sealed 2^32 tokens; roll over with `bulla keys rotate`")
-	ErrNoActiveKey = errors.New("no active key to seal under")
+	ErrNoActiveKey = errors.New("there is no active key to seal with")
 	ErrUnsupported = errors.New("suite not supported")
 	ErrTime        = errors.New("the time is out of range")
 )

@@ -12,7 +12,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => return Err(format!("`{text}` is not a duration; write 10s, 2m, 1h or 7d")),
+        _ => {
+            return Err(format!(
+                "`{text}` is not a duration; write a number and a unit, for example 500ms, 10s, 2m, 1h or 7d"
+            ));
+        }
     };
     let number: Option<u64> = number.parse().ok();
     number
@@ -20,7 +24,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         // The limit of a century keeps every sum of times in range.
         .filter(|millis| *millis <= 100 * 366 * 86_400_000)
         .map(Duration::from_millis)
-        .ok_or_else(|| format!("`{text}` is not a duration of at most 100 years; write 10s, 2m, 1h or 7d"))
+        .ok_or_else(|| {
+            format!(
+                "`{text}` is not a duration of at most 100 years; write a number and a unit, for \
+            example 500ms, 10s, 2m, 1h or 7d"
+            )
+        })
 }
 
 /// Formats a duration in its largest two units: `2h 5m`, `41s`.

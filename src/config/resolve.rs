@@ -17,45 +17,79 @@ use crate::{
 
 /// All settings: the name in `bulla.toml` (in the environment: `BULLA_` and upper case), the default, and a description.
 pub const KNOBS: [(&str, &str, &str); 27] = [
-    ("listen", "127.0.0.1:8080", "address and port to serve on"),
+    ("listen", "127.0.0.1:8080", "address and port to listen on"),
     (
         "admin_listen",
         "",
-        "address and port of a listener for probes and metrics alone, plain HTTP; they leave `listen` then",
+        "address and port of a separate listener (plain HTTP) for health probes and metrics; `listen` then serves neither",
     ),
-    ("tls_cert", "", "certificate chain, PEM file; with tls_key the server speaks TLS itself"),
-    ("tls_key", "", "its key, PEM file"),
+    ("tls_cert", "", "certificate chain, PEM file; with tls_key, the server itself provides TLS"),
+    ("tls_key", "", "private key of the certificate, PEM file"),
     ("keys", "keys", "the keys directory"),
-    ("allow_group_read", "false", "accept keys readable by their group, as Kubernetes mounts secrets"),
-    ("database", "bulla.db", "the SQLite file, or postgres://user@host/name for many nodes"),
-    ("public_url", "", "where the world sees the server; needed unless it listens on loopback"),
-    ("allowed_origins", "", "further origins a login may return to"),
-    ("trusted_proxies", "", "networks whose word about the client's address is believed"),
+    (
+        "allow_group_read",
+        "false",
+        "accept keys and a database file that their group may read, as Kubernetes mounts secrets",
+    ),
+    ("database", "bulla.db", "the SQLite file, or postgres://user@host/name for several nodes"),
+    (
+        "public_url",
+        "",
+        "the origin at which browsers reach the server; required unless it listens on loopback",
+    ),
+    ("allowed_origins", "", "further origins to which a login may return"),
+    (
+        "trusted_proxies",
+        "",
+        "addresses or networks of proxies that are trusted to state the address of the client",
+    ),
     (
         "forwarded_header",
         "x-forwarded-for",
-        "the header they write it in: x-forwarded-for or forwarded (RFC 7239)",
+        "the header in which these proxies state it: x-forwarded-for or forwarded (RFC 7239)",
     ),
-    ("cookie_domain", "", "one login for all subdomains of this domain, each of which is then trusted"),
-    ("access_max_age", "2m", "life of an access token, at most 15m"),
-    ("refresh_idle", "30m", "a session ends after so long without a renewal"),
-    ("session_max_age", "7d", "a session ends after so long whatever happens"),
-    ("replay_window", "10s", "how long a lost answer may be asked for again"),
-    ("pardon_every", "1h", "how often a later one is pardoned, or never"),
-    ("session_cap", "20", "live sessions of a user; the oldest go"),
-    ("bind", "none", "agent: a repeat from another User-Agent counts as a late one"),
+    (
+        "cookie_domain",
+        "",
+        "makes one login valid on all subdomains of this domain, each of which is then trusted",
+    ),
+    ("access_max_age", "2m", "maximum age of an access token, at most 15m"),
+    ("refresh_idle", "30m", "a session ends after this time without a renewal"),
+    ("session_max_age", "7d", "a session ends at the latest this time after the login"),
+    (
+        "replay_window",
+        "10s",
+        "how long after a rotation the previous refresh token is accepted again, because the \
+        answer may have been lost",
+    ),
+    (
+        "pardon_every",
+        "1h",
+        "minimum time between two pardons (a previous refresh token is accepted later than \
+        replay_window), or never",
+    ),
+    ("session_cap", "20", "maximum number of live sessions of a user; a further login ends the oldest"),
+    ("bind", "none", "none, or agent: a repeat with another User-Agent is treated as a late one"),
     (
         "reauth_within",
         "10m",
-        "how long after a login a person may link or unlink an identity without the password",
+        "how long after a login a user may link or unlink an identity without giving the password",
     ),
-    ("max_staleness", "10s", "how old the revocation feed may be"),
-    ("on_stale", "serve", "and then: serve or refuse access tokens"),
-    ("password_min", "8", "least characters of a new password"),
-    ("login_queue", "64", "logins that may wait for the hashing pool; beyond, 429"),
+    ("max_staleness", "10s", "maximum age of the revocation feed"),
+    (
+        "on_stale",
+        "serve",
+        "what to do with access tokens if the feed is older: serve (accept them) or refuse",
+    ),
+    ("password_min", "8", "minimum length of a new password in characters"),
+    (
+        "login_queue",
+        "64",
+        "maximum number of logins that wait for the hashing pool; further ones are answered with 429",
+    ),
     ("audit_keep", "365d", "how long audit events are kept"),
-    ("log", "text", "text or json"),
-    ("log_level", "info", "error, warn, info, debug (a line per request) or trace"),
+    ("log", "text", "format of the log: text or json"),
+    ("log_level", "info", "error, warn, info, debug (one line per request) or trace"),
 ];
 
 /// The error for a setting that can't be used: its name, its place and the reason.
@@ -158,7 +192,7 @@ impl Layer {
                 }
                 _ => {
                     return Err(BadSetting(format!(
-                        "{name} {place}: must be a text, a number, true, false or a list of texts"
+                        "{name} {place}: must be a string, a number, true, false or a list of strings"
                     )));
                 }
             };
@@ -264,20 +298,19 @@ impl Settings {
         let settings = Self {
             providers,
             warnings,
-            listen: layers.parsed("listen", "an address and a port, as 127.0.0.1:8080")?,
+            listen: layers.parsed("listen", "an address and a port, for example 127.0.0.1:8080")?,
             admin_listen: layers.read("admin_listen", |text| match text {
                 "" => Ok(None),
-                text => {
-                    text.parse().map(Some).map_err(|_| "must be an address and a port, as 127.0.0.1:9090")
-                }
+                text => text
+                    .parse()
+                    .map(Some)
+                    .map_err(|_| "must be an address and a port, for example 127.0.0.1:9090"),
             })?,
             tls: match (layers.some("tls_cert"), layers.some("tls_key")) {
                 (Some(cert), Some(key)) => Some(Tls { cert: cert.into(), key: key.into() }),
                 (None, None) => None,
                 _ => {
-                    return Err(BadSetting(
-                        "tls_cert and tls_key: one without the other; give both files".into(),
-                    ));
+                    return Err(BadSetting("only one of tls_cert and tls_key is set; set both".into()));
                 }
             },
             keys: layers.read("keys", path)?,
@@ -317,23 +350,25 @@ impl Settings {
         let loopback = self.listen.ip().is_loopback();
         if self.admin_listen.is_some_and(|admin| admin == self.listen && admin.port() != 0) {
             return Err(BadSetting(format!(
-                "admin_listen = {}: is the address of listen; give it another port",
+                "admin_listen = {}: listen has the same address; use another port",
                 self.listen
             )));
         }
         if !loopback && self.tls.is_none() && self.trusted_proxies.is_empty() {
             return Err(BadSetting(format!(
-                "listen = {}: plain HTTP beyond loopback is refused; give tls_cert and tls_key, or name the proxy in front in trusted_proxies",
+                "listen = {}: plain HTTP is allowed only on loopback; set tls_cert and tls_key, or add the address \
+                 of the proxy in front to trusted_proxies",
                 self.listen
             )));
         }
         match &self.public_url {
             None if !loopback => Err(BadSetting(format!(
-                "public_url is missing: {} is not loopback; set it to where browsers see the server, as https://login.example.org",
+                "public_url is missing, but {} is not a loopback address; set public_url to the origin at which \
+                 browsers reach the server, for example https://login.example.org",
                 self.listen
             ))),
             Some(url) if url.starts_with("http://") && !is_local(url) => Err(BadSetting(format!(
-                "public_url = {url:?}: must be https, for browsers keep Secure cookies from anything else"
+                "public_url = {url:?}: must be https, because browsers don't send Secure cookies over plain HTTP"
             ))),
             _ => Ok(()),
         }
@@ -350,7 +385,8 @@ impl Settings {
             return Ok(());
         }
         Err(BadSetting(format!(
-            "cookie_domain = {domain:?}: must be the host of public_url or a parent of it, as example.org for https://login.example.org"
+            "cookie_domain = {domain:?}: must be the host of public_url or a parent domain of it, for example \
+             example.org for https://login.example.org"
         )))
     }
 }
@@ -405,7 +441,7 @@ fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
 /// scheme's default port.
 fn origin(text: &str) -> Result<String, String> {
     let text = text.trim().trim_end_matches('/').to_ascii_lowercase();
-    let must = || "must be an origin, as https://login.example.org".to_owned();
+    let must = || "must be an origin, for example https://login.example.org".to_owned();
     let (scheme, rest) = text.split_once("://").ok_or_else(must)?;
     let own_port = match scheme {
         "https" => 443,
@@ -433,7 +469,9 @@ fn origin(text: &str) -> Result<String, String> {
 
 fn network(text: &str) -> Result<ipnet::IpNet, String> {
     let address = || text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
-    text.parse().or_else(|_| address()).map_err(|_| "must be addresses or networks, as 10.0.0.0/8".into())
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "must be addresses or networks, for example 10.0.0.0/8".into())
 }
 
 fn is_local(url: &str) -> bool {
@@ -448,7 +486,7 @@ fn is_local(url: &str) -> bool {
 /// Returns a `bulla.toml` that contains every setting with its default as a comment. The `given` settings are not comments.
 pub fn sample(given: &[(&str, String)]) -> String {
     let mut text =
-        String::from("# Settings of Bulla. Flags and BULLA_* in the environment win over this file.\n");
+        String::from("# Settings of Bulla. Flags and BULLA_* in the environment override this file.\n");
     for (name, default, what) in KNOBS {
         let line = |value: &str| format!("{name} = {}", toml::Value::from(value));
         let set = given.iter().find(|(setting, _)| *setting == name);
@@ -456,7 +494,7 @@ pub fn sample(given: &[(&str, String)]) -> String {
         text.push_str(&format!("\n# {what}\n{line}\n"));
     }
     text.push_str(
-        "\n# People with an account elsewhere: a table for each provider, [provider.google] and the like.\n",
+        "\n# Sign-in with an account at another provider: one table for each provider, for example [provider.google].\n",
     );
     text
 }
@@ -535,7 +573,7 @@ mod tests {
                 "session_cap = \"0\" in bulla.toml, line 1: must be a number from 1 to 10000",
             ),
             ("on_stale = 'panic'", "must be serve or refuse"),
-            ("listen = '0.0.0.0:80'", "plain HTTP beyond loopback is refused"),
+            ("listen = '0.0.0.0:80'", "plain HTTP is allowed only on loopback"),
             ("listen = '0.0.0.0:80'\ntrusted_proxies = ['10.0.0.1']", "public_url is missing"),
             ("public_url = 'http://login.example.org'", "must be https"),
             ("public_url = 'https://login.example.org/x'", "must be an origin"),
@@ -544,12 +582,12 @@ mod tests {
             ("public_url = 'https://[::g]'", "must be an origin"),
             ("public_url = 'ftp://login.example.org'", "must be an origin"),
             ("acess = 1", "acess in bulla.toml, line 1: there is no such setting"),
-            ("tls_cert = 'a'", "one without the other"),
+            ("tls_cert = 'a'", "only one of tls_cert and tls_key"),
             (
                 "public_url = 'https://login.example.org'\ncookie_domain = 'example.com'",
-                "must be the host of public_url or a parent",
+                "must be the host of public_url or a parent domain",
             ),
-            ("keys = [1]", "must be a text, a number"),
+            ("keys = [1]", "must be a string, a number"),
             ("# one\nkeys = ", "bulla.toml, line 2: "),
             ("replay_window = '31s'", "must be at most a quarter of access_max_age"),
         ] {

@@ -37,9 +37,11 @@ pub(crate) fn why_not(file: &Path, error: &io::Error, needs: Access) -> String {
         let (me, owner) = (geteuid().as_raw(), about.uid());
         let mode = about.mode() & 0o7777;
         match me == owner {
-            true => format!("has mode {mode:04o}; `chmod u+{needs} {}`", path(at)),
+            true => {
+                format!("has mode {mode:04o}, which denies this; `chmod u+{needs} {}` permits it", path(at))
+            }
             false => format!(
-                "belongs to user {owner}, this is user {me}; run the command as that user: {}",
+                "belongs to user {owner}, but this command runs as user {me}; run it as that user: {}",
                 as_user(owner, about.gid())
             ),
         }
@@ -67,7 +69,7 @@ pub(crate) fn why_not(file: &Path, error: &io::Error, needs: Access) -> String {
             match file.parent().filter(|up| !up.as_os_str().is_empty() && !up.exists()) {
                 Some(folder) => {
                     format!(
-                        "the folder {} is missing; `mkdir -p {}` makes it",
+                        "the folder {} is missing; `mkdir -p {}` creates it",
                         folder.display(),
                         path(folder)
                     )

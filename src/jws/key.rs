@@ -78,7 +78,7 @@ impl Numbers {
             let (x, y) = number("x").zip(number("y")).ok_or("`x` or `y` is missing")?;
             let point = [&[4], &x[..], &y[..]].concat();
             let fits = x.len() == length && y.len() == length && is_on_curve(&point, algorithm);
-            if fits { Ok(point) } else { Err("its point is off its curve") }
+            if fits { Ok(point) } else { Err("its point is not on its curve") }
         };
         match (members.get("kty").and_then(Value::as_str), curve) {
             (Some("RSA"), _) => {
@@ -92,14 +92,14 @@ impl Numbers {
                 let point = point.ok_or("`x` is not 32 bytes")?;
                 let decoded = CompressedEdwardsY(point).decompress();
                 let decoded = decoded.filter(|decoded| decoded.compress().0 == point);
-                match decoded.ok_or("its point is off its curve")?.is_small_order() {
+                match decoded.ok_or("its point is not on its curve")?.is_small_order() {
                     // Everyone can sign with such a key.
                     true => Err("its point has a small order"),
                     false => Ok(Self::Ed25519(point)),
                 }
             }
-            (Some("EC" | "OKP"), _) => Err("`crv` is none of P-256, P-384, Ed25519"),
-            _ => Err("`kty` is none of RSA, EC, OKP"),
+            (Some("EC" | "OKP"), _) => Err("`crv` is not P-256, P-384 or Ed25519"),
+            _ => Err("`kty` is not RSA, EC or OKP"),
         }
     }
 }
@@ -117,22 +117,22 @@ impl Key {
     pub(super) fn read(key: &Value) -> Result<Self, &'static str> {
         let members = key.as_object().ok_or("it is not a JSON object")?;
         let holds = |holds: bool, why: &'static str| if holds { Ok(()) } else { Err(why) };
-        holds(!PRIVATE.iter().any(|name| members.contains_key(*name)), "it is private")?;
+        holds(!PRIVATE.iter().any(|name| members.contains_key(*name)), "it is a private key")?;
         let text = |name: &'static str, why: &'static str| match members.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.as_str())),
             Some(_) => Err(why),
         };
-        let r#use = text("use", "`use` is not a text")?;
+        let r#use = text("use", "`use` is not a string")?;
         holds(r#use.is_none_or(|said| said == "sig"), "`use` is not sig")?;
         let operations = members.get("key_ops").filter(|said| !said.is_null());
         let verifies =
             |said: &Value| said.as_array().is_some_and(|all| all.iter().any(|one| one == "verify"));
         holds(operations.is_none_or(verifies), "`key_ops` does not contain verify")?;
-        let id = text("kid", "`kid` is not a text")?.map(str::to_owned);
-        text("kty", "`kty` is not a text")?;
-        let named = text("alg", "`alg` is not a text")?;
-        let curve = text("crv", "`crv` is not a text")?;
+        let id = text("kid", "`kid` is not a string")?.map(str::to_owned);
+        text("kty", "`kty` is not a string")?;
+        let named = text("alg", "`alg` is not a string")?;
+        let curve = text("crv", "`crv` is not a string")?;
         let numbers = Numbers::read(&canonical(members, curve)?, curve)?;
         let algorithm = named.map(|name| {
             let mut known = numbers.algorithms().iter().copied();
@@ -204,7 +204,7 @@ fn canonical(members: &Map<String, Value>, curve: Option<&str>) -> Result<Map<St
         let Some(Value::String(text)) = members.get_mut(*name) else { continue };
         let mut bytes = LENIENT
             .decode(text.trim().replace('+', "-").replace('/', "_"))
-            .map_err(|_| "one of `n`, `e`, `x`, `y` is not base64url")?;
+            .map_err(|_| "one of `n`, `e`, `x` and `y` is not base64url")?;
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         if is_point && bytes.len() != length && bytes.len() - zeros <= length {
             bytes.drain(..zeros);
@@ -290,7 +290,7 @@ mod tests {
         }
         assert_eq!(
             Key::read(&rsa_key(json!({"n": "a*b"}))),
-            Err("one of `n`, `e`, `x`, `y` is not base64url")
+            Err("one of `n`, `e`, `x` and `y` is not base64url")
         );
     }
 

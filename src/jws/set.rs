@@ -41,7 +41,7 @@ impl KeySet {
         }
         if keys.is_empty() {
             let why = refused.unwrap_or("`keys` is empty");
-            return Err(away(format!("it has no key that can be used: {why}")));
+            return Err(away(format!("it has no usable key: {why}")));
         }
         Ok(Self(keys))
     }
@@ -77,7 +77,7 @@ impl KeySet {
         let all = set.get("keys").and_then(Value::as_array);
         let all = all.ok_or("`keys` is not a list")?;
         if !(1..=most).contains(&all.len()) {
-            return Err(format!("{} keys; one to {most} are allowed", all.len()));
+            return Err(format!("it has {} keys; one to {most} are allowed", all.len()));
         }
         let mut ids = std::collections::BTreeSet::new();
         let mut keys = Vec::new();
@@ -88,7 +88,7 @@ impl KeySet {
                 return Err(refused("an earlier key has the same `kid`"));
             }
             if keys.contains(&read) {
-                return Err(refused("it is there twice"));
+                return Err(refused("it is the same as an earlier key"));
             }
             keys.push(read);
         }

@@ -93,7 +93,7 @@ impl KeyDirectory {
     ///
     /// As [`init`](Self::init).
     pub fn init_at(&self, suite: Suite, now: Timestamp) -> Result<Ring, RingError> {
-        let refuse = || Err(bad(&self.ring_path(), "is there already; `bulla keys list` shows it"));
+        let refuse = || Err(bad(&self.ring_path(), "exists already; `bulla keys list` shows the key ring"));
         if self.exists() {
             return refuse();
         }
@@ -127,7 +127,7 @@ impl KeyDirectory {
         }
         Err(bad(
             &self.ring_path(),
-            "is replaced again and again while it is read; stop the program that does it",
+            "is replaced repeatedly while it is read; stop the program that replaces it",
         ))
     }
 
@@ -256,7 +256,7 @@ impl KeyDirectory {
 
     fn missing(&self) -> RingError {
         match self.path.exists() && !self.path.is_dir() {
-            true => bad(&self.path, "is not a directory; name the directory of the keys with --keys"),
+            true => bad(&self.path, "is not a directory; name the keys directory with --keys"),
             false => RingError::Missing(self.path.clone()),
         }
     }
@@ -287,7 +287,10 @@ impl KeyDirectory {
         let mends = |fault: String| {
             bad(
                 &path,
-                format!("{fault}; restore it from the newest copy, or `bulla keys revoke {}`", key.kid),
+                format!(
+                    "{fault}; restore the file from the newest copy, or revoke the key with `bulla keys revoke {}`",
+                    key.kid
+                ),
             )
         };
         let bytes = read::file(&path, self.readers(), MAX_KEY).map_err(|error| match error {
@@ -306,8 +309,10 @@ impl KeyDirectory {
                 keys.iter().find(|key| bytes.is_some() && key.root.as_ref().map(RootKey::bytes) == bytes);
             if let Some(twin) = twin {
                 let path = self.path.join(key_file::name(listed.kid));
-                let fault =
-                    format!("holds the same bytes as key {}; `bulla keys revoke {}`", twin.kid, listed.kid);
+                let fault = format!(
+                    "contains the same bytes as key {}; revoke this key with `bulla keys revoke {}`",
+                    twin.kid, listed.kid
+                );
                 return Err(bad(&path, fault));
             }
             let ListedKey { kid, state, suite, since } = *listed;

@@ -8,7 +8,7 @@ use crate::{ids::Kid, keyring::schedule::Refusal, secret::NoRandomness};
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     /// There is no such directory, or no `ring.json` in it.
-    #[error("{path}: no key ring here; `bulla init` makes one", path = .0.display())]
+    #[error("{path}: there is no key ring here; `bulla init` creates one", path = .0.display())]
     Missing(PathBuf),
     /// A file can't be trusted or read.
     #[error("{path}: {fault}", path = .path.display())]
@@ -25,7 +25,7 @@ pub enum RingError {
     #[error("{0}")]
     Refused(String),
     /// The ring has no such key.
-    #[error("no key {0} in the ring; `bulla keys list` shows them")]
+    #[error("the key ring has no key {0}; `bulla keys list` lists all keys")]
     NoSuchKey(Kid),
 }
 
@@ -33,12 +33,14 @@ impl From<Refusal> for RingError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::TooYoung { kid, age } => Self::Refused(format!(
-                "the staged key {kid} has waited {} s only, so servers may not have it yet; wait, or `bulla keys rotate --now`",
+                "the staged key {kid} has waited only {} s, so servers may not have loaded it yet; wait, or roll \
+                 over nevertheless with `bulla keys rotate --now`",
                 age.as_secs()
             )),
-            Refusal::NoStaged => {
-                Self::Refused("no key is staged; `bulla keys rotate --now` makes one and the next".into())
-            }
+            Refusal::NoStaged => Self::Refused(
+                "no key is staged; `bulla keys rotate --now` creates a new active key and a staged key"
+                    .into(),
+            ),
             Refusal::NoSuchKey(kid) => Self::NoSuchKey(kid),
             Refusal::AlreadyRevoked(kid) => Self::Refused(format!("key {kid} is revoked already")),
         }
@@ -47,6 +49,6 @@ impl From<Refusal> for RingError {
 
 impl From<NoRandomness> for RingError {
     fn from(error: NoRandomness) -> Self {
-        Self::Refused(format!("{error}; no key was made"))
+        Self::Refused(format!("{error}; no key was created"))
     }
 }

@@ -19,28 +19,28 @@ pub(super) fn name(kid: Kid) -> String {
 pub(super) fn parse(bytes: &[u8], listed: &ListedKey) -> Result<RootKey, String> {
     // serde would also read an array; the check of the first byte refuses that, and a byte order mark.
     if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err("is not a key: a JSON object is expected".into());
+        return Err("is not a key file: a JSON object is expected".into());
     }
     // The message of serde could quote the key.
     let file: KeyFile<'_> = serde_json::from_slice(bytes)
-        .map_err(|e| format!("is not a key (line {}, column {})", e.line(), e.column()))?;
+        .map_err(|e| format!("is not a key file: error at line {}, column {}", e.line(), e.column()))?;
     if file.version != 1 {
-        return Err(format!("has version {}; this program knows version 1", file.version));
+        return Err(format!("has version {}, but this program supports only version 1", file.version));
     }
     let secret = Secret::<32>::from_base64url(file.key)
-        .ok_or("doesn't hold 32 bytes in 43 characters of base64url")?;
+        .ok_or("does not contain 32 bytes in 43 characters of base64url")?;
     if is_trivial(secret.expose()) {
-        return Err("holds a trivial key, which anybody can guess".into());
+        return Err("contains a trivial key, which can be guessed".into());
     }
     if file.created.parse::<Timestamp>().is_err() {
-        return Err("has a `created` that is no time".into());
+        return Err("has a `created` that is not a time".into());
     }
     let root = RootKey::new(file.suite, secret);
     if root.kid() != listed.kid || file.kid != listed.kid.to_string() {
-        return Err(format!("is not the key {}: it hashes to {}", listed.kid, root.kid()));
+        return Err(format!("does not contain the key {}, but the key {}", listed.kid, root.kid()));
     }
     if root.suite() != listed.suite {
-        return Err("is for another suite than ring.json says".into());
+        return Err("has another suite than ring.json states".into());
     }
     Ok(root)
 }

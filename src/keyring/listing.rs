@@ -12,8 +12,8 @@ use crate::{
 const MAX_GENERATION: u64 = (1 << 53) - 1;
 
 /// The mend for a file that can't be read.
-const RESTORE: &str = "restore the file from the newest copy; if there is none, `bulla keys revoke --all` makes new keys, \
-                       and everybody logs in again";
+const RESTORE: &str = "restore the file from the newest copy; if there is no copy, `bulla keys revoke --all` creates \
+    new keys, and all users must log in again";
 
 /// The checked content of `ring.json`: exactly one key is active, at most one is staged, no key id is listed twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,16 +49,16 @@ impl Listing {
     /// operator.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let file: RingFile =
-            serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}; {RESTORE}"))?;
+            serde_json::from_slice(bytes).map_err(|e| format!("is not a key ring: {e}; {RESTORE}"))?;
         // Objects only: serde would also read a struct from an array.
         let plain: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|e| format!("is not a ring: {e}; {RESTORE}"))?;
+            serde_json::from_slice(bytes).map_err(|e| format!("is not a key ring: {e}; {RESTORE}"))?;
         if serde_json::to_value(&file).ok() != Some(plain) {
-            return Err(format!("is not a ring: objects and plain numbers are expected; {RESTORE}"));
+            return Err(format!("is not a key ring: objects and plain numbers are expected; {RESTORE}"));
         }
         if file.version != 1 {
             return Err(format!(
-                "has version {}; this program knows version 1; run the newer program",
+                "has version {}, but this program supports only version 1; run a newer version of bulla",
                 file.version
             ));
         }
@@ -102,7 +102,7 @@ impl Listing {
         let count = |state| self.keys.iter().filter(|key| key.state == state).count();
         let active = count(KeyState::Active);
         if active != 1 {
-            return Err(format!("lists {active} active keys, exactly one is needed; {RESTORE}"));
+            return Err(format!("lists {active} active keys, but exactly one is required; {RESTORE}"));
         }
         if count(KeyState::Staged) > 1 {
             return Err(format!("lists more than one staged key; {RESTORE}"));

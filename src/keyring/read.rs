@@ -32,12 +32,12 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
         Errno::ACCESS | Errno::PERM => {
             RingError::Denied(typed::why_not(path, &e.into(), rustix::fs::Access::READ_OK))
         }
-        Errno::NXIO => bad(path, format!("is not a regular file; `rm -r {}`", typed::path(path))),
+        Errno::NXIO => bad(path, format!("is not a regular file; `rm -r {}` removes it", typed::path(path))),
         e => bad(path, format!("can't be opened: {e}")),
     })?;
-    let stat = rustix::fs::fstat(&fd).map_err(|e| bad(path, format!("can't be examined: {e}")))?;
+    let stat = rustix::fs::fstat(&fd).map_err(|e| bad(path, format!("can't be inspected: {e}")))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(bad(path, format!("is not a regular file; `rm -r {}`", typed::path(path))));
+        return Err(bad(path, format!("is not a regular file; `rm -r {}` removes it", typed::path(path))));
     }
     owner(path, &stat)?;
     let (wrong, fix) = match readers {
@@ -47,7 +47,13 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
     };
     if stat.st_mode & wrong != 0 {
         let mode = stat.st_mode & 0o7777;
-        return Err(bad(path, format!("has mode {mode:04o}, open to others; `{fix} {}`", typed::path(path))));
+        return Err(bad(
+            path,
+            format!(
+                "has mode {mode:04o}, which gives other users access; `{fix} {}` prevents that",
+                typed::path(path)
+            ),
+        ));
     }
     if usize::try_from(stat.st_size).map_or(true, |size| size > cap) {
         return Err(bad(path, format!("is larger than {cap} bytes")));
@@ -72,7 +78,7 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
 pub(super) fn directory(path: &Path, readers: Readers) -> Result<(), RingError> {
     let stat = rustix::fs::stat(path).map_err(|e| match e {
         Errno::NOENT => RingError::Missing(path.into()),
-        e => bad(path, format!("can't be examined: {e}")),
+        e => bad(path, format!("can't be inspected: {e}")),
     })?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return Err(bad(path, "is not a directory"));
@@ -83,7 +89,10 @@ pub(super) fn directory(path: &Path, readers: Readers) -> Result<(), RingError> 
         let mode = stat.st_mode & 0o7777;
         return Err(bad(
             path,
-            format!("has mode {mode:04o}, others may write to it; `chmod 700 {}`", typed::path(path)),
+            format!(
+                "has mode {mode:04o}, so other users may write to it; `chmod 700 {}` prevents that",
+                typed::path(path)
+            ),
         ));
     }
     Ok(())
@@ -95,7 +104,7 @@ fn owner(path: &Path, stat: &Stat) -> Result<(), RingError> {
         return Ok(());
     }
     let fault = format!(
-        "belongs to user {}, neither to this one ({me}) nor to root; run the command as that user: {}",
+        "belongs to user {}, but this command runs as user {me}; run it as that user: {}",
         stat.st_uid,
         typed::as_user(stat.st_uid, stat.st_gid)
     );

@@ -60,19 +60,20 @@ impl Ring {
         let Some((generation, fingerprint)) = mark else { return Ok(()) };
         let what = if self.generation < generation {
             format!(
-                "the key ring has generation {}, but {generation} has been in force: this is an old copy",
+                "the key ring has generation {}, but generation {generation} has been in force already: this is an old copy",
                 self.generation
             )
         } else if self.generation == generation && self.fingerprint != fingerprint {
             format!(
-                "the key ring of generation {generation} isn't the one that has been in force: this is a fork"
+                "the key ring of generation {generation} differs from the one of this generation that has been in \
+                 force: this is a fork"
             )
         } else {
             return Ok(());
         };
         Err(RingError::Refused(format!(
-            "{what}; bring back the newest copy of the keys directory, or, if it is lost, begin anew with \
-             `bulla keys revoke --all` (everybody logs in again)"
+            "{what}; restore the newest copy of the keys directory. If it is lost, create new keys with `bulla keys \
+             revoke --all` (all users must log in again)"
         )))
     }
 
@@ -87,7 +88,8 @@ impl Ring {
         match revived {
             // A revoked key stays revoked, also if the new ring does not list it as such.
             Some(key) => Err(RingError::Refused(format!(
-                "key {kid} was revoked and is not any more; `bulla keys revoke {kid}`",
+                "key {kid} was revoked, but the new key ring does not list it as revoked; revoke it again with \
+                 `bulla keys revoke {kid}`",
                 kid = key.kid
             ))),
             None => Ok(()),

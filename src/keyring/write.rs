@@ -121,7 +121,7 @@ fn remove(path: &Path) -> io::Result<()> {
 /// Makes the directory if it is missing, and sets mode 0700.
 pub(super) fn make_directory(path: &Path) -> Result<(), RingError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|e| refused(path.parent().unwrap_or(path), path, "can't be made", &e))?;
+    made.map_err(|e| refused(path.parent().unwrap_or(path), path, "can't be created", &e))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
         .map_err(|e| bad(path, format!("can't be given mode 0700: {e}")))
 }
@@ -157,7 +157,8 @@ impl Lock {
                 }
                 Err(fs::TryLockError::WouldBlock) => {
                     return Err(RingError::Refused(format!(
-                        "{}: another command has been changing this ring for {} s; try again when it is done",
+                        "{}: another command has been changing this key ring for {} s; run this command again when \
+                         the other one has finished",
                         path.display(),
                         patience.as_secs()
                     )));
@@ -180,7 +181,7 @@ pub(super) fn refuse_copy(directory: &Path) -> Result<(), RingError> {
     match fs::symlink_metadata(&path) {
         Ok(meta) if meta.is_symlink() => Err(bad(
             &path,
-            "is a symbolic link, so this is a mounted copy; change the ring where it comes from",
+            "is a symbolic link, so this directory is a mounted copy; change the key ring in the original directory",
         )),
         _ => read::directory(directory, read::Readers::Owner),
     }

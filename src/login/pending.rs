@@ -81,7 +81,7 @@ impl Logins {
         let json = zeroize::Zeroizing::new(json);
         let parts = self.sessions.parts();
         parts.tokens.login(|keys| keys.seal_at(&json, parts.clock.now())).map_err(|error| {
-            tracing::error!(%error, "a login under way could not be sealed");
+            tracing::error!(%error, "the state of a login at a provider could not be sealed");
             Problem::unavailable()
         })
     }
@@ -121,7 +121,7 @@ impl Logins {
     pub(crate) async fn note_finished(&self, flow: &ProviderLogin) {
         let parts = self.sessions.parts();
         if let Err(error) = parts.store.spend(finished(flow), parts.clock.now().plus(LIFE + SKEW * 2)).await {
-            tracing::warn!(%error, "the end of a login at a provider could not be noted");
+            tracing::warn!(%error, "a finished login at a provider could not be recorded");
         }
     }
 

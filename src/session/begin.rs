@@ -110,7 +110,7 @@ impl Sessions {
         // again.
         if self.parts.users.find(&user.id).await?.is_none() {
             let event = AuditEvent::new("session.revoked", "system", "")
-                .with(serde_json::json!({"reason": "the user is gone"}));
+                .with(serde_json::json!({"reason": "the user was deleted or disabled during the login"}));
             self.end(row.sid, event).await?;
             return Err(Denied::Session);
         }

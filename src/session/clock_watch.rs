@@ -62,7 +62,7 @@ fn say(known: Option<Leap>, found: Option<Leap>) {
         (Some(known), Some(leap)) if known != leap => {
             tracing::warn!(before = %leap.before, since = %leap.since, "{leap}");
         }
-        (Some(_), None) => tracing::info!("the clock is trusted: what has expired is deleted again"),
+        (Some(_), None) => tracing::info!("the clock is trusted again, so expired rows are deleted again"),
         _ => {}
     }
 }

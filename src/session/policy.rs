@@ -140,7 +140,7 @@ impl Policy {
             ("reauth_within", self.reauth_within, LONGEST),
             ("max_staleness", self.max_staleness, LONGEST),
         ] {
-            bound(!time.is_zero(), name, time, format_args!("more than nothing"))?;
+            bound(!time.is_zero(), name, time, format_args!("more than 0s"))?;
             bound(time <= most, name, time, format_args!("at most {}", Span(most)))?;
         }
         Ok(())
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(refusal(|p| p.session_cap = 0), "session_cap = 0: must be at least 1");
         assert_eq!(
             refusal(|p| p.max_staleness = Duration::ZERO),
-            "max_staleness = 0s: must be more than nothing"
+            "max_staleness = 0s: must be more than 0s"
         );
     }
 

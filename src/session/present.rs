@@ -54,6 +54,6 @@ impl Sessions {
                 },
             }
         }
-        Err(StoreError::Unavailable("the session kept changing".into()).into())
+        Err(StoreError::Unavailable("other requests changed the session repeatedly".into()).into())
     }
 }

@@ -116,7 +116,7 @@ impl Sessions {
                 Written::Lost => self.counters.add("session.conflict"),
             }
         }
-        Err(StoreError::Unavailable("the session kept changing".into()).into())
+        Err(StoreError::Unavailable("other requests changed the session repeatedly".into()).into())
     }
 
     /// Checks that the client may still hold the tokens that have just been sealed for it. The check comes after the sealing: a
@@ -128,7 +128,7 @@ impl Sessions {
         match grant.may_be_held_by(&client) {
             true => Ok(()),
             // The client has fewer scopes now. On a retry it gets a token for the remaining ones.
-            false => Err(StoreError::Unavailable("the client was changed meanwhile".into()).into()),
+            false => Err(StoreError::Unavailable("the client was changed during the renewal".into()).into()),
         }
     }
 
@@ -205,7 +205,8 @@ impl Sessions {
                 let ahead = event.as_ref().is_some_and(|event| event.event == "refresh.forward");
                 let written = self.parts.store.change_session(row, change, event).await?;
                 if ahead && written == Written::Applied {
-                    tracing::error!(sid = %row.sid, "a refresh token was ahead of its row: was an old backup restored?");
+                    tracing::error!(sid = %row.sid, "a refresh token is ahead of its row; probably an old backup of \
+                        the database was restored");
                 }
                 Ok(written)
             }
@@ -216,7 +217,8 @@ impl Sessions {
     async fn end_judged(&self, row: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
         let written = self.parts.store.delete_judged(row, event).await?;
         if written == Written::Applied {
-            tracing::warn!(sid = %row.sid, user = %row.user_id, "an outdated refresh token was used again: the session is ended");
+            tracing::warn!(sid = %row.sid, user = %row.user_id, "an outdated refresh token was used again, so the \
+                session was ended");
         }
         Ok(written)
     }

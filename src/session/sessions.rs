@@ -58,10 +58,10 @@ pub enum Denied {
     #[error("invalid")]
     Reuse,
     /// The answer is unknown: the store is unavailable or the feed is stale. Status 503; cookies stay unchanged.
-    #[error("cannot tell: {0}")]
+    #[error("the validity is unknown: {0}")]
     CannotTell(#[from] StoreError),
     /// A token could not be sealed.
-    #[error("cannot tell: {0}")]
+    #[error("the validity is unknown: {0}")]
     Seal(#[from] SealError),
 }
 
@@ -134,7 +134,7 @@ impl Sessions {
     pub(super) fn check_feed(&self) -> Result<(), StoreError> {
         let policy = &self.parts.policy;
         if policy.on_stale == OnStale::Refuse && self.denylist.age() > policy.max_staleness {
-            return Err(StoreError::Unavailable("the revocation feed is stale".into()));
+            return Err(StoreError::Unavailable("the revocation feed is older than max_staleness".into()));
         }
         Ok(())
     }

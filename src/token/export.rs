@@ -24,7 +24,7 @@ pub struct BadExport(String);
 
 impl BadExport {
     pub(super) fn changed() -> Self {
-        Self("another purpose or audience than before".into())
+        Self("it has another purpose or audience than before".into())
     }
 }
 
@@ -90,17 +90,17 @@ impl KeyExport {
         });
         let keys = keys.collect::<Result<Vec<_>, BadExport>>()?;
         if keys.iter().map(|key| key.kid).collect::<BTreeSet<_>>().len() != keys.len() {
-            return Err(bad("a kid stands twice"));
+            return Err(bad("a kid is listed twice"));
         }
         if keys.iter().filter(|key| key.state == KeyState::Active).count() > 1 {
             return Err(bad("more than one key is active"));
         }
         if keys.iter().any(|key| !key.state.opens()) {
-            return Err(bad("a revoked key is in it"));
+            return Err(bad("a key is revoked"));
         }
         Ok(Self {
-            purpose: file.purpose.parse().map_err(|_| bad("its purpose is not a name"))?,
-            audience: file.audience.parse().map_err(|_| bad("its audience is not a name"))?,
+            purpose: file.purpose.parse().map_err(|_| bad("its purpose is not a valid purpose"))?,
+            audience: file.audience.parse().map_err(|_| bad("its audience is not a valid audience"))?,
             max_age: Duration::from_secs(file.max_age),
             not_before: file.not_before,
             keys,

@@ -196,7 +196,7 @@ fn look(path: &Path) -> Option<Stamp> {
 fn read(path: &Path) -> Result<KeyExport, KeyFileError> {
     // Opening a FIFO would wait for a writer.
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file").into());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file").into());
     }
     let text = Zeroizing::new(fs::read_to_string(path)?);
     Ok(KeyExport::from_json(&text)?)

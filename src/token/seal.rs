@@ -131,7 +131,7 @@ impl Refused {
 #[non_exhaustive]
 pub enum SealError {
     /// The payload isn't one strict JSON object (RFC 7493, at most 8 deep).
-    #[error("the payload is not one strict JSON object (RFC 7493, at most 8 deep)")]
+    #[error("the payload is not one strict JSON object (RFC 7493, at most 8 levels deep)")]
     Payload,
     /// The token would be longer than 4096 characters.
     #[error("the payload is too long: the token would exceed 4096 characters")]
@@ -140,7 +140,7 @@ pub enum SealError {
     #[error("this AES-256-GCM key has sealed 2^32 tokens; roll over with `bulla keys rotate`")]
     Exhausted,
     /// There is no active key. An export without it can open only.
-    #[error("no active key to seal under")]
+    #[error("there is no active key to seal with")]
     NoActiveKey,
     /// `issued_at` is before 1970 or beyond 48 bits of milliseconds.
     #[error("the time is out of range")]

@@ -19,13 +19,13 @@ export class BadExport extends Error {
 export function read(text) {
   const { version, purpose, audience, max_age, not_before, keys } = fields(json(text), FILE);
   must(version === 1, "its version is not 1");
-  must(matches(purpose, /^[a-z][a-z0-9-]{0,31}$/), "its purpose is not a name");
-  must(matches(audience, /^([a-z0-9][a-z0-9.-]{0,63})?$/), "its audience is not a name");
+  must(matches(purpose, /^[a-z][a-z0-9-]{0,31}$/), "its purpose is not a valid purpose");
+  must(matches(audience, /^([a-z0-9][a-z0-9.-]{0,63})?$/), "its audience is not a valid audience");
   must(Number.isInteger(max_age) && max_age >= 0 && max_age <= 2 ** 64, "its max_age is not a number of seconds");
   must(Number.isInteger(not_before), "its not_before is not a time");
   must(Array.isArray(keys), "its keys are not a list");
   const lines = keys.map(line);
-  must(new Set(lines.map(({ kid }) => kid)).size === lines.length, "a kid stands twice");
+  must(new Set(lines.map(({ kid }) => kid)).size === lines.length, "a kid is listed twice");
   must(lines.filter(({ state }) => state === "active").length <= 1, "more than one key is active");
   return { purpose, audience, maxAge: max_age, notBefore: not_before, lines };
 }

@@ -82,7 +82,7 @@ export class Keys {
 
   async seal(payload, now = Date.now()) {
     const kid = this.#active;
-    if (!kid) throw new SealError("no active key to seal under");
+    if (!kid) throw new SealError("there is no active key to seal with");
     const { suite, aead } = this.#keys.get(kid);
     if (!aead) throw new SealError("suite not supported");
     const text = utf8.encode(strict(payload));
@@ -118,7 +118,7 @@ function strict(payload) {
     parse(text);
     return text;
   } catch {
-    throw new SealError("the payload is not one strict JSON object (RFC 7493, at most 8 deep)");
+    throw new SealError("the payload is not one strict JSON object (RFC 7493, at most 8 levels deep)");
   }
 }
 

@@ -56,7 +56,7 @@ export class KeyFile {
       const { purpose, audience } = this.#keys;
       const keys = await Keys.parse(await readRegular(this.#path));
       if (keys.purpose !== purpose || keys.audience !== audience) {
-        throw new BadExport("another purpose or audience than before");
+        throw new BadExport("it has another purpose or audience than before");
       }
       this.#keys = keys;
       this.fault = null;

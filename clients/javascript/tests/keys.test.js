@@ -64,7 +64,7 @@ test("a token is sealed under the active key alone", async () => {
     for (const state of ["staged", "retired"]) {
       const keys = await Keys.parse(ring([key(2, state, suite)]));
       assert.equal((await keys.open(token, NOW)).kid, "00000002");
-      await assert.rejects(keys.seal({}, NOW), { name: "SealError", message: "no active key to seal under" });
+      await assert.rejects(keys.seal({}, NOW), { name: "SealError", message: "there is no active key to seal with" });
     }
   }
 });

@@ -15,35 +15,45 @@ use crate::identity::openid::ProviderSettings;
 pub const PROVIDER_KNOBS: [(&str, &str); 22] = [
     (
         "preset",
-        "google, facebook, cognito, okta, jumpcloud or oidc; by default the table's name, if it is one of them",
+        "google, facebook, cognito, okta, jumpcloud or oidc; by default the name of the table if it is one of these, else oidc",
     ),
-    ("label", "what its button says"),
-    ("client_id", "our name at the provider"),
+    ("label", "the name on its button on the sign-in page"),
+    ("client_id", "the client id that the provider gave this server"),
     (
         "client_secret_file",
-        "the file with our secret there; BULLA_PROVIDER_NAME_CLIENT_SECRET holds the secret itself",
+        "the file that contains the client secret; BULLA_PROVIDER_NAME_CLIENT_SECRET contains the secret itself",
     ),
-    ("issuer", "the provider's name for itself, letter for letter; oidc needs it, the others know it"),
-    ("domain", "okta: the organisation's; cognito: the user pool's, only if discovery doesn't tell"),
-    ("server", "okta: a custom authorization server, as default"),
-    ("region", "cognito: the user pool's region; its id says it too"),
-    ("pool", "cognito: the user pool's id"),
-    ("create", "which new identities become users: never, allowed-domains or always; by default never"),
+    (
+        "issuer",
+        "the issuer, exactly as the provider states it; required for oidc, known for the other presets",
+    ),
+    (
+        "domain",
+        "okta: the domain of the organisation; cognito: the domain of the user pool, only if discovery \
+        doesn't name the endpoints",
+    ),
+    ("server", "okta: the id of a custom authorization server, for example default"),
+    ("region", "cognito: the region of the user pool; by default taken from the pool's id"),
+    ("pool", "cognito: the id of the user pool"),
+    ("create", "which unknown identities become users: never, allowed-domains or always; by default never"),
     (
         "allowed_domains",
-        "those of create = \"allowed-domains\": of verified mail addresses, at google of Workspaces",
+        "the domains for create = \"allowed-domains\": domains of verified mail addresses, for google domains of Workspaces",
     ),
-    ("roles_claim", "the claim that gives roles: its name, or a JSON pointer as /realm_access/roles"),
-    ("roles", "a table: a value of that claim, and our role for it"),
-    ("authorized_parties", "further client ids of ours that may stand as azp in its ID tokens"),
-    ("scopes", "what people are asked to share"),
-    ("client_auth", "how the secret travels: basic or post; by default as discovery says"),
-    ("authorization_endpoint", "instead of the one discovered"),
-    ("token_endpoint", "instead of the one discovered"),
-    ("jwks_uri", "instead of the one discovered"),
-    ("userinfo_endpoint", "instead of the one discovered"),
-    ("graph", "facebook: the Graph's address with its version"),
-    ("client_secret", "only as BULLA_PROVIDER_NAME_CLIENT_SECRET"),
+    (
+        "roles_claim",
+        "the claim that contains roles: its name, or a JSON pointer, for example /realm_access/roles",
+    ),
+    ("roles", "a table that maps values of that claim to roles"),
+    ("authorized_parties", "further client ids that are accepted as azp in ID tokens"),
+    ("scopes", "the scopes to request"),
+    ("client_auth", "how the client secret is sent: basic or post; by default as discovery states"),
+    ("authorization_endpoint", "overrides the discovered URL"),
+    ("token_endpoint", "overrides the discovered URL"),
+    ("jwks_uri", "overrides the discovered URL"),
+    ("userinfo_endpoint", "overrides the discovered URL"),
+    ("graph", "facebook: the URL of the Graph API with its version"),
+    ("client_secret", "only in the environment, as BULLA_PROVIDER_NAME_CLIENT_SECRET"),
 ];
 
 /// The value of a field. It may be a secret, so `Debug` does not print it.
@@ -67,15 +77,18 @@ pub(super) fn from_file(
     value: toml::Value,
     places: &Places<'_>,
 ) -> Result<BTreeMap<String, Fields>, BadSetting> {
-    let bad = |what: String, names: &[&str]| BadSetting(format!("{what} {}", places.of_key(names)));
+    let bad = |what: String, names: &[&str]| BadSetting(format!("{what} ({})", places.of_key(names)));
     let toml::Value::Table(tables) = value else {
-        return Err(bad("provider: must be tables, as [provider.google],".into(), &["provider"]));
+        return Err(bad(
+            "provider: must contain only tables, for example [provider.google]".into(),
+            &["provider"],
+        ));
     };
     let mut providers = BTreeMap::new();
     for (name, table) in tables {
         check_name(&name, &places.of_key(&["provider", &name]))?;
         let toml::Value::Table(table) = table else {
-            let what = format!("provider.{name}: must be a table, [provider.{name}],");
+            let what = format!("provider.{name}: must be a table, [provider.{name}]");
             return Err(bad(what, &["provider", &name]));
         };
         let mut fields = Fields::new();
@@ -87,7 +100,8 @@ pub(super) fn from_file(
                 let variable = format!("BULLA_PROVIDER_{}_CLIENT_SECRET", name.to_uppercase());
                 return Err(bad(
                     format!(
-                        "{named}: secrets don't stand among settings; put it into a file and name that in client_secret_file, or set {variable};"
+                        "{named}: a secret is not allowed in the settings file; write it to a file and name that \
+                         file in client_secret_file, or set {variable}"
                     ),
                     &place,
                 ));
@@ -99,8 +113,8 @@ pub(super) fn from_file(
                 (toml::Value::String(text), name) if name != "roles" => Some(Field::Text(text)),
                 _ => None,
             };
-            let shape = if field == "roles" { "a table of texts" } else { "a text, or a list of texts" };
-            let read = read.ok_or_else(|| bad(format!("{named}: must be {shape},"), &place))?;
+            let shape = if field == "roles" { "a table of strings" } else { "a string or a list of strings" };
+            let read = read.ok_or_else(|| bad(format!("{named}: must be {shape}"), &place))?;
             fields.insert(field, read);
         }
         providers.insert(name, fields);
@@ -136,7 +150,7 @@ pub(super) fn from_environment(
     let (name, field) = rest.split_once('_').unwrap_or((rest, ""));
     if field == "roles" {
         return Err(BadSetting(format!(
-            "provider_{rest} in the environment: a table stands in bulla.toml only"
+            "provider_{rest} in the environment: a table can be set only in bulla.toml"
         )));
     }
     into.entry(name.to_owned()).or_default().insert(field.to_owned(), Field::Text(value));
@@ -151,7 +165,7 @@ fn check_name(name: &str, origin: &str) -> Result<(), BadSetting> {
         return Ok(());
     }
     Err(BadSetting(format!(
-        "provider {name:?} {origin}: its name must be a lower-case letter, then at most 31 lower-case letters or digits"
+        "provider {name:?} {origin}: the name must be a lower-case letter, then at most 31 lower-case letters or digits"
     )))
 }
 
@@ -255,12 +269,15 @@ mod tests {
             ("[provider.google]", "provider.google.client_id: is missing"),
             ("[provider.Google]", "must be a lower-case letter"),
             ("[provider.a_b]", "must be a lower-case letter"),
-            ("provider = 1", "must be tables"),
+            ("provider = 1", "must contain only tables"),
             ("[provider]\ngoogle = 1", "must be a table"),
-            ("[provider.google]\nclient_id = 1", "must be a text, or a list of texts"),
+            ("[provider.google]\nclient_id = 1", "must be a string or a list of strings"),
             ("[provider.x]\nclient_id = 'x'", "provider.x.issuer: is missing"),
             ("[provider.x]\nclient_id = 'x'\nissuer = 'http://id.example.org'", "must be https"),
-            ("[provider.x]\nclient_id = 'x'\nissuer = 'https://id.example.org?x'", "without a query"),
+            (
+                "[provider.x]\nclient_id = 'x'\nissuer = 'https://id.example.org?x'",
+                "must not contain a query",
+            ),
             ("[provider.x]\npreset = 'gogle'", "must be google, facebook"),
             ("[provider.okta]\nclient_id = 'x'", "provider.okta: domain is missing"),
             (
@@ -269,13 +286,16 @@ mod tests {
             ),
             (
                 "[provider.google]\nclient_id = 'x'\npool = 'p'",
-                "provider.google.pool: is nothing of the preset google",
+                "provider.google.pool: does not apply to the preset google",
             ),
             (
                 "[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\ncreate = 'allowed-domains'",
                 "allowed_domains: is missing",
             ),
-            ("[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\nallowed_domains = ['x']", "counts only with"),
+            (
+                "[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\nallowed_domains = ['x']",
+                "has an effect only with",
+            ),
             ("[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\nroles_claim = 'groups'", "roles: is missing"),
             (
                 "[provider.okta]\nclient_id = 'x'\ndomain = 'a.b'\n[provider.okta.roles]\na = 'b'",

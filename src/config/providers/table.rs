@@ -56,7 +56,7 @@ impl Table<'_> {
             None => Ok(None),
         };
         let Some(client_id) = self.text("client_id") else {
-            return self.bad("client_id", "is missing: what the provider calls us");
+            return self.bad("client_id", "is missing: the client id that the provider gave this server");
         };
         let preset_scopes = || preset.scopes().iter().map(|&scope| scope.into()).collect();
         let mut scopes: Vec<String> = self.list("scopes").unwrap_or_else(preset_scopes);
@@ -96,7 +96,7 @@ impl Table<'_> {
             let fits = preset.tenant().contains(field) || **field == "graph" && preset == Preset::Facebook;
             self.fields.contains_key(**field) && !fits
         }) {
-            return self.bad(field, format_args!("is nothing of the preset {}", preset.name()));
+            return self.bad(field, format_args!("does not apply to the preset {}", preset.name()));
         }
         let given = self.text("issuer");
         let known = match (preset.known(|field| self.text(field)), &given) {
@@ -112,12 +112,12 @@ impl Table<'_> {
         let Some(issuer) = known.issuers.first() else {
             return self.bad(
                 "issuer",
-                "is missing: how the provider names itself, as https://login.example.org/realms/main",
+                "is missing: the issuer, exactly as the provider states it, for example https://login.example.org/realms/main",
             );
         };
         match endpoint(issuer, issuer) {
             Ok(url) if url.query().is_none() => Ok(known),
-            Ok(_) => self.bad("issuer", format_args!("{issuer:?} must be without a query")),
+            Ok(_) => self.bad("issuer", format_args!("{issuer:?} must not contain a query")),
             Err(why) => self.bad("issuer", why),
         }
     }
@@ -131,7 +131,9 @@ impl Table<'_> {
             (None, None) if matches!(preset, Preset::Oidc | Preset::Okta | Preset::Cognito) => {
                 Ok(ClientSecret::None)
             }
-            (None, None) => self.bad("client_secret_file", "is missing: the file with our secret there"),
+            (None, None) => {
+                self.bad("client_secret_file", "is missing: the file that contains the client secret")
+            }
         }
     }
 
@@ -140,12 +142,14 @@ impl Table<'_> {
         match self.choice("create", &[("never", 0), ("allowed-domains", 1), ("always", 2)])? {
             Some(1) => match domains {
                 Some(domains) => Ok(Create::Domains(domains)),
-                None => self.bad("allowed_domains", "is missing, and create = \"allowed-domains\" needs it"),
+                None => {
+                    self.bad("allowed_domains", "is missing, but create = \"allowed-domains\" requires it")
+                }
             },
             // Without `create = "allowed-domains"` this field has no effect. The operator would expect a limit that does not
             // exist.
             _ if domains.is_some() => {
-                self.bad("allowed_domains", "counts only with create = \"allowed-domains\"")
+                self.bad("allowed_domains", "has an effect only with create = \"allowed-domains\"")
             }
             Some(2) => Ok(Create::Always),
             _ => Ok(Create::Never),
@@ -161,12 +165,12 @@ impl Table<'_> {
             (Some(_), _) => self.bad(
                 "roles",
                 format_args!(
-                    "is missing: a table [provider.{}.roles] with our role for each value of roles_claim",
+                    "is missing: a table [provider.{}.roles] that maps values of roles_claim to roles",
                     self.name
                 ),
             ),
             (None, Some(_)) => {
-                self.bad("roles_claim", "is missing: the claim that the table of roles is about")
+                self.bad("roles_claim", "is missing: the claim whose values the table roles maps")
             }
         }
     }

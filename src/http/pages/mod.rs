@@ -177,7 +177,7 @@ pub(crate) fn account(page: &Account<'_>) -> Option<String> {
     });
     let (done, error) = match page.message {
         Some(Message::PasswordChanged) => {
-            (Some("Your password is changed, and all other devices are signed out."), None)
+            (Some("Your password was changed, and all other devices were signed out."), None)
         }
         Some(Message::Error(problem)) => (None, Some(problem.detail())),
         None => (None, None),
@@ -226,30 +226,33 @@ fn in_plain_words(problem: &Problem) -> (&'static str, &'static str) {
         "throttled" | "busy" => ("Please wait", ""),
         "bad_request" | "bad_authorization" => (
             "This request can't be understood",
-            "Open the page again and repeat what you did. A link that leads here is wrong.",
+            "Open the page again and repeat your last step. If a link led you here, the link is wrong.",
         ),
-        "unprocessable" | "conflict" => ("This can't be done", "Go back, change it, and send it again."),
+        "unprocessable" | "conflict" => {
+            ("This is not possible", "Go back, correct your input, and send it again.")
+        }
         "forbidden" | "no_account" => ("Not allowed", ""),
-        "not_found" => ("Not found", "Check the address. A link that leads here is wrong or out of date."),
+        "not_found" => {
+            ("Not found", "Check the address. If a link led you here, the link is wrong or out of date.")
+        }
         "method_not_allowed" => (
             "This address is not a page",
-            "It is used by a form. Open the page with the form, and send it from there.",
+            "Only a form uses this address. Open the page with the form, and send it from there.",
         ),
         "too_slow" => ("The connection is too slow", "Nothing was changed. Send the form again."),
-        "too_large" => ("Too much was sent", "Nothing was changed. Send the form again with less text."),
+        "too_large" => ("The form is too large", "Nothing was changed. Send the form again with less text."),
         "unsupported_media_type" => (
             "This form can't be read",
             "Nothing was changed. Open the page of this server, and send the form from there.",
         ),
         "headers_too_large" => (
             "Too many cookies",
-            "Your browser sends more than this server reads. Delete the cookies of this site, and sign in again.",
+            "Your browser sends more cookies than this server accepts. Delete the cookies of this site, and sign in again.",
         ),
-        "unavailable" | "provider_away" => ("Not available now", ""),
-        "internal" => (
-            "Something failed",
-            "It is not your fault. Try again; if it fails again, tell the administrator.",
-        ),
+        "unavailable" | "provider_away" => ("Not available at the moment", ""),
+        "internal" => {
+            ("Internal error", "You did nothing wrong. Try again; if it fails again, tell the administrator.")
+        }
         _ => (problem.status_code().canonical_reason().unwrap_or("Error"), ""),
     }
 }

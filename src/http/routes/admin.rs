@@ -62,13 +62,13 @@ pub(crate) async fn add_user(
 ) -> Result<HttpResponse, Problem> {
     let Object(input) = input.into_inner();
     if !is_good_name(&input.name) {
-        return Err(Problem::unprocessable(format!("The name won't do: {NAME_RULE}.")));
+        return Err(Problem::unprocessable(format!("The name is not accepted: {NAME_RULE}.")));
     }
     let password_hash = match &input.password {
         Some(password) => {
             let rule = bulla.0.installation.password.ok_or_else(Problem::not_found)?;
             rule.check(password)
-                .map_err(|why| Problem::unprocessable(format!("The password won't do: {why}.")))?;
+                .map_err(|why| Problem::unprocessable(format!("The password is not accepted: {why}.")))?;
             Some(bulla.hasher().hash(password).await.map_err(|_| Problem::busy())?)
         }
         None => None,
@@ -223,10 +223,10 @@ pub(crate) async fn audit(
 ) -> Result<HttpResponse, Problem> {
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=1000).contains(&limit) {
-        return Err(Problem::bad_request("limit is a number from 1 to 1000."));
+        return Err(Problem::bad_request("The parameter limit must be a number from 1 to 1000."));
     }
     if query.after.is_some_and(|seq| !(0..1 << 53).contains(&seq)) {
-        return Err(Problem::bad_request("after is the seq of an event."));
+        return Err(Problem::bad_request("The parameter after must be the seq of an event."));
     }
     let rows = bulla.sessions().parts().store.audit(query.after, limit).await?;
     Ok(HttpResponse::Ok().json(serde_json::json!({"audit": rows})))

@@ -27,9 +27,9 @@ pub(crate) async fn begin(bulla: web::Data<Bulla>, request: HttpRequest) -> Resu
     let onward = format!("{HERE}{}", request.query_string());
     match bulla.0.issuer().authorization(request.query_string()).await {
         // If a login could not return to this request, it is refused at once, whether the person is signed in or not.
-        Ok(_) if bulla.0.site.return_to(&onward) != onward => {
-            Err(Problem::bad_request("The app's request is too long, or holds what no address may."))
-        }
+        Ok(_) if bulla.0.site.return_to(&onward) != onward => Err(Problem::bad_request(
+            "The request of the app is too long, or contains a character that a URL must not contain.",
+        )),
         Ok(_) => Ok(body::see_other(&onward)),
         Err(objection) => object(objection),
     }

@@ -129,7 +129,7 @@ pub(crate) async fn rotate(
     let (input, _) = body::read::<Rotate>(&request, &body)?;
     let overlap = input.overlap.unwrap_or(OVERLAP);
     if !(0.0..=MOST_OVERLAP).contains(&overlap) {
-        return Err(Problem::unprocessable("overlap is from 0 to 2592000 seconds, thirty days."));
+        return Err(Problem::unprocessable("overlap must be from 0 to 2592000 seconds (30 days)."));
     }
     let (secret, hash) = registration::draw_secret().map_err(|_| Problem::unavailable())?;
     let change = ClientChange {

@@ -17,8 +17,9 @@ pub(crate) fn note(request: &HttpRequest, site: &Site) {
         let host = host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()).unwrap_or_default();
         let host: String = host.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
         tracing::warn!(
-            "refused with 421: a request is for Host {host}, but people reach this server at {}; a proxy in front must \
-             pass Host on (nginx: proxy_set_header Host $host;), or public_url is wrong. Said once",
+            "a request was refused with 421: it names the Host {host}, but the address of this server is {}; the \
+             proxy in front must forward Host (nginx: proxy_set_header Host $host;), or public_url must be \
+             corrected. This message is logged only once",
             site.origin()
         );
     });

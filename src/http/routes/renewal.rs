@@ -149,7 +149,7 @@ impl Choice {
             (Self::Said(yes), _) => Ok(*yes),
             (Self::Typed(text), Kind::Form) if matches!(text.as_str(), "true" | "on") => Ok(true),
             (Self::Typed(text), Kind::Form) if matches!(text.as_str(), "false" | "off" | "") => Ok(false),
-            _ => Err(Problem::bad_request("everywhere is true or false.")),
+            _ => Err(Problem::bad_request("The parameter everywhere must be true or false.")),
         }
     }
 }

@@ -18,27 +18,35 @@ pub(crate) fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(wrong)?;
     if chain.is_empty() {
-        return Err(format!("{}: no certificate in it; tls_cert names the chain, PEM", cert.display()));
+        return Err(format!(
+            "{}: the file contains no certificate; set tls_cert to a PEM file with the certificate chain",
+            cert.display()
+        ));
     }
     let bytes = read(key)?;
     if is_encrypted(&bytes) {
         return Err(format!(
-            "{}: the key is encrypted; `openssl pkey -in {} -out {}` writes it without a passphrase, readable by its \
-             owner alone: name that file in tls_key",
+            "{}: the private key is encrypted; `openssl pkey -in {} -out {}` writes it without a passphrase, \
+             readable only by its owner; set tls_key to that file",
             key.display(),
             typed::path(key),
             typed::path(&key.with_extension("plain.pem"))
         ));
     }
-    let der = PrivateKeyDer::from_pem_slice(&bytes)
-        .map_err(|_| format!("{}: no private key in it; tls_key names it, PEM", key.display()))?;
+    let der = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+        format!(
+            "{}: the file contains no private key; set tls_key to a PEM file with the private key",
+            key.display()
+        )
+    })?;
     let provider = rustls::crypto::ring::default_provider();
     let key_of = provider.key_provider.load_private_key(der);
-    let key_of = key_of.map_err(|_| format!("{}: the key is of a kind that can't be used", key.display()))?;
+    let key_of =
+        key_of.map_err(|_| format!("{}: the type of the private key is not supported", key.display()))?;
     let certified = CertifiedKey::new(chain, key_of);
     certified.keys_match().map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => format!(
-            "{} is not the key of {}; name the pair that was issued together",
+            "{} is not the private key of {}; set tls_cert and tls_key to files that belong together",
             key.display(),
             cert.display()
         ),
@@ -51,13 +59,19 @@ pub(crate) fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
 pub(crate) fn open(key: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt as _;
     let open = key.metadata().is_ok_and(|about| about.permissions().mode() & 0o007 != 0);
-    open.then(|| format!("{}: everybody may read the key; `chmod o= {}`", key.display(), typed::path(key)))
+    open.then(|| {
+        format!(
+            "{}: all users may read the private key; `chmod o= {}` prevents that",
+            key.display(),
+            typed::path(key)
+        )
+    })
 }
 
 fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
     std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("{}: is missing; tls_cert and tls_key name the files", path.display())
+            format!("{}: the file is missing; correct tls_cert or tls_key", path.display())
         }
         _ => typed::why_not(path, &error, Access::READ_OK),
     })

@@ -75,12 +75,12 @@ impl Proxies {
             return Address::Known(peer);
         }
         let Some(hops) = self.hops(request) else {
-            self.complain(peer, "can't be read");
+            self.complain(peer, "can't be parsed");
             return Address::Unknown;
         };
         // A request without the header comes from the proxy itself, for example as a health check.
         if hops.is_empty() && request.headers().contains_key(self.header.name()) {
-            self.complain(peer, "names no address");
+            self.complain(peer, "contains no address");
             return Address::Unknown;
         }
         let mut client = peer;
@@ -88,7 +88,7 @@ impl Proxies {
         // are not reliable.
         for hop in hops.iter().rev() {
             let Some(ip) = hop else {
-                self.complain(peer, "names no address");
+                self.complain(peer, "contains no address");
                 return Address::Unknown;
             };
             client = *ip;
@@ -129,8 +129,9 @@ impl Proxies {
             let header = self.header.name();
             tracing::warn!(
                 %proxy,
-                "the header {header} of this trusted proxy {what}: clients behind it have no address, and failures are counted \
-                 by account only; let the proxy write {header}, or name the header it writes in the setting forwarded_header"
+                "the header {header} from this trusted proxy {what}, so the addresses of its clients are unknown and \
+                 failures are counted by account only; configure the proxy to write {header}, or set \
+                 forwarded_header to the header that it writes"
             );
         }
     }

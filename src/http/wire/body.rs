@@ -58,7 +58,7 @@ pub(crate) fn complaint(error: &impl std::fmt::Display) -> Option<Problem> {
     let unknown = || {
         let known = text.split_once("unknown field `")?.1.split_once("expected ")?.1;
         let known = known.split(" at line ").next().unwrap_or_default().replace('`', "");
-        Some(format!("The body has a parameter that is not known. Expected is {known}."))
+        Some(format!("The body has an unknown parameter. Expected is {known}."))
     };
     twice.or_else(missing).or_else(unknown).map(Problem::bad_request)
 }

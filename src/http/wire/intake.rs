@@ -85,7 +85,8 @@ impl Budget {
             let refused = self.refused();
             tracing::warn!(
                 refused,
-                "incomplete requests hold all {} MiB that they may hold; connections that send more of one are closed",
+                "incomplete requests use all {} MiB of memory reserved for them; connections that send more of an \
+                 incomplete request are closed",
                 Self::BYTES >> 20
             );
         }

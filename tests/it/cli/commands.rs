@@ -149,20 +149,20 @@ async fn sessions_are_listed_and_ended() {
 #[test]
 fn errors_say_what_is_wrong_where_and_what_mends_it() {
     let server = Server::new(&[]);
-    check(&server.cli(&["serve", "--listen", "0.0.0.0:0"]), 2, "", "plain HTTP beyond loopback is refused");
+    check(&server.cli(&["serve", "--listen", "0.0.0.0:0"]), 2, "", "plain HTTP is allowed only on loopback");
     check(&server.cli(&["--keys", "nowhere", "serve"]), 3, "", "bulla init");
     check(&server.cli(&["--database", "nowhere/x.db", "user", "list"]), 5, "", "nowhere/x.db");
     check(
         &server.cli(&["--database", "nowhere.db", "user", "list"]),
         5,
         "",
-        "`bulla init --database nowhere.db` makes one",
+        "`bulla init --database nowhere.db` creates one",
     );
     check(
         &server.cli(&["--database", "nowhere.db", "serve"]),
         5,
         "",
-        "`bulla init --database nowhere.db` makes one",
+        "`bulla init --database nowhere.db` creates one",
     );
     assert!(!server.path("nowhere.db").exists(), "a slip of the pen makes no database");
     check(&server.cli(&["--config", "nowhere.toml", "user", "list"]), 2, "", "nowhere.toml");
@@ -205,7 +205,7 @@ fn init_makes_what_is_missing_and_nothing_twice() {
 fn init_elsewhere_writes_down_where() {
     let server = Server::new(&[]);
     let elsewhere = ["--config", "other.toml", "--keys", "ring \u{e9}", "--database", "other.db"];
-    check(&server.cli(&[&elsewhere[..], &["init"]].concat()), 0, "", "other.toml: made");
+    check(&server.cli(&[&elsewhere[..], &["init"]].concat()), 0, "", "other.toml: created the settings file");
     // The settings file contains the paths, so no flag is needed.
     let add = ["--config", "other.toml", "user", "add", "eve", "--password-stdin"];
     check(&server.cli_with(&add, PASSWORD), 0, "", "eve: added with id 1");

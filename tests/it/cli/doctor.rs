@@ -173,21 +173,21 @@ fn every_fault_of_the_tls_files_is_found() {
     certificate(server.dir.path(), "3", false);
     finds("expires at");
     fs::write(server.path("cert.pem"), &pair[0]).unwrap();
-    finds("key.pem is not the key of cert.pem");
+    finds("key.pem is not the private key of cert.pem");
     certificate(server.dir.path(), "90", true);
     finds("encrypted");
     fs::write(server.path("cert.pem"), "no certificate").unwrap();
-    finds("no certificate in it");
+    finds("the file contains no certificate");
     fs::write(server.path("cert.pem"), &pair[0]).unwrap();
     fs::write(server.path("key.pem"), "no key").unwrap();
-    finds("no private key in it");
+    finds("the file contains no private key");
     fs::write(server.path("key.pem"), &pair[1]).unwrap();
     fs::set_permissions(server.path("key.pem"), fs::Permissions::from_mode(0o604)).unwrap();
-    finds("everybody may read the key");
+    finds("all users may read the private key");
     fs::set_permissions(server.path("key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
     let mut elsewhere = server.command(&["doctor"]);
     let elsewhere = elsewhere.env("BULLA_PUBLIC_URL", "https://login.example.org").output().unwrap();
-    assert!(said(&elsewhere).contains("not for login.example.org"), "{}", said(&elsewhere));
+    assert!(said(&elsewhere).contains("not valid for login.example.org"), "{}", said(&elsewhere));
     // A certificate that has already expired.
     let old = Command::new("openssl")
         .args(["req", "-x509", "-key", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost"])
@@ -205,13 +205,13 @@ fn a_server_with_bad_tls_files_says_what_is_wrong_with_which() {
     let server = Server::new(&[("BULLA_TLS_CERT", "cert.pem"), ("BULLA_TLS_KEY", "key.pem")]);
     certificate(server.dir.path(), "90", true);
     let refused = server.cli(&["serve", "--listen", "127.0.0.1:0"]);
-    assert!(said(&refused).contains("key.pem: the key is encrypted; `openssl pkey"), "{}", said(&refused));
+    assert!(said(&refused).contains("key.pem: the private key is encrypted; `openssl pkey"), "{}", said(&refused));
     certificate(server.dir.path(), "90", false);
     fs::rename(server.path("key.pem"), server.path("first.pem")).unwrap();
     certificate(server.dir.path(), "90", false);
     fs::rename(server.path("first.pem"), server.path("key.pem")).unwrap();
     let refused = server.cli(&["serve", "--listen", "127.0.0.1:0"]);
-    assert!(said(&refused).contains("is not the key of"), "{}", said(&refused));
+    assert!(said(&refused).contains("is not the private key of"), "{}", said(&refused));
 }
 
 #[test]

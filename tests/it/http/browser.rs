@@ -176,7 +176,7 @@ async fn another_device_is_ended_with_its_button_and_all_with_one() {
     person.presses("End the session of Unknown device").await;
     assert_eq!(
         (person.status().await, person.reads(".error").await.as_str()),
-        (404, "That device is no longer signed in.")
+        (404, "This device is not signed in any more.")
     );
     assert_eq!(person.counts(".devices li").await, 1);
 
@@ -192,8 +192,8 @@ async fn a_password_is_changed_on_the_page_and_ends_the_other_devices() {
     let other = server.ada().await;
     person.logs_in("ada").await;
     for (current, new, status, said) in [
-        ("wrong", "a new good one", 403, "The present password is wrong."),
-        (PASSWORD, "short", 422, "The new password won't do"),
+        ("wrong", "a new good one", 403, "The current password is wrong."),
+        (PASSWORD, "short", 422, "The new password is not accepted"),
     ] {
         person.types("#current", current).await;
         person.types("#new", new).await;
@@ -206,7 +206,7 @@ async fn a_password_is_changed_on_the_page_and_ends_the_other_devices() {
     person.types("#current", PASSWORD).await;
     person.types("#new", "a new good one").await;
     person.presses("Change the password").await;
-    assert!(person.reads(".done").await.contains("Your password is changed"));
+    assert!(person.reads(".done").await.contains("Your password was changed"));
     assert_eq!((person.counts(".devices li").await, other.status().await), (1, 401));
     person.presses("Sign out").await;
     person.signs_in("ada", PASSWORD).await;

@@ -408,7 +408,7 @@ async fn every_form_works_where_a_proxy_strips_what_says_where_it_comes_from() {
     assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0");
     // The provider can't be reached, but the form was accepted.
     person.presses("Link Keycloak").await;
-    assert_eq!((person.status().await, person.reads("h1").await.as_str()), (503, "Not available now"));
+    assert_eq!((person.status().await, person.reads("h1").await.as_str()), (503, "Not available at the moment"));
     let other = server.browser();
     other.log_in("ada").await;
     person.goes_to("/auth/account").await;
@@ -417,7 +417,7 @@ async fn every_form_works_where_a_proxy_strips_what_says_where_it_comes_from() {
     person.types("#current", PASSWORD).await;
     person.types("#new", "a new good one").await;
     person.presses("Change the password").await;
-    assert!(person.reads(".done").await.contains("Your password is changed"));
+    assert!(person.reads(".done").await.contains("Your password was changed"));
     for button in ["Sign out", "Sign out everywhere"] {
         person.presses(button).await;
         assert_eq!(person.place().await, "/auth/login?signed-out");

@@ -85,7 +85,7 @@ fn whatever_keeps_a_server_from_starting_is_json_where_the_log_is() {
 fn only_the_server_has_a_log() {
     let server = Server::new(&[JSON]);
     let failed = server.cli(&["user", "show", "nobody"]);
-    assert!(stderr(&failed).starts_with("bulla: no user"), "{}", stderr(&failed));
+    assert!(stderr(&failed).starts_with("bulla: there is no user"), "{}", stderr(&failed));
     let failed = server.cli(&["user", "--nonsense"]);
     assert!(stderr(&failed).starts_with("error: "), "{}", stderr(&failed));
 }

@@ -71,7 +71,7 @@ async fn hold_out(first: impl Fn(&str) -> String, answered: bool) {
     assert_eq!(server.ada().await.status().await, 200);
     assert!(refused(&browser.get("/metrics").await.text().await.unwrap()) > 0);
     assert_eq!(
-        server.stderr().matches("incomplete requests hold all 32 MiB").count(),
+        server.stderr().matches("incomplete requests use all 32 MiB").count(),
         1,
         "{}",
         server.stderr()

@@ -39,11 +39,11 @@ async fn somebody_is_signed_in_by_the_login_page_and_the_app_gets_tokens_of_its_
     let page = browser.get(&onward).await;
     assert_eq!(page.status(), 401);
     let page = page.text().await.unwrap();
-    assert!(page.contains("to go on to <strong>phone</strong>"), "{page}");
+    assert!(page.contains("to continue to <strong>phone</strong>"), "{page}");
     // The target of the login is kept after a wrong password.
     let wrong = [("username", "ada"), ("password", "wrong"), ("rd", &onward)];
     let wrong = browser.send(browser.request(Method::POST, "/auth/login").form(&wrong)).await;
-    assert!(wrong.text().await.unwrap().contains("to go on to <strong>phone</strong>"));
+    assert!(wrong.text().await.unwrap().contains("to continue to <strong>phone</strong>"));
     let right = [("username", "ada"), ("password", crate::support::server::PASSWORD), ("rd", &onward)];
     let login = browser.send(browser.request(Method::POST, "/auth/login").form(&right)).await;
     assert_eq!(location(&login), onward);
@@ -123,7 +123,7 @@ async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
     for unknown in ["nobody", "no/body"] {
         let answer = ada.get(&format!("/oauth/authorize?{}", query(&app, &[("client_id", unknown)]))).await;
         assert_eq!((answer.status().as_u16(), answer.headers().get("location")), (404, None));
-        assert!(answer.text().await.unwrap().contains("The client_id of this request names no app"));
+        assert!(answer.text().await.unwrap().contains("The client_id of this request is not the id of a registered app"));
     }
     for (changed, expected) in [
         (("response_type", "token"), "unsupported_response_type"),

@@ -33,7 +33,7 @@ fn a_sound_installation_has_no_faults() {
     assert_eq!(code, 0, "{found:?}");
     assert_eq!(
         found.keys().map(String::as_str).collect::<Vec<_>>(),
-        ["database", "key ring", "ring and database", "rows", "settings", "triggers"]
+        ["database", "key ring", "key ring and database", "rows", "settings", "triggers"]
     );
     let told = String::from_utf8(server.cli(&["doctor"]).stdout).unwrap();
     assert!(told.contains("ok  key ring") && !told.contains("FAULT"), "{told}");
@@ -99,7 +99,7 @@ async fn a_provider_that_does_not_is_said_to_with_what_to_change() {
         ),
         (
             "key set",
-            "no key that can be used",
+            "no usable key",
             Box::new(move |world| {
                 world.at(jwks, |_| Told::Json(json!({"keys": []})));
             }),

@@ -278,7 +278,7 @@ async fn reloading_the_page_of_a_refused_login_is_no_further_attempt_and_says_th
     let asked = || vendor.world.asked(vendor.profile.token_endpoint).len();
     // A code that the provider refuses, and an identity that no user has.
     for (granted, status, says) in
-        [(false, 401, "Please try again"), (true, 403, "Nobody here has this identity")]
+        [(false, 401, "Please try again"), (true, 403, "No user of this server has this identity")]
     {
         let url = person.leaves().await;
         let asks = query(&url);

@@ -147,7 +147,7 @@ async fn a_person_who_turns_back_at_the_provider_is_told_so_and_can_do_otherwise
     person.presses("Sign in with Acme").await;
     person.presses("[ Cancel ]").await;
     assert!(person.place().await.starts_with("/auth/provider/acme/callback?"), "{}", person.place().await);
-    assert_eq!(person.reads(".error").await, "Signing in with Acme didn't work. Please try again.");
+    assert_eq!(person.reads(".error").await, "The sign-in with Acme failed. Please try again.");
     assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "0");
     person.signs_in("ada", crate::support::server::PASSWORD).await;
     assert_eq!((person.place().await.as_str(), person.reads("h1").await.as_str()), ("/auth/account", "ada"));

@@ -98,5 +98,5 @@ async fn refuses_codes(vendor: &Vendor) {
     let denied = person.comes_back(&url, &[("error", "access_denied"), ("state", &state)]).await;
     assert_eq!((denied.status().as_u16(), set_cookies(&denied).len()), (401, 0));
     let page = denied.text().await.unwrap();
-    assert!(page.contains("work. Please try again.") && !page.contains("access_denied"), "{page}");
+    assert!(page.contains("failed. Please try again.") && !page.contains("access_denied"), "{page}");
 }

@@ -17,7 +17,7 @@ async fn by_default_nobody_becomes_a_user_and_who_is_signed_in_links_an_identity
     let ada = vendor.somebody();
     let unknown = ada.signs_in(|t| t.claims["preferred_username"] = json!("ada")).await;
     assert_eq!((unknown.status().as_u16(), set_cookies(&unknown).len()), (403, 0));
-    assert!(unknown.text().await.unwrap().contains("Nobody here has this identity"));
+    assert!(unknown.text().await.unwrap().contains("No user of this server has this identity"));
 
     ada.browser.log_in("ada").await;
     links(&ada, |_| {}).await;
@@ -113,7 +113,7 @@ async fn the_last_way_in_is_not_unlinked() {
     let fields = [("issuer", "https://accounts.google.com"), ("subject", "110169484474386276334")];
     let page = ada.browser.send(ada.request(Method::POST, "/auth/identities/unlink").form(&fields)).await;
     let page = page.text().await.unwrap();
-    assert!(page.contains("last way in") && !page.contains("Present password"), "{page}");
+    assert!(page.contains("last way in") && !page.contains("Current password"), "{page}");
     assert_eq!(links(&ada, |t| t.claims["sub"] = json!("2")).await, 303, "a second account");
     assert_eq!(ada.post("/auth/identities/unlink", listed["identities"][0].clone()).await.status(), 204);
 }

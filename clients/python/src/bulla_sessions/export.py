@@ -46,12 +46,12 @@ def read(text: str) -> Export:
         raise BadExport("its keys are not a list")
     lines = [_line(line) for line in file["keys"]]
     if len({line.kid for line in lines}) < len(lines):
-        raise BadExport("a kid stands twice")
+        raise BadExport("a kid is listed twice")
     if sum(line.state == "active" for line in lines) > 1:
         raise BadExport("more than one key is active")
     return Export(
-        purpose=_text(file["purpose"], r"[a-z][a-z0-9-]{0,31}", "its purpose is not a name"),
-        audience=_text(file["audience"], r"|[a-z0-9][a-z0-9.-]{0,63}", "its audience is not a name"),
+        purpose=_text(file["purpose"], r"[a-z][a-z0-9-]{0,31}", "its purpose is not a valid purpose"),
+        audience=_text(file["audience"], r"|[a-z0-9][a-z0-9.-]{0,63}", "its audience is not a valid audience"),
         max_age=_integer(file["max_age"], 0, 2**64 - 1, "its max_age is not a number of seconds"),
         not_before=_integer(file["not_before"], -(2**63), 2**63 - 1, "its not_before is not a time"),
         lines=lines,

@@ -75,7 +75,7 @@ class KeyFile:
         try:
             keys = self._read()
             if (keys.purpose, keys.audience) != (self._keys.purpose, self._keys.audience):
-                raise BadExport("another purpose or audience than before")
+                raise BadExport("it has another purpose or audience than before")
         except BadExport as error:
             self._keep(str(error))
         except OSError as error:

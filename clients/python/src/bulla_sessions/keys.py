@@ -143,7 +143,7 @@ class Keys:
         The nonce is new, from the system's random generator.
         """
         if self._active is None:
-            raise SealError("no active key to seal under")
+            raise SealError("there is no active key to seal with")
         key = self._keys[self._active]
         if key.aead is None:
             raise SealError("suite not supported")
@@ -180,7 +180,7 @@ def _strict(payload: Mapping[str, Any] | str) -> bytes:
         strict.parse(text)
         return text.encode("utf-8")
     except (TypeError, ValueError, RecursionError):
-        raise SealError("the payload is not one strict JSON object (RFC 7493, at most 8 deep)") from None
+        raise SealError("the payload is not one strict JSON object (RFC 7493, at most 8 levels deep)") from None
 
 
 def _compact(payload: Mapping[str, Any]) -> str:

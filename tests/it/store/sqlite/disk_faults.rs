@@ -267,7 +267,7 @@ async fn an_old_backup_put_back_goes_on_with_every_session_and_an_alarm() {
     assert_eq!(browser.status().await, 200, "nobody is logged out by it");
     assert_eq!(server.sqlite3("SELECT generation FROM sessions"), "4");
     assert_eq!(server.sqlite3("SELECT count(*) FROM audit WHERE event = 'refresh.forward'"), "1");
-    eventually("an alarm", || async { server.stderr().contains("was an old backup restored?") }).await;
+    eventually("an alarm", || async { server.stderr().contains("probably an old backup of the database was restored") }).await;
     let metrics = browser.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("bulla_events_total{event=\"refresh.forward\"} 1"));
 }
