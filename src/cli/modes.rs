@@ -51,7 +51,10 @@ pub(super) fn open_to_others(ctx: &Context) -> Vec<String> {
             bits if bits & 0o022 != 0 => "write",
             _ => "read",
         };
-        Some(format!("{}: has mode {mode:04o}, others may {may} it; {mend}", file.display()))
+        Some(format!(
+            "{}: has mode {mode:04o}, so other users may {may} it; {mend} prevents that",
+            file.display()
+        ))
     };
     watched(ctx).into_iter().filter_map(open).collect()
 }

@@ -37,13 +37,13 @@ const APART: usize = (33 << 20) / Block::SIZE;
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
     /// The queue is full.
-    #[error("too many logins at once")]
+    #[error("too many logins are waiting")]
     Busy,
     /// The stored hash is not Argon2id, or its parameters are not acceptable.
-    #[error("a stored password hash is not acceptable")]
+    #[error("the stored password hash has an unsupported format")]
     BadHash,
     /// The system's random generator or the allocator failed.
-    #[error("hashing failed")]
+    #[error("hashing the password failed")]
     Failed,
 }
 
@@ -72,7 +72,7 @@ impl Hasher {
             if let Err(error) =
                 thread::Builder::new().name(format!("bulla-hash-{n}")).spawn(move || run(&work))
             {
-                tracing::error!(%error, "no thread for hashing passwords");
+                tracing::error!(%error, "a thread for hashing passwords could not be started");
             }
         }
         Self { queue, waiting: Arc::default(), limit: waiting + threads, hashed: Arc::default() }

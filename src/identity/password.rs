@@ -27,8 +27,10 @@ impl PasswordRule {
     /// Checks a new password. The error tells the user which part of the rule it breaks.
     pub fn check(&self, password: &SecretText) -> Result<(), String> {
         match hasher::length(password) {
-            length if length < self.min => Err(format!("a password has at least {} characters", self.min)),
-            length if length > MAX => Err(format!("a password has at most {MAX} characters")),
+            length if length < self.min => {
+                Err(format!("a password must have at least {} characters", self.min))
+            }
+            length if length > MAX => Err(format!("a password must have at most {MAX} characters")),
             _ => Ok(()),
         }
     }
@@ -59,7 +61,7 @@ impl StoreUsers {
             Err(HashError::Busy) => Err(LoginError::Busy),
             Err(HashError::BadHash) => {
                 tracing::error!(
-                    "a stored password hash is not acceptable, that of {name}; `bulla user passwd {}` replaces it",
+                    "the stored password hash of {name} has an unsupported format; `bulla user passwd {}` replaces it",
                     typed::word(name)
                 );
                 Ok(false)
@@ -81,7 +83,7 @@ impl StoreUsers {
             // Another request has changed the password. The transaction that begins a session with this hash then fails.
             Ok(false) => hash,
             Err(error) => {
-                tracing::warn!(%error, "a password hash could not be strengthened");
+                tracing::warn!(%error, "a password hash could not be replaced by a stronger one");
                 hash
             }
         }

@@ -79,11 +79,11 @@ impl Issuer<'_> {
     /// Checks an authorization request. `query` is the query of `/oauth/authorize`.
     pub async fn authorization(&self, query: &str) -> Result<Authorization, Objection> {
         let form = Form::parse(query.as_bytes()).map_err(|refusal| {
-            Objection::Here(format!("The app's request is malformed: {refusal}.").into())
+            Objection::Here(format!("The request of the app is malformed: {refusal}.").into())
         })?;
-        let id = form
-            .text("client_id")
-            .ok_or(Objection::Here("The app's request has no client_id. The app must send one.".into()))?;
+        let id = form.text("client_id").ok_or(Objection::Here(
+            "The request of the app has no client_id. The app must send it.".into(),
+        ))?;
         let id = ClientId::new(id).map_err(|_| Objection::Unknown)?;
         let (client, _) = self.sessions.parts().store.client(&id).await.map_err(Objection::CannotTell)?;
         let client = client.filter(|client| !client.disabled);
@@ -99,13 +99,18 @@ impl Issuer<'_> {
             }
             (None, _) => {
                 return Err(Objection::Here(
-                    "The app's request has no redirect_uri, and the app has not exactly one.".into(),
+                    "The request of the app has no redirect_uri. It may be left out only if exactly one is \
+                     registered for the app."
+                        .into(),
                 ));
             }
         };
         let back = Back { uri, state: form.text("state").map(str::to_owned) };
         let audience = target::asked(&client, &form, self.url).map_err(|refusal| {
-            (refusal.code(), "the audience or resource is not one of this app's, or there are several")
+            (
+                refusal.code(),
+                "the audience or resource is not registered for this app, or there is more than one",
+            )
         });
         let checked =
             check(&form, &client.scopes).and_then(|(scope, challenge)| Ok((scope, challenge, audience?)));
@@ -162,8 +167,8 @@ impl Issuer<'_> {
         form: &Form,
         device: Device,
     ) -> Result<Granted, Refusal> {
-        let text = form.required("code", "code is missing")?;
-        let verifier = form.required("code_verifier", "code_verifier is missing")?;
+        let text = form.required("code", "the parameter code is missing")?;
+        let verifier = form.required("code_verifier", "the parameter code_verifier is missing")?;
         let code = self.open(text).filter(|code| code.fits(client, form, verifier)).ok_or(Refusal::Grant)?;
         let sid: Sid = code.sid.parse().map_err(|_| Refusal::Grant)?;
         let login: Sid = code.by.parse().map_err(|_| Refusal::Grant)?;
@@ -210,7 +215,7 @@ impl Issuer<'_> {
 
     async fn end_of_code(&self, sid: Sid) -> Result<Refusal, StoreError> {
         let event = AuditEvent::new("session.revoked", "system", sid.to_string())
-            .with(serde_json::json!({"reason": "its code was used twice"}));
+            .with(serde_json::json!({"reason": "its authorization code was used twice"}));
         self.sessions.end(sid, event).await?;
         Ok(Refusal::Grant)
     }
@@ -221,23 +226,24 @@ fn check(form: &Form, most: &Scope) -> Result<(Scope, String), (&'static str, &'
     let invalid = |description| ("invalid_request", description);
     match form.text("response_type") {
         Some("code") => {}
-        Some(_) => return Err(("unsupported_response_type", "response_type must be code")),
-        None => return Err(invalid("response_type is missing; it must be code")),
+        Some(_) => return Err(("unsupported_response_type", "the parameter response_type must be code")),
+        None => return Err(invalid("the parameter response_type is missing; it must be code")),
     }
     if form.text("response_mode").is_some_and(|mode| mode != "query") {
-        return Err(invalid("response_mode must be query, or be left out"));
+        return Err(invalid("the parameter response_mode must be query, or be left out"));
     }
     if form.text("code_challenge_method") != Some("S256") {
-        return Err(invalid("code_challenge_method must be S256 (PKCE, RFC 7636)"));
+        return Err(invalid("the parameter code_challenge_method must be S256 (PKCE, RFC 7636)"));
     }
     let challenge = form.text("code_challenge").filter(|challenge| is_digest(challenge));
-    let challenge =
-        challenge.ok_or(invalid("code_challenge must be a SHA-256 in 43 characters of base64url"))?;
+    let challenge = challenge.ok_or(invalid(
+        "the parameter code_challenge must be a SHA-256 hash in 43 characters of base64url",
+    ))?;
     let scope = form.scope().map_err(|_| ("invalid_scope", "the scope is malformed"))?;
     let scope = scope.unwrap_or_else(|| most.clone());
     match scope.is_within(most) {
         true => Ok((scope, challenge.to_owned())),
-        false => Err(("invalid_scope", "the scope is more than this app may ask for")),
+        false => Err(("invalid_scope", "the scope contains more than this app may request")),
     }
 }
 

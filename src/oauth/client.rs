@@ -39,7 +39,7 @@ impl Credentials {
     /// Reads the credentials from the `Authorization` header (Basic) or from the form. A request that uses more than one method is
     /// refused.
     pub fn of(basic: Option<(String, SecretText)>, form: &Form) -> Result<Self, Refusal> {
-        let twice = Refusal::Request("a client says who it is in one way only");
+        let twice = Refusal::Request("a client must authenticate in one way only");
         let named = form.text("client_id");
         let assertion = match (form.text("client_assertion_type"), form.text("client_assertion")) {
             (None, None) => None,

@@ -13,17 +13,17 @@ pub(super) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_t
 
 impl Issuer<'_> {
     pub(super) async fn exchange(&self, client: &Client, form: &Form) -> Result<Granted, Refusal> {
-        let token = form.required("subject_token", "subject_token is missing")?;
-        if form.required("subject_token_type", "subject_token_type is missing")? != ACCESS_TOKEN
+        let token = form.required("subject_token", "the parameter subject_token is missing")?;
+        if form.required("subject_token_type", "the parameter subject_token_type is missing")? != ACCESS_TOKEN
             || form.text("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN)
         {
-            return Err(Refusal::Request("only access tokens are exchanged, and for access tokens"));
+            return Err(Refusal::Request("only access tokens can be exchanged, and only for access tokens"));
         }
         if form.text("actor_token").is_some() {
             return Err(Refusal::Request("actor tokens are not supported"));
         }
         let audience = target::asked(&client.row, form, self.url)?;
-        let audience = audience.ok_or(Refusal::Request("audience or resource is missing"))?;
+        let audience = audience.ok_or(Refusal::Request("the parameter audience or resource is missing"))?;
         if audience == Audience::own() {
             return Err(Refusal::Target);
         }

@@ -12,17 +12,22 @@ pub(super) struct BadRedirect(&'static str);
 /// section 7). Fragments, users and wildcards are refused.
 pub(super) fn check(uri: &str) -> Result<(), BadRedirect> {
     if uri.len() > LONGEST || !uri.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}#*".contains(&b)) {
-        return Err(BadRedirect("at most 1000 characters of a URI, without a fragment or a wildcard"));
+        return Err(BadRedirect(
+            "it must be a URI of at most 1000 characters, without a fragment or a wildcard",
+        ));
     }
-    let (scheme, rest) =
-        uri.split_once(':').ok_or(BadRedirect("it must be absolute, as https://app.example.org/back"))?;
+    let (scheme, rest) = uri
+        .split_once(':')
+        .ok_or(BadRedirect("it must be absolute, for example https://app.example.org/back"))?;
     match (scheme, rest.strip_prefix("//")) {
         ("https", Some(rest)) if has_plain_host(rest) => Ok(()),
-        ("https", _) => Err(BadRedirect("after https:// there must be a host, and no user")),
+        ("https", _) => Err(BadRedirect("it must have a host after https://, and no user name")),
         ("http", _) if at(&["http://localhost"], uri).or_else(|| at(&LOOPBACK, uri)).is_some() => Ok(()),
-        ("http", _) => Err(BadRedirect("plain http is for 127.0.0.1, [::1] and localhost only")),
+        ("http", _) => Err(BadRedirect("http is allowed only for 127.0.0.1, [::1] and localhost")),
         _ if is_own_scheme(scheme) && !rest.is_empty() => Ok(()),
-        _ => Err(BadRedirect("an app's own scheme is a domain turned round, as org.example.app:/back")),
+        _ => Err(BadRedirect(
+            "the scheme of an app must be a reversed domain name, for example org.example.app:/back",
+        )),
     }
 }
 

@@ -13,7 +13,7 @@ pub enum Refusal {
     Twice(&'static str),
     /// The client is unknown or disabled, or its secret is wrong. All cases have the same answer.
     #[error(
-        "the client is not recognised: client_id is missing or names no client here, or its secret or signature is wrong"
+        "the client is not recognised: client_id is missing or unknown, or the secret or signature is wrong"
     )]
     Client,
     /// The code, refresh token or subject token is invalid, has expired or was revoked, or belongs to another client. All cases
@@ -27,16 +27,16 @@ pub enum Refusal {
     #[error("the grant type is not supported")]
     GrantType,
     /// The scope is wider than that of the client or of the token it presents.
-    #[error("the scope is malformed, or more than may be asked for")]
+    #[error("the scope is malformed, or contains more than the client may request")]
     Scope,
     /// The client has no such audience (RFC 8693, section 2.2.2).
-    #[error("the audience is not one of this client's")]
+    #[error("the audience is not registered for this client")]
     Target,
     /// The answer is unknown: the store is unavailable.
-    #[error("this can't be answered at the moment")]
+    #[error("the server can't answer this request at the moment")]
     CannotTell(#[from] StoreError),
     /// A token could not be sealed.
-    #[error("this can't be answered at the moment")]
+    #[error("the server can't answer this request at the moment")]
     Seal(#[from] SealError),
 }
 

@@ -48,13 +48,12 @@ impl Registration {
         let name = self.name;
         let plain = (1..=128).contains(&name.chars().count()) && !name.chars().any(char::is_control);
         if !plain || name.trim() != name {
-            let rule =
-                "a name has 1 to 128 characters, none of them a control character, no blanks around it";
+            let rule = "a name must have 1 to 128 characters, without control characters, and without blanks at the start or end";
             return Err(BadClient(rule.into()));
         }
         let jwks = self.jwks.map(jwks).transpose()?;
         if self.public && jwks.is_some() {
-            return Err(BadClient("a public client has no keys; leave out one of the two".into()));
+            return Err(BadClient("a public client has no keys; give either public or jwks".into()));
         }
         let unavailable = |error: NoRandomness| BadClient(error.to_string());
         let secret = match self.public || jwks.is_some() {
@@ -100,10 +99,10 @@ pub fn scopes(words: Vec<String>) -> Result<Scope, BadClient> {
 /// Checks the audiences of a client.
 pub fn audiences(names: Vec<String>) -> Result<Vec<Audience>, BadClient> {
     if names.len() > MOST_AUDIENCES {
-        return Err(BadClient(format!("a client has at most {MOST_AUDIENCES} audiences")));
+        return Err(BadClient(format!("a client can have at most {MOST_AUDIENCES} audiences")));
     }
     let names = names.into_iter().map(|name| match Audience::new(name) {
-        Ok(audience) if audience == Audience::own() => Err(BadClient("an audience has a name".into())),
+        Ok(audience) if audience == Audience::own() => Err(BadClient("an audience must not be empty".into())),
         checked => checked.map_err(|bad| BadClient(bad.to_string())),
     });
     names.collect()
@@ -112,7 +111,7 @@ pub fn audiences(names: Vec<String>) -> Result<Vec<Audience>, BadClient> {
 /// Checks the redirect URIs of a client.
 pub fn redirect_uris(uris: Vec<String>) -> Result<Vec<String>, BadClient> {
     if uris.len() > MOST_ADDRESSES {
-        return Err(BadClient(format!("a client has at most {MOST_ADDRESSES} redirect URIs")));
+        return Err(BadClient(format!("a client can have at most {MOST_ADDRESSES} redirect URIs")));
     }
     uris.iter().try_for_each(|uri| redirect::check(uri)).map_err(|bad| BadClient(bad.to_string()))?;
     Ok(uris)

@@ -27,7 +27,7 @@ pub struct Granted {
 impl Issuer<'_> {
     /// Answers a token request of an authenticated client.
     pub async fn token(&self, client: &Client, form: &Form, device: Device) -> Result<Granted, Refusal> {
-        let granted = match form.required("grant_type", "grant_type is missing")? {
+        let granted = match form.required("grant_type", "the parameter grant_type is missing")? {
             "client_credentials" => self.client_credentials(client, form).await,
             "refresh_token" => self.refresh(client, form, device).await,
             "authorization_code" => self.code(client, form, device).await,
@@ -45,7 +45,7 @@ impl Issuer<'_> {
     /// The client credentials grant, for machines (RFC 6749, section 4.4).
     async fn client_credentials(&self, client: &Client, form: &Form) -> Result<Granted, Refusal> {
         if client.row.is_public() {
-            return Err(Refusal::Unauthorized("a public client speaks for nobody but its users"));
+            return Err(Refusal::Unauthorized("a public client can act only for its users, not for itself"));
         }
         let scope = form.scope()?.unwrap_or_else(|| client.row.scopes.clone());
         if !scope.is_within(&client.row.scopes) {
@@ -64,7 +64,7 @@ impl Issuer<'_> {
     /// The refresh token grant (RFC 6749, section 6). The refresh rule is the same as for every session. The request can narrow the
     /// scope of the access token.
     async fn refresh(&self, client: &Client, form: &Form, device: Device) -> Result<Granted, Refusal> {
-        let token = form.required("refresh_token", "refresh_token is missing")?;
+        let token = form.required("refresh_token", "the parameter refresh_token is missing")?;
         let row = self.sessions.identify(token).await?.ok_or(Refusal::Grant)?;
         let grant = row.grant.filter(|grant| grant.client == client.row.id).ok_or(Refusal::Grant)?;
         let most = grant.scope.and(&client.row.scopes);

@@ -220,10 +220,7 @@ mod tests {
             "refresh_idle = 30m: must be at most session_max_age (1799s)"
         );
         assert_eq!(refusal(|p| p.session_cap = 0), "session_cap = 0: must be at least 1");
-        assert_eq!(
-            refusal(|p| p.max_staleness = Duration::ZERO),
-            "max_staleness = 0s: must be more than 0s"
-        );
+        assert_eq!(refusal(|p| p.max_staleness = Duration::ZERO), "max_staleness = 0s: must be more than 0s");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) fn passed_over(bad: &[BadRow]) {
         rows = bad.len(),
         first = %first.key,
         column = %first.column,
-        "rows can't be read and are passed over; `bulla doctor` names each and the statement that mends it"
+        "rows can't be read and are skipped; `bulla doctor` names each row and the statement that repairs it"
     );
 }
 

@@ -98,7 +98,7 @@ impl FromStr for Database {
         match &database {
             Self::Postgres(url) => drop(url.parse()?),
             Self::Sqlite(_) if text.contains("://") => {
-                return Err(BadDatabase(format!("{MUST}, not the URL of something else")));
+                return Err(BadDatabase(format!("{MUST}, not another URL")));
             }
             Self::Sqlite(path) => check_path(path)?,
         }
@@ -115,12 +115,12 @@ fn check_path(path: &Path) -> Result<(), BadDatabase> {
     // Oracle writes an address as `user/password@host/name`.
     let relative = if text.starts_with(['/', '.']) { "" } else { &*text };
     let scheme = first.split_once(':').is_some_and(|(scheme, _)| scheme.len() > 1 || scheme.is_empty());
-    let written = "; write ./ before a path that looks like this";
+    let written = "; if this is the path of a file, write ./ before it";
     match () {
         () if text.is_empty() => bad(""),
         () if text.chars().any(char::is_control) => bad(", without control characters"),
         () if text.contains('?') => bad(", without parameters"),
-        () if scheme && first != "." => bad(&format!(", not a name before a colon{written}")),
+        () if scheme && first != "." => bad(&format!(", without a scheme before a colon{written}")),
         () if text.starts_with("//") => bad(", not a URL without its scheme"),
         () if relative.contains(['=', ';', '@']) => {
             bad(&format!(", not the parameters of a connection (key=value){written}"))

@@ -47,9 +47,9 @@ impl std::fmt::Display for Leap {
         let Self { before, since } = self;
         write!(
             f,
-            "the clock went from {before} to {since} at once, or no server ran in between: what has expired is not deleted \
-             before {}. If the time is wrong, set the clock; if it is right, wait, or run `DELETE FROM clock` in a shell of \
-             the database",
+            "the clock jumped from {before} to {since}, or no server ran in between: expired rows are not deleted \
+             before {}. If the time is wrong, set the clock; if it is right, wait, or run `DELETE FROM clock` in a \
+             database shell",
             self.believed_at()
         )
     }

@@ -102,7 +102,7 @@ impl Source {
         let (send, parts) = mpsc::channel(4);
         let path = path.to_owned();
         tokio::task::spawn_blocking(move || {
-            let gone = |_| StoreError::Unavailable("nobody takes the rows any more".into());
+            let gone = |_| StoreError::Unavailable("the import has stopped".into());
             let read = sqlite::export(&path, now, &mut |part| send.blocking_send(Ok(part)).map_err(gone));
             read.or_else(|error| send.blocking_send(Err(error)))
         });
@@ -110,7 +110,7 @@ impl Source {
     }
 
     async fn part(&mut self) -> Result<Part, StoreError> {
-        let ended = || StoreError::Unavailable("the database could not be read to its end".into());
+        let ended = || StoreError::Unavailable("the database could not be read completely".into());
         self.parts.recv().await.ok_or_else(ended)?
     }
 
@@ -133,7 +133,7 @@ impl Source {
     /// Called after all tables. Returns the mark of the ring and the fingerprint of all rows read.
     pub(super) async fn end(mut self) -> Result<(Option<RingMark>, String), StoreError> {
         let Part::Ring(mark) = self.part().await? else {
-            return Err(StoreError::Unavailable("the database has more tables than move".into()));
+            return Err(StoreError::Unavailable("the database has more tables than expected".into()));
         };
         Ok((mark, self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
     }
@@ -192,13 +192,13 @@ pub async fn transfer(
                 return Ok(Moved::Before(at));
             }
             Err(StoreError::Conflict(format!(
-                "{} has changed since it was moved to {to} at {at}; if no server has used {to} since, \
-                 drop that database, create it again and run this again",
+                "{} has changed since it was moved to {to} at {at}; if no server has used {to} since then, drop that \
+                 database, create it again and run this command again",
                 from.display()
             )))
         }
         Target::Taken(tables) => Err(StoreError::Conflict(format!(
-            "{to} holds other data already ({}); name an empty database with --to",
+            "{to} contains other data already ({}); name an empty database with --to",
             tables.join(", ")
         ))),
     }

@@ -73,7 +73,10 @@ mod tests {
         let (status, page) = told(going(TestRequest::post()), &Problem::unauthorized()).await;
         assert!(status == 401 && page.contains(r#"name="rd" value="""#), "{page}");
         let (status, page) = told(going(TestRequest::post()), &Problem::forbidden()).await;
-        assert!(status == 403 && page.contains("You are not allowed to do this.") && page.contains("<html"), "{page}");
+        assert!(
+            status == 403 && page.contains("You are not allowed to do this.") && page.contains("<html"),
+            "{page}"
+        );
     }
 
     #[actix_web::test]

@@ -143,7 +143,7 @@ impl Providers {
                 return Ok(user);
             }
         }
-        Err(StoreError::Conflict("no name is free for this identity".into()).into())
+        Err(StoreError::Conflict("no free user name could be found for this identity".into()).into())
     }
 
     /// Adds and removes the roles in the role map. The change applies to the row that the store reads, so a role that another
@@ -168,7 +168,8 @@ impl Providers {
             // The user was deleted or disabled meanwhile.
             Ok(_) => Err(OpenIdError::Refused("disabled").into()),
             Err(StoreError::LastAdmin) => {
-                tracing::warn!(user = %user.id, "the last administrator keeps the role, whatever the provider says");
+                tracing::warn!(user = %user.id, "the last administrator keeps the role admin, although the \
+                    provider's claims don't contain it");
                 Ok(user)
             }
             Err(error) => Err(error.into()),

@@ -33,8 +33,8 @@ pub(super) fn read(status: u16, body: &[u8]) -> Result<Granted, OpenIdError> {
         Some(zeroize::Zeroizing::new(text.to_owned()))
     };
     let id_token = text("id_token").ok_or_else(|| match said.contains_key("id_token") {
-        true => away(" with an `id_token` that is not a text"),
-        false => away(" without `id_token`; is `openid` among the scopes?"),
+        true => away(" with an `id_token` that is not a string"),
+        false => away(" without `id_token`; check that `scopes` contains `openid`"),
     })?;
     Ok(Granted { id_token, access_token: text("access_token") })
 }
@@ -48,12 +48,13 @@ fn refusal(error: &Value, away: &impl Fn(&str) -> OpenIdError) -> OpenIdError {
     match error.as_str() {
         Some("invalid_grant") => OpenIdError::Refused("code"),
         Some("invalid_client" | "unauthorized_client") => away(
-            ": it refuses our client id or secret (invalid_client); compare `client_id` and the secret with the provider's page",
+            ": it refuses the client id or client secret of this server (invalid_client); compare `client_id` and \
+             the secret with the provider's settings page",
         ),
         Some(code) if code.len() <= 40 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => {
             away(&format!(" with the error {code}"))
         }
-        _ => away(" with an `error` that is not known"),
+        _ => away(" with an unknown `error`"),
     }
 }
 
@@ -100,14 +101,14 @@ mod tests {
             (200, r#"{"id_token":null}"#, "`id_token`"),
             (302, "{}", "302"),
             (404, "not found", "404"),
-            (401, r#"{"error":"invalid_client"}"#, "client id or secret"),
-            (400, r#"{"error":"unauthorized_client"}"#, "client id or secret"),
+            (401, r#"{"error":"invalid_client"}"#, "client id or client secret"),
+            (400, r#"{"error":"unauthorized_client"}"#, "client id or client secret"),
             (400, r#"{"error":"temporarily_unavailable"}"#, "temporarily_unavailable"),
             (400, r#"{"error":"server_error"}"#, "server_error"),
             (400, r#"{"error":"unsupported_grant_type"}"#, "unsupported_grant_type"),
-            (400, r#"{"error":{"code":1}}"#, "not known"),
-            (400, r#"{"error":"<script>"}"#, "not known"),
-            (400, r#"{"error":[]}"#, "not known"),
+            (400, r#"{"error":{"code":1}}"#, "with an unknown"),
+            (400, r#"{"error":"<script>"}"#, "with an unknown"),
+            (400, r#"{"error":[]}"#, "with an unknown"),
         ] {
             match read(status, body.as_bytes()).unwrap_err() {
                 OpenIdError::Away(why) => assert!(why.contains(names), "{status} {body}: {why}"),

@@ -39,9 +39,9 @@ pub(super) async fn discover(settings: &ProviderSettings, fetch: &Fetch) -> Resu
             discovered(text, settings.issuer()).map_err(|why| format!("`{name}`: {why}"))
         }
         (None, Some(_)) => {
-            Err(format!("discovery names a `{name}` that is not a text; set it in the settings"))
+            Err(format!("discovery has a `{name}` that is not a string; set it in the settings"))
         }
-        (None, None) => Err(format!("discovery names no {name}; set it in the settings")),
+        (None, None) => Err(format!("discovery has no `{name}`; set it in the settings")),
     };
     // If the methods are missing or can't be read, the default is `client_secret_basic` (Discovery, 3).
     let methods = named("token_endpoint_auth_methods_supported").and_then(Value::as_array);
@@ -66,13 +66,13 @@ async fn document(settings: &ProviderSettings, fetch: &Fetch) -> Result<Document
     let url = discovery_url(settings);
     let answer = get(fetch, &url).await?;
     let document: Document = serde_json::from_slice(answer.body())
-        .map_err(|_| OpenIdError::Away(format!("{url} is no discovery document")))?;
+        .map_err(|_| OpenIdError::Away(format!("{url} is not a discovery document")))?;
     // The document of another issuer would send people and our secret to the wrong server (Discovery, 4.3).
     let issuer = document.get("issuer").and_then(Value::as_str);
     if issuer != Some(settings.issuer()) {
-        let (says, is) = (issuer.unwrap_or("missing or not a text"), settings.issuer());
+        let (says, is) = (issuer.unwrap_or("missing or not a string"), settings.issuer());
         return Err(OpenIdError::Away(format!(
-            "{url} says that its issuer is {says:?}, the settings say {is:?}"
+            "{url} states the issuer {says:?}, but the settings state {is:?}"
         )));
     }
     Ok(document)
@@ -85,9 +85,9 @@ fn discovered(text: &str, issuer: &str) -> Result<Url, String> {
     let host = |url: &Url| url.host_str().map(str::to_owned);
     let own = Url::parse(issuer).is_ok_and(|issuer| host(&issuer) == host(&url));
     match host(&url) {
-        Some(name) if is_inside(&name) && !own => {
-            Err(format!("{text:?}, as discovered, leads inside; refused"))
-        }
+        Some(name) if is_inside(&name) && !own => Err(format!(
+            "the discovered address {text:?} is on this machine or in a private network, and is refused"
+        )),
         _ => Ok(url),
     }
 }

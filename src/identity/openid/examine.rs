@@ -27,15 +27,15 @@ pub async fn examine(provider: &Provider, redirect: &str, now: Timestamp) -> Vec
     let settings = provider.settings();
     let secret = match settings.secret.read() {
         Ok(Some(_)) => Ok("readable".into()),
-        Ok(None) => Ok("none: a public client, protected by PKCE alone".into()),
-        Err(error) => Err(format!("{error}; put it there, readable by the server")),
+        Ok(None) => Ok("none: a public client, protected only by PKCE".into()),
+        Err(error) => Err(format!("{error}; write the secret there, readable by the server")),
     };
     let mut findings = vec![Finding { what: "client secret", found: secret }];
     let endpoints = match provider.endpoints().await {
         Ok(endpoints) => endpoints,
         Err(error) => {
             let mend = format!(
-                "{error}; compare `issuer` with the provider's own page, and try: curl {}",
+                "{error}; compare `issuer` with the provider's documentation, and try: curl {}",
                 discovery_url(settings)
             );
             findings.push(Finding { what: "discovery", found: Err(mend) });
@@ -47,7 +47,7 @@ pub async fn examine(provider: &Provider, redirect: &str, now: Timestamp) -> Vec
     let read = keys.as_ref().map_err(OpenIdError::clone).and_then(|answer| Ok(KeySet::read(answer.body())?));
     let found = match read {
         Ok(keys) => Ok(format!("{} usable", keys.len())),
-        Err(error) => Err(format!("{error}; no login works without keys: `jwks_uri` may need correcting")),
+        Err(error) => Err(format!("{error}; logins fail without keys; check `jwks_uri`")),
     };
     findings.push(Finding { what: "key set", found });
     let date = keys.as_ref().ok().and_then(|answer| answer.headers().get(header::DATE)?.to_str().ok());
@@ -64,14 +64,16 @@ fn clock(theirs: std::time::SystemTime, ours: Timestamp) -> Result<String, Strin
     let ours = ours.millis().max(0).unsigned_abs() / 1000;
     match theirs.abs_diff(ours) {
         off @ 0..=OFF => Ok(format!("{off} s apart")),
-        off if ours > theirs => Err(format!("ours is {off} s ahead of the provider's; set it by NTP")),
-        off => Err(format!("ours is {off} s behind the provider's; set it by NTP")),
+        off if ours > theirs => {
+            Err(format!("this machine's clock is {off} s ahead of the provider's; synchronize it by NTP"))
+        }
+        off => Err(format!("this machine's clock is {off} s behind the provider's; synchronize it by NTP")),
     }
 }
 
 /// Begins a login and checks whether the provider refuses it at once, as it does for an unregistered redirect URL.
 async fn redirect_is_known(provider: &Provider, redirect: &str) -> Result<String, String> {
-    let mend = || format!("register this address there, letter for letter: {redirect}");
+    let mend = || format!("register exactly this redirect address at the provider: {redirect}");
     let invitation = provider.invite(redirect, Freshness::Any).await.map_err(|error| error.to_string())?;
     let request = Request::get(&invitation.url).body(Vec::new()).map_err(|error| error.to_string())?;
     let answer = provider.fetch().send(request).await;
@@ -85,6 +87,6 @@ async fn redirect_is_known(provider: &Provider, redirect: &str) -> Result<String
     match status {
         200..400 if !complains => Ok(redirect.to_owned()),
         200..400 => Err(format!("the provider answers with an error page; {}", mend())),
-        _ => Err(format!("the provider answers {status}; {}", mend())),
+        _ => Err(format!("the provider answers with status {status}; {}", mend())),
     }
 }

@@ -18,11 +18,12 @@ pub(super) async fn check(
     let settings = provider.settings();
     let graph = settings.graph.as_ref().ok_or(OpenIdError::Refused("access_token"))?;
     let secret = settings.secret.read()?;
-    let secret = secret.ok_or_else(|| OpenIdError::Away("Facebook's Graph needs the app's secret".into()))?;
+    let secret = secret
+        .ok_or_else(|| OpenIdError::Away("the Graph API of Facebook requires the app's secret".into()))?;
     let ours = SecretText::new(format!("{}|{}", settings.client_id, secret.expose()));
     let about = ask(provider, graph, Question::Debug, &[("input_token", token)], &ours).await?;
     let no_data =
-        || OpenIdError::Away("Facebook's Graph, debug_token: `data` is missing or not an object".into());
+        || OpenIdError::Away("Graph API of Facebook, debug_token: `data` is missing or not an object".into());
     let about = about.get("data").and_then(Value::as_object).ok_or_else(no_data)?.clone();
     let (user, ends) = debugged(&about, &settings.client_id, now)?;
 
@@ -47,7 +48,8 @@ fn debugged(
     let is_valid = about.get("is_valid") == Some(&Value::Bool(true));
     let failure = about.get("error").and_then(|error| error.get("code")).and_then(Value::as_i64);
     if let (false, Some(code)) = (is_valid, failure.filter(|code| ![190, 102, 100].contains(code))) {
-        let why = format!("Facebook's Graph, debug_token: `data` has the error code {code}{}", advice(code));
+        let why =
+            format!("Graph API of Facebook, debug_token: `data` has the error code {code}{}", advice(code));
         return Err(OpenIdError::Away(why));
     }
     holds(is_valid, "is_valid")?;
@@ -102,9 +104,13 @@ async fn ask(
     bearer: &SecretText,
 ) -> Result<Map<String, Value>, OpenIdError> {
     let path = question.path();
-    let away = |why: &dyn std::fmt::Display| OpenIdError::Away(format!("Facebook's Graph, {path}: {why}"));
+    let away =
+        |why: &dyn std::fmt::Display| OpenIdError::Away(format!("Graph API of Facebook, {path}: {why}"));
     let mut url = graph.clone();
-    url.path_segments_mut().map_err(|()| away(&"no such address"))?.pop_if_empty().push(path);
+    url.path_segments_mut()
+        .map_err(|()| away(&"the setting graph is not a usable URL"))?
+        .pop_if_empty()
+        .push(path);
     url.query_pairs_mut().extend_pairs(query);
     let request = Request::get(url.as_str())
         .header(header::ACCEPT, "application/json")
@@ -130,7 +136,7 @@ async fn ask(
                 None => away(&format_args!("answered {status} without an error code")),
             })
         }
-        (None, 200) => Err(away(&"no JSON object")),
+        (None, 200) => Err(away(&"answered without a JSON object")),
         (_, status) => Err(away(&format_args!("answered {status}"))),
     }
 }
@@ -150,8 +156,10 @@ fn blames_the_token(question: Question, error: &Value) -> bool {
 
 fn advice(code: i64) -> &'static str {
     match code {
-        4 | 17 | 32 | 341 | 613 => " (a limit of requests is reached)",
-        101 | 190 => " (it refuses our client id or secret; compare them with the app's page)",
+        4 | 17 | 32 | 341 | 613 => " (a rate limit is reached)",
+        101 | 190 => {
+            " (it refuses the client id or client secret of this server; compare them with the app's settings page)"
+        }
         _ => "",
     }
 }

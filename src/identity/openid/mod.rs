@@ -41,7 +41,7 @@ pub enum OpenIdError {
     #[error("refused: {0}")]
     Refused(&'static str),
     /// The identity is valid, but no user has it, and the policy creates no user for it.
-    #[error("nobody here has this identity")]
+    #[error("no user has this identity")]
     NoAccount,
     /// The identity can't be checked: the provider is unreachable, or its published data can't be used. The text is for an
     /// operator.

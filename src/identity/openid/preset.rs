@@ -123,8 +123,9 @@ impl Preset {
             }),
             Self::Cognito => cognito(tenant("region"), tenant("pool"), tenant("domain")),
             Self::Okta => {
-                let domain =
-                    tenant("domain").ok_or("domain is missing: your organisation's, as dev-1234.okta.com")?;
+                let domain = tenant("domain").ok_or(
+                    "domain is missing: the domain of your organisation, for example dev-1234.okta.com",
+                )?;
                 let issuer = match tenant("server") {
                     Some(server) => format!("https://{domain}/oauth2/{server}"),
                     None => format!("https://{domain}"),
@@ -137,12 +138,12 @@ impl Preset {
 }
 
 fn cognito(region: Option<String>, pool: Option<String>, domain: Option<String>) -> Result<Known, String> {
-    let pool = pool.ok_or("pool is missing: the user pool's id, as eu-central-1_Ab12Cd34E")?;
+    let pool = pool.ok_or("pool is missing: the id of the user pool, for example eu-central-1_Ab12Cd34E")?;
     let said = pool.split_once('_').map(|(region, _)| region.to_owned());
     let region = region.or(said.clone()).unwrap_or_default();
     if said.as_ref() != Some(&region) {
         return Err(format!(
-            "pool {pool:?} is not of the region {region:?}: it begins with its region's name and _"
+            "pool {pool:?} is not of the region {region:?}: the id of a pool begins with its region and _"
         ));
     }
     let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{pool}");

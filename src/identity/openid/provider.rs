@@ -134,7 +134,9 @@ impl Provider {
         let granted = self.exchange(client, code, verifier).await?;
         if granted.id_token.len() > LONGEST {
             let long = granted.id_token.len();
-            let why = format!("the token endpoint's `id_token` has {long} bytes; at most {LONGEST} are read");
+            let why = format!(
+                "the `id_token` of the token endpoint has {long} bytes, more than the maximum of {LONGEST}"
+            );
             return Err(OpenIdError::Away(why));
         }
         // The token comes directly from the provider, so no one else can trigger requests for keys in this way. No interval is
@@ -172,7 +174,7 @@ impl Provider {
             Some(Ok((status, body))) => answer::read(status, &body),
             Some(Err(error)) => Err(OpenIdError::Away(format!("the token endpoint: {error}"))),
             None => {
-                Err(OpenIdError::Away("the token endpoint can't be asked: its address is no good".into()))
+                Err(OpenIdError::Away("the token endpoint can't be reached: its URL is not usable".into()))
             }
         }
     }
@@ -222,21 +224,24 @@ impl Provider {
         let url = url.as_ref().map_err(|why| OpenIdError::Away(why.clone()))?;
         let away = |why: &str| OpenIdError::Away(format!("{url}: {why}"));
         let token = access_token.ok_or_else(|| {
-            OpenIdError::Away("the token endpoint's `access_token` is missing or not a text".into())
+            OpenIdError::Away("the `access_token` of the token endpoint is missing or not a string".into())
         })?;
         let answer = endpoints::get_with(&self.fetch, url.as_str(), token).await?;
-        let text = std::str::from_utf8(answer.body()).map_err(|_| away("no JSON object"))?.trim();
+        let text =
+            std::str::from_utf8(answer.body()).map_err(|_| away("the answer is not a JSON object"))?.trim();
         if text.starts_with('{') {
-            return serde_json::from_str(text).map_err(|_| away("no JSON object"));
+            return serde_json::from_str(text).map_err(|_| away("the answer is not a JSON object"));
         }
         let said = match Signed::read(text) {
             Ok(token) => self.verified(token, STRANGER).await,
-            Err(_) => return Err(away("neither a JSON object nor a signed one that can be read")),
+            Err(_) => {
+                return Err(away("the answer is neither a JSON object nor a readable signed token (JWS)"));
+            }
         };
-        let said = said.map_err(|error| away(&format!("its signature: {error}")))?;
+        let said = said.map_err(|error| away(&format!("the signature of the answer: {error}")))?;
         match claims::is_ours(&said, &self.settings, now) {
             true => Ok(said),
-            false => Err(away("a signed answer for somebody else, or of another time")),
+            false => Err(away("the signed answer is for another client, or from another time")),
         }
     }
 
@@ -309,7 +314,7 @@ impl Provider {
 fn unreadable(error: OpenIdError) -> OpenIdError {
     match error {
         OpenIdError::Refused("form") => OpenIdError::Away(
-            "the token endpoint's `id_token` is not a signed token (JWS) that can be read; is it encrypted?"
+            "the `id_token` of the token endpoint is not a readable signed token (JWS); encrypted tokens are not supported"
                 .into(),
         ),
         error => error,

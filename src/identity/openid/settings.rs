@@ -128,6 +128,6 @@ pub fn endpoint(text: &str, issuer: &str) -> Result<Url, String> {
         url.scheme() == "https" || local(&url) && Url::parse(issuer).is_ok_and(|issuer| local(&issuer));
     match url.host_str() {
         Some(_) if safe && plain => Ok(url),
-        _ => Err(format!("{text:?} must be https, without a name or a fragment")),
+        _ => Err(format!("{text:?} must be https, without a user name or a fragment")),
     }
 }

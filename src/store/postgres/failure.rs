@@ -69,12 +69,14 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Store(error) => error,
-            failure if failure.is_a_duplicate() => Self::Conflict("a row with this name exists".into()),
+            failure if failure.is_a_duplicate() => {
+                Self::Conflict("a row with this name exists already".into())
+            }
             Failure::Database(error) => Self::Unavailable(Said(&error).to_string()),
             Failure::Unreadable(table, column) => Self::Unavailable(format!(
-                "column {column} of table {table} can't be read; `bulla doctor` names the row and what mends it"
+                "column {column} of table {table} can't be read; `bulla doctor` names the row and the statement that repairs it"
             )),
-            Failure::Moved => Self::Unavailable("the row kept changing".into()),
+            Failure::Moved => Self::Unavailable("other transactions changed the row repeatedly".into()),
         }
     }
 }
@@ -87,7 +89,7 @@ impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(error) = self.0.as_db_error() {
             let mends = match *error.code() == SqlState::INSUFFICIENT_PRIVILEGE {
-                true => "; `bulla doctor` prints the GRANT that the role lacks",
+                true => "; `bulla doctor` prints the GRANT statement that the role lacks",
                 false => "",
             };
             return write!(f, "{} (SQLSTATE {}){mends}", error.message(), error.code().code());

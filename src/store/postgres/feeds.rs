@@ -75,7 +75,7 @@ impl Feeds {
         let (loaded, first) = oneshot::channel();
         let task = home.spawn(follower.run(connector, loaded));
         let handle = FollowHandle::new(Aborting(task));
-        let stopped = || StoreError::Unavailable("the follower has stopped".into());
+        let stopped = || StoreError::Unavailable("the follower of revocations has stopped".into());
         first.await.unwrap_or_else(|_| Err(stopped())).map(|()| handle)
     }
 }
@@ -163,7 +163,7 @@ impl Follower {
             let rows = in_time(PATIENCE, client.query(&new, &[&seen.snapshot])).await?;
             let mut next = read(&rows)?;
             if next.seq < seen.seq {
-                tracing::warn!("the numbers of revocations went back: all are loaded again");
+                tracing::warn!("the numbers of revocations went back, so all revocations are loaded again");
                 next = self.load(&client).await?;
             } else if !next.revocations.is_empty() {
                 self.feed.add(std::mem::take(&mut next.revocations), next.now);
@@ -229,6 +229,7 @@ async fn in_time<T>(
     patience: Duration,
     asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, Failure> {
-    let late = || StoreError::Unavailable("the database didn't answer the follower in time".into());
+    let late =
+        || StoreError::Unavailable("the database didn't answer the follower of revocations in time".into());
     Ok(timeout(patience, asked).await.map_err(|_| late())??)
 }

@@ -20,7 +20,8 @@ pub(super) async fn check_encoding(client: &Client) -> Result<(), Failure> {
     }
     let name = words.next().unwrap_or_default();
     Err(Failure::Store(StoreError::Schema(format!(
-        "the encoding of the database is {encoding}, which can't hold every name; make one with UTF8 and use that: `createdb --owner {} --encoding UTF8 --locale C --template template0 {}`",
+        "the encoding of the database is {encoding}, which can't store every name; create a database with the \
+         encoding UTF8 and use that: `createdb --owner {} --encoding UTF8 --locale C --template template0 {}`",
         typed::word(role),
         typed::word(&format!("{name}_utf8"))
     ))))
@@ -46,7 +47,8 @@ pub(super) async fn check_sessions(one: &Client, other: &Client) -> Result<(), F
         for (client, session) in [one, other].into_iter().zip(&sessions) {
             if text(client, look).await? != *session {
                 return Err(Failure::Store(StoreError::Schema(
-                    "the server is reached through a pooler in transaction mode, where sessions don't last; connect to PostgreSQL itself, or set `pool_mode = session` in pgbouncer.ini".into(),
+                    "the server is reached through a pooler in transaction mode, which doesn't keep sessions; \
+                     connect directly to PostgreSQL, or set `pool_mode = session` in pgbouncer.ini".into(),
                 )));
             }
         }

@@ -16,7 +16,9 @@ pub(super) struct Home {
 
 impl Home {
     pub(super) fn start() -> Result<Self, StoreError> {
-        let failed = |error| StoreError::Unavailable(format!("no thread for the database: {error}"));
+        let failed = |error| {
+            StoreError::Unavailable(format!("a thread for the database could not be started: {error}"))
+        };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();

@@ -104,7 +104,9 @@ pub(super) async fn link(
     event: AuditEvent,
 ) -> Result<(), Failure> {
     if !can_be_kept(&identity) {
-        return Err(StoreError::Conflict("this identity holds a character that can't be kept".into()).into());
+        return Err(
+            StoreError::Conflict("this identity contains a character that can't be stored".into()).into()
+        );
     }
     let held = "SELECT FROM users WHERE id = $1 FOR KEY SHARE";
     t.query_opt(&t.prepare_cached(held).await?, &[&number(&user)]).await?;

@@ -157,7 +157,7 @@ impl Import {
         let written = self.client.execute(sql, &[&number(generation), &fingerprint.as_slice()]).await;
         match written.map_err(Failure::from)? {
             0 => Err(StoreError::Conflict(
-                "the database has known a newer key ring, or another one; name an empty database".into(),
+                "the database has recorded a newer or another key ring; name an empty database".into(),
             )),
             _ => Ok(()),
         }
@@ -173,7 +173,11 @@ fn row(table: &Table, row: Row, types: &[Type]) -> Result<Vec<Sent>, StoreError>
     let values = row.into_iter().zip(types).zip(table.columns.split(','));
     let values = values.map(|((value, kind), column)| {
         let unfit = || {
-            StoreError::Unavailable(format!("table {}: not every {} is {kind}", table.name, column.trim()))
+            StoreError::Unavailable(format!(
+                "table {}: the column {} has a value that is not of type {kind}",
+                table.name,
+                column.trim()
+            ))
         };
         sent(value, kind).ok_or_else(unfit)
     });

@@ -57,7 +57,8 @@ pub(super) async fn look(connector: Connector) -> Result<Found, StoreError> {
     let only = only.first().is_some_and(|row| row.try_get(0).unwrap_or(true));
     let (clock, now) = clock_mark::read(&pool).await?;
     Ok(Found::Present(Box::new(Facts {
-        unwritable: only.then(|| "the database takes no writes: it is a replica, or set to read only".into()),
+        unwritable: only
+            .then(|| "the database is read-only: it is a replica, or it is set to read-only".into()),
         triggers: guards::missing(&pool).await?,
         bad: bad::rows(&pool).await?,
         clock,

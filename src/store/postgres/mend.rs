@@ -11,7 +11,7 @@ pub(super) fn connecting(error: Error, config: &Config) -> StoreError {
     let server = server(config);
     let mends = match error.code() {
         Some(&SqlState::INVALID_CATALOG_NAME) => format!(
-            "; an administrator of the server makes it: `createdb {server} --owner {} {}`",
+            "; an administrator of the server creates it: `createdb {server} --owner {} {}`",
             word(&role),
             word(&name)
         ),
@@ -22,12 +22,12 @@ pub(super) fn connecting(error: Error, config: &Config) -> StoreError {
             word(&format!("\\password {}", quoted(&role)))
         ),
         Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => format!(
-            "; an administrator of the server adds a role that is missing: `createuser {server} --pwprompt {}`, \
-             or lets it in by pg_hba.conf",
+            "; an administrator of the server creates a missing role: `createuser {server} --pwprompt {}`, or admits \
+             it in pg_hba.conf",
             word(&role)
         ),
         Some(_) => return Failure::Database(error).into(),
-        None => format!("; whether a server answers there: `pg_isready {server}`"),
+        None => format!("; this command checks whether a server answers there: `pg_isready {server}`"),
     };
     StoreError::Unavailable(format!("{}{mends}", Said(&error)))
 }

@@ -47,7 +47,7 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
         let found = newest(&client).await?;
         if found > known {
             return Err(Failure::Store(StoreError::Schema(format!(
-                "the database's schema (version {found}) is newer than this program knows ({known}); run the newer program"
+                "the schema has version {found}, this program knows versions up to {known}; run a newer version of bulla"
             ))));
         }
         if found < known {
@@ -60,7 +60,7 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
     // The lock ends with the connection.
     match timeout(MIGRATION, work).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(StoreError::Unavailable("bringing the schema up to date takes too long".into())),
+        Err(_) => Err(StoreError::Unavailable("updating the schema took too long".into())),
     }
 }
 
@@ -71,7 +71,9 @@ fn stuck(error: &refinery::Error) -> StoreError {
     let said = loop {
         if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
             let mends = match error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
-                true => "; the role that makes the tables must own the database (createdb --owner ROLE NAME)",
+                true => {
+                    "; the role that creates the tables must own the database (createdb --owner ROLE NAME)"
+                }
                 false => "",
             };
             break format!("{}{mends}", Said(error));
@@ -81,7 +83,7 @@ fn stuck(error: &refinery::Error) -> StoreError {
             None => break error.to_string(),
         }
     };
-    StoreError::Schema(format!("the schema can't be brought up to date: {said}"))
+    StoreError::Schema(format!("the schema can't be updated: {said}"))
 }
 
 /// Opens a connection outside the pool.
@@ -117,10 +119,13 @@ async fn check_server(client: &Client) -> Result<(), Failure> {
     let row = client.query_one(sql, &[]).await?;
     if row.try_get::<_, i32>(0)? < LEAST_POSTGRES {
         let version: &str = row.try_get(1)?;
-        return Err(StoreError::Schema(format!("PostgreSQL {version} is too old; 14 is the least")).into());
+        return Err(StoreError::Schema(format!(
+            "PostgreSQL {version} is too old; version 14 or newer is required"
+        ))
+        .into());
     }
     if row.try_get::<_, &str>(2)? == "off" {
-        tracing::warn!("the database runs with fsync = off: what it acknowledges can be lost");
+        tracing::warn!("the database runs with fsync = off: changes that it has acknowledged can be lost");
     }
     Ok(())
 }

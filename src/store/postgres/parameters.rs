@@ -58,32 +58,32 @@ pub(super) fn judge(name: &str, value: &str) -> Result<Option<&'static str>, Bad
         | "gsslib"
         | "gssdelegation"
         | "sslcompression" => Ok(None),
-        "client_encoding" => only(&["UTF8", "UTF-8", "auto"], "texts are UTF-8"),
+        "client_encoding" => only(&["UTF8", "UTF-8", "auto"], "all text is UTF-8"),
         "target_session_attrs" => {
-            only(&["any", "read-write", "primary"], "the server that takes writes is used")
+            only(&["any", "read-write", "primary"], "the server that accepts writes is used")
         }
         "gssencmode" => only(&["disable", "prefer"], "connections are protected by TLS, not by Kerberos"),
         "sslcertmode" => only(&["disable", "allow"], "no client certificate is sent"),
-        "sslsni" => only(&["1"], "the server's name is always sent"),
-        "ssl_min_protocol_version" => only(&["TLSv1", "TLSv1.1", "TLSv1.2"], "TLS 1.2 and 1.3 are spoken"),
-        "ssl_max_protocol_version" => only(&["TLSv1.3"], "TLS 1.2 and 1.3 are spoken"),
+        "sslsni" => only(&["1"], "the name of the server is always sent"),
+        "ssl_min_protocol_version" => only(&["TLSv1", "TLSv1.1", "TLSv1.2"], "TLS 1.2 and 1.3 are supported"),
+        "ssl_max_protocol_version" => only(&["TLSv1.3"], "TLS 1.2 and 1.3 are supported"),
         "sslcert" | "sslkey" | "sslpassword" => {
-            refused("no client certificate is sent; authenticate by a password")
+            refused("client certificates are not supported; authenticate with a password")
         }
         "sslcrl" | "sslcrldir" => refused("revocation lists are not read"),
         "require_auth" | "requirepeer" => {
-            refused("the way of authentication is not checked; use sslmode=verify-full")
+            refused("the authentication method is not checked; use sslmode=verify-full")
         }
-        "passfile" => refused("name the file in PGPASSFILE"),
+        "passfile" => refused("set PGPASSFILE to the file"),
         "service" | "servicefile" => refused("write host, user and name into the URL"),
-        "replication" => refused("it is for copies of a server"),
+        "replication" => refused("it is only for replicas"),
         // Only a text that looks like a name is printed. Any other text may be part of a password.
         name if name.len() <= 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => {
             Err(BadDatabase(format!(
-                "the parameter {name} is unknown; `man libpq` and docs/settings.md name those that there are"
+                "the parameter {name} is unknown; `man libpq` and docs/settings.md list the known parameters"
             )))
         }
-        _ => Err(BadDatabase("a parameter is unknown; docs/settings.md names those that there are".into())),
+        _ => Err(BadDatabase("a parameter is unknown; docs/settings.md lists the known parameters".into())),
     }
 }
 

@@ -13,7 +13,8 @@ pub(super) fn find(config: &Config) -> Option<SecretText> {
     let path = variable("PGPASSFILE").map(PathBuf::from).or_else(|| at_home(".pgpass"))?;
     let about = std::fs::metadata(&path).ok()?;
     if about.mode() & 0o077 != 0 {
-        tracing::warn!(file = %path.display(), "others may read this file of passwords; it is ignored (chmod 0600)");
+        tracing::warn!(file = %path.display(), "the password file is ignored, because other users may read it; chmod \
+            600 prevents that");
         return None;
     }
     let text = Zeroizing::new(std::fs::read_to_string(&path).ok()?);

@@ -59,7 +59,7 @@ impl Rotations {
         change: SessionChange,
     ) -> Result<Written, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let full = |_| StoreError::Unavailable("too many changes wait".into());
+        let full = |_| StoreError::Unavailable("too many changes are waiting".into());
         self.0.try_send(Job { judged, change, answer }).map_err(full)?;
         let question = Question::ask();
         match timeout_at(question.deadline(), answered).await {

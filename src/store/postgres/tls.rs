@@ -59,7 +59,7 @@ impl fmt::Debug for Protection {
 /// exists.
 pub(super) fn protection(mode: Mode, roots: Option<&str>) -> Result<Protection, StoreError> {
     if roots == Some("system") && mode != Mode::VerifyFull {
-        return Err(failed("sslrootcert=system goes with sslmode=verify-full"));
+        return Err(failed("sslrootcert=system requires sslmode=verify-full"));
     }
     let usual = || at_home(".postgresql/root.crt").filter(|path| path.exists());
     let roots = roots.map(str::to_owned).or_else(|| usual().map(|path| path.display().to_string()));
@@ -78,7 +78,7 @@ pub(super) fn protection(mode: Mode, roots: Option<&str>) -> Result<Protection, 
         }
         (Mode::VerifyCa | Mode::VerifyFull, None) => {
             return Err(failed(
-                "sslmode asks to verify, but by which roots? Give sslrootcert=FILE or system",
+                "sslmode requires root certificates, but none are set; set sslrootcert to a file or to system",
             ));
         }
         (Mode::Disable | Mode::Prefer | Mode::Require, _) => {
@@ -104,7 +104,11 @@ fn load(roots: &str) -> Result<RootCertStore, StoreError> {
             store.add(cert).map_err(|error| unreadable(&error))?;
         }
     }
-    if store.is_empty() { Err(failed(format!("{roots}: no certificate in it"))) } else { Ok(store) }
+    if store.is_empty() {
+        Err(failed(format!("{roots}: the file contains no certificate")))
+    } else {
+        Ok(store)
+    }
 }
 
 /// Checks the certificate chain if there are roots, but not the name. The check that the server holds the key of its certificate

@@ -98,9 +98,7 @@ impl PostgresUrl {
         }
         let plain = SecretText::new(format!("{before}?{}", rest.join("&")));
         // The library's error is not shown, because it may quote the text.
-        let bad = |_| {
-            BadDatabase("must be postgres://user@host:port/name, with parameters as libpq has them".into())
-        };
+        let bad = |_| BadDatabase("must be postgres://user@host:port/name, with parameters of libpq".into());
         parsed.config = plain.expose().parse().map_err(bad)?;
         if let Some(mode) = &parsed.mode {
             tls::mode(mode)?;

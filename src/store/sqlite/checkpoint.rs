@@ -72,10 +72,9 @@ impl Checkpointer {
                 }
             }
         };
-        thread::Builder::new()
-            .name("bulla-checkpoint".into())
-            .spawn(run)
-            .map_err(|error| StoreError::Unavailable(format!("no thread for checkpoints: {error}")))?;
+        thread::Builder::new().name("bulla-checkpoint".into()).spawn(run).map_err(|error| {
+            StoreError::Unavailable(format!("a thread for checkpoints could not be started: {error}"))
+        })?;
         Ok(Self { stop })
     }
 }

@@ -50,7 +50,10 @@ fn rows(
         let values = (0..width).map(|at| {
             let unreadable = || {
                 let column = columns.split(',').nth(at).unwrap_or_default().trim();
-                StoreError::Unavailable(format!("column {column} of table {name} can't be read in every row"))
+                StoreError::Unavailable(format!(
+                    "table {name}: a row has a value in column {column} that can't be \
+                    read; `bulla doctor` names the row and the statement that repairs it"
+                ))
             };
             value(row.get_ref(at)?).ok_or_else(unreadable)
         });

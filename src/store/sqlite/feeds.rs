@@ -127,10 +127,9 @@ impl Feeds {
                 }
             }
         };
-        thread::Builder::new()
-            .name("bulla-feed".into())
-            .spawn(follower)
-            .map_err(|error| StoreError::Unavailable(format!("no thread for the feed: {error}")))?;
+        thread::Builder::new().name("bulla-feed".into()).spawn(follower).map_err(|error| {
+            StoreError::Unavailable(format!("a thread for the revocation feed could not be started: {error}"))
+        })?;
         Ok(FollowHandle::new((following, Mutex::new(stop))))
     }
 }

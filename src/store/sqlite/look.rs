@@ -74,7 +74,7 @@ pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> 
             Reading::Nothing => return Ok(Found::Missing),
             Reading::Unread => {
                 return Err(StoreError::Unavailable(
-                    "its write-ahead log hasn't been read since the file was put here; `bulla audit --limit 1` reads it"
+                    "the write-ahead log next to the file has not been read yet; `bulla audit --limit 1` reads it"
                         .into(),
                 ));
             }
@@ -154,7 +154,7 @@ fn header(path: &Path) -> Result<Option<bool>, StoreError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(&error)),
         Ok(about) if !about.is_file() => {
-            return Err(StoreError::Unavailable("is not a file; --database names another".into()));
+            return Err(StoreError::Unavailable("is not a file; name the database with --database".into()));
         }
         Ok(about) if about.len() == 0 => return Ok(None),
         Ok(_) => {}
@@ -163,7 +163,9 @@ fn header(path: &Path) -> Result<Option<bool>, StoreError> {
     let mut bytes = [0; 20];
     let whole = file.read_exact(&mut bytes).is_ok();
     if !whole || &bytes[..16] != MAGIC {
-        return Err(StoreError::Unavailable("file is not a database; --database names another".into()));
+        return Err(StoreError::Unavailable(
+            "the file is not a database; name the database with --database".into(),
+        ));
     }
     Ok(Some(bytes[18] == WAL))
 }

@@ -138,13 +138,15 @@ impl From<rusqlite::Error> for StoreError {
         let extended = error.sqlite_error().map(|e| e.extended_code);
         let sync = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
         if extended.is_some_and(|e| sync.contains(&e)) {
-            tracing::error!(%error, "the database could not be synced to disk");
+            tracing::error!(%error, "the database could not be synced to the disk");
             return Self::Broken;
         }
         match code {
-            Some(ErrorCode::ConstraintViolation) => Self::Conflict("a row with this name exists".into()),
+            Some(ErrorCode::ConstraintViolation) => {
+                Self::Conflict("a row with this name exists already".into())
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                Self::Unavailable("another process holds the database's lock".into())
+                Self::Unavailable("another process has locked the database".into())
             }
             _ => Self::Unavailable(error.to_string()),
         }

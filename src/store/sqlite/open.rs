@@ -60,7 +60,7 @@ fn turn_to_wal(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn open_and_migrate(path: &Path, allow_group_read: bool) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < LEAST_SQLITE {
         return Err(StoreError::Schema(format!(
-            "SQLite {} is too old; 3.51.3 is the least",
+            "SQLite {} is too old; version 3.51.3 or newer is required",
             rusqlite::version()
         )));
     }
@@ -82,7 +82,7 @@ pub(super) fn open_and_migrate(path: &Path, allow_group_read: bool) -> Result<Co
     migrate(&mut connection).or_else(|_| migrate(&mut connection)).map_err(|error| {
         let error = error.to_string();
         let what = error.lines().next().unwrap_or_default();
-        StoreError::Schema(format!("{}: the schema can't be brought up to date: {what}", path.display()))
+        StoreError::Schema(format!("{}: the schema can't be updated: {what}", path.display()))
     })?;
     Ok(connection)
 }
@@ -102,7 +102,7 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
         let why = match error.kind() {
             std::io::ErrorKind::PermissionDenied if !path.exists() => {
                 let why = typed::why_not(folder, &error, Access::WRITE_OK | Access::EXEC_OK);
-                format!("{}: can't be made: {why}", path.display())
+                format!("{}: can't be created: {why}", path.display())
             }
             _ => typed::why_not(path, &error, Access::WRITE_OK),
         };
@@ -137,7 +137,7 @@ fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Schema(format!(
-        "{}: is another program's database (it holds {}); name a file of Bulla's own with --database",
+        "{}: this is the database of another program (its tables: {}); name the database of Bulla with --database",
         path.display(),
         others.join(", ")
     )))
@@ -167,11 +167,13 @@ fn keep_private(path: &Path, allow_group_read: bool) -> Result<(), StoreError> {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(right)).map_err(|error| {
             let typed = typed::word(&file.display().to_string());
             StoreError::Schema(format!(
-                "{}: has mode {mode:04o}, others may read it, and that can't be changed: {error}; `chmod {right:o} {typed}`",
+                "{}: has mode {mode:04o}, so other users may read it, and the mode can't be changed: {error}; `chmod \
+                 {right:o} {typed}` changes it",
                 file.display()
             ))
         })?;
-        tracing::warn!(file = %file.display(), "others could read the database; its mode was {mode:04o} and is {right:04o} now");
+        tracing::warn!(file = %file.display(), "other users could read the database; its mode was {mode:04o} and was \
+            changed to {right:04o}");
     }
     Ok(())
 }
@@ -182,7 +184,7 @@ pub(super) fn refuse_writable(path: &Path) -> Result<(), StoreError> {
     let Some((first, mode)) = open.first() else { return Ok(()) };
     let files: Vec<_> = open.iter().map(|(file, _)| typed::word(&file.display().to_string())).collect();
     Err(StoreError::Schema(format!(
-        "{}: has mode {mode:04o}, open to others, who can write to it; `chmod 600 {}`",
+        "{}: has mode {mode:04o}, so other users may write to it; `chmod 600 {}` prevents that",
         first.display(),
         files.join(" ")
     )))
@@ -216,7 +218,7 @@ fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StoreError> 
     let (found, known) = (schema(connection)?, known_schema());
     if found > known {
         return Err(StoreError::Schema(format!(
-            "{}: its schema (version {found}) is newer than this program knows ({known}); run the newer program",
+            "{}: the schema has version {found}, this program knows versions up to {known}; run a newer version of bulla",
             path.display()
         )));
     }

@@ -48,10 +48,12 @@ impl Readers {
                     job(&connection);
                 }
             };
-            thread::Builder::new()
-                .name("bulla-reader".into())
-                .spawn(run)
-                .map_err(|error| StoreError::Unavailable(format!("no thread for a reader: {error}")))?;
+            thread::Builder::new().name("bulla-reader".into()).spawn(run).map_err(|error| {
+                StoreError::Unavailable(format!(
+                    "a thread for reading the database could not be \
+                    started: {error}"
+                ))
+            })?;
         }
         Ok(readers)
     }
@@ -67,7 +69,7 @@ impl Readers {
         // The first to set this flag decides: the thread that begins the read, or the caller whose time limit has passed.
         let decided = Arc::new(AtomicBool::new(false));
         let begun = Arc::clone(&decided);
-        let exhausted = || StoreError::Unavailable("too many reads wait".into());
+        let exhausted = || StoreError::Unavailable("too many reads are waiting".into());
         self.queue
             .push(Box::new(move |connection| {
                 if !answer.is_closed() && !begun.swap(true, Ordering::AcqRel) {
@@ -80,7 +82,7 @@ impl Readers {
             Err(_) if !decided.swap(true, Ordering::AcqRel) => return Err(exhausted()),
             Err(_) => answered.await,
         };
-        answer.unwrap_or_else(|_| Err(StoreError::Unavailable("a read was cut off".into())))
+        answer.unwrap_or_else(|_| Err(StoreError::Unavailable("a read was interrupted".into())))
     }
 }
 

@@ -63,7 +63,8 @@ impl State {
             return self.check();
         }
         if !self.broken.swap(true, Ordering::AcqRel) {
-            tracing::error!(database = %self.path.display(), "the database file was replaced or removed while open; restart");
+            tracing::error!(database = %self.path.display(), "the database file was replaced or removed while it was \
+                open; restart the server");
         }
         Err(StoreError::Broken)
     }

@@ -56,10 +56,13 @@ impl Writer {
         let commits = Arc::new(AtomicU64::new(0));
         let (group, counted) = (group.max(1), Arc::clone(&commits));
         let run = Run { connection, clock, feeds, state, turn, group, commits: counted };
-        thread::Builder::new()
-            .name("bulla-writer".into())
-            .spawn(move || run.until_closed(&jobs))
-            .map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
+        thread::Builder::new().name("bulla-writer".into()).spawn(move || run.until_closed(&jobs)).map_err(
+            |error| {
+                StoreError::Unavailable(format!(
+                    "a thread for writing the database could not be started: {error}"
+                ))
+            },
+        )?;
         Ok(Self { queue, commits })
     }
 
@@ -83,7 +86,7 @@ impl Writer {
             Box::new(move |committed| drop(answer.send(committed.and(done))))
         });
         self.queue.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Unavailable("too many changes wait".into()),
+            TrySendError::Full(_) => StoreError::Unavailable("too many changes are waiting".into()),
             TrySendError::Disconnected(_) => StoreError::Unavailable("the writer has stopped".into()),
         })?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".into())))

@@ -13,8 +13,8 @@ pub(in crate::store) fn fold(name: &str) -> String {
 }
 
 /// The rule for the name of a user.
-pub const NAME_RULE: &str = "a name has 1 to 128 characters, at least one of them visible, no control characters, and no \
-                             blanks around it";
+pub const NAME_RULE: &str = "a name must have 1 to 128 characters, at least one of them visible, without control \
+    characters, and without blanks at the start or end";
 
 /// Whether a new user may have this name ([`NAME_RULE`]).
 pub fn is_good_name(name: &str) -> bool {
@@ -50,7 +50,8 @@ pub(in crate::store) fn pick(rows: impl IntoIterator<Item = UserRow>, name: &str
 /// The error for a name that is already taken.
 pub(in crate::store) fn taken() -> StoreError {
     StoreError::Conflict(
-        "the name is taken, or looks like one that is (names differ by more than case and look-alike letters)"
+        "the name is taken, or looks like a taken name (names must differ by more than upper and lower case and \
+         similar letters)"
             .into(),
     )
 }

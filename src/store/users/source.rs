@@ -29,7 +29,7 @@ pub enum LoginError {
     #[error("name or password is wrong")]
     Wrong,
     /// Too many passwords are waiting to be checked.
-    #[error("too many logins at once")]
+    #[error("too many logins are waiting")]
     Busy,
     /// The source of users can't answer.
     #[error(transparent)]

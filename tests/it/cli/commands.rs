@@ -85,7 +85,7 @@ fn users_are_added_shown_changed_and_deleted() {
         &server.cli_with(&["user", "add", "B\u{43e}b", "--password-stdin"], PASSWORD),
         1,
         "",
-        "looks like one",
+        "looks like a taken name",
     );
     check(
         &server.cli_with(&["user", "add", "eve", "--password-stdin"], "short"),
@@ -98,7 +98,7 @@ fn users_are_added_shown_changed_and_deleted() {
         &server.cli_with(&["user", "add", " eve", "--password-stdin"], PASSWORD),
         2,
         "",
-        "no blanks around it",
+        "without blanks at the start or end",
     );
     check(&server.cli(&["user", "list"]), 0, "2   bob   none   enabled", "");
     check(&server.cli(&["user", "show", "BOB"]), 0, "bob", "");
@@ -187,7 +187,12 @@ fn what_mends_an_error_can_be_typed_as_it_stands_and_names_its_file() {
     assert!(refused.status.code() == Some(1) && mended.success(), "{said}");
     assert_eq!(loaded().status.code(), Some(0), "{mend}");
     std::fs::write(server.path("junk.db"), "no database, but long enough to be taken for one").unwrap();
-    check(&server.cli(&["--database", "junk.db", "user", "list"]), 5, "", "junk.db: file is not a database");
+    check(
+        &server.cli(&["--database", "junk.db", "user", "list"]),
+        5,
+        "",
+        "junk.db: the file is not a database",
+    );
 }
 
 #[test]

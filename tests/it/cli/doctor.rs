@@ -165,7 +165,7 @@ fn every_fault_of_the_tls_files_is_found() {
         let line = found.lines().find(|line| line.contains("TLS")).unwrap_or_default().to_owned();
         assert!(code == 6 && line.contains(says), "{says}: {found}");
     };
-    finds("cert.pem: is missing");
+    finds("cert.pem: the file is missing");
     certificate(server.dir.path(), "90", false);
     let (code, found) = doctor(&server);
     assert!(code == 0 && found.contains("the certificate is valid until"), "{found}");
@@ -205,7 +205,11 @@ fn a_server_with_bad_tls_files_says_what_is_wrong_with_which() {
     let server = Server::new(&[("BULLA_TLS_CERT", "cert.pem"), ("BULLA_TLS_KEY", "key.pem")]);
     certificate(server.dir.path(), "90", true);
     let refused = server.cli(&["serve", "--listen", "127.0.0.1:0"]);
-    assert!(said(&refused).contains("key.pem: the private key is encrypted; `openssl pkey"), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("key.pem: the private key is encrypted; `openssl pkey"),
+        "{}",
+        said(&refused)
+    );
     certificate(server.dir.path(), "90", false);
     fs::rename(server.path("key.pem"), server.path("first.pem")).unwrap();
     certificate(server.dir.path(), "90", false);

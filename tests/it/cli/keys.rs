@@ -302,7 +302,7 @@ fn the_script_rolls_over_and_reports_one_line() {
 #[test]
 fn the_script_says_why_when_the_staged_key_is_too_young_and_passes_arguments_on() {
     let home = Home::new(Duration::from_secs(60));
-    home.script(&[], &[]).refused(1, "has waited 6");
+    home.script(&[], &[]).refused(1, "has waited only 6");
     assert_eq!(home.ring().load().unwrap().generation, 1);
     assert_eq!(home.script(&["--min-staged", "30s", "--keep", "3h"], &[]).code, 0);
     assert_eq!(home.ring().load().unwrap().generation, 2);

@@ -188,16 +188,16 @@ fn what_cant_be_moved_is_refused_and_the_mending_named() {
 
     // Written by hand: SQLite stores any type in a column.
     server.sqlite3("DROP TRIGGER user_made_unreadable; UPDATE users SET created_at = 'yesterday'");
-    refused(&["--to", &to.url], 5, "table users: not every created_at is int8");
+    refused(&["--to", &to.url], 5, "table users: the column created_at has a value that is not of type int8");
     assert_eq!(psql(&to.url, "SELECT count(*) FROM users"), "0");
     server.sqlite3("UPDATE users SET created_at = 5");
 
     // A server that was started on the new database too early has left the mark of another ring.
     psql(&to.url, "INSERT INTO ring VALUES (1, 99, decode(repeat('00', 32), 'hex'))");
-    refused(&["--to", &to.url], 1, "newer key ring, or another one");
+    refused(&["--to", &to.url], 1, "a newer or another key ring");
     psql(&to.url, "DELETE FROM ring");
     psql(&to.url, "INSERT INTO users (name, created_at) VALUES ('bob', 0)");
-    refused(&["--to", &to.url], 1, "holds other data already (users)");
+    refused(&["--to", &to.url], 1, "contains other data already (users)");
     psql(&to.url, "DELETE FROM users");
     assert!(migrate(&server, &to).status.success());
 }

@@ -253,7 +253,7 @@ async fn a_server_says_which_files_with_secrets_others_may_read_and_serves() {
         server.start();
         let said = server.stderr();
         assert_eq!(
-            said.contains(&format!("client: has mode {mode:04o}, others may read it")),
+            said.contains(&format!("client: has mode {mode:04o}, so other users may read it")),
             open,
             "{said}"
         );
@@ -262,7 +262,7 @@ async fn a_server_says_which_files_with_secrets_others_may_read_and_serves() {
     }
     server.set("BULLA_ALLOW_GROUP_READ", "true");
     fs::set_permissions(server.path("client"), fs::Permissions::from_mode(0o440)).unwrap();
-    let before = server.stderr().matches("others may read").count();
+    let before = server.stderr().matches("other users may read").count();
     server.start();
-    assert_eq!(server.stderr().matches("others may read").count(), before);
+    assert_eq!(server.stderr().matches("other users may read").count(), before);
 }

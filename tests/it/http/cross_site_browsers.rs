@@ -408,7 +408,10 @@ async fn every_form_works_where_a_proxy_strips_what_says_where_it_comes_from() {
     assert_eq!(server.sqlite3("SELECT count(*) FROM identities"), "0");
     // The provider can't be reached, but the form was accepted.
     person.presses("Link Keycloak").await;
-    assert_eq!((person.status().await, person.reads("h1").await.as_str()), (503, "Not available at the moment"));
+    assert_eq!(
+        (person.status().await, person.reads("h1").await.as_str()),
+        (503, "Not available at the moment")
+    );
     let other = server.browser();
     other.log_in("ada").await;
     person.goes_to("/auth/account").await;

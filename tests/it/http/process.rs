@@ -179,7 +179,8 @@ async fn a_damaged_ring_leaves_the_last_good_one_in_force_and_says_so() {
     assert_eq!(browser.status().await, 200);
     std::fs::write(server.path("keys/ring.json"), ring).unwrap();
     eventually("ready again", || async { browser.get("/health/ready").await.status() == 200 }).await;
-    eventually("an alarm", || async { server.stderr().contains("the last good key ring stays in force") }).await;
+    eventually("an alarm", || async { server.stderr().contains("the last good key ring stays in force") })
+        .await;
 }
 
 #[tokio::test]

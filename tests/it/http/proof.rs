@@ -453,7 +453,14 @@ async fn a_changed_password_names_the_identities_linked_lately() {
     let (_, lately) = page.split_once("Identities linked in the last 30 days").unwrap();
     let (lately, _) = lately.split_once("</section>").unwrap();
     assert!(lately.contains("thief") && lately.contains("1 d ago") && !lately.contains("of old"), "{lately}");
-    assert!(!ada.get("/auth/account").await.text().await.unwrap().contains("Identities linked in the last 30 days"));
+    assert!(
+        !ada.get("/auth/account")
+            .await
+            .text()
+            .await
+            .unwrap()
+            .contains("Identities linked in the last 30 days")
+    );
     // The account page sets no cookies for a browser that is not signed in.
     assert!(set_cookies(&server.browser().get("/auth/account").await).is_empty());
     let told = server.cli_with(&["user", "passwd", "ada", "--password-stdin"], PASSWORD);

@@ -123,7 +123,13 @@ async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
     for unknown in ["nobody", "no/body"] {
         let answer = ada.get(&format!("/oauth/authorize?{}", query(&app, &[("client_id", unknown)]))).await;
         assert_eq!((answer.status().as_u16(), answer.headers().get("location")), (404, None));
-        assert!(answer.text().await.unwrap().contains("The client_id of this request is not the id of a registered app"));
+        assert!(
+            answer
+                .text()
+                .await
+                .unwrap()
+                .contains("The client_id of this request is not the id of a registered app")
+        );
     }
     for (changed, expected) in [
         (("response_type", "token"), "unsupported_response_type"),

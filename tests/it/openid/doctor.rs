@@ -88,7 +88,7 @@ async fn a_provider_that_does_not_is_said_to_with_what_to_change() {
         ),
         (
             "discovery",
-            "says that its issuer is",
+            "states the issuer",
             Box::new(move |world| {
                 let mut said = keycloak().discovery.unwrap();
                 said["issuer"] = json!("https://login.example.org/realms/Main");
@@ -106,7 +106,7 @@ async fn a_provider_that_does_not_is_said_to_with_what_to_change() {
         ),
         (
             "clock",
-            "behind the provider's; set it by NTP",
+            "behind the provider's; synchronize it by NTP",
             Box::new(move |world| {
                 world
                     .at(jwks, |_| Told::Dated(json!({"keys": [RSA.jwk()]}), "Tue, 01 Jan 2097 00:00:00 GMT"));
@@ -114,7 +114,7 @@ async fn a_provider_that_does_not_is_said_to_with_what_to_change() {
         ),
         (
             "clock",
-            "ahead of the provider's; set it by NTP",
+            "ahead of the provider's; synchronize it by NTP",
             Box::new(move |world| {
                 world
                     .at(jwks, |_| Told::Dated(json!({"keys": [RSA.jwk()]}), "Tue, 01 Jan 2008 00:00:00 GMT"));
@@ -122,7 +122,7 @@ async fn a_provider_that_does_not_is_said_to_with_what_to_change() {
         ),
         (
             "redirect address",
-            "register this address there",
+            "register exactly this redirect address",
             Box::new(move |world| {
                 world
                     .at(authorize, |_| Told::Error(400, json!({"error": "Invalid parameter: redirect_uri"})));

@@ -194,9 +194,9 @@ async fn only_a_graph_that_says_that_the_token_is_invalid_refuses_it() {
         assert_eq!(failed(), (before + u32::from(expected == 401)).to_string(), "{shown}");
     }
     let log = vendor.server.stderr();
-    assert!(log.contains("me: answered 400 with the error code 4 (a limit of requests is reached)"), "{log}");
+    assert!(log.contains("me: answered 400 with the error code 4 (a rate limit is reached)"), "{log}");
     assert!(
-        log.contains("debug_token: answered 400 with the error code 190 (it refuses our client id"),
+        log.contains("debug_token: answered 400 with the error code 190 (it refuses the client id"),
         "{log}"
     );
 }

@@ -151,8 +151,8 @@ async fn an_error_of_the_provider_is_no_verdict_and_a_cancelled_login_is_no_stri
     let vendor = Vendor::open(keycloak());
     let person = vendor.somebody();
     for (error, status, says) in [
-        ("server_error", 503, "can&#39;t be asked"),
-        ("temporarily_unavailable", 503, "can&#39;t be asked"),
+        ("server_error", 503, "The provider is not available"),
+        ("temporarily_unavailable", 503, "The provider is not available"),
         ("access_denied", 401, "Please try again"),
         ("invalid_request", 401, "Please try again"),
     ] {

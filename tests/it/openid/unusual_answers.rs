@@ -32,7 +32,7 @@ async fn a_token_endpoint_that_answers_nonsense_can_not_tell_and_nobody_is_count
         ("has", || Told::Json(json!({"id_token": "y".repeat(70_000)}))),
         ("temporarily_unavailable", || Told::Error(400, json!({"error": "temporarily_unavailable"}))),
         ("server_error", || Told::Error(400, json!({"error": "server_error"}))),
-        ("client id or secret", || Told::Error(401, json!({"error": "invalid_client"}))),
+        ("client id or client secret", || Told::Error(401, json!({"error": "invalid_client"}))),
         ("502", || Told::Error(502, json!({}))),
     ];
     for (name, place) in places {
@@ -180,7 +180,7 @@ async fn what_a_provider_sends_and_can_not_be_read_counts_for_nobody() {
         assert_eq!(answer.status(), 503, "{text}");
     }
     assert!(
-        vendor.server.stderr().contains("`id_token` is not a signed token"),
+        vendor.server.stderr().contains("not a readable signed token (JWS)"),
         "{}",
         vendor.server.stderr()
     );

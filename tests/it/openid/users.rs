@@ -109,11 +109,11 @@ async fn the_last_way_in_is_not_unlinked() {
     let listed: Value = ada.browser.get("/auth/identities").await.json().await.unwrap();
     let last = ada.post("/auth/identities/unlink", listed["identities"][0].clone()).await;
     assert_eq!(last.status(), 409);
-    assert!(last.text().await.unwrap().contains("last way in"));
+    assert!(last.text().await.unwrap().contains("last way to sign in"));
     let fields = [("issuer", "https://accounts.google.com"), ("subject", "110169484474386276334")];
     let page = ada.browser.send(ada.request(Method::POST, "/auth/identities/unlink").form(&fields)).await;
     let page = page.text().await.unwrap();
-    assert!(page.contains("last way in") && !page.contains("Current password"), "{page}");
+    assert!(page.contains("last way to sign in") && !page.contains("Current password"), "{page}");
     assert_eq!(links(&ada, |t| t.claims["sub"] = json!("2")).await, 303, "a second account");
     assert_eq!(ada.post("/auth/identities/unlink", listed["identities"][0].clone()).await.status(), 204);
 }
