@@ -40,7 +40,7 @@ impl Problem {
     }
     /// 401: the caller is not recognised. All reasons have this same answer.
     pub fn unauthorized() -> Self {
-        Self::new(401, "unauthorized", "Please log in.")
+        Self::new(401, "unauthorized", "Please sign in.")
     }
     /// 401: another site caused the request, and only the refresh token could authenticate it. A program gets the same answer as
     /// from [`unauthorized`](Self::unauthorized). A browser that navigates gets a page that sends the request again.
@@ -53,31 +53,31 @@ impl Problem {
     }
     /// 403: the present password, which the change requires, is wrong.
     pub fn wrong_password() -> Self {
-        Self::new(403, "wrong_password", "The present password is wrong.")
+        Self::new(403, "wrong_password", "The current password is wrong.")
     }
     /// 403: the request does not come from a page of this server.
     pub fn foreign_origin() -> Self {
-        Self::new(403, "foreign_origin", "This request did not come from our own pages.")
+        Self::new(403, "foreign_origin", "This request did not come from a page of this server.")
     }
     /// 403: a token of an app or a machine that is not admitted here, whatever its user may do.
     pub fn program_not_admitted() -> Self {
-        let detail = "This token was granted to an app or a machine. Its scope does not admit it here.";
+        let detail = "This token was issued to an OAuth client. Its scope does not permit this request.";
         Self::new(403, "program_not_admitted", detail)
     }
     /// 403: the caller is recognised but not allowed to do this.
     pub fn forbidden() -> Self {
-        Self::new(403, "forbidden", "You may not do this.")
+        Self::new(403, "forbidden", "You are not allowed to do this.")
     }
     /// 403: an access token alone is not enough; the request must present the session.
     pub fn session_required() -> Self {
-        let detail = "This needs the session itself: its refresh cookie, without an Authorization header. An access \
-                      token alone is not enough. If you see this on a page, please sign in again.";
+        let detail = "This request must present the session: its refresh cookie, without an Authorization header. An \
+            access token alone is not enough. If you see this on a page, please sign in again.";
         Self::new(403, "session_required", detail)
     }
     /// 403: the last login is too long ago to change a login method.
     pub fn reauth_required() -> Self {
-        let detail = "Your last login is too long ago to change how you sign in. Please sign in again, or send your \
-                      present password with the request.";
+        let detail = "Your last sign-in is too long ago to change how you sign in. Please sign in again, or send \
+            your current password with the request.";
         Self::new(403, "reauth_required", detail)
     }
     /// 403: the login at a provider does not prove the person's identity again; `detail` says why.
@@ -90,25 +90,27 @@ impl Problem {
     }
     /// 403: the identity is proven, but no user has it.
     pub fn no_account() -> Self {
-        let detail = "Nobody here has this identity. Sign in another way and link it, or ask for an account.";
+        let detail = "No user of this server has this identity. Sign in another way and link it, or ask the \
+            administrator for an account.";
         Self::new(403, "no_account", detail)
     }
     /// 404.
     pub fn not_found() -> Self {
-        Self::new(404, "not_found", "There is nothing here.")
+        Self::new(404, "not_found", "There is nothing at this address.")
     }
     /// 404: `client_id` names no registered app.
     pub fn unknown_client() -> Self {
-        let detail = "The client_id of this request names no app that is registered here. Check it where the app is set up.";
+        let detail =
+            "The client_id of this request is not the id of a registered app. Check the settings of the app.";
         Self::new(404, "unknown_client", detail)
     }
     /// 404: the session does not exist or belongs to another user.
     pub fn no_such_session() -> Self {
-        Self::new(404, "not_found", "That device is no longer signed in.")
+        Self::new(404, "not_found", "This device is not signed in any more.")
     }
     /// 405 with `Allow`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        let detail = format!("Allowed here: {allow}.");
+        let detail = format!("Methods allowed at this address: {allow}.");
         Self { allow: Some(allow), ..Self::new(405, "method_not_allowed", detail) }
     }
     /// 408: the body took too long.
@@ -125,12 +127,14 @@ impl Problem {
     }
     /// 415: the answer names the media types that are accepted.
     pub fn unsupported_media_type() -> Self {
-        let detail = "Send application/json or application/x-www-form-urlencoded.";
+        let detail = "The media type of the body is not supported. Send application/json or application/x-www-form-urlencoded.";
         Self::new(415, "unsupported_media_type", detail)
     }
     /// 421: the request is for another host. `expected` is the origin of this server.
     pub fn misdirected(expected: &str) -> Self {
-        let detail = format!("This host is not served here. The address of this server is {expected}");
+        let detail = format!(
+            "This server does not serve the requested host. The address of this server is {expected}"
+        );
         let place = Some(expected.to_owned());
         Self { place, ..Self::new(421, "misdirected", detail) }
     }
@@ -145,7 +149,7 @@ impl Problem {
     }
     /// 429: the queue of logins is full.
     pub fn busy() -> Self {
-        let detail = "Too many logins at once. Please try again in a moment.";
+        let detail = "Too many sign-ins at the same time. Please try again in a moment.";
         Self { retry_after: Some(Duration::from_secs(2)), ..Self::new(429, "busy", detail) }
     }
     /// 431.
@@ -155,16 +159,16 @@ impl Problem {
     }
     /// 500.
     pub fn internal() -> Self {
-        Self::new(500, "internal", "Something failed.")
+        Self::new(500, "internal", "An internal error occurred.")
     }
     /// 503 with `Retry-After`: a provider is unavailable; other login methods still work.
     pub fn provider_away() -> Self {
-        let detail = "The provider can't be asked at the moment. Please try again, or sign in another way.";
+        let detail = "The provider is not available at the moment. Please try again, or sign in another way.";
         Self { retry_after: Some(Duration::from_secs(10)), ..Self::new(503, "provider_away", detail) }
     }
     /// 503 with `Retry-After`: the answer is unknown at present.
     pub fn unavailable() -> Self {
-        let detail = "This can't be answered at the moment. Please try again.";
+        let detail = "The server can't answer this request at the moment. Please try again.";
         Self { retry_after: Some(Duration::from_secs(2)), ..Self::new(503, "unavailable", detail) }
     }
 
@@ -281,7 +285,7 @@ impl From<crate::store::StoreError> for Problem {
             }
             StoreError::Ended => Self::unauthorized(),
             StoreError::Unavailable(_) | StoreError::Broken | StoreError::Schema(_) => {
-                tracing::warn!(%error, "the store can't tell");
+                tracing::warn!(%error, "the store could not answer");
                 Self::unavailable()
             }
         }

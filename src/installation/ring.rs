@@ -53,7 +53,7 @@ impl RingFollower {
             }
             Reload::Degraded(ring, error) => {
                 if self.is_good() {
-                    tracing::error!(%error, "the key ring can't be loaded; the last good one stays in force");
+                    tracing::error!(%error, "the key ring can't be loaded; the last good key ring stays in force");
                 }
                 tokens.install(ring);
                 false
@@ -73,7 +73,7 @@ impl Installation {
         let Ok(Some(ring)) = tokio::task::spawn_blocking(reload).await else { return };
         let store = &self.sessions.parts().store;
         if let Err(error) = store.note_ring(ring.generation, ring.fingerprint).await {
-            tracing::warn!(%error, "the ring's generation could not be recorded");
+            tracing::warn!(%error, "the generation of the key ring could not be recorded in the database");
         }
     }
 }
@@ -93,7 +93,7 @@ pub(crate) async fn follow(installation: Weak<Installation>) {
             reported = Some((Instant::now(), generation));
             let report = parts.store.report_node(&name, generation, env!("CARGO_PKG_VERSION"));
             if let Err(error) = report.await {
-                tracing::warn!(%error, "the ring in force here could not be reported");
+                tracing::warn!(%error, "the generation of the key ring in force could not be reported to the database");
             }
         }
     }

@@ -33,11 +33,11 @@ impl Installation {
         let mut known = self.triggers.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != wrong {
             match wrong.is_empty() {
-                true => tracing::info!("the database's triggers are as they should be again"),
+                true => tracing::info!("all triggers of the database are present and unchanged again"),
                 false => tracing::error!(
                     triggers = %wrong.join(", "),
-                    "triggers of the database are missing, disabled or changed: a session can end in a database shell \
-                     without being revoked; `bulla init` makes them again"
+                    "triggers of the database are missing, disabled or changed: a session that is deleted in a \
+                     database shell is not revoked; `bulla init` restores the triggers"
                 ),
             }
         }
@@ -53,12 +53,12 @@ pub(crate) async fn watch(installation: Weak<Installation>) {
         time.tick().await;
         let Some(installation) = installation.upgrade() else { return };
         if let Err(error) = installation.sessions.look_at_clock().await {
-            tracing::debug!(%error, "the clock could not be looked at");
+            tracing::debug!(%error, "the clock could not be checked");
         }
         if turn % 2 == 1
             && let Err(error) = installation.check_triggers().await
         {
-            tracing::warn!(%error, "the database's triggers could not be looked at");
+            tracing::warn!(%error, "the triggers of the database could not be checked");
         }
     }
 }
@@ -72,10 +72,10 @@ pub(crate) async fn sweep(installation: Weak<Installation>, audit_keep: Duration
         time.tick().await;
         let Some(installation) = installation.upgrade() else { return };
         if let Err(error) = installation.sessions.sweep(audit_keep).await {
-            tracing::warn!(%error, "what has expired could not be swept");
+            tracing::warn!(%error, "expired rows could not be deleted");
         }
         if let Err(error) = installation.logins.record_the_unrecorded().await {
-            tracing::warn!(%error, "the number of events that were not recorded could not be recorded");
+            tracing::warn!(%error, "the number of unrecorded events could not be recorded in the audit log");
         }
     }
 }

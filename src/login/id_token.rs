@@ -47,7 +47,7 @@ impl Logins {
         let token = match (&presented.id_token, &presented.access_token) {
             (Some(token), None) => Token::Id(token.expose()),
             (None, Some(token)) => Token::Access(token.expose()),
-            _ => return Err(Problem::bad_request("One of id_token and access_token is needed.")),
+            _ => return Err(Problem::bad_request("The body must contain either id_token or access_token.")),
         };
         let ticket = presented.ticket.as_ref().map(SecretText::expose);
         let nonce = match transport {

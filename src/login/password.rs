@@ -55,7 +55,7 @@ impl Logins {
                 Ok(_) => Err(LoginError::Wrong),
                 Err(error) => Err(error),
             };
-            proven.map_err(|error| failed(error, "wrong present password", Problem::wrong_password()))
+            proven.map_err(|error| failed(error, "wrong current password", Problem::wrong_password()))
         };
         self.attempt(Account::User(&user.name), requester, check).await
     }
@@ -99,7 +99,7 @@ impl Logins {
             Err(error) => error,
         };
         let event = AuditEvent::new("session.revoked", "system", "")
-            .with(serde_json::json!({"reason": "the password was changed meanwhile"}));
+            .with(serde_json::json!({"reason": "the password was changed during the login"}));
         self.sessions.end(issued.row.sid, event).await?;
         Err(why)
     }

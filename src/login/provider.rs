@@ -198,10 +198,10 @@ fn undecided(problem: Problem) -> Failed<NotProven> {
 fn told(error: &str) -> OpenIdError {
     match error {
         "server_error" | "temporarily_unavailable" => {
-            OpenIdError::Away(format!("its answer to the login is the error {error}"))
+            OpenIdError::Away(format!("it answered the login with the error {error}"))
         }
-        "access_denied" => OpenIdError::Refused("cancelled at the provider"),
-        _ => OpenIdError::Refused("an error of the provider"),
+        "access_denied" => OpenIdError::Refused("the login was cancelled at the provider"),
+        _ => OpenIdError::Refused("the provider answered with an error"),
     }
 }
 
@@ -211,11 +211,11 @@ fn refused(provider: &Provider, error: OpenIdError) -> Problem {
     match error {
         OpenIdError::NoAccount => Problem::no_account(),
         OpenIdError::Away(why) => {
-            tracing::warn!(provider = name, why, "a provider can't be asked");
+            tracing::warn!(provider = name, why, "a provider is not available");
             Problem::provider_away()
         }
         OpenIdError::Refused(reason) => {
-            tracing::info!(provider = name, reason, "a login by a provider was refused");
+            tracing::info!(provider = name, reason, "a login with a provider was refused");
             Problem::unauthorized()
         }
     }

@@ -56,11 +56,11 @@ impl From<NotAgain> for Problem {
     fn from(why: NotAgain) -> Self {
         Self::reauth_failed(match why {
             NotAgain::OtherUser => {
-                "You signed in there as somebody else than here. Please sign in as the same user."
+                "You signed in to the provider as a different user than here. Please sign in there as the same user."
             }
             NotAgain::NotRecent => {
-                "The provider does not say that you have just signed in there. Please sign in with your password, or \
-                 by way of another provider."
+                "The provider does not confirm that you have just signed in there. Please sign in with your \
+                 password, or with another provider."
             }
         })
     }

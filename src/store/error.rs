@@ -8,7 +8,9 @@ pub enum StoreError {
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// A sync to disk failed, or the database file was replaced. The store acknowledges nothing until a restart has recovered it.
-    #[error("the store can't vouch for what is on the disk; restart to recover")]
+    #[error(
+        "the database files were replaced or could not be synced to the disk; restart the server to recover"
+    )]
     Broken,
     /// The schema is newer than this program.
     #[error("{0}")]
@@ -20,14 +22,14 @@ pub enum StoreError {
     #[error("the last administrator can't be removed; give another user the role `admin` first")]
     LastAdmin,
     /// The last way to log in can't be removed.
-    #[error("this is the last way in; set a password or link another identity first")]
+    #[error("this is the last way to sign in; set a password or link another identity first")]
     LastWayIn,
     /// The data on which the change was based has changed since it was read, for example the password. Nothing was written.
-    #[error("the row has changed since it was read; nothing was written, try again")]
+    #[error("the row has changed since it was read; nothing was written; try again")]
     Moved,
     /// The session or the client that requested the change has ended, or has lost the role or scope that the change needs.
     /// Nothing was written.
-    #[error("the session that asked for this has ended; nothing was written")]
+    #[error("the session or client that requested this change has ended; nothing was written")]
     Ended,
 }
 

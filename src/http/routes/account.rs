@@ -210,7 +210,7 @@ async fn change(
         (None, _) => return Err(body::malformed()),
     };
     rule.check(&input.new)
-        .map_err(|why| Problem::unprocessable(format!("The new password won't do: {why}.")))?;
+        .map_err(|why| Problem::unprocessable(format!("The new password is not accepted: {why}.")))?;
     let hash = shared.installation.hasher.hash(&input.new).await.map_err(|error| match error {
         HashError::Busy => Problem::busy(),
         HashError::BadHash | HashError::Failed => Problem::unavailable(),

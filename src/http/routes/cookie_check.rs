@@ -6,9 +6,9 @@ use actix_web::HttpRequest;
 use crate::http::bulla::Shared;
 
 /// The message on the page. WebKit accepts `Secure` cookies over TLS only, even for `localhost`.
-pub(crate) const COOKIES_LOST: &str = "Name and password are right, but your browser did not send the cookies of the login back. Safari and other WebKit \
-     browsers keep no Secure cookies from http://localhost: use Chrome, Edge or Firefox here, or serve over https \
-     (tls_cert and tls_key). Other browsers do this when cookies are blocked.";
+pub(crate) const COOKIES_LOST: &str = "Name and password are right, but your browser did not send the cookies of the \
+    sign-in back. Safari and other WebKit browsers don't store Secure cookies from http://localhost: use Chrome, \
+    Edge or Firefox, or serve over https (tls_cert and tls_key). Other browsers do this if cookies are blocked.";
 
 impl Shared {
     /// The address after a login by the form: over TLS `rd`, on plain HTTP first the page that checks for the cookies. The

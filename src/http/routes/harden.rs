@@ -69,7 +69,7 @@ pub(crate) async fn secure(
     Ok(response)
 }
 
-/// Gives an error the form that suits the client, unless an shared middleware has already done so.
+/// Gives an error the form that suits the client, unless an inner middleware has already done so.
 pub(crate) fn told<B: MessageBody + 'static>(
     bulla: &Bulla,
     asker: Asker,

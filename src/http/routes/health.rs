@@ -94,14 +94,19 @@ impl Collector for Snapshot {
         let (sessions, tokens) = (shared.sessions(), &shared.sessions().parts().tokens);
         let counted =
             sessions.counters().all().map(|(name, count)| (vec![("event", name.to_owned())], count));
-        counters(&mut encoder, "events", "What happened to tokens and sessions", counted.collect())?;
+        counters(&mut encoder, "events", "Events of tokens and sessions", counted.collect())?;
         let answers = shared.answers.iter().enumerate().skip(1);
         let answers = answers.map(|(class, count): (usize, &AtomicU64)| {
             (vec![("class", format!("{class}xx"))], count.load(Ordering::Relaxed))
         });
-        counters(&mut encoder, "answers", "HTTP answers by class of status", answers.collect())?;
+        counters(&mut encoder, "answers", "HTTP answers by status class", answers.collect())?;
         let sealed = tokens.sealed().into_iter().map(|(kid, count)| (vec![("kid", kid.to_string())], count));
-        counters(&mut encoder, "sealed", "Tokens this process has sealed under each key", sealed.collect())?;
+        counters(
+            &mut encoder,
+            "sealed",
+            "Tokens that this process has sealed with each key",
+            sealed.collect(),
+        )?;
         let hashed = ConstCounter::new(shared.installation.hasher.hashed());
         hashed.encode(encoder.encode_descriptor(
             "hashed",
@@ -112,7 +117,7 @@ impl Collector for Snapshot {
         let refused = ConstCounter::new(shared.intake.refused());
         refused.encode(encoder.encode_descriptor(
             "connections_refused",
-            "Connections closed because incomplete requests hold all the memory that they may hold",
+            "Connections closed because incomplete requests use all the memory reserved for them",
             None,
             refused.metric_type(),
         )?)?;
@@ -121,18 +126,18 @@ impl Collector for Snapshot {
             ("revocations", "Live revocations held in memory", sessions.denylist().len() as f64),
             (
                 "feed_age_seconds",
-                "Since the revocation feed was last known to be complete",
+                "Seconds since the revocation feed was last known to be complete",
                 sessions.denylist().age().as_secs_f64(),
             ),
             ("ring_generation", "Generation of the key ring in force", ring.generation as f64),
             (
                 "ring_good",
-                "1 if the ring in force is what the keys directory holds",
+                "1 if the key ring in force is the one in the keys directory, else 0",
                 f64::from(u8::from(self.0.ring_is_good())),
             ),
             (
                 "hashing",
-                "Passwords being hashed or waiting for it",
+                "Passwords that are being hashed or waiting to be hashed",
                 shared.installation.hasher.waiting() as f64,
             ),
         ] {
@@ -140,7 +145,8 @@ impl Collector for Snapshot {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         let lag = sessions.denylist().lag();
-        let help = "Seconds from a revocation to its being in force here, by the store's time";
+        let help =
+            "Seconds from a revocation until it is in force in this process, by the clock of the store";
         lag.encode(encoder.encode_descriptor("revocation_lag_seconds", help, None, lag.metric_type())?)
     }
 }

@@ -126,7 +126,7 @@ fn transport(kind: Kind, named: Option<&str>) -> Result<Transport, Problem> {
         (Kind::Form, _) | (_, None | Some("cookie")) => Ok(Transport::Cookie),
         (_, Some("body")) => Ok(Transport::Body),
         (_, Some("hybrid")) => Ok(Transport::Hybrid),
-        _ => Err(Problem::bad_request("transport is cookie, body or hybrid.")),
+        _ => Err(Problem::bad_request("The parameter transport must be cookie, body or hybrid.")),
     }
 }
 

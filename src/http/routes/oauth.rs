@@ -59,7 +59,7 @@ pub(crate) async fn revoke(bulla: web::Data<Bulla>, request: HttpRequest, body: 
     let shared = &bulla.0;
     let answer = async {
         let (client, form) = shared.client(&request, &body).await?;
-        let token = form.text("token").ok_or(Refusal::Request("token is missing"))?;
+        let token = form.text("token").ok_or(Refusal::Request("the parameter token is missing"))?;
         Ok(shared.issuer().revoke(&client, token).await?)
     };
     match answer.await {
@@ -78,7 +78,7 @@ pub(crate) async fn introspect(
     let shared = &bulla.0;
     let answer = async {
         let (client, form) = shared.client(&request, &body).await?;
-        let token = form.text("token").ok_or(Refusal::Request("token is missing"))?;
+        let token = form.text("token").ok_or(Refusal::Request("the parameter token is missing"))?;
         Ok(shared.issuer().introspect(&client, token).await?)
     };
     match answer.await {
@@ -135,9 +135,10 @@ impl Shared {
         let account = Account::Client(credentials.id());
         let check = async {
             self.issuer().recognise(&credentials).await.map_err(|refusal| match refusal {
-                Refusal::Client => {
-                    Failed::Wrong("unknown client or wrong proof", Refused::OAuth(Refusal::Client))
-                }
+                Refusal::Client => Failed::Wrong(
+                    "unknown client, or wrong secret or signature",
+                    Refused::OAuth(Refusal::Client),
+                ),
                 other => Failed::Undecided(Refused::OAuth(other)),
             })
         };
@@ -169,7 +170,7 @@ fn head(request: &HttpRequest, refusal: &Refusal) -> HttpResponseBuilder {
             head
         }
         Refusal::CannotTell(error) => {
-            tracing::warn!(%error, "the store can't tell");
+            tracing::warn!(%error, "the store could not answer");
             Problem::unavailable().head()
         }
         Refusal::Seal(error) => {

@@ -11,7 +11,7 @@ use crate::{
 impl Shared {
     /// The login page with an error message. It also offers the other login methods.
     pub(crate) fn sorry(&self, provider: &Provider, problem: &Problem, rd: &str) -> HttpResponse {
-        let failed = format!("Signing in with {} didn't work. Please try again.", provider.settings().label);
+        let failed = format!("The sign-in with {} failed. Please try again.", provider.settings().label);
         let error = if problem.code() == "unauthorized" { &failed } else { problem.detail() };
         // If the login did not prove enough, the person is already signed in, so the page offers to log in again.
         let again = problem.asks_for_a_login();

@@ -37,10 +37,16 @@ impl ClientChange {
         now: Timestamp,
     ) -> Result<ClientRow, StoreError> {
         if before.public && (self.secret.is_some() || self.jwks.is_some()) {
-            return Err(StoreError::Conflict(format!("{} is public, and has no secret", before.name)));
+            return Err(StoreError::Conflict(format!(
+                "the client {} is public and can have neither a secret nor keys",
+                before.name
+            )));
         }
         if before.jwks.is_some() && self.secret.is_some() {
-            return Err(StoreError::Conflict(format!("{} signs, and has no secret", before.name)));
+            return Err(StoreError::Conflict(format!(
+                "the client {} authenticates by signatures and can have no secret",
+                before.name
+            )));
         }
         let mut after = before.clone();
         if let Some(NewSecret { hash, overlap }) = self.secret {

@@ -146,7 +146,7 @@ impl NewClient {
 
 /// The error for a name that is already taken.
 pub(in crate::store) fn taken() -> StoreError {
-    StoreError::Conflict("there is a client of this name already".into())
+    StoreError::Conflict("a client with this name exists already".into())
 }
 
 #[cfg(test)]

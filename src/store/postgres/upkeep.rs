@@ -50,7 +50,7 @@ impl Upkeep for PostgresStore {
         let rows = self.pool.rows("SELECT current_setting('transaction_read_only')", &[]).await?;
         let writable = rows.first().is_some_and(|row| row.try_get(0).is_ok_and(|only: &str| only == "off"));
         if !writable {
-            return Err(StoreError::Unavailable("the database takes no writes".into()));
+            return Err(StoreError::Unavailable("the database is read-only".into()));
         }
         self.pool.check_sessions().await
     }

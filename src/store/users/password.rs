@@ -21,7 +21,7 @@ pub(in crate::store) fn may_set_password(
 
 /// The error if a user was deleted before an administrator's change of them.
 pub(in crate::store) fn gone() -> StoreError {
-    StoreError::Conflict("there is no such user any more; nothing was written".into())
+    StoreError::Conflict("the user has been deleted; nothing was written".into())
 }
 
 /// Returns the event of a password change. It names the recently linked identities, because they remain a way to log in after the

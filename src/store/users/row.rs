@@ -122,7 +122,7 @@ pub(in crate::store) fn readable(row: &UserRow) -> Result<(), StoreError> {
     match row.is_unreadable() {
         false => Ok(()),
         true => Err(StoreError::Conflict(format!(
-            "the row of user {} can't be read; `bulla doctor` names the statement that mends it",
+            "the row of user {} can't be read; `bulla doctor` names the statement that repairs it",
             row.id
         ))),
     }

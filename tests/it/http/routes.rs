@@ -469,6 +469,6 @@ async fn the_first_request_for_another_host_is_logged_with_what_came_and_what_is
     }
     let log = || server.stderr();
     crate::support::server::eventually("the log", || async { log().contains("421") }).await;
-    assert!(log().contains("for Host 127.0.0.1,") && log().contains(&server.origin), "{}", log());
+    assert!(log().contains("the Host 127.0.0.1,") && log().contains(&server.origin), "{}", log());
     assert_eq!(log().matches("refused with 421").count(), 1);
 }
