@@ -117,7 +117,7 @@ async fn an_administrator_changes_a_clients_keys_and_is_told_what_is_wrong_with_
         (json!("https://app.example/jwks"), "not a JSON object"),
         (with_member(RSA.jwk(), "e", "AQ"), "exponent"),
         (with_member(RSA.jwk(), "use", "enc"), "`use`"),
-        (with_member(P256.jwk(), "y", P256.jwk()["x"].as_str().unwrap()), "off its curve"),
+        (with_member(P256.jwk(), "y", P256.jwk()["x"].as_str().unwrap()), "not on its curve"),
         (with_member(P256.jwk(), "x", "no base64!"), "base64url"),
         (with_member(P256.jwk(), "alg", "ES512"), "`alg`"),
     ] {

@@ -72,12 +72,12 @@ fn nothing_is_suggested_that_can_not_work_for_files_of_another_kind() {
         place.shell("sqlite3 foreign.db 'CREATE TABLE theirs(x)'; chmod 600 foreign.db").status.success()
     );
     for (failing, says) in [
-        ("bulla --database foreign.db user list", "is another program's database (it holds theirs)"),
-        ("bulla --database foreign.db serve", "is another program's database (it holds theirs)"),
-        ("bulla --database foreign.db doctor", "is another program's database (it holds theirs)"),
+        ("bulla --database foreign.db user list", "the database of another program (its tables: theirs)"),
+        ("bulla --database foreign.db serve", "the database of another program (its tables: theirs)"),
+        ("bulla --database foreign.db doctor", "the database of another program (its tables: theirs)"),
         (
             "bulla --keys bulla.toml keys list",
-            "is not a directory; name the directory of the keys with --keys",
+            "is not a directory; name the keys directory with --keys",
         ),
         ("bulla --keys bulla.toml keys rotate", "is not a directory"),
         ("bulla --keys bulla.toml serve", "is not a directory"),

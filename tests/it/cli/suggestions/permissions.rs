@@ -73,7 +73,7 @@ fn a_folder_in_which_nothing_can_be_made_is_named_with_the_user_who_may() {
     fs::create_dir(place.path("closed")).unwrap();
     place.user = Some(SERVICE);
     let failed = place.shell("cd closed && bulla init");
-    assert!(said(&failed).contains("closed: belongs to user 0, this is user 4242"), "{}", said(&failed));
+    assert!(said(&failed).contains("closed: belongs to user 0, but this command runs as user 4242"), "{}", said(&failed));
     assert_eq!(suggested(&said(&failed), "sudo -u '#0'"), "sudo -u '#0' bulla init");
 }
 
@@ -123,7 +123,7 @@ fn a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests()
         let command = place.mends("bulla doctor", begins);
         assert!(command.contains("our secret.txt'"), "{command}");
         let found = said(&place.shell("bulla doctor"));
-        assert!(!found.contains("others may"), "{found}");
+        assert!(!found.contains("other users may"), "{found}");
     }
     // A password in the file makes the file secret.
     let url = "database = 'postgres://ada:hunter2@127.0.0.1:1/d?connect_timeout=1'\n";
@@ -134,7 +134,7 @@ fn a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests()
     lost.map(|at| place.server.environment.remove(at));
     place.mends("bulla doctor", "chmod go= ");
     let found = said(&place.shell("bulla doctor"));
-    assert!(!found.contains("others may") && !found.contains("hunter2"), "{found}");
+    assert!(!found.contains("other users may") && !found.contains("hunter2"), "{found}");
     // libpq ignores a password file that its group may read, and Bulla does the same.
     fs::write(place.path("pgpass"), "*:*:*:*:hunter2").unwrap();
     place.server.set("PGPASSFILE", place.path("pgpass"));

@@ -246,7 +246,7 @@ fn a_missing_key_file_is_named_with_the_fix_and_a_revocation_mends_it() {
     let ring = keys.rotate(10);
     let lost = active(&first);
     fs::remove_file(keys.key_file(lost)).unwrap();
-    assert!(keys.refuses(&keys.key_file(lost)).contains("restore it"));
+    assert!(keys.refuses(&keys.key_file(lost)).contains("restore the file"));
     assert!(keys.keys.rotate(Duration::ZERO, 2 * HOUR, at(30)).is_err(), "a damaged ring isn't rolled over");
     let mended = keys.keys.revoke(lost, at(31)).unwrap();
     assert_eq!(state(&mended, lost), Some(KeyState::Revoked));
