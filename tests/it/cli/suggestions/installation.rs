@@ -75,10 +75,7 @@ fn nothing_is_suggested_that_can_not_work_for_files_of_another_kind() {
         ("bulla --database foreign.db user list", "the database of another program (its tables: theirs)"),
         ("bulla --database foreign.db serve", "the database of another program (its tables: theirs)"),
         ("bulla --database foreign.db doctor", "the database of another program (its tables: theirs)"),
-        (
-            "bulla --keys bulla.toml keys list",
-            "is not a directory; name the keys directory with --keys",
-        ),
+        ("bulla --keys bulla.toml keys list", "is not a directory; name the keys directory with --keys"),
         ("bulla --keys bulla.toml keys rotate", "is not a directory"),
         ("bulla --keys bulla.toml serve", "is not a directory"),
         ("bulla --keys bulla.toml doctor", "is not a directory"),

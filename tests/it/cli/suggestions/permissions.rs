@@ -73,7 +73,11 @@ fn a_folder_in_which_nothing_can_be_made_is_named_with_the_user_who_may() {
     fs::create_dir(place.path("closed")).unwrap();
     place.user = Some(SERVICE);
     let failed = place.shell("cd closed && bulla init");
-    assert!(said(&failed).contains("closed: belongs to user 0, but this command runs as user 4242"), "{}", said(&failed));
+    assert!(
+        said(&failed).contains("closed: belongs to user 0, but this command runs as user 4242"),
+        "{}",
+        said(&failed)
+    );
     assert_eq!(suggested(&said(&failed), "sudo -u '#0'"), "sudo -u '#0' bulla init");
 }
 
