@@ -17,7 +17,7 @@ use std::{
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bulla::{
+use bulla::internals::{
     clock::{Clock as _, SystemClock},
     http::{Bulla, Serve, Site, serve},
     ids::{Audience, Purpose},
@@ -76,7 +76,7 @@ async fn authorization_server(home: &Path) -> Done {
     let mut private = std::fs::OpenOptions::new();
     let mut file =
         private.write(true).create(true).truncate(true).mode(0o600).open(home.join("notes.json"))?;
-    std::io::Write::write_all(&mut file, export.to_json().as_bytes())?;
+    std::io::Write::write_all(&mut file, export.to_json().expose().as_bytes())?;
 
     println!("{}", json!({"origin": origin, "client_id": app.id.as_str()}));
     let how = Serve { workers: 1, shutdown_timeout: Duration::from_secs(1), tls: None, admin: None };

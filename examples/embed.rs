@@ -8,14 +8,7 @@
 
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
-use bulla::{
-    http::Bulla,
-    identity::Hasher,
-    ids::UserId,
-    secret::SecretText,
-    session::Principal,
-    store::{LoginError, StoreError, User, Users},
-};
+use bulla::{Bulla, Hasher, LoginError, Principal, SecretText, StoreError, User, UserId, Users};
 use serde_json::json;
 
 /// The only user of this program. A real program would query its own tables.

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bulla::cli::main()
+    bulla::internals::cli::main()
 }

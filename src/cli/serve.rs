@@ -151,7 +151,7 @@ fn site(settings: &Settings, port: u16) -> Site {
         None => Site::loopback(port, settings.tls.is_some()),
     };
     let site = site.allow(settings.allowed_origins.iter().cloned());
-    site.trust(settings.trusted_proxies.iter().copied()).forwarded_header(settings.forwarded_header)
+    site.trust_networks(settings.trusted_proxies.iter().copied()).forwarded_header(settings.forwarded_header)
 }
 
 fn started(error: StartError, init: bool) -> CliError {

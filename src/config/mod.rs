@@ -9,7 +9,6 @@ mod resolve;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use duration::{format_duration, parse_duration};
-pub use providers::PROVIDER_KNOBS;
 pub use resolve::{BadSetting, KNOBS, Layer, sample};
 
 use crate::{identity::openid::ProviderSettings, session::Policy, store::Database};

@@ -103,6 +103,7 @@ impl Builder {
 
     /// Uses another clock than the system's.
     #[must_use]
+    #[doc(hidden)]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.settings.clock = clock;
         self
@@ -179,6 +180,7 @@ impl Bulla {
     }
 
     /// The sessions.
+    #[doc(hidden)]
     pub fn sessions(&self) -> &Sessions {
         self.0.sessions()
     }
@@ -194,12 +196,14 @@ impl Bulla {
     }
 
     /// Whether the triggers of the database are unchanged and active.
+    #[doc(hidden)]
     pub fn triggers_are_good(&self) -> bool {
         self.0.installation.triggers.is_good()
     }
 
     /// Reads the keys directory now (the server does this every second). If the ring can't be loaded, the last good one stays in
     /// force, without the keys that a newer `ring.json` revokes, and an alarm is raised.
+    #[doc(hidden)]
     pub async fn reload_ring(&self) {
         self.0.installation.reload_ring().await;
     }

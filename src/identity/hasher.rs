@@ -35,6 +35,7 @@ const APART: usize = (33 << 20) / Block::SIZE;
 
 /// The reason why nothing was hashed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HashError {
     /// The queue is full.
     #[error("too many logins are waiting")]
@@ -117,11 +118,13 @@ impl Hasher {
     /// # Errors
     ///
     /// `Busy` if the queue is full.
+    #[doc(hidden)]
     pub fn enter(&self) -> Result<Place, HashError> {
         Place::take(&self.waiting, self.limit).ok_or(HashError::Busy)
     }
 
     /// Like [`Self::verify`], with a place that was reserved before.
+    #[doc(hidden)]
     pub async fn verify_in(
         &self,
         place: Place,
@@ -141,11 +144,13 @@ impl Hasher {
     }
 
     /// Returns how many passwords are waiting or being hashed now.
+    #[doc(hidden)]
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
     /// Returns how many hashes were computed since the start: one for each password that was checked or set, whatever the result.
+    #[doc(hidden)]
     pub fn hashed(&self) -> u64 {
         self.hashed.load(Ordering::Relaxed)
     }

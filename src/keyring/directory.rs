@@ -60,6 +60,7 @@ impl KeyDirectory {
     }
 
     /// Whether group-readable keys are accepted.
+    #[doc(hidden)]
     pub const fn allows_group_read(&self) -> bool {
         self.allow_group_read
     }
@@ -92,6 +93,7 @@ impl KeyDirectory {
     /// # Errors
     ///
     /// As [`init`](Self::init).
+    #[doc(hidden)]
     pub fn init_at(&self, suite: Suite, now: Timestamp) -> Result<Ring, RingError> {
         let refuse = || Err(bad(&self.ring_path(), "exists already; `bulla keys list` shows the key ring"));
         if self.exists() {
@@ -132,6 +134,7 @@ impl KeyDirectory {
     }
 
     /// Reads `ring.json` only; the key files may be missing.
+    #[doc(hidden)]
     pub fn listing(&self) -> Result<Listing, RingError> {
         self.read_listing().map(|read| read.listing)
     }
@@ -139,6 +142,7 @@ impl KeyDirectory {
     /// Loads the ring again if `ring.json` differs from that of `last`.
     ///
     /// If nothing changed, this reads and hashes one small file and no key file.
+    #[doc(hidden)]
     pub fn reload(&self, last: &Ring) -> Reload {
         match self.read_listing() {
             Ok(read) if read.fingerprint == last.fingerprint => Reload::Unchanged,
@@ -153,12 +157,14 @@ impl KeyDirectory {
     }
 
     /// Rolls the sealing key over. `min_staged` is the least age of the staged key; zero does not check it (`--now`).
+    #[doc(hidden)]
     pub fn rotate(&self, min_staged: Duration, keep: Duration, now: Timestamp) -> Result<Ring, RingError> {
         self.change(now, Before::Whole, |old, fresh| schedule::rotate(old, fresh, min_staged, keep, now))
     }
 
     /// Revokes one key. If it is the active one, the staged one becomes active in the same replacement. Reads no key file except
     /// that of the promoted key, so that a ring with a damaged key can be mended. Revoking a revoked key is an error.
+    #[doc(hidden)]
     pub fn revoke(&self, kid: Kid, now: Timestamp) -> Result<Ring, RingError> {
         self.change(now, Before::Listed, |old, fresh| schedule::revoke(old, kid, fresh, now))
     }
@@ -166,6 +172,7 @@ impl KeyDirectory {
     /// Revokes every key and makes new ones; reads no key file. The new generation is higher than the ring's and than `above`, the
     /// highest one that the database has recorded, which mends a restored or forked ring. If `above` is not 0, a missing ring is
     /// made again; so is a damaged `ring.json` whose generation, or `above`, is known.
+    #[doc(hidden)]
     pub fn revoke_all(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
         match self.read_listing() {
             Err(RingError::Missing(_)) if above > 0 => self.begin_anew(above, now),
@@ -204,11 +211,13 @@ impl KeyDirectory {
     }
 
     /// Refuses every token sealed before `not_before`. `now` is the time of the change.
+    #[doc(hidden)]
     pub fn not_before(&self, not_before: Timestamp, now: Timestamp) -> Result<Ring, RingError> {
         self.change(now, Before::Listed, |old, _| Ok(schedule::not_before(old, not_before)))
     }
 
     /// Names of at most 100 key files that `ring` doesn't list; an interrupted command leaves such files.
+    #[doc(hidden)]
     pub fn unlisted(&self, ring: &Ring) -> Vec<String> {
         let listed =
             |kid: &Kid| ring.keys.iter().any(|key| key.kid == *kid && key.state != KeyState::Revoked);

@@ -6,6 +6,7 @@ use crate::{ids::Kid, keyring::schedule::Refusal, secret::NoRandomness};
 
 /// Why a keys directory can't be used or changed. `Display` names the file, the fault, and the command that mends it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RingError {
     /// There is no such directory, or no `ring.json` in it.
     #[error("{path}: there is no key ring here; `bulla init` creates one", path = .0.display())]

@@ -11,6 +11,7 @@ use crate::{
 
 /// The AEAD that a key is for. It belongs to the key and not to the token: the letter in a token must equal it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub enum Suite {
     /// XAES-256-GCM (C2SP), 24-byte nonce; the default.
     #[serde(rename = "xaes-256-gcm")]
@@ -25,6 +26,7 @@ pub enum Suite {
 
 impl Suite {
     /// The letter on the wire and in key derivation: `X`, `A` or `C`.
+    #[doc(hidden)]
     pub const fn letter(self) -> u8 {
         match self {
             Self::Xaes256Gcm => b'X',
@@ -34,6 +36,7 @@ impl Suite {
     }
 
     /// Length of the nonce in bytes: 12 or 24.
+    #[doc(hidden)]
     pub const fn nonce_len(self) -> usize {
         match self {
             Self::Aes256Gcm => 12,

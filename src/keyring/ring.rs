@@ -6,16 +6,21 @@ use crate::{
     keyring::{KeyState, Listing, RingError, RootKey, Suite},
 };
 
-/// A complete, checked ring. Exactly one key is active.
+/// The root keys of an installation, checked. [`KeyDirectory::load`](crate::KeyDirectory::load) reads them, and
+/// [`TokenKeys::derive`](crate::TokenKeys::derive) derives the keys of a purpose and an audience from them.
 #[derive(Clone, Debug)]
 pub struct Ring {
     /// Counts the replacements of `ring.json`.
+    #[doc(hidden)]
     pub generation: u64,
     /// Tokens sealed before this time are refused.
+    #[doc(hidden)]
     pub not_before: Timestamp,
     /// SHA-256 of the bytes of `ring.json`; distinguishes a restored or forked ring from the known one.
+    #[doc(hidden)]
     pub fingerprint: [u8; 32],
     /// Every listed key, in the order of the file.
+    #[doc(hidden)]
     pub keys: Vec<RingKey>,
 }
 
@@ -36,16 +41,19 @@ pub struct RingKey {
 
 impl Ring {
     /// The key that seals; `None` only in a ring whose active key was revoked while no successor was readable.
+    #[doc(hidden)]
     pub fn active(&self) -> Option<&RingKey> {
         self.keys.iter().find(|key| key.state == KeyState::Active)
     }
 
     /// The latest time at which a key entered its state.
+    #[doc(hidden)]
     pub fn newest_change(&self) -> Timestamp {
         self.keys.iter().map(|key| key.since).max().unwrap_or_default()
     }
 
     /// The key that becomes active at the next rollover.
+    #[doc(hidden)]
     pub fn staged(&self) -> Option<&RingKey> {
         self.keys.iter().find(|key| key.state == KeyState::Staged)
     }
@@ -56,6 +64,7 @@ impl Ring {
     /// # Errors
     ///
     /// The ring is older than the mark (a restored copy), or has its generation with other bytes (a fork).
+    #[doc(hidden)]
     pub fn check_mark(&self, mark: Option<(u64, [u8; 32])>) -> Result<(), RingError> {
         let Some((generation, fingerprint)) = mark else { return Ok(()) };
         let what = if self.generation < generation {

@@ -54,6 +54,7 @@ impl Machine {
 
     /// The same machine with another scope.
     #[must_use]
+    #[doc(hidden)]
     pub fn narrowed(self, scope: Scope) -> Self {
         Self { scope, ..self }
     }
@@ -64,12 +65,14 @@ impl Machine {
     }
 
     /// The payload of the service token.
+    #[doc(hidden)]
     pub fn payload(&self) -> String {
         let payload = Payload { id: self.id(), sid: self.sid.to_string(), scope: self.scope.to_string() };
         serde_json::to_string(&payload).expect("texts have a JSON form")
     }
 
     /// Reads the payload of a token.
+    #[doc(hidden)]
     pub fn read(payload: &str, issued_at: Timestamp) -> Result<Self, Refused> {
         let said: Payload = serde_json::from_str(payload).map_err(|_| Refused::Payload)?;
         let Ok(Target::Client(client)) = said.id.parse() else { return Err(Refused::Payload) };

@@ -13,6 +13,7 @@ pub const KEEP: Duration = Duration::from_secs(17 * 60);
 
 /// How often a session is granted a pardon for a late token of *another* generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Pardon {
     /// Once in this time, which must be longer than `refresh_idle`.
     Every(Duration),
@@ -22,6 +23,7 @@ pub enum Pardon {
 
 /// What happens to access tokens when the revocation feed is older than `max_staleness`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnStale {
     /// They are still accepted; `/health/ready` reports the state.
     Serve,
@@ -78,12 +80,14 @@ pub struct PolicyError(pub String);
 
 impl Policy {
     /// R: the least time between two rotations, half the life of an access token.
+    #[doc(hidden)]
     pub fn rotate_after(&self) -> Duration {
         self.access_max_age / 2
     }
 
     /// Whether a proof of identity made at `auth_time` is recent at `now` (both by the store's clock). A time that is ahead of the
     /// clock by more than the skew was written by a wrong clock and proves nothing.
+    #[doc(hidden)]
     pub fn is_recent(&self, auth_time: Option<Timestamp>, now: Timestamp) -> bool {
         auth_time.is_some_and(|at| now.since(at) <= self.reauth_within && at.since(now) <= SKEW)
     }
@@ -93,6 +97,7 @@ impl Policy {
     /// # Errors
     ///
     /// The error names the first setting that breaks a bound, as it is called in `bulla.toml`, with its value and the bound.
+    #[doc(hidden)]
     pub fn check(&self) -> Result<(), PolicyError> {
         self.check_ranges()?;
         let (window, rotate_after) = (self.replay_window, self.rotate_after());

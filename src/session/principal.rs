@@ -136,11 +136,13 @@ impl Principal {
     /// The same person for a client, with the roles and claims of `user` and the age of this principal. `user` comes from
     /// [`Self::left_of`].
     #[must_use]
+    #[doc(hidden)]
     pub fn narrowed(&self, user: &User, grant: Grant) -> Self {
         Self::of(user, self.sid, Some(grant), self.issued_at)
     }
 
     /// The user, with only those of their present roles and claims that the token contains with the same value.
+    #[doc(hidden)]
     pub fn left_of(&self, mut user: User) -> User {
         let (roles, claims) = (self.said_roles(), self.claims());
         user.roles.retain(|role| roles.contains(role));

@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     ids::{Audience, Kid, Purpose},
     keyring::{KeyState, Ring, Suite},
-    secret::Secret,
+    secret::{Secret, SecretText},
     token::{
         Object, TokenKeys,
         seal::{SealCounts, TokenKey},
@@ -108,7 +108,7 @@ impl KeyExport {
     }
 
     /// The JSON form; contains keys.
-    pub fn to_json(&self) -> Zeroizing<String> {
+    pub fn to_json(&self) -> SecretText {
         let keys = self.keys.iter().map(|key| {
             Object(Line {
                 kid: key.kid.to_string(),
@@ -125,14 +125,14 @@ impl KeyExport {
             not_before: self.not_before,
             keys: keys.collect(),
         };
-        Zeroizing::new(serde_json::to_string(&file).expect("names, numbers and texts have a JSON form"))
+        SecretText::new(serde_json::to_string(&file).expect("names, numbers and texts have a JSON form"))
     }
 
     /// One line, [`VARIABLE`](Self::VARIABLE)`=…`: the JSON form in base64url, which has no character that a shell, container or service
     /// manager interprets. Contains keys.
-    pub fn to_env(&self) -> Zeroizing<String> {
-        let value = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.to_json().as_bytes()));
-        Zeroizing::new(format!("{}={}", Self::VARIABLE, *value))
+    pub fn to_env(&self) -> SecretText {
+        let value = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.to_json().expose()));
+        SecretText::new(format!("{}={}", Self::VARIABLE, *value))
     }
 
     /// Reads the value of that variable.
@@ -148,7 +148,7 @@ impl KeyExport {
 
     /// A JWK Set (RFC 7517) for key stores that accept no other format; contains keys. XAES-256-GCM has no registered `alg`, so there is
     /// none: suite, state and the other data for an opener are in the private member `bulla`.
-    pub fn to_jwks(&self) -> Zeroizing<String> {
+    pub fn to_jwks(&self) -> SecretText {
         let keys = self.keys.iter().map(|key| Jwk {
             kty: "oct",
             kid: key.kid.to_string(),
@@ -164,7 +164,7 @@ impl KeyExport {
             not_before: self.not_before,
         };
         let set = JwkSet { keys: keys.collect(), bulla };
-        Zeroizing::new(serde_json::to_string(&set).expect("names, numbers and texts have a JSON form"))
+        SecretText::new(serde_json::to_string(&set).expect("names, numbers and texts have a JSON form"))
     }
 
     /// The keys, ready to open. With the active key they also seal, for machines that issue tokens to one another.

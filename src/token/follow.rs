@@ -245,16 +245,16 @@ mod tests {
         let old = export(&[(&first, KeyState::Active)], "access", "billing").to_json();
         let new = [(&first, KeyState::Retired), (&second, KeyState::Active)];
         let new = export(&new, "access", "billing").to_json();
-        replace(&path, &old);
+        replace(&path, old.expose());
         let file = KeyFile::new(&path).unwrap();
         let early = file.seal_at("{}", NOW).unwrap();
         assert!(opens(&file, &early) && file.fault().is_none());
 
         let other = [("service", "billing"), ("access", "shop")];
         let other = other.map(|(purpose, audience)| {
-            export(&[(&first, KeyState::Active)], purpose, audience).to_json().to_string()
+            export(&[(&first, KeyState::Active)], purpose, audience).to_json().expose().to_owned()
         });
-        for broken in ["", "<html>", &old[1..], &other[0], &other[1]] {
+        for broken in ["", "<html>", &old.expose()[1..], &other[0], &other[1]] {
             replace(&path, broken);
             assert!(opens(&file, &early), "{broken:.20}");
             assert!(file.fault().unwrap().starts_with("not a key export"));
@@ -268,12 +268,12 @@ mod tests {
         assert!(opens(&file, &early) && file.fault().is_some());
         fs::remove_file(&path).unwrap();
 
-        replace(&path, &new);
+        replace(&path, new.expose());
         let late = file.seal_at("{}", NOW).unwrap();
         assert!(opens(&file, &early) && opens(&file, &late) && file.fault().is_none());
         let kid = file.open_at(late.as_str(), NOW, &mut OpenBuffer::new()).unwrap().kid;
         assert_eq!(kid, second.kid());
-        replace(&path, &export(&[(&second, KeyState::Active)], "access", "billing").to_json());
+        replace(&path, &export(&[(&second, KeyState::Active)], "access", "billing").to_json().expose());
         assert!(!opens(&file, &early) && opens(&file, &late), "a key that is gone opens no more");
     }
 }

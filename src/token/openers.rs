@@ -186,7 +186,7 @@ mod tests {
         let export = |purpose: &Purpose| {
             let path = home.path().join(purpose.as_str());
             let export = KeyExport::new(&ring(&root), purpose, &audience, Duration::from_secs(120));
-            std::fs::write(&path, export.to_json().as_bytes()).unwrap();
+            std::fs::write(&path, export.to_json().expose()).unwrap();
             KeyFile::new(path).unwrap()
         };
         let seal = |root: &RootKey, purpose: &Purpose| {
@@ -229,14 +229,14 @@ mod tests {
         };
         let put = |export: &KeyExport| {
             let next = path.with_extension("next");
-            std::fs::write(&next, export.to_json().as_bytes()).unwrap();
+            std::fs::write(&next, export.to_json().expose()).unwrap();
             std::fs::rename(next, &path).unwrap();
         };
         let (people, machines) = (Purpose::access(), Purpose::service());
         put(&export(&first, &machines, 600));
         let file = Arc::new(KeyFile::new(&path).unwrap());
         let variable = export(&first, &people, 120).to_env();
-        let (_, value) = variable.split_once('=').unwrap();
+        let (_, value) = variable.expose().split_once('=').unwrap();
         let both = Openers::new(KeyExport::from_env(value).unwrap()).and(Arc::clone(&file));
         let seal = |root: &RootKey, purpose: &Purpose| {
             export(root, purpose, 1).keys().seal_at("{}", NOW).unwrap().into_string()

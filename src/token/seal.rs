@@ -244,6 +244,7 @@ impl TokenKeys {
 
     /// [`derive`](Self::derive) for a ring that is loaded again and again: `counts` go on from one ring to the next, so that
     /// the bound of 2^32 tokens under an AES-256-GCM key holds for the whole process.
+    #[doc(hidden)]
     pub fn derive_counted(ring: &Ring, purpose: &Purpose, audience: &Audience, counts: &SealCounts) -> Self {
         let openers = ring.keys.iter().filter(|key| key.state.opens());
         let keys = openers.filter_map(|key| {

@@ -20,7 +20,7 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use bulla::{
+use bulla::internals::{
     clock::{Clock, SystemClock},
     http::Bulla,
     keyring::{KeyDirectory, Suite},

@@ -16,7 +16,7 @@ use std::{
 };
 
 use actix_web::{App, HttpResponse, HttpServer, web};
-use bulla::{
+use bulla::internals::{
     clock::{Clock, SystemClock, Timestamp},
     identity::{Hasher, StoreUsers},
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},

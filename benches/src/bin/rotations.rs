@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulla::{
+use bulla::internals::{
     ids::{Sid, UserId},
     secret::Digest,
     store::{
@@ -116,12 +116,7 @@ async fn begin(store: &dyn Store) -> SessionRow {
     }
 }
 
-async fn rotate(
-    store: Arc<dyn Store>,
-    mut row: SessionRow,
-    stop: Arc<AtomicBool>,
-    rotated: Arc<AtomicU64>,
-) {
+async fn rotate(store: Arc<dyn Store>, mut row: SessionRow, stop: Arc<AtomicBool>, rotated: Arc<AtomicU64>) {
     while !stop.load(Ordering::Relaxed) {
         let (to, now) = (row.generation + 1, row.rotated_at.plus(Duration::from_secs(1)));
         let change = SessionChange::Rotate { to, idle: HOUR, now };

@@ -42,8 +42,8 @@ pub(super) async fn export(
         );
     }
     match &args.out {
-        None => ctx.print(&text)?,
-        Some(path) => write(path, text.as_bytes())
+        None => ctx.print(text.expose())?,
+        Some(path) => write(path, text.expose().as_bytes())
             .map_err(|e| CliError::Failed(format!("{}: can't be written: {e}", path.display())))?,
     }
     let detail = json!({ "purpose": args.purpose.as_str(), "audience": audience.as_str(), "generation": ring.generation });

@@ -1,73 +1,14 @@
 //! Reads `[provider.NAME]` tables and `BULLA_PROVIDER_NAME_…` variables into [`ProviderSettings`].
 
-mod table;
-
 use std::collections::BTreeMap;
 
-use self::table::Table;
 use super::{
     place::Places,
     resolve::{BadSetting, Layer, hint, suggest},
 };
-use crate::identity::openid::ProviderSettings;
-
-/// The fields of a provider's table: name and description.
-pub const PROVIDER_KNOBS: [(&str, &str); 22] = [
-    (
-        "preset",
-        "google, facebook, cognito, okta, jumpcloud or oidc; by default the name of the table if it is one of these, else oidc",
-    ),
-    ("label", "the name on its button on the sign-in page"),
-    ("client_id", "the client id that the provider gave this server"),
-    (
-        "client_secret_file",
-        "the file that contains the client secret; BULLA_PROVIDER_NAME_CLIENT_SECRET contains the secret itself",
-    ),
-    (
-        "issuer",
-        "the issuer, exactly as the provider states it; required for oidc, known for the other presets",
-    ),
-    (
-        "domain",
-        "okta: the domain of the organisation; cognito: the domain of the user pool, only if discovery \
-        doesn't name the endpoints",
-    ),
-    ("server", "okta: the id of a custom authorization server, for example default"),
-    ("region", "cognito: the region of the user pool; by default taken from the pool's id"),
-    ("pool", "cognito: the id of the user pool"),
-    ("create", "which unknown identities become users: never, allowed-domains or always; by default never"),
-    (
-        "allowed_domains",
-        "the domains for create = \"allowed-domains\": domains of verified mail addresses, for google domains of Workspaces",
-    ),
-    (
-        "roles_claim",
-        "the claim that contains roles: its name, or a JSON pointer, for example /realm_access/roles",
-    ),
-    ("roles", "a table that maps values of that claim to roles"),
-    ("authorized_parties", "further client ids that are accepted as azp in ID tokens"),
-    ("scopes", "the scopes to request"),
-    ("client_auth", "how the client secret is sent: basic or post; by default as discovery states"),
-    ("authorization_endpoint", "overrides the discovered URL"),
-    ("token_endpoint", "overrides the discovered URL"),
-    ("jwks_uri", "overrides the discovered URL"),
-    ("userinfo_endpoint", "overrides the discovered URL"),
-    ("graph", "facebook: the URL of the Graph API with its version"),
-    ("client_secret", "only in the environment, as BULLA_PROVIDER_NAME_CLIENT_SECRET"),
-];
-
-/// The value of a field. It may be a secret, so `Debug` does not print it.
-#[derive(Clone)]
-pub(super) enum Field {
-    Text(String),
-    Map(BTreeMap<String, String>),
-}
-
-impl std::fmt::Debug for Field {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Field(…)")
-    }
-}
+use crate::identity::openid::{
+    Field, Fields as Given, PROVIDER_FIELDS, ProviderSettings, check_name as check_provider_name,
+};
 
 /// The fields of a provider in one layer.
 pub(super) type Fields = BTreeMap<String, Field>;
@@ -138,7 +79,7 @@ pub(super) fn known_variable(rest: &str) -> Result<(), Option<&'static str>> {
     if check_name(name, "").is_err() {
         return Err(None);
     }
-    suggest(PROVIDER_KNOBS.iter().map(|(knob, _)| *knob), field)
+    suggest(PROVIDER_FIELDS.iter().map(|(knob, _)| *knob), field)
 }
 
 /// Reads a [known](known_variable) variable `provider_NAME_FIELD`. The names of variables are in lower case here.
@@ -158,19 +99,11 @@ pub(super) fn from_environment(
 }
 
 fn check_name(name: &str, origin: &str) -> Result<(), BadSetting> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let good =
-        name.len() <= 32 && name.bytes().all(plain) && name.starts_with(|c: char| c.is_ascii_lowercase());
-    if good {
-        return Ok(());
-    }
-    Err(BadSetting(format!(
-        "provider {name:?} {origin}: the name must be a lower-case letter, then at most 31 lower-case letters or digits"
-    )))
+    check_provider_name(name).map_err(|why| BadSetting(format!("provider {name:?} {origin}: {why}")))
 }
 
 fn known(field: &str, place: &str, origin: &str) -> Result<(), BadSetting> {
-    suggest(PROVIDER_KNOBS.iter().map(|(knob, _)| *knob), field).map_err(|near| {
+    suggest(PROVIDER_FIELDS.iter().map(|(knob, _)| *knob), field).map_err(|near| {
         BadSetting(format!("{place} {origin}: there is no such setting of a provider{}", hint(near)))
     })
 }
@@ -184,7 +117,7 @@ pub(super) fn resolve(layers: &[Layer]) -> Result<Vec<ProviderSettings>, BadSett
             all.entry(field).or_insert(value);
         }
     }
-    let table = |(name, fields)| Table { name, fields }.resolve();
+    let table = |(name, fields)| Given { name, fields }.resolve();
     merged.into_iter().map(|entry| table(entry).map_err(BadSetting)).collect()
 }
 

@@ -1,6 +1,8 @@
 //! The public origins of the server, the addresses to which a login may return, and the trusted proxies.
 
 use actix_web::{HttpRequest, http::header};
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::address::{Address, Proxies};
@@ -42,14 +44,21 @@ impl Site {
         self
     }
 
-    /// Adds networks of proxies that are trusted to report the client's address.
+    /// Adds networks of proxies that are trusted to report the client's address in `X-Forwarded-For`: an address and the length of
+    /// the prefix in bits. A length beyond that of the address means the whole address.
     #[must_use]
-    pub fn trust(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
+    pub fn trust(self, proxies: impl IntoIterator<Item = (IpAddr, u8)>) -> Self {
+        self.trust_networks(proxies.into_iter().map(|(ip, bits)| IpNet::new(ip, bits).unwrap_or(ip.into())))
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn trust_networks(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
         self.proxies.trust(proxies);
         self
     }
 
-    /// Sets the header in which these proxies report the address; default `X-Forwarded-For`.
+    #[doc(hidden)]
     #[must_use]
     pub fn forwarded_header(mut self, header: ForwardedHeader) -> Self {
         self.proxies.read(header);

@@ -11,6 +11,7 @@ mod claims;
 mod endpoints;
 mod examine;
 mod facebook;
+mod fields;
 mod preset;
 mod provider;
 mod published;
@@ -24,9 +25,13 @@ use crate::{
 pub use accounts::Providers;
 pub use claims::Proven;
 pub use examine::{Finding, examine};
-pub use preset::{Known, Preset};
+pub(crate) use fields::{Field, Fields, check_name};
+pub use fields::{PROVIDER_FIELDS, ProviderError};
+pub(crate) use preset::Preset;
 pub use provider::{Freshness, Invitation, Provider};
-pub use settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint};
+pub use settings::ProviderSettings;
+pub use settings::RoleMap;
+pub(crate) use settings::{ClientAuth, ClientSecret, Create};
 
 /// Returns the nonce in an ID token. The token is not verified here.
 pub(crate) fn claimed_nonce(id_token: &str) -> Option<String> {

@@ -7,7 +7,7 @@ const GRAPH: &str = "v23.0";
 
 /// A kind of provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
+pub(crate) enum Preset {
     /// Google, personal accounts and Workspace.
     Google,
     /// Facebook.
@@ -24,22 +24,22 @@ pub enum Preset {
 
 /// The values that a preset provides. All others are discovered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub(crate) struct Known {
     /// All valid spellings of the issuer. The first one is stored in identities.
-    pub issuers: Vec<String>,
+    pub(crate) issuers: Vec<String>,
     /// The authorization endpoint.
-    pub authorization_endpoint: Option<String>,
+    pub(crate) authorization_endpoint: Option<String>,
     /// The token endpoint.
-    pub token_endpoint: Option<String>,
+    pub(crate) token_endpoint: Option<String>,
     /// The URL of the key set.
-    pub jwks_uri: Option<String>,
+    pub(crate) jwks_uri: Option<String>,
     /// The URL of Facebook's Graph.
-    pub graph: Option<String>,
+    pub(crate) graph: Option<String>,
 }
 
 impl Preset {
     /// All presets, by name.
-    pub const ALL: [(&str, Self); 6] = [
+    pub(crate) const ALL: [(&str, Self); 6] = [
         ("google", Self::Google),
         ("facebook", Self::Facebook),
         ("cognito", Self::Cognito),
@@ -49,12 +49,12 @@ impl Preset {
     ];
 
     /// The name in `bulla.toml`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, preset)| *preset == self).map_or("oidc", |(name, _)| name)
     }
 
     /// The name for people; `None` if the preset stands for many different providers.
-    pub fn label(self) -> Option<&'static str> {
+    pub(crate) fn label(self) -> Option<&'static str> {
         match self {
             Self::Google => Some("Google"),
             Self::Facebook => Some("Facebook"),
@@ -65,7 +65,7 @@ impl Preset {
     }
 
     /// The settings that identify a tenant of the provider.
-    pub fn tenant(self) -> &'static [&'static str] {
+    pub(crate) fn tenant(self) -> &'static [&'static str] {
         match self {
             Self::Cognito => &["region", "pool", "domain"],
             Self::Okta => &["domain", "server"],
@@ -74,7 +74,7 @@ impl Preset {
     }
 
     /// The scopes to request.
-    pub fn scopes(self) -> &'static [&'static str] {
+    pub(crate) fn scopes(self) -> &'static [&'static str] {
         match self {
             Self::Facebook => &["openid", "public_profile", "email"],
             _ => &["openid", "profile", "email"],
@@ -83,7 +83,7 @@ impl Preset {
 
     /// The parameters that make the provider authenticate a person again, even if they are logged in there. With `max_age` the ID
     /// token must contain the time of the login. Google does not support `prompt=login`.
-    pub fn asks_anew(self) -> &'static [(&'static str, &'static str)] {
+    pub(crate) fn asks_anew(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Google => &[("max_age", "0")],
             Self::Facebook => &[("auth_type", "reauthenticate")],
@@ -94,17 +94,17 @@ impl Preset {
     }
 
     /// Whether the ID tokens can contain the time of the login. Facebook's never do.
-    pub fn says_when(self) -> bool {
+    pub(crate) fn says_when(self) -> bool {
         self != Self::Facebook
     }
 
     /// How the token endpoint expects the client secret, if discovery does not say it.
-    pub fn client_auth(self) -> Option<ClientAuth> {
+    pub(crate) fn client_auth(self) -> Option<ClientAuth> {
         (self == Self::Facebook).then_some(ClientAuth::Post)
     }
 
     /// Returns the values for a tenant. The error says which setting is missing.
-    pub fn known(self, tenant: impl Fn(&str) -> Option<String>) -> Result<Known, String> {
+    pub(crate) fn known(self, tenant: impl Fn(&str) -> Option<String>) -> Result<Known, String> {
         let known = |issuers: &[&str]| Known {
             issuers: issuers.iter().map(|&issuer| issuer.into()).collect(),
             ..Known::default()

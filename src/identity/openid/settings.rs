@@ -7,48 +7,50 @@ use oauth2::url::Url;
 use super::{OpenIdError, Preset};
 use crate::{fetch::is_loopback, secret::SecretText};
 
-/// The settings of one provider, checked.
+/// The settings of one OpenID provider, checked. [`new`](Self::new) makes them.
 #[derive(Clone, Debug)]
 pub struct ProviderSettings {
     /// The name in the settings and in our URLs: `[a-z][a-z0-9]{0,31}`.
+    #[doc(hidden)]
     pub name: String,
     /// The text on the login button.
-    pub label: String,
+    pub(crate) label: String,
     /// The kind of provider.
-    pub preset: Preset,
+    pub(crate) preset: Preset,
     /// Our client id at the provider, which is the audience of its ID tokens.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// Our client secret at the provider.
-    pub secret: ClientSecret,
+    pub(crate) secret: ClientSecret,
     /// All valid spellings of the issuer, at least one. The first one is stored in identities.
-    pub issuers: Vec<String>,
+    pub(crate) issuers: Vec<String>,
     /// The authorization endpoint. If it is `None`, it is discovered. The same holds for the next three fields.
-    pub authorization_endpoint: Option<Url>,
+    pub(crate) authorization_endpoint: Option<Url>,
     /// The token endpoint.
-    pub token_endpoint: Option<Url>,
+    pub(crate) token_endpoint: Option<Url>,
     /// The URL of the key set.
-    pub jwks_uri: Option<Url>,
+    pub(crate) jwks_uri: Option<Url>,
     /// The userinfo endpoint, which has claims that are not in the ID tokens.
-    pub userinfo_endpoint: Option<Url>,
+    pub(crate) userinfo_endpoint: Option<Url>,
     /// The URL of Facebook's Graph, which checks presented access tokens.
-    pub graph: Option<Url>,
+    pub(crate) graph: Option<Url>,
     /// The scopes to request, including `openid`.
-    pub scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     /// Other client ids of ours (mobile apps) that are accepted as `azp`.
-    pub parties: Vec<String>,
+    pub(crate) parties: Vec<String>,
     /// How the client secret is sent. If it is `None`, discovery decides.
-    pub auth: Option<ClientAuth>,
+    pub(crate) auth: Option<ClientAuth>,
     /// Whether every ID token contains `token_use` (Cognito).
-    pub needs_token_use: bool,
+    pub(crate) needs_token_use: bool,
     /// The identities for which users are created.
-    pub create: Create,
+    pub(crate) create: Create,
     /// The roles that claims give.
+    #[doc(hidden)]
     pub roles: Option<RoleMap>,
 }
 
 /// The source of our client secret at a provider.
 #[derive(Clone, Debug)]
-pub enum ClientSecret {
+pub(crate) enum ClientSecret {
     /// There is no secret: a public client, protected only by PKCE.
     None,
     /// A file, read at each use, so that the secret can be replaced.
@@ -63,7 +65,7 @@ impl ClientSecret {
     /// # Errors
     ///
     /// `Away` if the file can't be used.
-    pub fn read(&self) -> Result<Option<SecretText>, OpenIdError> {
+    pub(crate) fn read(&self) -> Result<Option<SecretText>, OpenIdError> {
         match self {
             Self::None => Ok(None),
             Self::Text(secret) => Ok(Some(secret.clone())),
@@ -84,7 +86,7 @@ impl ClientSecret {
 
 /// How a client's secret is sent to the token endpoint (OpenID Connect Core, 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuth {
+pub(crate) enum ClientAuth {
     /// In the header `Authorization`: `client_secret_basic`.
     Basic,
     /// In the body: `client_secret_post`.
@@ -93,7 +95,7 @@ pub enum ClientAuth {
 
 /// The new identities for which users are created.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Create {
+pub(crate) enum Create {
     /// No users are created. Users who are logged in can link identities.
     Never,
     /// Users are created for identities of these domains: the domain of a verified email address, at Google the Workspace (`hd`).
@@ -106,21 +108,21 @@ pub enum Create {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleMap {
     /// The name of the claim, or a JSON pointer to it.
-    pub claim: String,
+    pub(crate) claim: String,
     /// The role for each value of the claim.
-    pub roles: BTreeMap<String, String>,
+    pub(crate) roles: BTreeMap<String, String>,
 }
 
 impl ProviderSettings {
     /// Returns the issuer in the spelling that is stored in identities.
-    pub fn issuer(&self) -> &str {
+    pub(crate) fn issuer(&self) -> &str {
         self.issuers.first().map_or("", String::as_str)
     }
 }
 
 /// Parses an address at a provider whose issuer is `issuer`. It must be HTTPS. Plain HTTP on loopback is accepted only if the
 /// issuer is plain HTTP on loopback as well.
-pub fn endpoint(text: &str, issuer: &str) -> Result<Url, String> {
+pub(crate) fn endpoint(text: &str, issuer: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| format!("{text:?} is not a URL"))?;
     let local = |url: &Url| url.scheme() == "http" && url.host_str().is_some_and(is_loopback);
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();

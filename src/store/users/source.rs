@@ -24,6 +24,7 @@ pub struct User {
 
 /// The reason why a name and a password gave no user.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoginError {
     /// The user is unknown or disabled, or the password is wrong. All cases give the same answer after the same time.
     #[error("name or password is wrong")]
@@ -36,7 +37,7 @@ pub enum LoginError {
     Store(#[from] StoreError),
 }
 
-/// A source of users. An embedding program implements this trait over its own table. [`crate::identity`] implements it over the
+/// A source of users. An embedding program implements this trait over its own table. `StoreUsers` implements it over the
 /// table `users`.
 #[async_trait]
 pub trait Users: Send + Sync + 'static {

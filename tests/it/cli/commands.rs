@@ -272,12 +272,14 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
 fn the_tables_of_settings_are_the_codes() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md")).unwrap();
     let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
-    let knobs = bulla::config::KNOBS.iter().map(|(name, default, what)| {
+    let knobs = bulla::internals::config::KNOBS.iter().map(|(name, default, what)| {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         format!("| `{name}` | {default} | {what} |")
     });
     // The settings file must not contain a secret.
-    let of_providers = bulla::config::PROVIDER_KNOBS.iter().filter(|(name, _)| *name != "client_secret");
+    let of_providers = bulla::internals::identity::openid::PROVIDER_FIELDS
+        .iter()
+        .filter(|(name, _)| *name != "client_secret");
     let of_providers = of_providers.map(|(name, what)| format!("| `{name}` | {what} |"));
     assert_eq!(rows, knobs.chain(of_providers).collect::<Vec<_>>());
 }

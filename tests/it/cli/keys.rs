@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bulla::{
+use bulla::internals::{
     clock::{Clock as _, SystemClock},
     ids::{Audience, Purpose},
     keyring::{KeyDirectory, KeyState, Suite},
@@ -256,7 +256,7 @@ fn an_export_says_the_same_in_every_format() {
         "nothing to quote"
     );
     let read = KeyExport::from_env(value).unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&read.to_json()).unwrap(), plain);
+    assert_eq!(serde_json::from_str::<Value>(read.to_json().expose()).unwrap(), plain);
     for bad in ["", "e", &format!("{value}="), &format!(" {value}"), "_w", &plain.to_string()] {
         let error = KeyExport::from_env(bad).unwrap_err().to_string();
         assert!(error.starts_with("not a key export: ") && error.len() < 60, "{error}");

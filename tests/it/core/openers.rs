@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bulla::{
+use bulla::internals::{
     clock::{Clock as _, SystemClock},
     ids::{Audience, Purpose},
     keyring::{KeyDirectory, Ring, Suite},
@@ -83,7 +83,7 @@ impl Opener {
             return self.filter("open", keys, &tokens.iter().map(String::as_bytes).collect::<Vec<_>>());
         }
         let (now, mut buffer) = (SystemClock.now(), OpenBuffer::new());
-        let said = |opened: Result<bulla::token::Opened<&str>, Refused>| match opened {
+        let said = |opened: Result<bulla::internals::token::Opened<&str>, Refused>| match opened {
             Ok(opened) => opened.payload.to_owned(),
             Err(refused) => format!("refused: {}", refused.reason()),
         };

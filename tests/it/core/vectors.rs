@@ -10,7 +10,7 @@ use std::{
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bulla::{
+use bulla::internals::{
     clock::Timestamp,
     keyring::{RootKey, Suite},
     secret::Secret,
@@ -176,6 +176,7 @@ fn seal(suite: Suite, key: &Secret<32>, nonce: &[u8], header: &[u8], mut text: V
         Suite::Xaes256Gcm => run::<xaes_256_gcm::Xaes256Gcm>,
         Suite::Aes256Gcm => run::<aes_gcm::Aes256Gcm>,
         Suite::XChaCha20Poly1305 => run::<chacha20poly1305::XChaCha20Poly1305>,
+        other => panic!("no reference implementation of {other:?}"),
     };
     let tag = run(key.expose(), nonce, header, &mut text);
     [text, tag].concat()

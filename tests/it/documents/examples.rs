@@ -39,9 +39,9 @@ fn the_balancers_configuration_is_the_one_that_runs() {
     }
 }
 
-fn settings(page: &str, block: &str) -> bulla::config::Settings {
-    let layer = bulla::config::Layer::file(Path::new(page), block);
-    let settings = layer.and_then(|layer| bulla::config::Settings::resolve(&[layer]));
+fn settings(page: &str, block: &str) -> bulla::internals::config::Settings {
+    let layer = bulla::internals::config::Layer::file(Path::new(page), block);
+    let settings = layer.and_then(|layer| bulla::internals::config::Settings::resolve(&[layer]));
     settings.unwrap_or_else(|error| panic!("{page}: {error}:\n{block}"))
 }
 

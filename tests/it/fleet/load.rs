@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulla::{session::Policy, store::User};
+use bulla::internals::{session::Policy, store::User};
 
 use super::{
     Fleet, Issuer,

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulla::{
+use bulla::internals::{
     http::Bulla,
     session::{Issued, Policy},
     store::{AuditEvent, Device, NewUser, Transport, User},
@@ -156,10 +156,11 @@ impl Fleet {
 
     /// Builds a server of the fleet inside this process. It begins sessions without a password hash for each.
     pub async fn issuer(&self, policy: Policy) -> Issuer {
-        let database = bulla::store::Database::from(self.database().as_str());
+        let database = bulla::internals::store::Database::from(self.database().as_str());
         let policy = Policy { session_cap: 10_000, ..policy };
         let bulla = Bulla::builder(self.path("keys"), database).policy(policy).start().await.unwrap();
-        let hash = bulla.hasher().hash(&bulla::secret::SecretText::new(PASSWORD.into())).await.unwrap();
+        let hash =
+            bulla.hasher().hash(&bulla::internals::secret::SecretText::new(PASSWORD.into())).await.unwrap();
         Issuer { bulla, hash }
     }
 }
@@ -218,7 +219,7 @@ impl Issuer {
         let parts = self.bulla.sessions().parts();
         let (now, week) = (parts.clock.now(), Duration::from_secs(7 * 86_400));
         let mut buffer = OpenBuffer::new();
-        let read = |opened: bulla::token::Opened<&str>| opened.payload.to_owned();
+        let read = |opened: bulla::internals::token::Opened<&str>| opened.payload.to_owned();
         let text = parts.tokens.refresh(|keys| keys.open_at(refresh, now, week, &mut buffer).map(read));
         serde_json::from_str(&text.unwrap()).unwrap()
     }

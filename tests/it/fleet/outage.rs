@@ -24,7 +24,7 @@ fn cannot_tell(what: &str, answer: Option<Answer>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_database_access_tokens_pass_the_rest_is_503_and_everything_comes_back() {
     let Some(fleet) = Fleet::with_postgres(&[]) else { return };
-    let issuer = fleet.issuer(bulla::session::Policy::default()).await;
+    let issuer = fleet.issuer(bulla::internals::session::Policy::default()).await;
     issuer.user("ada").await;
     let nodes = fleet.nodes();
     let mut jars = Vec::new();

@@ -9,10 +9,10 @@ async fn sixty_four_renewals_of_one_cookie_on_three_nodes_are_one_rotation() {
     // The shortest time between rotations is four seconds, and a lost answer can be requested again for two seconds.
     let settings = [("BULLA_ACCESS_MAX_AGE", "8s"), ("BULLA_REPLAY_WINDOW", "2s")];
     let Some(fleet) = Fleet::start(&settings) else { return };
-    let policy = bulla::session::Policy {
+    let policy = bulla::internals::session::Policy {
         access_max_age: Duration::from_secs(8),
         replay_window: Duration::from_secs(2),
-        ..bulla::session::Policy::default()
+        ..bulla::internals::session::Policy::default()
     };
     let issuer = fleet.issuer(policy).await;
     let user = issuer.user("ada").await;

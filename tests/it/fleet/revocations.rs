@@ -57,7 +57,12 @@ async fn a_session_begun_on_one_node_is_renewed_on_another_and_revoked_on_the_th
 
 /// Ends a session on one node while every node accepts it; returns the time from the acknowledgement until the last node
 /// refuses it.
-async fn lag(issuer: &Issuer, user: &bulla::store::User, nodes: &[Door; 3], on: usize) -> Duration {
+async fn lag(
+    issuer: &Issuer,
+    user: &bulla::internals::store::User,
+    nodes: &[Door; 3],
+    on: usize,
+) -> Duration {
     let issued = loop {
         if let Some(issued) = issuer.begin(user).await {
             break issued;

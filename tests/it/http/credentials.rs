@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulla::{
+use bulla::internals::{
     identity::{Hasher, StoreUsers},
     secret::SecretText,
     store::{LoginError, Users as _},

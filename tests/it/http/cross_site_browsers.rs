@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use bulla::{
+use bulla::internals::{
     http::{Bulla, Site},
     session::Principal,
 };

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use actix_web::{App, HttpResponse, http::StatusCode, test, web};
 use async_trait::async_trait;
-use bulla::{
+use bulla::internals::{
     clock::SystemClock,
     http::Bulla,
     identity::{Hasher, StoreUsers},

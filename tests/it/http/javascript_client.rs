@@ -17,7 +17,7 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use bulla::{
+use bulla::internals::{
     clock::{Clock as _, SystemClock},
     http::{Bulla, Site},
     ids::{Audience, Purpose},
@@ -229,7 +229,7 @@ async fn a_browser_opens_what_the_core_seals_and_seals_what_the_core_opens() {
             const {{ text }} = await keys.open({:?});
             said.push(text, await keys.seal(text), await keys.open("").catch((error) => error.message));
         }})()"#,
-        export.to_json().as_str(),
+        export.to_json().expose(),
         token.as_str()
     );
     tabs.person.runs(&script).await;

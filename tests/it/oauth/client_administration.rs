@@ -1,6 +1,6 @@
 //! Tests the administration of clients over HTTP: by users and by machines.
 
-use bulla::clock::{Clock as _, SystemClock};
+use bulla::internals::clock::{Clock as _, SystemClock};
 use reqwest::Client;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Tests how a client authenticates: by its secret, by a new secret beside the old one, or by a signed assertion.
 
-use bulla::clock::{Clock as _, SystemClock};
+use bulla::internals::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::support::{

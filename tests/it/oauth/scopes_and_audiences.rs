@@ -1,7 +1,7 @@
 //! Tests which tokens of apps and machines a guard admits, and for which audience a token is sealed.
 
 use actix_web::{App, http::StatusCode, test, web};
-use bulla::{
+use bulla::internals::{
     http::{Bulla, Guard},
     session::{Machine, Principal},
 };

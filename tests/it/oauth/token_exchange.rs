@@ -1,6 +1,6 @@
 //! Tests token exchange: a token for another audience, and who can open it.
 
-use bulla::clock::{Clock as _, SystemClock};
+use bulla::internals::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -116,7 +116,7 @@ async fn a_token_for_another_audience_is_narrower_and_no_younger_and_goes_no_fur
 
 #[tokio::test]
 async fn the_holder_of_one_audiences_key_opens_that_audience_and_nothing_else() {
-    use bulla::token::{KeyExport, OpenBuffer};
+    use bulla::internals::token::{KeyExport, OpenBuffer};
     let server = Server::started(&[]);
     let gateway = server.client("gateway", &["--audience", "billing", "--audience", "shop"]);
     let ada = server.ada().await;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use bulla::{
+use bulla::internals::{
     clock::{Clock as _, SystemClock},
     config::{Layer, Settings},
     fetch::Fetch,

@@ -1,6 +1,6 @@
 //! Tests how sessions begin: what the tokens say, the session cap, and logins that replace a session.
 
-use bulla::{
+use bulla::internals::{
     secret::SecretText,
     session::{Denied, Policy},
     store::{AuditEvent, Device, StoreError, Transport, User, UserChange},

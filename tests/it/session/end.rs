@@ -1,6 +1,6 @@
 //! Tests how sessions end: by time, logout, deletion and disabled users, also during a refresh.
 
-use bulla::{
+use bulla::internals::{
     ids::UserId,
     session::{Denied, Policy},
     store::{AuditEvent, User, UserChange},
@@ -122,7 +122,9 @@ async fn what_changes_something_asks_the_row_and_not_the_token() {
 }
 
 /// Starts a renewal and an operation that ends the session at the same time, many times.
-async fn race<F: Future<Output = ()> + Send + 'static>(end: impl Fn(Node, User, bulla::ids::Sid) -> F) {
+async fn race<F: Future<Output = ()> + Send + 'static>(
+    end: impl Fn(Node, User, bulla::internals::ids::Sid) -> F,
+) {
     let town = Town::new();
     let nodes = [town.node().await, town.node().await];
     for round in 0..40 {

@@ -1,6 +1,6 @@
 //! Tests sessions while keys roll over or are revoked.
 
-use bulla::{
+use bulla::internals::{
     clock::Clock as _,
     keyring::{KeyState, Ring},
     session::Denied,
@@ -29,7 +29,8 @@ async fn a_rollover_fails_nobody() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let tokens = &node.sessions.parts().tokens;
-    let sealed = |tokens: &bulla::session::Tokens| tokens.sealed().iter().map(|(_, n)| n).sum::<u64>();
+    let sealed =
+        |tokens: &bulla::internals::session::Tokens| tokens.sealed().iter().map(|(_, n)| n).sum::<u64>();
     let before = sealed(tokens);
     tokens.install(rolled_over(&town.ring));
     assert!(node.sessions.authenticate(issued.access.as_str()).is_ok());

@@ -9,7 +9,7 @@ mod refresh;
 mod refresh_model;
 mod revocation;
 
-use bulla::{session::Renewed, store::User};
+use bulla::internals::{session::Renewed, store::User};
 
 use crate::support::installation::{Node, Town};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulla::{
+use bulla::internals::{
     session::{Denied, OnStale, Policy},
     store::StoreError,
     token::Refused,
@@ -101,5 +101,5 @@ async fn what_happens_is_counted() {
 #[test]
 fn sessions_are_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
-    shared::<Arc<bulla::session::Sessions>>();
+    shared::<Arc<bulla::internals::session::Sessions>>();
 }

@@ -1,6 +1,6 @@
 //! Compares random lives of a session with a second, simple implementation of the table in docs/design/sessions.md.
 
-use bulla::{clock::Clock as _, session::Denied, store::User};
+use bulla::internals::{clock::Clock as _, session::Denied, store::User};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -103,7 +103,7 @@ async fn live(town: &Town, node: &Node, user: &User, steps: &[Step]) -> Result<(
         let row = node.row(issued.row.sid).await;
         prop_assert_eq!(row.is_some(), account.alive);
         if let Some(row) = row {
-            let since = |time: bulla::clock::Timestamp| time.since(began).as_millis() as u64;
+            let since = |time: bulla::internals::clock::Timestamp| time.since(began).as_millis() as u64;
             let kept = Account {
                 alive: true,
                 newest: row.generation,

@@ -1,6 +1,6 @@
 //! Tests refresh: rotation, repeated answers, pardons and reuse.
 
-use bulla::{
+use bulla::internals::{
     clock::Clock as _,
     session::{Denied, Policy},
     store::{AuditEvent, Device, UserChange},

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulla::{
+use bulla::internals::{
     clock::Timestamp,
     ids::Sid,
     session::Denylist,

@@ -1,6 +1,6 @@
 //! Tests clients: how they are added, changed and deleted, what this revokes, and tokens that are issued at the same time.
 
-use bulla::{
+use bulla::internals::{
     ids::{Audience, ClientId, Scope},
     store::{ClientChange, ClientRow, Grant, NewClient, NewSecret, Target},
 };

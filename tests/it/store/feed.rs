@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bulla::{
+use bulla::internals::{
     session::KEEP,
     store::{SessionEnd, Target},
 };

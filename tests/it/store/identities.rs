@@ -1,6 +1,6 @@
 //! Tests identities and spent nonces in the store: one owner each, the last way to log in stays, and a nonce is used only once.
 
-use bulla::store::Identity;
+use bulla::internals::store::Identity;
 
 use super::*;
 use crate::support::stores::{Kind, every_store, kind};

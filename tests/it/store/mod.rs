@@ -17,7 +17,7 @@ mod users;
 
 use std::sync::Arc;
 
-use bulla::{
+use bulla::internals::{
     clock::Timestamp,
     ids::{Sid, UserId},
     secret::Digest,
@@ -99,7 +99,7 @@ impl House {
         self.store.sessions(Some(user), 1000).await.unwrap().0.into_iter().map(|row| row.sid).collect()
     }
 
-    async fn events(&self, name: &str) -> Vec<bulla::store::AuditRow> {
+    async fn events(&self, name: &str) -> Vec<bulla::internals::store::AuditRow> {
         let all = self.store.audit(None, 10_000).await.unwrap();
         all.into_iter().filter(|row| row.event == name).collect()
     }

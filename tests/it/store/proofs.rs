@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use bulla::{
+use bulla::internals::{
     ids::{ClientId, Scope, Sid},
     secret::SecretText,
     store::{
@@ -452,7 +452,8 @@ async fn a_client_begins_a_session_only_with_scopes_that_it_still_has() {
     let ada = house.user("ada").await;
     let client = house.store.add_client(new_client(&["read", "write"]), event("client.added")).await.unwrap();
     let begin = async |scope: &str| {
-        let grant = bulla::store::Grant { client: client.id.clone(), scope: scope.parse().unwrap() };
+        let grant =
+            bulla::internals::store::Grant { client: client.id.clone(), scope: scope.parse().unwrap() };
         let new = NewSession { grant: Some(grant), ..new_session(&ada.id) };
         house.store.begin_session(new, 20, event("login")).await.unwrap().is_some()
     };

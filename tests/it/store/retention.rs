@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bulla::{
+use bulla::internals::{
     session::KEEP,
     store::{AuditRow, SessionEnd},
 };

@@ -1,6 +1,6 @@
 //! Tests the triggers of the table `sessions`: a session that is ended in a database shell is revoked.
 
-use bulla::store::SessionRow;
+use bulla::internals::store::SessionRow;
 
 use super::*;
 use crate::support::stores::{Kind, every_store, kind};

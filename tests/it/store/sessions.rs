@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use bulla::store::{Device, SessionEnd, SessionRow};
+use bulla::internals::store::{Device, SessionEnd, SessionRow};
 use futures_util::future::join_all;
 
 use super::*;

@@ -1,6 +1,6 @@
 //! Tests users, their names, and the last administrator.
 
-use bulla::store::SessionEnd;
+use bulla::internals::store::SessionEnd;
 
 use super::*;
 use crate::support::stores::every_store;

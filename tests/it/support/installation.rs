@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bulla::{
+use bulla::internals::{
     clock::{Clock, SystemClock, Timestamp},
     identity::{Hasher, StoreUsers},
     ids::{Sid, UserId},

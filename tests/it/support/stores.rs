@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bulla::store::Database;
+use bulla::internals::store::Database;
 
 use super::cluster::{self, Created};
 

@@ -6,7 +6,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bulla::{
+use bulla::internals::{
     clock::{Clock, SystemClock, Timestamp},
     ids::{Audience, Purpose},
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},

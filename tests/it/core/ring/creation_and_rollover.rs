@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use bulla::{
+use bulla::internals::{
     ids::Kid,
     keyring::{KeyDirectory, KeyState, RingError, Suite},
 };

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
-use bulla::{
+use bulla::internals::{
     keyring::{KeyDirectory, KeyState, Reload, Ring, RingError, RootKey, Suite},
     secret::Secret,
 };

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bulla::{
+use bulla::internals::{
     clock::Timestamp,
     ids::Kid,
     keyring::{KeyDirectory, KeyState, Ring, Suite},

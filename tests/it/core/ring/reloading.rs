@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use bulla::keyring::{KeyDirectory, KeyState, Reload, Ring};
+use bulla::internals::keyring::{KeyDirectory, KeyState, Reload, Ring};
 use tempfile::TempDir;
 
 use super::{HOUR, Keys, active, at, chmod, staged, state, states};

@@ -5,7 +5,7 @@ mod properties;
 use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bulla::{
+use bulla::internals::{
     clock::Timestamp,
     ids::{Audience, Purpose},
     keyring::{KeyState, Suite},

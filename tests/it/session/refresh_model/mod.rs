@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use bulla::{
+use bulla::internals::{
     clock::Timestamp,
     secret::Digest,
     session::{

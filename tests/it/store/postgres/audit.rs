@@ -5,7 +5,7 @@ use std::{
     process::Stdio,
 };
 
-use bulla::store::AuditEvent;
+use bulla::internals::store::AuditEvent;
 
 use super::database;
 use crate::support::{

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _, sync::Arc};
 
-use bulla::{session::Denylist, store::StoreError};
+use bulla::internals::{session::Denylist, store::StoreError};
 
 use super::{database, open, unavailable};
 use crate::support::{

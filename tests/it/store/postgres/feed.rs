@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulla::{
+use bulla::internals::{
     ids::Sid,
     session::{Denied, Denylist, OnStale, Policy},
     store::{
@@ -158,7 +158,7 @@ async fn truncated_tables_revoke_what_they_held() {
     psql(&database.url, "TRUNCATE users, clients, identities CASCADE");
     assert!(hears(&list, new.sid).await < secs(1));
     eventually("the client is revoked", || async {
-        list.denies_client("cron", bulla::clock::Timestamp::EPOCH)
+        list.denies_client("cron", bulla::internals::clock::Timestamp::EPOCH)
     })
     .await;
     let shell = Shell::connect(&database.url).unwrap();

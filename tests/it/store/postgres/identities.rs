@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulla::store::{AuditEvent, Identity, NewUser};
+use bulla::internals::store::{AuditEvent, Identity, NewUser};
 
 use super::{database, open};
 use crate::support::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulla::{
+use bulla::internals::{
     session::Denylist,
     store::{AuditEvent, NewSession},
 };

@@ -12,7 +12,7 @@ mod start;
 
 use std::{sync::Arc, time::Duration};
 
-use bulla::{
+use bulla::internals::{
     ids::{Sid, UserId},
     session::Denylist,
     store::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulla::{
+use bulla::internals::{
     http::{Bulla, StartError},
     store::Database,
 };
@@ -39,7 +39,7 @@ async fn a_rollover_waits_for_servers_and_is_refused_while_one_lacks_the_staged_
         listed["generation"].as_u64().unwrap()
     };
     let database = Database::from(server.path("bulla.db").as_path());
-    let store = database.open(Arc::new(bulla::clock::SystemClock)).await.unwrap();
+    let store = database.open(Arc::new(bulla::internals::clock::SystemClock)).await.unwrap();
     let before = generation();
     let rotate = |arguments: &[&str]| server.cli(&[&["keys", "rotate"], arguments].concat());
     let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();

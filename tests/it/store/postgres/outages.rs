@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bulla::{
+use bulla::internals::{
     session::Denylist,
     store::{
         AuditEvent, Store, Written,

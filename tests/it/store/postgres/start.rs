@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulla::{
+use bulla::internals::{
     session::Denylist,
     store::{
         Database, StoreError,
@@ -69,7 +69,7 @@ async fn the_tables_have_the_names_and_columns_of_sqlites() {
     let postgres: Vec<&str> = postgres.lines().filter(|line| !line.contains("schema_history")).collect();
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("bulla.db");
-    drop(Database::from(file.as_path()).open(Arc::new(bulla::clock::SystemClock)).await.unwrap());
+    drop(Database::from(file.as_path()).open(Arc::new(bulla::internals::clock::SystemClock)).await.unwrap());
     let shell = rusqlite::Connection::open(file).unwrap();
     let mut columns = shell
         .prepare(

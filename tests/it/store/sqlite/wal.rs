@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulla::store::AuditEvent;
+use bulla::internals::store::AuditEvent;
 
 use crate::support::{
     installation::{Node, Town},

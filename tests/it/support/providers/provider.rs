@@ -12,7 +12,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use bulla::clock::{Clock as _, SystemClock};
+use bulla::internals::clock::{Clock as _, SystemClock};
 use reqwest::{Method, Response, Url};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

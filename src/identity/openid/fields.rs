@@ -1,22 +1,132 @@
-//! Resolves the table of one provider from the values of its preset and the given fields.
+//! Makes the settings of a provider from the values of its preset and the given fields.
 
 use std::collections::BTreeMap;
 
-use super::Field;
-use crate::{
-    identity::openid::{
-        ClientAuth, ClientSecret, Create, Known, Preset, ProviderSettings, RoleMap, endpoint,
-    },
-    secret::SecretText,
+use super::{
+    preset::{Known, Preset},
+    settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint},
 };
+use crate::secret::SecretText;
 
-/// The fields of one provider.
-pub(super) struct Table<'a> {
-    pub(super) name: &'a str,
-    pub(super) fields: BTreeMap<&'a str, &'a Field>,
+/// The fields of a provider's table: name and description.
+pub const PROVIDER_FIELDS: [(&str, &str); 22] = [
+    (
+        "preset",
+        "google, facebook, cognito, okta, jumpcloud or oidc; by default the name of the table if it is one of these, else oidc",
+    ),
+    ("label", "the name on its button on the sign-in page"),
+    ("client_id", "the client id that the provider gave this server"),
+    (
+        "client_secret_file",
+        "the file that contains the client secret; BULLA_PROVIDER_NAME_CLIENT_SECRET contains the secret itself",
+    ),
+    (
+        "issuer",
+        "the issuer, exactly as the provider states it; required for oidc, known for the other presets",
+    ),
+    (
+        "domain",
+        "okta: the domain of the organisation; cognito: the domain of the user pool, only if discovery \
+        doesn't name the endpoints",
+    ),
+    ("server", "okta: the id of a custom authorization server, for example default"),
+    ("region", "cognito: the region of the user pool; by default taken from the pool's id"),
+    ("pool", "cognito: the id of the user pool"),
+    ("create", "which unknown identities become users: never, allowed-domains or always; by default never"),
+    (
+        "allowed_domains",
+        "the domains for create = \"allowed-domains\": domains of verified mail addresses, for google domains of Workspaces",
+    ),
+    (
+        "roles_claim",
+        "the claim that contains roles: its name, or a JSON pointer, for example /realm_access/roles",
+    ),
+    ("roles", "a table that maps values of that claim to roles"),
+    ("authorized_parties", "further client ids that are accepted as azp in ID tokens"),
+    ("scopes", "the scopes to request"),
+    ("client_auth", "how the client secret is sent: basic or post; by default as discovery states"),
+    ("authorization_endpoint", "overrides the discovered URL"),
+    ("token_endpoint", "overrides the discovered URL"),
+    ("jwks_uri", "overrides the discovered URL"),
+    ("userinfo_endpoint", "overrides the discovered URL"),
+    ("graph", "facebook: the URL of the Graph API with its version"),
+    ("client_secret", "only in the environment, as BULLA_PROVIDER_NAME_CLIENT_SECRET"),
+];
+
+/// The value of a field. It may be a secret, so `Debug` does not print it.
+#[derive(Clone)]
+pub(crate) enum Field {
+    Text(String),
+    Map(BTreeMap<String, String>),
 }
 
-impl Table<'_> {
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Field(…)")
+    }
+}
+
+/// The fields of one provider.
+pub(crate) struct Fields<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) fields: BTreeMap<&'a str, &'a Field>,
+}
+
+/// A provider's settings are incomplete or contradict each other. The text names the field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ProviderError(String);
+
+impl ProviderSettings {
+    /// The settings of the provider `name` (`[a-z][a-z0-9]{0,31}`), from the fields that a table `[provider.NAME]` of `bulla.toml` has
+    /// (docs/sign-in.md), and `client_secret`. A role for a value of `roles_claim` is the field `roles.VALUE`.
+    ///
+    /// ```
+    /// # use bulla::ProviderSettings;
+    /// let google = ProviderSettings::new("google", [("client_id", "1234"), ("client_secret", "…")])?;
+    /// # Ok::<(), bulla::ProviderError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The name is not a name, a field is unknown or missing, or two fields contradict each other.
+    pub fn new<'a>(
+        name: &str,
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, ProviderError> {
+        check_name(name).map_err(ProviderError)?;
+        let (mut given, mut roles) = (BTreeMap::new(), BTreeMap::new());
+        for (field, value) in fields {
+            match field.strip_prefix("roles.") {
+                Some(claim) => drop(roles.insert(claim.to_owned(), value.to_owned())),
+                None if PROVIDER_FIELDS.iter().any(|(known, _)| *known == field) && field != "roles" => {
+                    given.insert(field, Field::Text(value.to_owned()));
+                }
+                None => {
+                    return Err(ProviderError(format!("provider.{name}.{field}: there is no such field")));
+                }
+            }
+        }
+        if !roles.is_empty() {
+            given.insert("roles", Field::Map(roles));
+        }
+        let fields = given.iter().map(|(field, value)| (*field, value)).collect();
+        Fields { name, fields }.resolve().map_err(ProviderError)
+    }
+}
+
+/// Checks the name of a provider.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let good =
+        name.len() <= 32 && name.bytes().all(plain) && name.starts_with(|c: char| c.is_ascii_lowercase());
+    if good {
+        return Ok(());
+    }
+    Err("the name must be a lower-case letter, then at most 31 lower-case letters or digits".into())
+}
+
+impl Fields<'_> {
     fn text(&self, field: &str) -> Option<String> {
         match self.fields.get(field)? {
             Field::Text(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
@@ -44,7 +154,7 @@ impl Table<'_> {
         }
     }
 
-    pub(super) fn resolve(&self) -> Result<ProviderSettings, String> {
+    pub(crate) fn resolve(&self) -> Result<ProviderSettings, String> {
         let preset = match self.choice("preset", &Preset::ALL)? {
             Some(preset) => preset,
             None => Preset::ALL.iter().find(|(name, _)| *name == self.name).map_or(Preset::Oidc, |(_, p)| *p),
