@@ -18,7 +18,7 @@ use crate::{
     keyring::{KeyDirectory, RingError},
     store::{
         BadRow, Database, Facts, Found,
-        leap::{Look, look},
+        clock_leap::{Look, look},
     },
 };
 

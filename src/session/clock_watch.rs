@@ -10,7 +10,7 @@ use crate::{
     clock::since_boot,
     store::{
         ClockMark, Leap, Store, StoreError, Written,
-        leap::{Look, look},
+        clock_leap::{Look, look},
     },
 };
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Found, Store, StoreError,
+    BadDatabase, Found, Store, StoreError,
     postgres::{PostgresStore, PostgresUrl},
     sqlite::{Options, SqliteStore},
 };
@@ -24,11 +24,6 @@ pub enum Database {
 }
 
 const MUST: &str = "must be the path of a SQLite file, or postgres://user@host/name";
-
-/// The error for a text that names no database. The message does not repeat the text, because the text may contain a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadDatabase(pub String);
 
 impl Database {
     /// Opens the database. Creates missing parts (the file, the tables) and migrates the schema to the newest version.

@@ -1,4 +1,4 @@
-//! The errors of a store.
+//! The errors of a store, and the outcome of a conditional write.
 
 /// The errors of a store.
 #[derive(Debug, thiserror::Error)]
@@ -46,5 +46,27 @@ impl StoreError {
             Self::Moved => Self::Moved,
             Self::Ended => Self::Ended,
         }
+    }
+}
+
+/// The error for a text that names no database. The message does not repeat the text, because the text may contain a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadDatabase(pub String);
+
+/// The outcome of a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// The write is committed durably.
+    Applied,
+    /// The row has changed since it was judged. Nothing was written; the caller must read and judge again.
+    Lost,
+}
+
+impl Written {
+    /// Converts the number of rows that a conditional write has changed.
+    pub(in crate::store) fn rows(rows: u64) -> Self {
+        if rows == 0 { Self::Lost } else { Self::Applied }
     }
 }

@@ -1,49 +1,60 @@
-//! The store: the rows of users, sessions, clients, revocations and audit, behind one trait (docs/design/sessions.md).
+//! The store: the rows of users, sessions, clients, revocations and audit, in SQLite or PostgreSQL (docs/design/sessions.md).
 //!
 //! The store knows neither tokens nor HTTP. The code above it makes the decisions: the store reads a row together with its own
 //! time, the caller judges the row, and the store writes only if the row has not changed since then.
+//!
+//! `rows` has the types of the rows, `rules` the decisions that do not depend on the database, `traits` one interface for each
+//! table. `sqlite` and `postgres` implement each trait beside its SQL. The rest of the crate holds an `Arc<dyn Store>`, which
+//! [`Database::open`] returns:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use bulla::internals::{clock::SystemClock, store::{AuditEvent, Database, NewUser}};
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("bulla.db").display().to_string();
+//! let database: Database = path.parse()?;
+//! let store = database.open(Arc::new(SystemClock)).await?;
+//! let new = NewUser { name: "ada".to_owned(), ..NewUser::default() };
+//! let user = store.add_user(new, AuditEvent::new("user.added", "cli:root", "")).await?;
+//! assert_eq!(store.user_by_name("ADA").await?, Some(user));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 
-mod audit;
-mod bad;
-mod clients;
-mod clock_mark;
+pub mod clock_leap;
 mod database;
 mod error;
-mod identities;
-pub mod leap;
-mod look;
-mod nodes;
-mod nonces;
-mod patience;
+mod inspection;
 pub mod postgres;
-mod revocations;
-mod sessions;
+mod rows;
+mod rules;
 pub mod sqlite;
+mod time_budget;
+mod traits;
 mod transfer;
-mod upkeep;
-mod users;
+mod transfer_stream;
+mod user_source;
 
-pub use audit::{Audit, AuditEvent, AuditRow, Caller};
-pub use bad::BadRow;
-pub use clients::{ClientChange, ClientRow, ClientRows, FormerSecret, NewClient, NewSecret};
-pub use clock_mark::StoreClock;
-pub use database::{BadDatabase, Database};
-pub use error::StoreError;
-pub use identities::{Identity, IdentityRows, LinkedIdentity};
-pub use leap::{ClockMark, Leap};
-pub(crate) use look::{Facts, Found};
-pub use nodes::{NODE_LIVES, NodeRow, Nodes};
-pub use nonces::UsedNonces;
-pub(crate) use patience::patiently;
+pub use clock_leap::{ClockMark, Leap};
+pub use database::Database;
+pub use error::{BadDatabase, StoreError, Written};
+pub(crate) use inspection::{Facts, Found};
 pub use postgres::PostgresUrl;
-pub use revocations::{Feed, FollowHandle, Revocation, Revocations, Target};
-pub use sessions::{
-    Device, Grant, NewSession, Proof, ProvenAt, SessionChange, SessionEnd, SessionRow, SessionRows,
-    Transport, Written,
+pub use rows::{
+    AuditEvent, AuditRow, BadRow, Caller, ClientChange, ClientRow, Device, FormerSecret, Grant, Identity,
+    LinkedIdentity, NODE_LIVES, NewClient, NewSecret, NewSession, NewUser, NodeRow, Proof, ProvenAt,
+    Revocation, SessionChange, SessionEnd, SessionRow, Target, Transport, UserChange, UserRow,
+};
+pub use rules::names::{NAME_RULE, is_good_name};
+pub(crate) use time_budget::patiently;
+pub use traits::{
+    Audit, ClientRows, Feed, FollowHandle, IdentityRows, Nodes, Revocations, SessionRows, StoreClock, Upkeep,
+    UsedNonces, UserRows,
 };
 pub use transfer::{Moved, transfer};
-pub use upkeep::Upkeep;
-pub use users::{LoginError, NAME_RULE, NewUser, User, UserChange, UserRow, UserRows, Users, is_good_name};
+pub use user_source::{LoginError, User, Users};
 
 /// The interface of every store: all tables, the clock and the maintenance. Each method is one transaction. A change is durable
 /// when the method returns. The methods of the supertraits can be called on a `dyn Store` without an import of these traits.

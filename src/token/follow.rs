@@ -273,7 +273,7 @@ mod tests {
         assert!(opens(&file, &early) && opens(&file, &late) && file.fault().is_none());
         let kid = file.open_at(late.as_str(), NOW, &mut OpenBuffer::new()).unwrap().kid;
         assert_eq!(kid, second.kid());
-        replace(&path, &export(&[(&second, KeyState::Active)], "access", "billing").to_json().expose());
+        replace(&path, export(&[(&second, KeyState::Active)], "access", "billing").to_json().expose());
         assert!(!opens(&file, &early) && opens(&file, &late), "a key that is gone opens no more");
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     clock::{Timestamp, since_boot},
     store::{
         AuditEvent, NodeRow, Store, StoreError,
-        leap::{Look, look},
+        clock_leap::{Look, look},
     },
 };
 

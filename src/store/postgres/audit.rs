@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
-use super::{PostgresStore, failure::Failure, pool::LONG_PATIENCE};
+use super::{PostgresStore, failure::Failure};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{Audit, AuditEvent, AuditRow, StoreError, audit::login_address},
+    store::{Audit, AuditEvent, AuditRow, StoreError, rows::login_address, time_budget::LONG_PATIENCE},
 };
 
 const COLUMNS: &str = "seq, at, event, actor, subject, detail";

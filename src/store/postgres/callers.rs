@@ -2,7 +2,11 @@
 
 use deadpool_postgres::Transaction;
 
-use super::{clients, failure::Failure, sessions, users};
+use super::{
+    failure::Failure,
+    rows::{clients, sessions, users},
+    session_locks::take_turns_with_caller,
+};
 use crate::store::{AuditEvent, Caller};
 
 /// Like [`check`], but locks the caller's session and, if the change needs a role, the caller's row of `users`. A transaction
@@ -20,7 +24,7 @@ pub(super) async fn hold(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), 
 
 /// Like [`hold`], but first takes the caller's turn. For changes that take no other turn.
 pub(super) async fn hold_in_turn(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
-    sessions::take_turns_with_caller(t, None, event).await?;
+    take_turns_with_caller(t, None, event).await?;
     hold(t, event).await
 }
 

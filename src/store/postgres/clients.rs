@@ -3,67 +3,24 @@
 use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use futures_util::FutureExt as _;
-use tokio_postgres::Row;
 
-use super::{PostgresStore, audit, bad, callers, failure::Failure, pool::Values};
+use super::{
+    PostgresStore, audit, callers,
+    failure::Failure,
+    rows::{
+        Values,
+        clients::{COLUMNS, from_row, held, key, now, unreadable},
+        unreadable::{read_one, read_several},
+    },
+};
 use crate::{
     clock::Timestamp,
     ids::ClientId,
-    secret::Digest,
     store::{
-        AuditEvent, ClientChange, ClientRow, ClientRows, NewClient, StoreError,
-        audit::details,
-        clients::{Columns, taken},
+        AuditEvent, ClientChange, ClientRow, ClientRows, NewClient, StoreError, rows::taken,
+        rules::audit_details,
     },
 };
-
-const COLUMNS: &str =
-    "c.id, c.name, c.secret_hash, c.former_hash, c.former_until, c.jwks, c.scopes, c.audiences,
-    c.redirect_uris, c.disabled, c.created_at, c.public";
-
-fn unreadable(column: &str) -> Failure {
-    Failure::Unreadable("clients", column.to_owned())
-}
-
-pub(super) fn all_rows() -> String {
-    format!("SELECT {COLUMNS} FROM clients AS c")
-}
-
-pub(super) fn check(row: &Row) -> Result<(), Failure> {
-    from_row(row).map(drop)
-}
-
-pub(super) fn key(row: &Row) -> String {
-    format!("id = {}", bad::literal(row.try_get("id").unwrap_or_default()))
-}
-
-fn from_row(row: &Row) -> Result<ClientRow, Failure> {
-    let hash = |column: &str| -> Result<Option<[u8; 32]>, Failure> {
-        let bytes: Option<&[u8]> = row.try_get(column)?;
-        bytes.map(|bytes| bytes.try_into().map_err(|_| unreadable(column))).transpose()
-    };
-    let columns = Columns {
-        secret_hash: hash("secret_hash")?,
-        former_hash: hash("former_hash")?,
-        former_until: row.try_get("former_until")?,
-        scopes: row.try_get("scopes")?,
-        audiences: row.try_get("audiences")?,
-        redirect_uris: row.try_get("redirect_uris")?,
-    };
-    Ok(ClientRow {
-        id: ClientId::new(row.try_get::<_, String>("id")?).map_err(|_| unreadable("id"))?,
-        name: row.try_get("name")?,
-        secret_hash: columns.secret_hash.map(Digest),
-        former: columns.former(),
-        jwks: row.try_get("jwks")?,
-        public: row.try_get::<_, i32>("public")? != 0,
-        scopes: columns.scope().ok_or_else(|| unreadable("scopes"))?,
-        audiences: columns.audiences().ok_or_else(|| unreadable("audiences"))?,
-        redirect_uris: columns.redirect_uris().ok_or_else(|| unreadable("redirect_uris"))?,
-        disabled: row.try_get::<_, i32>("disabled")? != 0,
-        created_at: Timestamp::from_millis(row.try_get("created_at")?),
-    })
-}
 
 #[async_trait]
 impl ClientRows for PostgresStore {
@@ -76,7 +33,7 @@ impl ClientRows for PostgresStore {
         let row = rows.first().ok_or_else(|| unreadable("id"))?;
         let read = || -> Result<_, Failure> {
             let there: Option<&str> = row.try_get("id")?;
-            let client = there.map(|_| bad::one(from_row(row), || key(row))).transpose()?.flatten();
+            let client = there.map(|_| read_one(from_row(row), || key(row))).transpose()?.flatten();
             Ok((client, Timestamp::from_millis(row.try_get("now")?)))
         };
         Ok(read()?)
@@ -89,7 +46,7 @@ impl ClientRows for PostgresStore {
         let mut after = after.map_or_else(String::new, ClientId::to_string);
         loop {
             let rows = self.pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
-            let page = bad::some(&rows, from_row, key)?;
+            let page = read_several(&rows, from_row, key)?;
             // If all rows of a page are unreadable, continues with the next page: an empty page would look like the end of the list.
             let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
             after = last.try_get("id").map_err(Failure::from)?;
@@ -122,26 +79,6 @@ impl ClientRows for PostgresStore {
     }
 }
 
-/// Reads the row with a lock that is held until the commit, and the time. A transaction that changes the row either commits
-/// before and is seen here, or waits for this one.
-pub(super) async fn held(
-    t: &Transaction<'_>,
-    id: &ClientId,
-    lock: &str,
-) -> Result<Option<(ClientRow, Timestamp)>, Failure> {
-    let sql = format!("SELECT {COLUMNS} FROM clients AS c WHERE c.id = $1 {lock}");
-    let Some(row) = t.query_opt(&t.prepare_cached(&sql).await?, &[&id.as_str()]).await? else {
-        return Ok(None);
-    };
-    let Some(client) = bad::one(from_row(&row), || key(&row))? else { return Ok(None) };
-    Ok(Some((client, now(t).await?)))
-}
-
-async fn now(t: &Transaction<'_>) -> Result<Timestamp, Failure> {
-    let row = t.query_one(&t.prepare_cached("SELECT bulla_now()").await?, &[]).await?;
-    Ok(Timestamp::from_millis(row.try_get(0)?))
-}
-
 /// Transactions that add a client run one after the other. Otherwise two clients of the same name could be added at the same
 /// time.
 async fn add(t: &Transaction<'_>, new: NewClient, event: AuditEvent) -> Result<ClientRow, Failure> {
@@ -157,7 +94,7 @@ async fn add(t: &Transaction<'_>, new: NewClient, event: AuditEvent) -> Result<C
         "INSERT INTO clients (id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences,
         redirect_uris, disabled, created_at, public) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     write(t, &row, sql).await?;
-    audit::write(t, &details::client_named(&event, &row.name).about(&row.id)).await?;
+    audit::write(t, &audit_details::client_named(&event, &row.name).about(&row.id)).await?;
     Ok(row)
 }
 
@@ -195,7 +132,7 @@ async fn update(
     let sql = "UPDATE clients SET name = $2, secret_hash = $3, former_hash = $4, former_until = $5, jwks = $6, scopes = $7,
         audiences = $8, redirect_uris = $9, disabled = $10, created_at = $11, public = $12 WHERE id = $1";
     write(t, &after, sql).await?;
-    audit::write(t, &details::client_changed(&event, &before, &after).about(&id)).await?;
+    audit::write(t, &audit_details::client_changed(&event, &before, &after).about(&id)).await?;
     Ok(Some(after))
 }
 
@@ -205,7 +142,7 @@ async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent) -> Result<
     let Some(row) = t.query_opt(&t.prepare_cached(sql).await?, &[&id.as_str()]).await? else {
         return Ok(false);
     };
-    audit::write(t, &details::client_named(&event, row.try_get(0)?).about(&id)).await?;
+    audit::write(t, &audit_details::client_named(&event, row.try_get(0)?).about(&id)).await?;
     Ok(true)
 }
 

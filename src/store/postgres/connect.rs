@@ -21,12 +21,12 @@ const SETTINGS: &str =
 pub(super) struct Connector {
     config: Config,
     protection: Protection,
-    home: Handle,
+    thread: Handle,
 }
 
 impl Connector {
-    pub(super) fn new(target: Target, home: &Handle) -> Self {
-        Self { config: target.config, protection: target.protection, home: home.clone() }
+    pub(super) fn new(target: Target, thread: &Handle) -> Self {
+        Self { config: target.config, protection: target.protection, thread: thread.clone() }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -37,7 +37,7 @@ impl Connector {
     /// connection.
     pub(super) async fn connect(&self, heard: Arc<Notify>) -> Result<(Client, JoinHandle<()>), Error> {
         let (config, tls) = (self.config.clone(), self.protection.0.clone());
-        let connecting = self.home.spawn(async move {
+        let connecting = self.thread.spawn(async move {
             let (client, connection) = config.connect(tls).await?;
             let driving = tokio::spawn(drive(connection, heard));
             client.batch_execute(SETTINGS).await?;

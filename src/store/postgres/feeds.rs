@@ -21,10 +21,13 @@ use tokio::{
 };
 use tokio_postgres::{Client, types::Type};
 
-use super::{connect::Connector, failure::Failure, pool::LONG_PATIENCE, revocations};
+use super::{connect::Connector, failure::Failure, rows::revocations};
 use crate::{
     clock::Timestamp,
-    store::{Feed, FollowHandle, Revocation, StoreError, patience::PATIENCE},
+    store::{
+        Feed, FollowHandle, Revocation, StoreError,
+        time_budget::{LONG_PATIENCE, PATIENCE},
+    },
 };
 
 /// How long the follower waits for a notification before it reads anyway.
@@ -44,8 +47,24 @@ const NEW: &str = "SELECT NULL, seq, NULL, target, revoked_at, expires_at, NULL 
     SELECT NULL, seq, NULL, target, revoked_at, expires_at, NULL FROM revocations
       WHERE txid IN (SELECT pg_snapshot_xip($1::pg_snapshot)) AND at_end = 0";
 
+/// Whether a revocation is due that was set by hand to take effect at a session's end. Revocations whose expiry has passed are
+/// ignored: either no token can live that long, or the clock leaps.
+const DUE: &str = "EXISTS (SELECT FROM revocations WHERE at_end = 1 AND revoked_at <= bulla_now() AND expires_at > bulla_now())";
+
+/// Makes the due revocations take effect from now on. If the session was renewed or extended meanwhile, the revocation is
+/// postponed to the new end. If the session was deleted, the deletion has already revoked it. If several nodes run this at once,
+/// only one of them finds each row.
+const TAKE_EFFECT: &str = "
+    WITH clock AS (SELECT bulla_now() AS now), due AS (
+      DELETE FROM revocations USING clock WHERE at_end = 1 AND revoked_at <= now AND expires_at > now RETURNING target
+    ), ends AS (
+      SELECT target, least(idle_expires_at, expires_at) AS at, now FROM due JOIN sessions ON sid = target, clock
+    )
+    INSERT INTO revocations (target, revoked_at, expires_at, at_end)
+    SELECT target, greatest(at, now), greatest(at, now) + 1020000, CASE WHEN at > now THEN 1 ELSE 0 END FROM ends";
+
 fn head() -> String {
-    HEAD.replace("$DUE", revocations::DUE)
+    HEAD.replace("$DUE", DUE)
 }
 
 /// All feeds in this process that follow the table.
@@ -171,7 +190,7 @@ impl Follower {
             self.feed.fresh();
             if next.due {
                 // The next read returns the revocations that this creates. It follows immediately.
-                in_time(PATIENCE, client.execute(revocations::TAKE_EFFECT, &[])).await?;
+                in_time(PATIENCE, client.execute(TAKE_EFFECT, &[])).await?;
                 heard.notify_one();
             }
             seen = next;

@@ -3,58 +3,24 @@
 use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use futures_util::FutureExt as _;
-use tokio_postgres::Row;
 
-use super::{PostgresStore, audit, bad, callers, failure::Failure, pool::Values, sessions};
+use super::{
+    PostgresStore, audit, callers,
+    failure::Failure,
+    rows::{
+        Values,
+        identities::{OF_USER, OWNER, all, can_be_kept, of_user_in, owner_of},
+    },
+    session_locks::take_turns,
+};
 use crate::{
-    clock::Timestamp,
     ids::UserId,
     store::{
         AuditEvent, Identity, IdentityRows, LinkedIdentity, StoreError,
-        identities::{may_link, may_unlink},
-        users::number,
+        rows::number,
+        rules::identities::{may_link, may_unlink},
     },
 };
-
-const OWNER: &str = "SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2";
-const OF_USER: &str = "SELECT issuer, subject, linked_at FROM identities WHERE user_id = $1
-    ORDER BY issuer COLLATE \"C\", subject COLLATE \"C\"";
-
-/// An invalid user id can only have been inserted by hand. It belongs to no user.
-fn owner_of(row: Option<&Row>) -> Result<Option<UserId>, Failure> {
-    let id = row.map(|row| row.try_get::<_, String>(0)).transpose()?;
-    Ok(id.and_then(|id| UserId::new(id).ok()))
-}
-
-fn all(rows: &[Row]) -> Result<Vec<LinkedIdentity>, Failure> {
-    let read = |row: &Row| {
-        let linked_at: Option<i64> = row.try_get(2)?;
-        Ok(LinkedIdentity {
-            identity: Identity { issuer: row.try_get(0)?, subject: row.try_get(1)? },
-            linked_at: linked_at.map(Timestamp::from_millis),
-        })
-    };
-    rows.iter().map(read).collect()
-}
-
-pub(super) fn all_rows() -> String {
-    "SELECT issuer, subject, user_id FROM identities".into()
-}
-
-pub(super) fn check(row: &Row) -> Result<(), Failure> {
-    let user: String = row.try_get(2)?;
-    UserId::new(user).map(drop).map_err(|_| Failure::Unreadable("identities", "user_id".into()))
-}
-
-pub(super) fn key(row: &Row) -> String {
-    let value = |at| bad::literal(row.try_get(at).unwrap_or_default());
-    format!("issuer = {} AND subject = {}", value(0), value(1))
-}
-
-/// Whether PostgreSQL can store this identity. A text can't contain NUL, so an identity with a NUL is linked to no user.
-fn can_be_kept(identity: &Identity) -> bool {
-    !identity.issuer.contains('\0') && !identity.subject.contains('\0')
-}
 
 #[async_trait]
 impl IdentityRows for PostgresStore {
@@ -79,20 +45,6 @@ impl IdentityRows for PostgresStore {
             .transaction(None, |t| unlink(t, user.clone(), identity.clone(), event.clone()).boxed())
             .await
     }
-}
-
-/// Returns the user of an identity, as the transaction sees it.
-pub(super) async fn owner_in(t: &Transaction<'_>, identity: &Identity) -> Result<Option<UserId>, Failure> {
-    if !can_be_kept(identity) {
-        return Ok(None);
-    }
-    let found = t.query_opt(&t.prepare_cached(OWNER).await?, &[&identity.issuer, &identity.subject]).await?;
-    owner_of(found.as_ref())
-}
-
-/// Returns the identities of a user, as the transaction sees them.
-pub(super) async fn of_user_in(t: &Transaction<'_>, user: &UserId) -> Result<Vec<LinkedIdentity>, Failure> {
-    all(&t.query(&t.prepare_cached(OF_USER).await?, &[&user.as_str()]).await?)
 }
 
 /// Links an identity. If two transactions link the same identity at once, the second waits at the unique key and then finds the
@@ -137,7 +89,7 @@ async fn unlink(
     identity: Identity,
     event: AuditEvent,
 ) -> Result<bool, Failure> {
-    sessions::take_turns(t, &user).await?;
+    take_turns(t, &user).await?;
     callers::hold(t, &event).await?;
     let all = of_user_in(t, &user).await?;
     let password = "SELECT FROM users WHERE id = $1 AND password_hash IS NOT NULL";

@@ -14,16 +14,16 @@ use super::{
     PostgresUrl,
     audit::{self, Columns},
     connect::Connector,
+    connection_thread::ConnectionThread,
     failure::{Failure, Said},
-    home::Home,
     migrate,
-    nodes::number,
+    rows::number,
 };
 use crate::{
     clock::Timestamp,
     store::{
         AuditEvent, StoreError,
-        transfer::{Next, RingMark, Row, Source, TABLES, Table, Value},
+        transfer_stream::{Next, RingMark, Row, Source, TABLES, Table, Value},
     },
 };
 
@@ -37,7 +37,7 @@ const MOVED: &str = "database.migrated";
 pub(in crate::store) struct Import {
     client: Client,
     _driving: JoinHandle<()>,
-    _home: Home,
+    _thread: ConnectionThread,
 }
 
 /// The contents of the target database.
@@ -54,8 +54,8 @@ pub(in crate::store) enum Target {
 impl Import {
     /// Connects, migrates the schema, and locks the tables against writes of all other clients.
     pub(in crate::store) async fn start(url: &PostgresUrl) -> Result<Self, StoreError> {
-        let home = Home::start()?;
-        let connector = Connector::new(url.target()?, home.handle());
+        let thread = ConnectionThread::start()?;
+        let connector = Connector::new(url.target()?, thread.handle());
         migrate::bring_up_to_date(&connector).await?;
         let (client, driving) = migrate::connect(&connector).await?;
         let tables = TABLES.map(|table| table.name).join(", ");
@@ -65,7 +65,7 @@ impl Import {
             LOCKS.as_millis()
         );
         client.batch_execute(&begin).await.map_err(Failure::from)?;
-        Ok(Self { client, _driving: driving, _home: home })
+        Ok(Self { client, _driving: driving, _thread: thread })
     }
 
     /// Examines the contents of the database.

@@ -7,9 +7,10 @@ use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     connect::Connector,
+    connect_errors,
     failure::{Failure, Said},
-    fitness, mend,
     pool::Pool,
+    server_checks,
 };
 use crate::store::StoreError;
 
@@ -91,7 +92,7 @@ pub(super) async fn connect(
     connector: &Connector,
 ) -> Result<(Client, tokio::task::JoinHandle<()>), StoreError> {
     match timeout(Duration::from_secs(5), connector.connect(std::sync::Arc::default())).await {
-        Ok(connected) => Ok(connected.map_err(|error| mend::connecting(error, connector.config()))?),
+        Ok(connected) => Ok(connected.map_err(|error| connect_errors::explain(error, connector.config()))?),
         Err(_) => Err(StoreError::Unavailable("no connection to the database in time".into())),
     }
 }
@@ -105,9 +106,9 @@ pub(super) fn known() -> i32 {
 /// Refuses a server whose faults no migration repairs.
 pub(super) async fn check_fitness(connector: &Connector, client: &Client) -> Result<(), StoreError> {
     let look = async {
-        fitness::check_encoding(client).await?;
+        server_checks::check_encoding(client).await?;
         let (other, _driving) = connect(connector).await?;
-        Ok::<_, StoreError>(fitness::check_sessions(client, &other).await?)
+        Ok::<_, StoreError>(server_checks::check_sessions(client, &other).await?)
     };
     let late = |_| StoreError::Unavailable("the database didn't answer in time".into());
     timeout(Duration::from_secs(10), look).await.map_err(late)?

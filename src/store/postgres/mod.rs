@@ -6,20 +6,18 @@
 //! transaction that a stricter level aborts is repeated. All times are the database's, from its function `bulla_now()`.
 
 mod audit;
-mod bad;
 mod callers;
 mod clients;
-mod clock_mark;
+mod clock;
 mod connect;
+mod connect_errors;
+mod connection_thread;
+mod environment;
 mod failure;
 mod feeds;
-mod fitness;
-mod guards;
-mod home;
 mod identities;
 mod import;
-mod look;
-mod mend;
+mod inspect;
 mod migrate;
 mod nodes;
 mod nonces;
@@ -28,8 +26,13 @@ mod passfile;
 mod pool;
 mod revocations;
 mod rotations;
+mod rows;
+mod server_checks;
+mod session_locks;
 mod sessions;
 mod tls;
+mod triggers;
+mod unreadable_rows;
 mod upkeep;
 mod url;
 mod users;
@@ -38,7 +41,9 @@ use std::sync::Arc;
 
 pub(super) use self::import::{Import, Target};
 pub use self::url::PostgresUrl;
-use self::{connect::Connector, feeds::Feeds, home::Home, pool::Pool, rotations::Rotations};
+use self::{
+    connect::Connector, connection_thread::ConnectionThread, feeds::Feeds, pool::Pool, rotations::Rotations,
+};
 use super::{Found, StoreError};
 
 /// Options for the use of a database.
@@ -63,7 +68,7 @@ pub struct PostgresStore {
     rotations: Option<Rotations>,
     feeds: Arc<Feeds>,
     connector: Connector,
-    home: Home,
+    thread: ConnectionThread,
 }
 
 impl PostgresStore {
@@ -78,25 +83,26 @@ impl PostgresStore {
 
     /// Like [`Self::open`], with options.
     pub async fn open_with(url: &PostgresUrl, options: Options) -> Result<Self, StoreError> {
-        let home = Home::start()?;
-        let connector = Connector::new(url.target()?, home.handle());
+        let thread = ConnectionThread::start()?;
+        let connector = Connector::new(url.target()?, thread.handle());
         migrate::bring_up_to_date(&connector).await?;
         let feeds = Arc::new(Feeds::default());
         let pool = Arc::new(Pool::new(connector.clone(), options.connections, Arc::clone(&feeds))?);
         let together = options.rotations_together;
-        let rotations = (together > 1).then(|| Rotations::start(Arc::clone(&pool), home.handle(), together));
-        Ok(Self { pool, rotations, feeds, connector, home })
+        let rotations =
+            (together > 1).then(|| Rotations::start(Arc::clone(&pool), thread.handle(), together));
+        Ok(Self { pool, rotations, feeds, connector, thread })
     }
 
     /// Whether the database contains Bulla's tables.
     pub async fn exists(url: &PostgresUrl) -> Result<bool, StoreError> {
-        let home = Home::start()?;
-        migrate::exists(&Connector::new(url.target()?, home.handle())).await
+        let thread = ConnectionThread::start()?;
+        migrate::exists(&Connector::new(url.target()?, thread.handle())).await
     }
 
     /// Examines the database: its kind and its condition. Writes nothing.
     pub(super) async fn look(url: &PostgresUrl) -> Result<Found, StoreError> {
-        let home = Home::start()?;
-        look::look(Connector::new(url.target()?, home.handle())).await
+        let thread = ConnectionThread::start()?;
+        inspect::inspect(Connector::new(url.target()?, thread.handle())).await
     }
 }

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio_postgres::Row;
 
-use super::{PostgresStore, failure::Failure, pool::Pool};
+use super::{PostgresStore, failure::Failure, pool::Pool, rows::number};
 use crate::{
     clock::Timestamp,
-    store::{NODE_LIVES, NodeRow, Nodes, StoreError, nodes::NODE_AHEAD},
+    store::{NODE_LIVES, NodeRow, Nodes, StoreError, rows::NODE_AHEAD},
 };
 
 #[async_trait]
@@ -59,24 +58,4 @@ pub(super) async fn ring_mark(pool: &Pool) -> Result<Option<(u64, [u8; 32])>, St
     let (generation, fingerprint) = read()?;
     let unreadable = |_| Failure::Unreadable("ring", "fingerprint".into());
     Ok(Some((generation.unsigned_abs(), fingerprint.try_into().map_err(unreadable)?)))
-}
-
-pub(super) fn all_rings() -> String {
-    "SELECT one, fingerprint FROM ring".into()
-}
-
-pub(super) fn check_ring(row: &Row) -> Result<(), Failure> {
-    match row.try_get::<_, &[u8]>(1)?.len() {
-        32 => Ok(()),
-        _ => Err(Failure::Unreadable("ring", "fingerprint".into())),
-    }
-}
-
-pub(super) fn key_ring(_: &Row) -> String {
-    "one = 1".into()
-}
-
-/// Converts a ring generation. Generations count the rotations of a key ring, so they are far smaller than the largest bigint.
-pub(super) fn number(generation: u64) -> i64 {
-    i64::try_from(generation).unwrap_or(i64::MAX)
 }

@@ -5,7 +5,7 @@ use std::{os::unix::fs::MetadataExt as _, path::PathBuf};
 use tokio_postgres::{Config, config::Host};
 use zeroize::Zeroizing;
 
-use super::url::{at_home, variable};
+use super::environment::{at_home, variable};
 use crate::secret::SecretText;
 
 /// Returns the password of the first matching line. `None` if there is no file, or if other users may read it.

@@ -5,23 +5,22 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, PoolError, Transaction};
 use futures_util::{TryStreamExt as _, future::BoxFuture};
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_postgres::{IsolationLevel, Row, types::ToSql};
+use tokio_postgres::{IsolationLevel, Row};
 
-use super::{connect::Connector, failure::Failure, feeds::Feeds, fitness, revocations};
+use super::{
+    connect::Connector,
+    failure::Failure,
+    feeds::Feeds,
+    rows::{Values, revocations},
+    server_checks,
+};
 use crate::{
     secret,
-    store::{StoreError, patience::Question},
+    store::{StoreError, time_budget::Question},
 };
 
-/// The time limit of operations that concern all users.
-pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// How many times a transaction that the database rolled back because of concurrent ones is repeated, within the same time limit.
 const TRIES: u32 = 12;
-
-/// A value of a statement.
-pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
-/// Values of a statement.
-pub(super) type Values<'a> = &'a [Value<'a>];
 
 /// The connections, opened when they are needed.
 #[derive(Debug)]
@@ -115,7 +114,7 @@ impl Pool {
         }
         let one = self.client(deadline).await?;
         let Ok(other) = self.client(deadline).await else { return Ok(()) };
-        match timeout_at(deadline, fitness::check_sessions(&one, &other)).await {
+        match timeout_at(deadline, server_checks::check_sessions(&one, &other)).await {
             Ok(checked) => Ok(checked?),
             Err(_) => {
                 drop((Object::take(one), Object::take(other)));

@@ -11,10 +11,10 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{nodes::number, pool::Pool, sessions};
+use super::{pool::Pool, rows::number, sessions};
 use crate::{
     clock::Timestamp,
-    store::{SessionChange, SessionRow, StoreError, Written, patience::Question},
+    store::{SessionChange, SessionRow, StoreError, Written, time_budget::Question},
 };
 
 /// The largest number of waiting rotations. Above it, the store answers "can't tell" at once.

@@ -17,7 +17,7 @@ use rustls::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::url::at_home;
+use super::environment::at_home;
 use crate::store::{BadDatabase, StoreError};
 
 /// The parameter `sslmode`.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use deadpool_postgres::{Client, Object};
 use tokio::time::Instant;
 
-use super::{PostgresStore, bad, failure::Failure, guards};
-use crate::store::{BadRow, StoreError, Upkeep, nodes::NODE_KEEP, patience::PATIENCE};
+use super::{PostgresStore, failure::Failure, triggers, unreadable_rows};
+use crate::store::{BadRow, StoreError, Upkeep, rows::NODE_KEEP, time_budget::PATIENCE};
 
 /// How many rows of a table one step deletes.
 const STEP: i64 = 500;
@@ -30,19 +30,19 @@ impl Upkeep for PostgresStore {
     }
 
     async fn missing_triggers(&self) -> Result<Vec<String>, StoreError> {
-        guards::missing(&self.pool).await
+        triggers::missing(&self.pool).await
     }
 
     async fn restore_triggers(&self) -> Result<Vec<String>, StoreError> {
-        let wrong = guards::missing(&self.pool).await?;
+        let wrong = triggers::missing(&self.pool).await?;
         if !wrong.is_empty() {
-            guards::restore(&self.connector).await?;
+            triggers::restore(&self.connector).await?;
         }
         Ok(wrong)
     }
 
     async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError> {
-        bad::rows(&self.pool).await
+        unreadable_rows::find(&self.pool).await
     }
 
     /// Does not write: a database with a full disk still serves requests that only read.

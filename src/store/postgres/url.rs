@@ -1,11 +1,7 @@
 //! Parses `postgres://…`: the server, the user, and the protection of the connection. Missing parts come from where users of
 //! libpq expect them: `PGPASSWORD`, `PGPASSFILE` or `~/.pgpass`, `PGSSLMODE`, `PGSSLROOTCERT`.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, path::Path, time::Duration};
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::{
@@ -14,6 +10,7 @@ use tokio_postgres::{
 };
 
 use super::{
+    environment::variable,
     parameters, passfile,
     tls::{self, Protection},
 };
@@ -154,16 +151,6 @@ pub(in crate::store) struct Parsed {
     config: Config,
     mode: Option<String>,
     roots: Option<String>,
-}
-
-/// Returns an environment variable that is not empty.
-pub(super) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// Returns the path of a file in the user's home directory.
-pub(super) fn at_home(name: &str) -> Option<PathBuf> {
-    variable("HOME").map(|home| Path::new(&home).join(name))
 }
 
 impl fmt::Display for PostgresUrl {

@@ -3,80 +3,37 @@
 use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use futures_util::FutureExt as _;
-use tokio_postgres::Row;
 
 use super::{
     PostgresStore,
     audit::{self, Columns},
-    bad, callers,
+    callers,
     failure::Failure,
     identities,
-    pool::Values,
+    rows::{
+        Values,
+        identities::of_user_in,
+        sessions::live_of,
+        users::{COLUMNS, all, one_of, single},
+    },
+    session_locks::{take_turns, take_turns_with_caller},
     sessions,
 };
 use crate::{
-    clock::Timestamp,
     ids::UserId,
     store::{
         AuditEvent, Caller, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow,
         UserRows,
-        audit::details,
-        identities::newly_linked,
-        users::{
+        rows::{number, readable},
+        rules::{
             administrators::{keep_an_admin, takes_an_admin},
-            names, number,
+            audit_details,
+            identities::newly_linked,
+            names,
             password::{begun_by_password, ended_by_password, gone, may_set_password, password_changed},
-            readable,
         },
     },
 };
-
-const COLUMNS: &str = "id, name, password_hash, roles, claims, disabled, created_at";
-/// The same columns for queries that join other tables.
-pub(super) const OWN_COLUMNS: &str =
-    "u.id, u.name, u.password_hash, u.roles, u.claims, u.disabled, u.created_at";
-
-/// Reads a user from the columns beginning at `first`.
-fn from_row(row: &Row, first: usize) -> Result<UserRow, Failure> {
-    let unreadable = |column: &str| Failure::Unreadable("users", column.to_owned());
-    Ok(UserRow {
-        id: UserId::new(row.try_get::<_, i64>(first)?.to_string()).map_err(|_| unreadable("id"))?,
-        name: row.try_get(first + 1)?,
-        password_hash: row.try_get(first + 2)?,
-        roles: serde_json::from_str(row.try_get(first + 3)?).map_err(|_| unreadable("roles"))?,
-        claims: serde_json::from_str(row.try_get(first + 4)?).map_err(|_| unreadable("claims"))?,
-        disabled: row.try_get::<_, i32>(first + 5)? != 0,
-        created_at: Timestamp::from_millis(row.try_get(first + 6)?),
-    })
-}
-
-fn all(rows: &[Row]) -> Result<Vec<UserRow>, Failure> {
-    bad::some(rows, |row| from_row(row, 0), key)
-}
-
-fn single(rows: &[Row]) -> Result<Option<UserRow>, Failure> {
-    rows.first().map(of_row).transpose()
-}
-
-/// Reads an existing user. A user whose row can't be read may do nothing.
-pub(super) fn of_row(row: &Row) -> Result<UserRow, Failure> {
-    let read = bad::one(from_row(row, 0), || key(row))?;
-    let id = UserId::new(row.try_get::<_, i64>(0)?.to_string());
-    let id = id.map_err(|_| Failure::Unreadable("users", "id".into()))?;
-    Ok(read.unwrap_or_else(|| UserRow::unreadable(&id)))
-}
-
-pub(super) fn all_rows() -> String {
-    format!("SELECT {COLUMNS} FROM users")
-}
-
-pub(super) fn check(row: &Row) -> Result<(), Failure> {
-    from_row(row, 0).map(drop)
-}
-
-pub(super) fn key(row: &Row) -> String {
-    format!("id = {}", row.try_get::<_, i64>(0).unwrap_or_default())
-}
 
 #[async_trait]
 impl UserRows for PostgresStore {
@@ -159,7 +116,7 @@ async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<Us
          ) SELECT {COLUMNS} FROM added"
     );
     let ((roles, claims), folded) = (user.as_json(), names::fold(&user.name));
-    let told = details::user_added(&event, &user);
+    let told = audit_details::user_added(&event, &user);
     let (spellings, noted) = (names::spellings(&user.name), Columns::from(&told));
     let spellings = spellings.as_slice();
     let values: Values<'_> = &[
@@ -195,7 +152,7 @@ async fn held(
     event: &AuditEvent,
     after: impl Fn(&UserRow) -> Option<UserRow> + Sync,
 ) -> Result<Option<UserRow>, Failure> {
-    sessions::take_turns_with_caller(t, Some(id.as_str()), event).await?;
+    take_turns_with_caller(t, Some(id.as_str()), event).await?;
     let takes = |row: &UserRow| takes_an_admin(row, after(row).as_ref());
     let looked = one_of(t, id, "").await?;
     let admins = match looked.as_ref().is_some_and(takes) {
@@ -215,11 +172,6 @@ async fn held(
         _ => {}
     }
     Ok(row)
-}
-
-pub(super) async fn one_of(t: &Transaction<'_>, id: &UserId, lock: &str) -> Result<Option<UserRow>, Failure> {
-    let sql = format!("SELECT {COLUMNS} FROM users WHERE id = $1 {lock}");
-    single(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)
 }
 
 /// Returns the users that may be administrators. The rule checks them exactly.
@@ -244,7 +196,7 @@ async fn update(
     let sql = "UPDATE users SET roles = $2, claims = $3, disabled = $4 WHERE id = $1";
     let disabled = i32::from(after.disabled);
     t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &roles, &claims, &disabled]).await?;
-    audit::write(t, &details::user_changed(&event, &before, &after).about(&id)).await?;
+    audit::write(t, &audit_details::user_changed(&event, &before, &after).about(&id)).await?;
     Ok(Some(after))
 }
 
@@ -255,7 +207,7 @@ async fn change_password(
     next: Option<NewSession>,
     event: AuditEvent,
 ) -> Result<Option<SessionRow>, Failure> {
-    sessions::take_turns(t, &id).await?;
+    take_turns(t, &id).await?;
     let row = one_of(t, &id, "FOR NO KEY UPDATE").await?;
     callers::hold(t, &event).await?;
     if !may_set_password(row.as_ref(), next.as_ref())? {
@@ -268,7 +220,7 @@ async fn change_password(
     t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &password_hash]).await?;
     // The sessions end first. A transaction that links an identity has locked the session, so this one waits for it.
     let (ended, begun) = (ended_by_password(&event.actor), begun_by_password(&id));
-    let (_, now) = sessions::live_of(t, &id).await?;
+    let (_, now) = live_of(t, &id).await?;
     let row = match (next, &event.by) {
         (Some(next), Some(Caller::Person { sid, .. })) => {
             Some(sessions::start_in_place_of(t, *sid, &next, &ended, &begun, now).await?)
@@ -281,20 +233,14 @@ async fn change_password(
             }
         }
     };
-    let new = newly_linked(identities::of_user_in(t, &id).await?, now);
+    let new = newly_linked(of_user_in(t, &id).await?, now);
     audit::write(t, &password_changed(&event, &new).about(&id)).await?;
     Ok(row)
-}
-
-/// Reads the row for a login. An update without a change locks it until the commit.
-pub(super) async fn held_for_login(t: &Transaction<'_>, id: &UserId) -> Result<Option<UserRow>, Failure> {
-    let sql = format!("UPDATE users SET disabled = disabled WHERE id = $1 RETURNING {COLUMNS}");
-    single(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)
 }
 
 async fn delete(t: &Transaction<'_>, id: UserId, event: AuditEvent) -> Result<bool, Failure> {
     let Some(before) = held(t, &id, &event, |_| None).await? else { return Ok(false) };
     t.execute(&t.prepare_cached("DELETE FROM users WHERE id = $1").await?, &[&number(&id)]).await?;
-    audit::write(t, &details::user_deleted(&event, &before).about(&id)).await?;
+    audit::write(t, &audit_details::user_deleted(&event, &before).about(&id)).await?;
     Ok(true)
 }

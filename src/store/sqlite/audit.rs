@@ -1,28 +1,18 @@
 //! Reads and writes the rows of `audit`.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
-use super::{SqliteStore, bad::Table, writer::Statements::One};
+use super::{
+    SqliteStore,
+    rows::audit::{TABLE, from_row},
+    writer::Statements::One,
+};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{Audit, AuditEvent, AuditRow, StoreError, audit::login_address},
+    store::{Audit, AuditEvent, AuditRow, StoreError, rows::login_address},
 };
-
-pub(super) const TABLE: Table =
-    Table { name: "audit", columns: "seq, at, event, actor, subject, detail", key: 1 };
-
-pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
-    Ok(AuditRow {
-        seq: row.get(0)?,
-        at: Timestamp::from_millis(row.get(1)?),
-        event: row.get(2)?,
-        actor: row.get(3)?,
-        subject: row.get(4)?,
-        detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
-    })
-}
 
 #[async_trait]
 impl Audit for SqliteStore {
@@ -57,11 +47,11 @@ fn read(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec<A
     if let Some(after) = after {
         let sql = format!("SELECT {columns} FROM audit WHERE seq > ? ORDER BY seq");
         let mut statement = connection.prepare_cached(&sql)?;
-        return TABLE.some(&mut statement, [after], limit, from_row);
+        return TABLE.read_several(&mut statement, [after], limit, from_row);
     }
     let sql = format!("SELECT {columns} FROM audit ORDER BY seq DESC");
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut newest = TABLE.some(&mut statement, [], limit, from_row)?;
+    let mut newest = TABLE.read_several(&mut statement, [], limit, from_row)?;
     newest.reverse();
     Ok(newest)
 }

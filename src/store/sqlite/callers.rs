@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{clients, sessions, users};
+use super::rows::{clients, sessions, users};
 use crate::{
     clock::Timestamp,
     store::{AuditEvent, Caller, StoreError},

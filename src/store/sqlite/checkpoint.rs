@@ -13,8 +13,8 @@ use std::{
 use rusqlite::{Connection, Row};
 
 use super::{
+    file_state::{self, State},
     open,
-    state::{self, State},
 };
 use crate::store::StoreError;
 
@@ -44,7 +44,7 @@ impl Checkpointer {
     pub(super) fn start(path: &Path, state: Arc<State>, turn: Arc<RwLock<()>>) -> Result<Self, StoreError> {
         let connection = open::connect(path)?;
         connection.busy_timeout(PATIENCE)?;
-        let wal = state::wal(path)?;
+        let wal = file_state::wal(path)?;
         let (stop, stopped) = mpsc::channel();
         let run = move || {
             let mut failing = false;

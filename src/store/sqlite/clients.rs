@@ -3,50 +3,21 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, OptionalExtension as _, named_params};
 
-use super::{SqliteStore, audit, bad::Table, writer::Statements::Several};
+use super::{
+    SqliteStore, audit,
+    rows::clients::{COLUMNS, TABLE, from_row, one},
+    writer::Statements::Several,
+};
 use crate::{
     clock::Timestamp,
     ids::ClientId,
-    secret::Digest,
     store::{
-        AuditEvent, ClientChange, ClientRow, ClientRows, NewClient, StoreError,
-        audit::details,
-        clients::{Columns, taken},
+        AuditEvent, ClientChange, ClientRow, ClientRows, NewClient, StoreError, rows::taken,
+        rules::audit_details,
     },
 };
-
-const COLUMNS: &str =
-    "id, name, secret_hash, former_hash, former_until, jwks, scopes, audiences, redirect_uris, disabled,
-    created_at, public";
-pub(super) const TABLE: Table = Table { name: "clients", columns: COLUMNS, key: 1 };
-
-pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<ClientRow> {
-    let unreadable =
-        |column| rusqlite::Error::InvalidColumnType(column, "clients".into(), rusqlite::types::Type::Text);
-    let columns = Columns {
-        secret_hash: row.get(2)?,
-        former_hash: row.get(3)?,
-        former_until: row.get(4)?,
-        scopes: row.get(6)?,
-        audiences: row.get(7)?,
-        redirect_uris: row.get(8)?,
-    };
-    Ok(ClientRow {
-        id: ClientId::new(row.get::<_, String>(0)?).map_err(|_| unreadable(0))?,
-        name: row.get(1)?,
-        secret_hash: columns.secret_hash.map(Digest),
-        former: columns.former(),
-        jwks: row.get(5)?,
-        public: row.get(11)?,
-        scopes: columns.scope().ok_or_else(|| unreadable(6))?,
-        audiences: columns.audiences().ok_or_else(|| unreadable(7))?,
-        redirect_uris: columns.redirect_uris().ok_or_else(|| unreadable(8))?,
-        disabled: row.get(9)?,
-        created_at: Timestamp::from_millis(row.get(10)?),
-    })
-}
 
 #[async_trait]
 impl ClientRows for SqliteStore {
@@ -60,7 +31,7 @@ impl ClientRows for SqliteStore {
         let page = move |c: &Connection| {
             let sql = format!("SELECT {COLUMNS} FROM clients WHERE id > ? ORDER BY id");
             let after = after.as_ref().map_or("", ClientId::as_str);
-            TABLE.some(&mut *c.prepare_cached(&sql)?, [after], limit, from_row)
+            TABLE.read_several(&mut *c.prepare_cached(&sql)?, [after], limit, from_row)
         };
         self.readers.read(page).await
     }
@@ -94,12 +65,6 @@ impl ClientRows for SqliteStore {
     }
 }
 
-pub(super) fn one(connection: &Connection, id: &ClientId) -> Result<Option<ClientRow>, StoreError> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id = ?"))?;
-    let mut rows = statement.query([id.as_str()])?;
-    Ok(rows.next()?.and_then(|row| TABLE.one(row, from_row)))
-}
-
 fn add(
     connection: &Connection,
     new: NewClient,
@@ -120,7 +85,7 @@ fn add(
            disabled, created_at, public)
          VALUES (:id, :name, :hash, :former, :until, :jwks, :scopes, :audiences, :uris, :disabled, :created, :public)",
     )?;
-    audit::write(connection, &details::client_named(event, &row.name).about(&row.id), now)?;
+    audit::write(connection, &audit_details::client_named(event, &row.name).about(&row.id), now)?;
     Ok(row)
 }
 
@@ -151,7 +116,7 @@ fn update(
            jwks = :jwks, scopes = :scopes, audiences = :audiences, redirect_uris = :uris, disabled = :disabled,
            created_at = :created, public = :public WHERE id = :id",
     )?;
-    audit::write(connection, &details::client_changed(event, &before, &after).about(id), now)?;
+    audit::write(connection, &audit_details::client_changed(event, &before, &after).about(id), now)?;
     Ok(Some(after))
 }
 
@@ -167,7 +132,7 @@ fn delete(
         Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned())
     });
     let Some(name) = name.optional()? else { return Ok(false) };
-    audit::write(connection, &details::client_named(event, &name).about(id), now)?;
+    audit::write(connection, &audit_details::client_named(event, &name).about(id), now)?;
     Ok(true)
 }
 

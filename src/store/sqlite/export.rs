@@ -4,12 +4,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, types::ValueRef};
 
-use super::{nodes::ring_mark, open};
+use super::{open, rows::nodes::ring_mark};
 use crate::{
     clock::Timestamp,
     store::{
         StoreError,
-        transfer::{Part, Row, TABLES, Table, Value},
+        transfer_stream::{Part, Row, TABLES, Table, Value},
     },
 };
 

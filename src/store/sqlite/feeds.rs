@@ -11,7 +11,7 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{open, revocations::since, state::State};
+use super::{file_state::State, open, rows::revocations::since};
 use crate::{
     clock::{Clock, Timestamp},
     store::{Feed, FollowHandle, StoreError},

@@ -2,23 +2,25 @@
 //! (docs/architecture.md).
 
 mod audit;
-mod bad;
 mod callers;
 mod checkpoint;
 mod clients;
-mod clock_mark;
+mod clock;
 mod export;
 mod feeds;
-mod guards;
+mod file_state;
 mod identities;
-mod look;
+mod inspect;
 mod nodes;
 mod nonces;
 mod open;
+mod read_only;
 mod readers;
 mod revocations;
+mod rows;
 mod sessions;
-mod state;
+mod triggers;
+mod unreadable_rows;
 mod upkeep;
 mod users;
 mod writer;
@@ -26,6 +28,7 @@ mod writer;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode};
@@ -34,12 +37,15 @@ pub(super) use self::export::export;
 use self::{
     checkpoint::Checkpointer,
     feeds::Feeds,
+    file_state::State,
     readers::Readers,
-    state::State,
     writer::{Statements::Several, Writer},
 };
-use super::{AuditEvent, StoreError, look::Found};
+use super::{AuditEvent, Found, StoreError};
 use crate::clock::{Clock, Timestamp};
+
+/// How long a connection waits for a lock that another process holds.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Options for opening a database.
 #[derive(Clone, Copy, Debug)]
@@ -104,12 +110,12 @@ impl SqliteStore {
 
     /// Whether the file contains Bulla's tables. Writes nothing.
     pub(super) fn exists(path: &Path) -> Result<bool, StoreError> {
-        look::is_ours(path)
+        read_only::is_ours(path)
     }
 
     /// Examines the file: its kind and its condition. Writes nothing.
     pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> {
-        look::look(path, clock)
+        inspect::inspect(path, clock)
     }
 
     /// Returns how many transactions the writer has committed. Many changes share one transaction.

@@ -1,26 +1,17 @@
 //! Reads and writes the rows of `nodes` and the row of `ring`.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, params};
 
-use super::{SqliteStore, bad::Table, writer::Statements::One};
+use super::{
+    SqliteStore,
+    rows::nodes::{TABLE, from_row, ring_mark},
+    writer::Statements::One,
+};
 use crate::{
     clock::Timestamp,
-    store::{NODE_LIVES, NodeRow, Nodes, StoreError, nodes::NODE_AHEAD},
+    store::{NODE_LIVES, NodeRow, Nodes, StoreError, rows::NODE_AHEAD},
 };
-
-pub(super) const TABLE: Table =
-    Table { name: "nodes", columns: "name, ring_generation, version, seen_at", key: 1 };
-pub(super) const RING: Table = Table { name: "ring", columns: "one, generation, fingerprint", key: 1 };
-
-pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
-    Ok(NodeRow {
-        name: row.get(0)?,
-        ring_generation: row.get(1)?,
-        version: row.get(2)?,
-        seen_at: Timestamp::from_millis(row.get(3)?),
-    })
-}
 
 #[async_trait]
 impl Nodes for SqliteStore {
@@ -61,14 +52,8 @@ impl Nodes for SqliteStore {
                 "SELECT name, ring_generation, version, seen_at FROM nodes WHERE seen_at > ? AND seen_at < ? ORDER BY name",
             )?;
             let values = [now.minus(NODE_LIVES).millis(), now.plus(NODE_AHEAD).millis()];
-            TABLE.some(&mut statement, values, u32::MAX, from_row)
+            TABLE.read_several(&mut statement, values, u32::MAX, from_row)
         };
         self.readers.read(live).await
     }
-}
-
-/// Returns the recorded generation of the key ring, with its fingerprint.
-pub(super) fn ring_mark(connection: &Connection) -> Result<Option<(u64, [u8; 32])>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT generation, fingerprint FROM ring")?;
-    Ok(statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }

@@ -3,13 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::{SqliteStore, bad::Table, writer::Statements::One};
+use super::{SqliteStore, writer::Statements::One};
 use crate::{
     clock::Timestamp,
     store::{StoreError, UsedNonces},
 };
-
-pub(super) const TABLE: Table = Table { name: "used", columns: "hash, expires_at", key: 1 };
 
 #[async_trait]
 impl UsedNonces for SqliteStore {

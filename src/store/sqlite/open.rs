@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::Access;
 
-use super::look;
+use super::{BUSY_TIMEOUT, read_only};
 use crate::{ids::typed, store::StoreError};
 
 mod embedded {
@@ -17,8 +17,6 @@ mod embedded {
 
 /// The oldest supported version of SQLite. Older versions can lose a commit when a checkpoint and a WAL reset coincide.
 const LEAST_SQLITE: i32 = 3_051_003;
-/// How long a connection waits for a lock that another process holds.
-pub(super) const BUSY: Duration = Duration::from_millis(700);
 
 /// Opens one more connection to an existing database.
 pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
@@ -27,7 +25,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
 
 fn with_flags(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     turn_to_wal(&connection)?;
     // Checkpoints run on a separate connection, so that no COMMIT has to run one. The caches are small, because there are several
@@ -47,7 +45,7 @@ fn turn_to_wal(connection: &Connection) -> rusqlite::Result<()> {
         match connection.execute_batch("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL;") {
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && began.elapsed() < BUSY * 2 =>
+                    && began.elapsed() < BUSY_TIMEOUT * 2 =>
             {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -132,7 +130,7 @@ pub(super) fn unwritable(path: &Path) -> Option<String> {
 /// Refuses a file of another program, so that it gets no tables of Bulla.
 fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     // An error here is reported when the file is opened.
-    let others = look::others(path).ok().flatten().unwrap_or_default();
+    let others = read_only::others(path).ok().flatten().unwrap_or_default();
     if others.is_empty() {
         return Ok(());
     }

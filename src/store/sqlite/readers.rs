@@ -17,7 +17,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{open, state::State};
+use super::{file_state::State, open};
 use crate::store::StoreError;
 
 /// The number of reader threads.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::{SqliteStore, bad, guards, writer::Statements::Several};
+use super::{SqliteStore, triggers, unreadable_rows, writer::Statements::Several};
 use crate::{
     clock::Timestamp,
-    store::{BadRow, StoreError, Upkeep, nodes::NODE_KEEP},
+    store::{BadRow, StoreError, Upkeep, rows::NODE_KEEP},
 };
 
 /// How many rows of a table one step of a sweep deletes, so that other writers do not wait long.
@@ -28,15 +28,15 @@ impl Upkeep for SqliteStore {
     }
 
     async fn missing_triggers(&self) -> Result<Vec<String>, StoreError> {
-        self.readers.read(guards::missing).await
+        self.readers.read(triggers::missing).await
     }
 
     async fn restore_triggers(&self) -> Result<Vec<String>, StoreError> {
-        self.writer.write(Several, |c, _| guards::restore(c)).await
+        self.writer.write(Several, |c, _| triggers::restore(c)).await
     }
 
     async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError> {
-        self.readers.read(bad::rows).await
+        self.readers.read(unreadable_rows::find).await
     }
 
     async fn healthy(&self) -> Result<(), StoreError> {

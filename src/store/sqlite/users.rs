@@ -1,42 +1,32 @@
 //! Reads and writes the rows of `users`.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
-use super::{SqliteStore, audit, bad::Table, identities, sessions, writer::Statements::One};
+use super::{
+    SqliteStore, audit, identities,
+    rows::{
+        identities::of_user,
+        users::{COLUMNS, TABLE, from_row, one},
+    },
+    sessions,
+    writer::Statements::One,
+};
 use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
         AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, UserRows,
-        audit::details,
-        identities::newly_linked,
-        users::{
+        rows::{number, readable},
+        rules::{
             administrators::{keep_an_admin, takes_an_admin},
-            names, number,
+            audit_details,
+            identities::newly_linked,
+            names,
             password::{begun_by_password, ended_by_password, gone, may_set_password, password_changed},
-            readable,
         },
     },
 };
-
-const COLUMNS: &str = "id, name, password_hash, roles, claims, disabled, created_at";
-pub(super) const TABLE: Table = Table { name: "users", columns: COLUMNS, key: 1 };
-
-pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
-    let unreadable =
-        |column| rusqlite::Error::InvalidColumnType(column, "users".into(), rusqlite::types::Type::Text);
-    let json = |column: usize| row.get::<_, String>(column);
-    Ok(UserRow {
-        id: UserId::new(row.get::<_, i64>(0)?.to_string()).map_err(|_| unreadable(0))?,
-        name: row.get(1)?,
-        password_hash: row.get(2)?,
-        roles: serde_json::from_str(&json(3)?).map_err(|_| unreadable(3))?,
-        claims: serde_json::from_str(&json(4)?).map_err(|_| unreadable(4))?,
-        disabled: row.get(5)?,
-        created_at: Timestamp::from_millis(row.get(6)?),
-    })
-}
 
 #[async_trait]
 impl UserRows for SqliteStore {
@@ -49,7 +39,7 @@ impl UserRows for SqliteStore {
         let spellings = names::spellings(name);
         let spelled = |c: &Connection| {
             let sql = format!("SELECT {COLUMNS} FROM users WHERE folded IN (?, ?, ?)");
-            TABLE.some(&mut *c.prepare_cached(&sql)?, spellings, 3, from_row)
+            TABLE.read_several(&mut *c.prepare_cached(&sql)?, spellings, 3, from_row)
         };
         let rows = self.readers.read(spelled).await?;
         Ok(names::pick(rows, name))
@@ -60,7 +50,7 @@ impl UserRows for SqliteStore {
         let page = move |c: &Connection| {
             let sql = format!("SELECT {COLUMNS} FROM users WHERE id > ? ORDER BY id");
             let after = after.as_ref().and_then(number).unwrap_or(0);
-            TABLE.some(&mut *c.prepare_cached(&sql)?, [after], limit, from_row)
+            TABLE.read_several(&mut *c.prepare_cached(&sql)?, [after], limit, from_row)
         };
         self.readers.read(page).await
     }
@@ -110,14 +100,6 @@ impl UserRows for SqliteStore {
     }
 }
 
-pub(super) fn one(connection: &Connection, id: &UserId) -> Result<Option<UserRow>, StoreError> {
-    let Some(n) = number(id) else { return Ok(None) };
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?"))?;
-    let mut rows = statement.query([n])?;
-    let row = rows.next()?.map(|row| TABLE.one(row, from_row));
-    Ok(row.map(|row| row.unwrap_or_else(|| UserRow::unreadable(id))))
-}
-
 fn add(
     connection: &Connection,
     user: &NewUser,
@@ -139,7 +121,7 @@ fn add(
         params![user.name, names::fold(&user.name), user.password_hash, roles, claims, now.millis()],
         from_row,
     )?;
-    audit::write(connection, &details::user_added(event, user).about(&added.id), now)?;
+    audit::write(connection, &audit_details::user_added(event, user).about(&added.id), now)?;
     if let Some(identity) = &user.identity {
         let linked = AuditEvent { event: "identity.linked", by: None, ..event.clone() };
         identities::link(connection, &added.id, identity, &linked, now)?;
@@ -152,7 +134,7 @@ fn admins(connection: &Connection) -> Result<Vec<UserRow>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM users WHERE disabled = 0 AND roles LIKE '%\"admin\"%'"
     ))?;
-    TABLE.some(&mut statement, [], u32::MAX, from_row)
+    TABLE.read_several(&mut statement, [], u32::MAX, from_row)
 }
 
 fn update(
@@ -172,7 +154,7 @@ fn update(
     connection
         .prepare_cached("UPDATE users SET roles = ?, claims = ?, disabled = ? WHERE id = ?")?
         .execute(params![roles, claims, after.disabled, number(id)])?;
-    audit::write(connection, &details::user_changed(event, &before, &after).about(id), now)?;
+    audit::write(connection, &audit_details::user_changed(event, &before, &after).about(id), now)?;
     Ok(Some(after))
 }
 
@@ -194,7 +176,7 @@ fn change_password(
     connection
         .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ?")?
         .execute(params![password_hash, number(id)])?;
-    let new = newly_linked(identities::of_user(connection, id)?, now);
+    let new = newly_linked(of_user(connection, id)?, now);
     audit::write(connection, &password_changed(event, &new).about(id), now)?;
     sessions::end(connection, &SessionEnd::AllOf(id.clone()), &ended_by_password(&event.actor), now)?;
     let Some(next) = next else { return Ok(None) };
@@ -212,6 +194,6 @@ fn delete(
         keep_an_admin(id, &admins(connection)?)?;
     }
     connection.prepare_cached("DELETE FROM users WHERE id = ?")?.execute([number(id)])?;
-    audit::write(connection, &details::user_deleted(event, &before).about(id), now)?;
+    audit::write(connection, &audit_details::user_deleted(event, &before).about(id), now)?;
     Ok(true)
 }

@@ -14,7 +14,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{feeds::Feeds, state::State};
+use super::{feeds::Feeds, file_state::State};
 use crate::{
     clock::{Clock, Timestamp},
     store::StoreError,

@@ -2,11 +2,7 @@
 
 use deadpool_postgres::Transaction;
 
-use super::{
-    end::{delete, end},
-    row::live_of,
-    turns::take_turns,
-};
+use super::end::{delete, end};
 use crate::{
     clock::Timestamp,
     ids::Sid,
@@ -14,13 +10,11 @@ use crate::{
         AuditEvent, NewSession, SessionEnd, SessionRow,
         postgres::{
             audit::{self, Columns},
-            clients,
             failure::Failure,
-            identities,
-            pool::Value,
-            users,
+            rows::{Value, clients, identities, sessions::live_of, users},
+            session_locks::take_turns,
         },
-        sessions::{Beginning, holds},
+        rules::{Beginning, password::holds},
     },
 };
 

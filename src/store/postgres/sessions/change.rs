@@ -9,8 +9,8 @@ use crate::{
         postgres::{
             audit::{self, Columns},
             failure::Failure,
-            nodes::number,
-            pool::{Pool, Value, Values},
+            pool::Pool,
+            rows::{Value, Values, number},
         },
     },
 };

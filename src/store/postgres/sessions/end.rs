@@ -2,12 +2,17 @@
 
 use deadpool_postgres::Transaction;
 
-use super::turns::{take_all_turns, take_turns_with_caller};
 use crate::{
     ids::Sid,
     store::{
         AuditEvent, SessionEnd,
-        postgres::{audit::Columns, callers, failure::Failure, pool::Value},
+        postgres::{
+            audit::Columns,
+            callers,
+            failure::Failure,
+            rows::Value,
+            session_locks::{take_all_turns, take_turns_with_caller},
+        },
     },
 };
 

@@ -3,26 +3,24 @@
 mod begin;
 mod change;
 mod end;
-mod row;
-mod turns;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 
-use self::row::{COLUMNS, live_where, read, row_and_user, time, unreadable, with_time};
 pub(super) use self::{
     begin::{start, start_in_place_of},
     change::change,
     end::end,
-    row::{all_rows, check, hold, key, live_of, seen},
-    turns::{take_turns, take_turns_with_caller},
 };
 use super::{
     PostgresStore,
     audit::Columns,
     failure::Failure,
-    pool::{LONG_PATIENCE, Value, Values},
-    users::OWN_COLUMNS,
+    rows::{
+        Value, Values,
+        sessions::{COLUMNS, live_where, read, row_and_user, time, unreadable, with_time},
+        users::OWN_COLUMNS,
+    },
 };
 use crate::{
     clock::Timestamp,
@@ -30,7 +28,7 @@ use crate::{
     secret::SecretText,
     store::{
         AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, SessionRows, StoreError,
-        UserRow, Written, users::number,
+        UserRow, Written, rows::number, time_budget::LONG_PATIENCE,
     },
 };
 

@@ -2,13 +2,16 @@
 
 use rusqlite::{Connection, named_params};
 
-use super::{change::end, row::live};
+use super::change::end;
 use crate::{
     clock::Timestamp,
     store::{
         AuditEvent, NewSession, SessionEnd, SessionRow, StoreError,
-        sessions::{Beginning, holds},
-        sqlite::{audit, clients, identities, users},
+        rules::{Beginning, password::holds},
+        sqlite::{
+            audit,
+            rows::{clients, identities, sessions::live, users},
+        },
     },
 };
 

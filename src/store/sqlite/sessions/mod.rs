@@ -2,20 +2,16 @@
 
 mod begin;
 mod change;
-mod row;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
-pub(super) use self::{
-    begin::start,
-    change::end,
-    row::{TABLE, from_row, one},
-};
+pub(super) use self::{begin::start, change::end};
 use super::{
     SqliteStore, audit,
+    rows::sessions::{live, one, with_user},
     writer::Statements::{One, Several},
 };
 use crate::{
@@ -40,7 +36,7 @@ impl SessionRows for SqliteStore {
         sid: Sid,
     ) -> Result<(Option<(SessionRow, Option<UserRow>)>, Timestamp), StoreError> {
         let clock = Arc::clone(&self.clock);
-        self.readers.read(move |c| Ok((row::with_user(c, sid)?, clock.now()))).await
+        self.readers.read(move |c| Ok((with_user(c, sid)?, clock.now()))).await
     }
 
     async fn begin_session(
@@ -90,7 +86,7 @@ impl SessionRows for SqliteStore {
         limit: u32,
     ) -> Result<(Vec<SessionRow>, Timestamp), StoreError> {
         let (user, now) = (user.cloned(), self.clock.now());
-        self.readers.read(move |c| Ok((row::live(c, user.as_ref(), now, limit)?, now))).await
+        self.readers.read(move |c| Ok((live(c, user.as_ref(), now, limit)?, now))).await
     }
 
     async fn note_proof(

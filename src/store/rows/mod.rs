@@ -1,0 +1,32 @@
+//! The types of the rows, as the rest of the crate uses them, and of their changes.
+
+mod audit;
+mod caller;
+mod client;
+mod client_change;
+mod identity;
+mod new_session;
+mod node;
+mod revocation;
+mod session;
+mod session_change;
+mod unreadable;
+mod user;
+
+pub(super) use audit::login_address;
+pub use audit::{AuditEvent, AuditRow};
+pub use caller::Caller;
+pub use client::{ClientRow, FormerSecret, NewClient};
+pub(super) use client::{Columns, taken};
+pub use client_change::{ClientChange, NewSecret};
+pub use identity::{Identity, LinkedIdentity};
+pub use new_session::{NewSession, Proof, ProvenAt};
+pub(super) use node::{NODE_AHEAD, NODE_KEEP};
+pub use node::{NODE_LIVES, NodeRow};
+pub use revocation::{Revocation, Target};
+pub use session::{Device, Grant, SessionRow, Transport};
+pub use session_change::{SessionChange, SessionEnd};
+pub use unreadable::BadRow;
+pub(super) use unreadable::passed_over;
+pub use user::{NewUser, UserChange, UserRow};
+pub(super) use user::{number, readable};

@@ -1,0 +1,28 @@
+//! The servers that share a database.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// The time after which a server that has not reported counts as gone.
+pub const NODE_LIVES: Duration = Duration::from_secs(10);
+
+/// How long after its last report a node is kept.
+pub(in crate::store) const NODE_KEEP: Duration = Duration::from_secs(3600);
+
+/// A report further in the future than this was made while the clock was wrong. It is ignored, because it does not show that the
+/// node runs now.
+pub(in crate::store) const NODE_AHEAD: Duration = Duration::from_secs(600);
+
+/// A server that shares the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRow {
+    /// The server's name: host, process and a random part.
+    pub name: String,
+    /// The generation of the key ring in force on the server.
+    pub ring_generation: u64,
+    /// The version of the program.
+    pub version: String,
+    /// The time of the server's last report.
+    pub seen_at: Timestamp,
+}

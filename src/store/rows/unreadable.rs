@@ -1,0 +1,62 @@
+//! Rows that the program can't read: rows written by hand while the triggers were missing, or before the triggers existed.
+//!
+//! If a caller reads one such row, an unreadable session counts as ended, an unreadable user as disabled and without roles, an
+//! unreadable client as unknown. A list skips such rows. Both cases are logged.
+
+/// A row that the program can't read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRow {
+    /// The table of the row.
+    pub table: &'static str,
+    /// The condition of an SQL statement that selects the row: `id = 7`.
+    pub key: String,
+    /// The first column that can't be read.
+    pub column: String,
+}
+
+impl BadRow {
+    /// Returns the SQL statement that repairs the row.
+    pub fn mend(&self) -> String {
+        let Self { table, key, column } = self;
+        let value = match (*table, column.as_str()) {
+            ("users", "roles") | ("clients", "scopes" | "audiences" | "redirect_uris") => "'[]'",
+            ("users", "claims") => "'{}'",
+            ("users", "password_hash")
+            | ("clients", "secret_hash" | "former_hash" | "former_until" | "jwks") => "NULL",
+            ("users" | "clients", "created_at" | "disabled") => "0",
+            ("users", "name") => "'user ' || id",
+            ("clients", "name") => "id",
+            // Deleting a session ends it: the user must log in again. Servers write their rows of `nodes` and `ring` again.
+            _ => return format!("DELETE FROM {table} WHERE {key};"),
+        };
+        format!("UPDATE {table} SET {column} = {value} WHERE {key};")
+    }
+}
+
+/// Logs that a list skipped unreadable rows: one line, whatever their number.
+pub(in crate::store) fn passed_over(bad: &[BadRow]) {
+    let Some(first) = bad.first() else { return };
+    tracing::warn!(
+        table = first.table,
+        rows = bad.len(),
+        first = %first.key,
+        column = %first.column,
+        "rows can't be read and are skipped; `bulla doctor` names each row and the statement that repairs it"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_has_an_empty_value_is_mended_and_any_other_row_is_deleted() {
+        let bad = |table, key: &str, column: &str| BadRow { table, key: key.into(), column: column.into() };
+        assert_eq!(bad("users", "id = 7", "roles").mend(), "UPDATE users SET roles = '[]' WHERE id = 7;");
+        assert_eq!(
+            bad("clients", "id = 'c'", "jwks").mend(),
+            "UPDATE clients SET jwks = NULL WHERE id = 'c';"
+        );
+        assert_eq!(bad("sessions", "sid = 'x'", "transport").mend(), "DELETE FROM sessions WHERE sid = 'x';");
+    }
+}

@@ -1,0 +1,20 @@
+//! Reads the rows of `audit`.
+
+use rusqlite::Row;
+
+use super::table::Table;
+use crate::{clock::Timestamp, store::AuditRow};
+
+pub(in crate::store::sqlite) const TABLE: Table =
+    Table { name: "audit", columns: "seq, at, event, actor, subject, detail", key: 1 };
+
+pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+    Ok(AuditRow {
+        seq: row.get(0)?,
+        at: Timestamp::from_millis(row.get(1)?),
+        event: row.get(2)?,
+        actor: row.get(3)?,
+        subject: row.get(4)?,
+        detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
+    })
+}

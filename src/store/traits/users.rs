@@ -1,0 +1,69 @@
+//! The interface to the rows of `users`.
+
+use async_trait::async_trait;
+
+use crate::{
+    ids::UserId,
+    store::{AuditEvent, NewSession, NewUser, SessionRow, StoreError, UserChange, UserRow},
+};
+
+/// Reads and writes the rows of `users`.
+#[async_trait]
+pub trait UserRows: Send + Sync {
+    /// Returns a user by id, even if disabled.
+    async fn user(&self, id: &UserId) -> Result<Option<UserRow>, StoreError>;
+
+    /// Returns a user by name. Names are compared after folding (NFKC, case).
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError>;
+
+    /// Returns at most `limit` users in the order of their ids, beginning after `after`.
+    async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError>;
+
+    /// Adds a user, together with the identity in `user` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if the name differs from a taken name only by case or by homoglyphs, or if the identity is already linked.
+    async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError>;
+
+    /// Changes a user. Returns `Ok(None)` if the user does not exist.
+    ///
+    /// # Errors
+    ///
+    /// `LastAdmin` if the change disables the last enabled administrator or takes the role `admin` from them.
+    async fn change_user(
+        &self,
+        id: &UserId,
+        change: UserChange,
+        event: AuditEvent,
+    ) -> Result<Option<UserRow>, StoreError>;
+
+    /// Sets a new password. One transaction sets the hash, ends *all* sessions of the user, and begins the session `next` for the
+    /// caller if it is given. The event lists the identities that were linked in the last 30 days.
+    ///
+    /// Without `next`, the password of a disabled user is set too, and the result is `Ok(None)`. With `next`, a user who is
+    /// disabled or deleted gets no new password: the result is `Ok(None)` and nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// With `next`: `Moved` if the row no longer has the hash in `next.proof`, and `Ended` if the caller that `event` names is no
+    /// longer logged in.
+    async fn change_password(
+        &self,
+        id: &UserId,
+        password_hash: String,
+        next: Option<NewSession>,
+        event: AuditEvent,
+    ) -> Result<Option<SessionRow>, StoreError>;
+
+    /// Replaces a stored hash with a hash of the same password with stronger parameters. Ends no session. Returns false and
+    /// writes nothing if the stored hash is no longer `was`.
+    async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<bool, StoreError>;
+
+    /// Deletes a user together with all their sessions. Returns false if the user does not exist.
+    ///
+    /// # Errors
+    ///
+    /// `LastAdmin` if the user is the last enabled administrator.
+    async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError>;
+}
