@@ -233,7 +233,7 @@ impl Problem {
 }
 
 /// The reason phrase of a status that a problem has (RFC 9110, section 15; RFC 6585).
-fn reason_phrase(status: u16) -> &'static str {
+pub(crate) fn reason_phrase(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
         401 => "Unauthorized",

@@ -7,14 +7,11 @@ use std::{
     time::Duration,
 };
 
-use actix_web::http::header::HeaderValue;
-
 use crate::{
     clock::Clock,
     http::{
         pages::Way,
-        routes::{content_policy, health},
-        wire::{cookies::CookieJar, intake, site::Site},
+        wire::{cookies::CookieJar, intake, protection::Protection, site::Site},
     },
     identity::{Hasher, PasswordRule, openid::ProviderSettings},
     installation::{Installation, Settings, StartError},
@@ -122,10 +119,9 @@ impl Builder {
         Ok(Bulla(Arc::new(Shared {
             ways: installation.logins.providers().all().iter().map(Way::of).collect(),
             cookies: CookieJar::new(self.cookie_domain),
-            content_policy: content_policy(&self.site),
+            protection: Protection::new(&self.site),
             site: self.site,
             answers: Default::default(),
-            store_health: health::StoreHealth::default(),
             intake: Arc::default(),
             installation,
         })))
@@ -143,9 +139,7 @@ pub(crate) struct Shared {
     pub(crate) ways: Vec<Way>,
     pub(crate) cookies: CookieJar,
     pub(crate) site: Site,
-    pub(crate) content_policy: HeaderValue,
-    /// The result of the last check of the store, for probes.
-    pub(crate) store_health: health::StoreHealth,
+    pub(crate) protection: Protection,
     /// The memory that incomplete requests can hold. Used only by this crate's own server.
     pub(crate) intake: Arc<intake::Budget>,
     /// The number of answers, by the first digit of their status.

@@ -4,9 +4,10 @@
 //! [`Bulla::guard`] is the middleware that authenticates requests to an app's own routes; handlers there take a
 //! [`Principal`](crate::session::Principal). [`serve`] runs the whole server.
 //!
-//! `wire` reads and writes the parts of HTTP messages, `pages` renders HTML, `guard` authenticates requests, `routes` has the
-//! handlers by family and the table of all routes, and `server` listens.
+//! `wire` reads and writes the parts of HTTP messages, `pages` renders HTML, and `guard` authenticates requests: these know no web
+//! framework. `actix` adapts them to actix-web, `routes` has the handlers by family and the table of all routes, and `server` listens.
 
+pub(crate) mod actix;
 mod bulla;
 mod guard;
 mod pages;
@@ -15,8 +16,8 @@ mod server;
 mod wire;
 
 pub use crate::{installation::StartError, problem::Problem};
+pub use actix::{Guard, Guarded};
 pub use bulla::{Builder, Bulla};
-pub use guard::{Guard, Guarded};
 pub(crate) use routes::way_back;
 pub(crate) use server::certificate;
 pub use server::{Serve, drain, serve, tls};

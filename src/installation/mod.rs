@@ -6,6 +6,7 @@
 
 mod ring;
 mod start;
+mod store_health;
 mod upkeep;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::{
 pub(crate) use ring::RingFollower;
 pub(crate) use start::Settings;
 pub use start::StartError;
+pub(crate) use store_health::StoreHealth;
 pub(crate) use upkeep::TriggerCheck;
 
 /// The parts of a running installation.
@@ -30,4 +32,5 @@ pub(crate) struct Installation {
     pub(crate) password: Option<PasswordRule>,
     pub(crate) ring: RingFollower,
     pub(crate) triggers: TriggerCheck,
+    pub(crate) store_health: StoreHealth,
 }

@@ -8,7 +8,7 @@ use crate::{
         Hasher, PasswordRule, StoreUsers,
         openid::{ProviderSettings, Providers},
     },
-    installation::{Installation, RingFollower, TriggerCheck, ring, upkeep},
+    installation::{Installation, RingFollower, StoreHealth, TriggerCheck, ring, upkeep},
     keyring::{KeyDirectory, Ring, RingError, Suite},
     login::Logins,
     session::{Parts, Policy, PolicyError, Sessions, Tokens},
@@ -90,6 +90,7 @@ impl Settings {
             password: ours.then_some(self.password),
             ring: RingFollower::new(self.directory),
             triggers: TriggerCheck::default(),
+            store_health: StoreHealth::default(),
         });
         tokio::spawn(ring::follow(Arc::downgrade(&installation)));
         tokio::spawn(upkeep::sweep(Arc::downgrade(&installation), self.audit_keep));

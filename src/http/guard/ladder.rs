@@ -1,16 +1,16 @@
 //! Authenticates a request by trying the steps of docs/design/sessions.md in order until one succeeds.
 
-use actix_web::{HttpRequest, http::header::HeaderMap};
-
 use crate::{
     http::{
         Problem,
         bulla::Shared,
         guard::login_cookies::login_id,
         wire::{
-            cookies::{Ambiguous, Carried, CookieJar},
+            cookies::{Ambiguous, Carried, CookieJar, SetCookies},
             credentials::{self, Authorization},
-            forgery, request_log,
+            forgery,
+            request::{Header, Request},
+            request_log,
         },
     },
     login::is_jws,
@@ -23,17 +23,17 @@ use crate::{
 pub(crate) struct Climbed {
     pub(crate) principal: Principal,
     /// The `Set-Cookie` lines; can be empty.
-    pub(crate) cookies: HeaderMap,
+    pub(crate) cookies: SetCookies,
 }
 
 impl Shared {
     /// Tries only step 1, the access token, without I/O. After an error, [`Self::climb`] continues. The error tells it whether the
     /// token was already opened, because each token is opened and counted only once.
-    pub(crate) fn first_step(&self, request: &HttpRequest) -> Result<Principal, Option<Denied>> {
+    pub(crate) fn first_step(&self, request: &impl Request) -> Result<Principal, Option<Denied>> {
         if forgery::is_unsafe(request) {
             return Err(None); // where the forgery rule must be asked first
         }
-        if request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
+        if request.has(Header::Authorization) {
             let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return Err(None) };
             // An ID token is for a later step, so it is not a failure of step 1.
             return if is_jws(token) { Err(None) } else { self.sessions().authenticate(token).map_err(Some) };
@@ -43,7 +43,7 @@ impl Shared {
     }
 
     /// The service token of a machine, if the request has a valid one. Does no I/O. Browsers never send a service token.
-    pub(crate) fn machine(&self, request: &HttpRequest) -> Option<Machine> {
+    pub(crate) fn machine(&self, request: &impl Request) -> Option<Machine> {
         let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return None };
         self.sessions().authenticate_service(token).ok()
     }
@@ -51,13 +51,13 @@ impl Shared {
     /// Tries all steps. `tried` is the result of step 1 if it has been tried.
     pub(crate) async fn climb(
         &self,
-        request: &HttpRequest,
+        request: &impl Request,
         tried: Option<Denied>,
     ) -> Result<Climbed, Problem> {
         match Authorization::of(request)? {
             Authorization::Bearer(token) if is_jws(token) => {
                 let (issued, nonce) = self.with_bearer(request, token).await?;
-                let mut cookies = HeaderMap::new();
+                let mut cookies = SetCookies::default();
                 self.hand_out(&mut cookies, &issued);
                 CookieJar::clear_login(&mut cookies, &login_id(&nonce));
                 Ok(Climbed { principal: issued.principal, cookies })
@@ -68,7 +68,7 @@ impl Shared {
                     .logins()
                     .by_password(&self.site.requester(request), &name, &password, Transport::Basic, None)
                     .await?;
-                let mut cookies = HeaderMap::new();
+                let mut cookies = SetCookies::default();
                 self.hand_out(&mut cookies, &issued);
                 Ok(Climbed { principal: issued.principal, cookies })
             }
@@ -82,7 +82,7 @@ impl Shared {
     /// sent it.
     pub(crate) fn carried<'a>(
         &self,
-        request: &'a HttpRequest,
+        request: &'a impl Request,
     ) -> Result<Result<Carried<'a>, Ambiguous>, Problem> {
         if !matches!(Authorization::of(request)?, Authorization::Absent) {
             return Ok(Ok(Carried::default()));
@@ -97,7 +97,7 @@ impl Shared {
     /// returns the nonce, whose cookie is no longer needed.
     pub(crate) async fn with_bearer(
         &self,
-        request: &HttpRequest,
+        request: &impl Request,
         id_token: &str,
     ) -> Result<(Issued, String), Problem> {
         let carried = self.cookies.read(request).unwrap_or_default();
@@ -111,7 +111,7 @@ impl Shared {
 
     async fn by_cookies(
         &self,
-        request: &HttpRequest,
+        request: &impl Request,
         carried: &Carried<'_>,
         tried: Option<Denied>,
     ) -> Result<Climbed, Problem> {
@@ -122,7 +122,7 @@ impl Shared {
         };
         let Some(refresh) = carried.refresh else { return Err(denied.into()) };
         let renewed = self.renew(request, refresh).await?;
-        let mut cookies = HeaderMap::new();
+        let mut cookies = SetCookies::default();
         self.hand_on(&mut cookies, &renewed);
         Ok(Climbed { principal: renewed.principal, cookies })
     }
@@ -130,7 +130,7 @@ impl Shared {
     /// Step 2: renews by the refresh token. A request that another site caused uses no refresh token. A rotation would allow that
     /// site to cause rotations whose cookies the browser may not keep. An answer without a rotation would allow a stolen token to
     /// be used without a trace. A navigation is answered with a page that loads again by itself ([`Asker`](super::refusal::Asker)).
-    pub(crate) async fn renew(&self, request: &HttpRequest, refresh: &str) -> Result<Renewed, Problem> {
+    pub(crate) async fn renew(&self, request: &impl Request, refresh: &str) -> Result<Renewed, Problem> {
         if forgery::is_cross_site(request) {
             return Err(Problem::cross_site());
         }
@@ -139,7 +139,7 @@ impl Shared {
 
     /// Sets the cookies of a session that has just begun. With transport `hybrid` the access token is not put into a cookie; with
     /// `body` neither token is.
-    pub(crate) fn hand_out(&self, cookies: &mut HeaderMap, issued: &Issued) {
+    pub(crate) fn hand_out(&self, cookies: &mut SetCookies, issued: &Issued) {
         request_log::speaks_for(|| issued.principal.id().to_string());
         let policy = &self.sessions().parts().policy;
         if matches!(issued.row.transport, Transport::Cookie | Transport::Basic) {
@@ -152,7 +152,7 @@ impl Shared {
     }
 
     /// Sets the cookies of a renewal. The refresh token came in a cookie, so the new tokens are sent in cookies.
-    pub(crate) fn hand_on(&self, cookies: &mut HeaderMap, renewed: &Renewed) {
+    pub(crate) fn hand_on(&self, cookies: &mut SetCookies, renewed: &Renewed) {
         request_log::speaks_for(|| renewed.principal.id().to_string());
         let policy = &self.sessions().parts().policy;
         if renewed.transport != Transport::Hybrid {
@@ -171,5 +171,5 @@ impl From<Ambiguous> for Problem {
 }
 
 fn recognised(principal: Principal) -> Climbed {
-    Climbed { principal, cookies: HeaderMap::new() }
+    Climbed { principal, cookies: SetCookies::default() }
 }

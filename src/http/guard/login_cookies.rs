@@ -1,7 +1,6 @@
 //! The cookies of logins at providers. Each login has its own cookie, so that two tabs don't disturb each other, and their number
 //! is limited.
 
-use actix_web::{HttpRequest, http::header::HeaderMap};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -9,7 +8,10 @@ use crate::{
     http::{
         Problem,
         bulla::Shared,
-        wire::cookies::{Carried, CookieJar},
+        wire::{
+            cookies::{Carried, CookieJar, SetCookies},
+            request::Request,
+        },
     },
     login::{LIFE, Pending},
 };
@@ -75,8 +77,8 @@ impl Shared {
     /// Sets the cookie of the login with this state (or of this nonce), and clears the oldest cookies that exceed the limits.
     pub(crate) fn keep(
         &self,
-        request: &HttpRequest,
-        cookies: &mut HeaderMap,
+        request: &impl Request,
+        cookies: &mut SetCookies,
         state: &str,
         pending: Pending,
     ) -> Result<(), Problem> {

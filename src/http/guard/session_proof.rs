@@ -2,12 +2,16 @@
 //! request must present the session itself; to change a login method, it also needs a recent proof of identity. An access token is
 //! sent with every request and is short-lived for that reason. Alone it must not be able to cause any lasting change.
 
-use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use crate::{
     clock::Timestamp,
-    http::{Problem, bulla::Shared, pages, wire::credentials::Authorization},
+    http::{
+        Problem,
+        bulla::Shared,
+        pages,
+        wire::{answer::Answer, credentials::Authorization, request::Request},
+    },
     secret::SecretText,
     session::{Denied, Present, Principal},
     store::{SessionRow, StoreError, User},
@@ -42,7 +46,7 @@ impl Shared {
     /// proof. A Bearer token of a person is refused.
     pub(crate) async fn in_session(
         &self,
-        request: &HttpRequest,
+        request: &impl Request,
         principal: &Principal,
     ) -> Result<Shown, Problem> {
         match Authorization::of(request)? {
@@ -75,7 +79,7 @@ impl Shared {
     /// login within `reauth_within`.
     pub(crate) async fn recently(
         &self,
-        request: &HttpRequest,
+        request: &impl Request,
         shown: &Shown,
         current: &Current,
     ) -> Result<(), Problem> {
@@ -110,7 +114,7 @@ impl Shared {
     }
 
     /// The login page for a person whose form requires a new login. It shows the reason and leads back to the account page.
-    pub(crate) async fn log_in_again(&self, principal: &Principal, problem: &Problem) -> HttpResponse {
+    pub(crate) async fn log_in_again(&self, principal: &Principal, problem: &Problem) -> Answer {
         let user = self.sessions().parts().users.find(&principal.user_id()).await;
         let name = user.ok().flatten().map(|user| user.name).unwrap_or_default();
         let page = pages::Login {
@@ -121,6 +125,6 @@ impl Shared {
             again: true,
             ..Default::default()
         };
-        pages::answer(&mut problem.head(), pages::login(&page))
+        Answer::problem_page(problem, pages::login(&page))
     }
 }

@@ -1,15 +1,12 @@
 //! Renders the HTML pages. The templates escape all values. There are no scripts and no inline styles.
 
-use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, http::header::HeaderName, web,
-};
 use askama::Template;
 
 use crate::{
     clock::Timestamp,
-    http::{Problem, wire::credentials::text},
     identity::openid::Provider,
     ids::Sid,
+    problem::{Problem, reason_phrase},
     store::{LinkedIdentity, SessionRow, User},
 };
 
@@ -206,7 +203,7 @@ pub(crate) fn error(problem: &Problem) -> Option<String> {
         advice,
         wait: problem.retry_after().map(|wait| wait.as_millis().div_ceil(1000)),
         place: problem.place(),
-        status: problem.status_code().as_u16(),
+        status: problem.status(),
         code: problem.code(),
     };
     page.render().ok()
@@ -253,7 +250,7 @@ fn in_plain_words(problem: &Problem) -> (&'static str, &'static str) {
         "internal" => {
             ("Internal error", "You did nothing wrong. Try again; if it fails again, tell the administrator.")
         }
-        _ => (problem.status_code().canonical_reason().unwrap_or("Error"), ""),
+        _ => (reason_phrase(problem.status()), ""),
     }
 }
 
@@ -270,36 +267,6 @@ fn as_reference(target: &str) -> String {
     } else {
         target.to_owned()
     }
-}
-
-/// The answer that carries a page.
-pub(crate) fn answer(response: &mut HttpResponseBuilder, page: Option<String>) -> HttpResponse {
-    match page {
-        Some(page) => response.content_type("text/html; charset=utf-8").body(page),
-        None => Problem::internal().error_response(),
-    }
-}
-
-/// `GET /auth/assets/{name}`
-pub(crate) async fn asset(name: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let (media, bytes) = match name.as_str() {
-        "bulla.css" => ("text/css; charset=utf-8", include_str!("assets/bulla.css")),
-        "bulla.svg" => ("image/svg+xml", include_str!("assets/bulla.svg")),
-        _ => return Err(Problem::not_found()),
-    };
-    Ok(HttpResponse::Ok().content_type(media).body(bytes))
-}
-
-/// `GET /auth/assets/forget.svg`: an empty picture on the page after a logout. Browsers keep the previous page for their Back
-/// button, even with `no-store`. When this answer arrives, the browser has left the page with the devices and deletes it from its
-/// cache.
-pub(crate) async fn forget(request: HttpRequest) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    // Another site must not be able to clear the cache of this server's users.
-    if text(&request, &HeaderName::from_static("sec-fetch-site")) == Some("same-origin") {
-        response.insert_header(("Clear-Site-Data", "\"cache\""));
-    }
-    response.content_type("image/svg+xml").body("<svg xmlns='http://www.w3.org/2000/svg'/>")
 }
 
 /// A `User-Agent` in a form that people understand.
@@ -387,16 +354,6 @@ mod tests {
         let onward = onward(&Onward { label: evil, url: evil }).unwrap();
         for html in [page, form, onward] {
             assert!(!html.contains("<script") && html.contains("&#60;script"), "{html}");
-        }
-    }
-
-    #[actix_web::test]
-    async fn only_our_own_pages_make_a_browser_forget() {
-        use actix_web::test::TestRequest;
-        for (site, clears) in [("same-origin", true), ("same-site", false), ("cross-site", false)] {
-            let request = TestRequest::get().insert_header(("sec-fetch-site", site)).to_http_request();
-            let answer = forget(request).await;
-            assert_eq!(answer.headers().contains_key("clear-site-data"), clears, "{site}");
         }
     }
 

@@ -9,11 +9,11 @@ use crate::{
         Bulla, Problem,
         guard::session_proof::Shown,
         pages,
-        routes::login::SIGNED_OUT,
-        wire::{
+        routes::{
             body::{self, Kind},
-            credentials::Authorization,
+            login::SIGNED_OUT,
         },
+        wire::{answer::Answer, credentials::Authorization},
     },
     identity::{HashError, PasswordRule},
     ids::Sid,
@@ -84,11 +84,11 @@ pub(crate) async fn show(
     let (sessions, identities, ways) = (&sessions[..], &identities[..], &bulla.0.ways[..]);
     let (this, lately) = (row.sid, &lately[..]);
     let page = pages::Account { user, sessions, this, now, message, identities, lately, ways, has_password };
-    let mut head = match &page.message {
-        Some(pages::Message::Error(problem)) => problem.head(),
-        Some(pages::Message::PasswordChanged) | None => HttpResponse::Ok(),
-    };
-    Ok(pages::answer(&mut head, pages::account(&page)))
+    let html = pages::account(&page);
+    Ok(match &page.message {
+        Some(pages::Message::Error(problem)) => Answer::problem_page(problem, html).into(),
+        Some(pages::Message::PasswordChanged) | None => Answer::page(html).into(),
+    })
 }
 
 /// `GET /auth/sessions`: the devices of the caller.
@@ -128,7 +128,7 @@ pub(crate) async fn end(
     let (_, kind) = body::read::<serde_json::Map<String, serde_json::Value>>(&request, &body)?;
     let Shown { row, user, .. } = match bulla.0.in_session(&request, &principal).await {
         Err(problem) if kind == Kind::Form && problem.asks_for_a_login() => {
-            return Ok(bulla.0.log_in_again(&principal, &problem).await);
+            return Ok(bulla.0.log_in_again(&principal, &problem).await.into());
         }
         shown => shown?,
     };
@@ -170,7 +170,7 @@ pub(crate) async fn password(
     let rule = bulla.0.installation.password.ok_or_else(Problem::not_found)?;
     let shown = match bulla.0.in_session(&request, &principal).await {
         Err(problem) if kind == Kind::Form && problem.asks_for_a_login() => {
-            return Ok(bulla.0.log_in_again(&principal, &problem).await);
+            return Ok(bulla.0.log_in_again(&principal, &problem).await.into());
         }
         shown => shown?,
     };

@@ -4,7 +4,10 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use crate::{
-    http::{Bulla, Problem, guard::administrator::Administrator, routes::account::describe},
+    http::{
+        Bulla, Problem,
+        routes::{account::describe, administrator::Administrator},
+    },
     ids::{Sid, UserId},
     secret::SecretText,
     store::{NAME_RULE, NewUser, SessionEnd, UserChange, UserRow, is_good_name},

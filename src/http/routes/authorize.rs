@@ -1,19 +1,20 @@
 //! The authorization endpoint: signs a person in for an app and sends the browser back to the app with a code.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::{self, HeaderName},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::{
     http::{
         Bulla, Problem,
+        actix::add_cookies,
         bulla::Shared,
-        guard::{add_cookies, ladder::Climbed, refusal::Asker},
+        guard::{ladder::Climbed, refusal::Asker},
         pages,
-        routes::{account, renewal::known},
-        wire::{body, credentials},
+        routes::{account, body, renewal::known},
+        wire::{
+            answer::Answer,
+            credentials,
+            request::{Header, Request as _},
+        },
     },
     oauth::{Authorization, Objection, Returned},
     store::{SessionRow, Transport, User},
@@ -54,9 +55,9 @@ pub(crate) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
         Err(problem) => shared.log_in_first(&request, &authorization, problem),
     };
     // If the session was renewed, its cookies are sent with a refusal too.
-    let mut response =
-        answer.unwrap_or_else(|problem| Asker::of(&request, &shared.site).refuse(&problem, &shared.ways));
-    add_cookies(response.headers_mut(), climbed.cookies);
+    let mut response = answer
+        .unwrap_or_else(|problem| Asker::of(&request, &shared.site).refuse(&problem, &shared.ways).into());
+    add_cookies(response.headers_mut(), &climbed.cookies);
     Ok(response)
 }
 
@@ -105,23 +106,19 @@ impl Shared {
         let rd = format!("{HERE}{}", request.query_string());
         let app = Some(authorization.client.name.as_str());
         let page = pages::Login { rd: &rd, app, ways: &self.ways, ..Default::default() };
-        Ok(pages::answer(&mut problem.head(), pages::login(&page)))
+        Ok(Answer::problem_page(&problem, pages::login(&page)).into())
     }
 }
 
 /// Sends the browser to the app. After the login form this is done by a page, because the answer to a form must not redirect to
 /// another origin (CSP `form-action`).
 fn send_on(request: &HttpRequest, authorization: &Authorization, to: &Returned) -> HttpResponse {
-    let site = credentials::text(request, &HeaderName::from_static("sec-fetch-site"));
+    let site = request.text(Header::SecFetchSite);
     if site != Some("same-origin") || !credentials::is_navigation(request) {
         return body::see_other(&to.0);
     }
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::REFRESH, format!("0;url={}", to.0)));
-    pages::answer(
-        &mut response,
-        pages::onward(&pages::Onward { label: &authorization.client.name, url: &to.0 }),
-    )
+    let page = pages::onward(&pages::Onward { label: &authorization.client.name, url: &to.0 });
+    Answer::page(page).header("refresh", format!("0;url={}", to.0)).into()
 }
 
 fn object(objection: Objection) -> Result<HttpResponse, Problem> {

@@ -7,7 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    http::{Bulla, Problem, guard::administrator::Administrator, wire::body},
+    http::{
+        Bulla, Problem,
+        routes::{administrator::Administrator, body},
+    },
     ids::ClientId,
     oauth::registration::{self, Registration, describe},
     store::{ClientChange, NewSecret, Store},

@@ -1,9 +1,6 @@
 //! Health checks and metrics: liveness, readiness and the metrics of the server.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::{HttpResponse, web};
 use prometheus_client::{
@@ -13,36 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep_until},
-};
-
 use crate::http::Bulla;
-
-/// How long the result of one check of the store is reused. A check writes durably, and any client can cause one.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// The health of the store. At most one check runs at a time, and at most one per second. All other requests get its result.
-#[derive(Debug, Default)]
-pub(crate) struct StoreHealth(Mutex<Option<(Instant, bool)>>);
-
-impl StoreHealth {
-    async fn look(&self, healthy: impl AsyncFnOnce() -> bool) -> bool {
-        let asked = Instant::now();
-        let mut last = self.0.lock().await;
-        match *last {
-            // A request that waited for a check gets its result.
-            Some((at, well)) if at >= asked || (well && at.elapsed() < LOOK) => return well,
-            // After a failure the next check waits for its time, because the fault may be over by then.
-            Some((at, _)) => sleep_until(at + LOOK).await,
-            None => {}
-        }
-        let well = healthy().await;
-        *last = Some((Instant::now(), well));
-        well
-    }
-}
 
 /// `GET /health/live`: shows that the process answers.
 pub(crate) async fn live() -> HttpResponse {
@@ -55,7 +23,7 @@ pub(crate) async fn ready(bulla: web::Data<Bulla>) -> HttpResponse {
     let sessions = bulla.sessions();
     let store = &sessions.parts().store;
     let checks = [
-        ("store", bulla.0.store_health.look(async || store.healthy().await.is_ok()).await),
+        ("store", bulla.0.installation.store_health.look(async || store.healthy().await.is_ok()).await),
         ("revocations", sessions.denylist().age() <= sessions.parts().policy.max_staleness),
         ("key_ring", bulla.ring_is_good()),
         ("triggers", bulla.triggers_are_good()),
@@ -165,48 +133,4 @@ fn counters(
         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use futures_util::future::join_all;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn however_many_ask_the_store_is_looked_at_once_a_second() {
-        let (health, looks, well) = (StoreHealth::default(), Cell::new(0), Cell::new(true));
-        let ask = || {
-            health.look(async || {
-                looks.set(looks.get() + 1);
-                // As long as a write that is synced.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                well.get()
-            })
-        };
-        let all = |answer: bool, answers: Vec<bool>| answers.iter().all(|said| *said == answer);
-        assert!(all(true, join_all((0..1000).map(|_| ask())).await));
-        assert_eq!(looks.get(), 1, "all of them wait for the same look");
-        for _ in 0..97 {
-            tokio::time::advance(Duration::from_millis(10)).await;
-            assert!(ask().await);
-        }
-        assert_eq!(looks.get(), 1, "an answer is good for a second");
-        well.set(false);
-        tokio::time::advance(Duration::from_millis(50)).await;
-        assert!(all(false, join_all((0..1000).map(|_| ask())).await));
-        assert_eq!(looks.get(), 2);
-        let (failed, begun) = (looks.get(), Instant::now());
-        for _ in 0..5 {
-            assert!(all(false, join_all((0..100).map(|_| ask())).await));
-        }
-        // During a fault, requests wait for the next check and cause no additional checks.
-        let seconds = begun.elapsed().as_secs();
-        assert!(looks.get() - failed <= seconds + 1, "{} looks in {seconds} s", looks.get() - failed);
-        well.set(true);
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(ask().await, "it is seen that a fault is over");
-    }
 }

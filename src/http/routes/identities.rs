@@ -1,19 +1,20 @@
 //! The routes for the identities of a signed-in person: show, link, unlink.
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::{
     http::{
         Bulla, Problem,
+        actix::add_cookies,
         bulla::Shared,
-        guard::{
-            add_cookies,
-            session_proof::{Current, Shown},
-        },
+        guard::session_proof::{Current, Shown},
         pages,
-        routes::account,
-        wire::body::{self, Kind},
+        routes::{
+            account,
+            body::{self, Kind},
+        },
+        wire::answer::Answer,
     },
     login::Intent,
     session::Principal,
@@ -41,7 +42,7 @@ pub(crate) async fn link(
     let provider = shared.logins().providers().named(&name).ok_or_else(Problem::not_found)?;
     let shown = match (may_change(shared, &request, &principal, &current).await, kind) {
         (Err(problem), Kind::Form) if problem.asks_for_a_login() => {
-            return Ok(shared.log_in_again(&principal, &problem).await);
+            return Ok(shared.log_in_again(&principal, &problem).await.into());
         }
         (shown, _) => shown?,
     };
@@ -51,11 +52,10 @@ pub(crate) async fn link(
         Kind::Json => HttpResponse::Ok().json(serde_json::json!({"location": url})),
         Kind::Form => {
             let page = pages::Onward { label: &provider.settings().label, url: &url };
-            let refresh = (header::REFRESH, format!("0; url={url}"));
-            pages::answer(HttpResponse::Ok().insert_header(refresh), pages::onward(&page))
+            Answer::page(pages::onward(&page)).header("refresh", format!("0; url={url}")).into()
         }
     };
-    add_cookies(response.headers_mut(), cookies);
+    add_cookies(response.headers_mut(), &cookies);
     Ok(response)
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn unlink(
     let (Which { issuer, subject, current }, kind) = body::read::<Which>(&request, &body)?;
     let shown = match (may_change(&bulla.0, &request, &principal, &current).await, kind) {
         (Err(problem), Kind::Form) if problem.asks_for_a_login() => {
-            return Ok(bulla.0.log_in_again(&principal, &problem).await);
+            return Ok(bulla.0.log_in_again(&principal, &problem).await.into());
         }
         (shown, _) => shown?,
     };

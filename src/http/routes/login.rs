@@ -1,19 +1,22 @@
 //! Step 3 of authentication: begins a session by name and password, or by an ID token.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::{
     http::{
         Bulla, Problem,
+        actix::add_cookies,
         bulla::Shared,
-        guard::add_cookies,
         guard::login_cookies::login_id,
         pages,
-        routes::cookie_check::COOKIES_LOST,
-        wire::{
+        routes::{
             body::{self, Kind},
-            cookies::CookieJar,
+            cookie_check::COOKIES_LOST,
+        },
+        wire::{
+            answer::Answer,
+            cookies::{CookieJar, SetCookies},
         },
     },
     login::Presented,
@@ -75,7 +78,7 @@ pub(crate) async fn page(
     let app = bulla.0.app(&rd).await;
     let (app, signed_out) = (app.as_deref(), query.signed_out.is_some());
     let page = pages::Login { rd: &rd, app, signed_out, error, ways, ..Default::default() };
-    pages::answer(&mut HttpResponse::Ok(), pages::login(&page))
+    Answer::page(pages::login(&page)).into()
 }
 
 /// `POST /auth/login`
@@ -93,9 +96,9 @@ pub(crate) async fn login(
         let issued = shared.with_presented(&request, &input.presented, transport).await?;
         let mut response = shared.with_cookies(shared.tokens(&issued), &issued);
         if transport != Transport::Body {
-            let mut cookies = HeaderMap::new();
+            let mut cookies = SetCookies::default();
             CookieJar::clear_login(&mut cookies, &login_id(&input.presented.nonce));
-            add_cookies(response.headers_mut(), cookies);
+            add_cookies(response.headers_mut(), &cookies);
         }
         return Ok(response);
     }
@@ -116,7 +119,7 @@ pub(crate) async fn login(
             let app = shared.app(&rd).await;
             let (error, name, app) = (Some(problem.detail()), username.as_str(), app.as_deref());
             let page = pages::Login { rd: &rd, error, name, app, ways: &shared.ways, ..Default::default() };
-            Ok(pages::answer(&mut problem.head(), pages::login(&page)))
+            Ok(Answer::problem_page(&problem, pages::login(&page)).into())
         }
     }
 }
@@ -154,9 +157,9 @@ impl Shared {
     }
 
     pub(crate) fn with_cookies(&self, mut response: HttpResponse, issued: &Issued) -> HttpResponse {
-        let mut cookies = HeaderMap::new();
+        let mut cookies = SetCookies::default();
         self.hand_out(&mut cookies, issued);
-        add_cookies(response.headers_mut(), cookies);
+        add_cookies(response.headers_mut(), &cookies);
         response
     }
 }

@@ -2,12 +2,15 @@
 
 mod account;
 mod admin;
+mod administrator;
+mod assets;
 mod authorize;
+mod body;
 mod catch_panic;
 mod clients;
 mod cookie_check;
 mod harden;
-pub(crate) mod health;
+mod health;
 mod identities;
 mod login;
 mod misdirected;
@@ -19,6 +22,5 @@ mod provider_failure;
 mod renewal;
 mod table;
 
-pub(crate) use harden::content_policy;
 pub(crate) use provider::way_back;
 pub(crate) use table::{Listener, app};

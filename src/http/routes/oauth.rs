@@ -17,7 +17,11 @@ use crate::{
     http::{
         Bulla, Problem,
         bulla::Shared,
-        wire::{credentials, request_log},
+        wire::{
+            credentials,
+            request::{Header, Request as _},
+            request_log,
+        },
     },
     login::{Account, Failed},
     oauth::{Client, Credentials, Form, Granted, Issuer, Refusal, metadata},
@@ -119,7 +123,7 @@ impl Shared {
     /// Authenticates the client and reads its parameters. Failures are throttled by address, and by client at an address. A count
     /// per client over all addresses would be useless against guessing 256 bits, and it would allow anyone to block an app.
     async fn client(&self, request: &HttpRequest, body: &[u8]) -> Result<(Client, Form), Refused> {
-        let media = credentials::text(request, &header::CONTENT_TYPE).unwrap_or_default();
+        let media = request.text(Header::ContentType).unwrap_or_default();
         let media = media.split(';').next().unwrap_or_default().trim();
         if !media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(Refusal::Request("the body must be application/x-www-form-urlencoded").into());

@@ -1,11 +1,11 @@
 //! Login by an ID token that the client presents itself, with a nonce of this server that can be used once (step 3 of
 //! authentication).
 
-use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::{
-    http::{Bulla, Problem, bulla::Shared, guard::add_cookies, wire::body},
+    http::{Bulla, Problem, actix::add_cookies, bulla::Shared, routes::body, wire::cookies::SetCookies},
     login::{LIFE, Pending, Presented},
     secret::Secret,
     session::Issued,
@@ -35,10 +35,10 @@ pub(crate) async fn nonce(
         answer["ticket"] = shared.logins().seal_pending(Pending::Body { nonce })?.as_str().into();
         return Ok(HttpResponse::Ok().json(answer));
     }
-    let mut cookies = HeaderMap::new();
+    let mut cookies = SetCookies::default();
     shared.keep(&request, &mut cookies, &nonce.clone(), Pending::Cookie { nonce })?;
     let mut response = HttpResponse::Ok().json(answer);
-    add_cookies(response.headers_mut(), cookies);
+    add_cookies(response.headers_mut(), &cookies);
     Ok(response)
 }
 

@@ -1,17 +1,18 @@
 //! Login on a provider's pages: sends the browser there, and handles its return.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::{
     http::{
         Bulla, Problem,
+        actix::add_cookies,
         bulla::Shared,
-        guard::{add_cookies, login_cookies::login_id},
+        guard::login_cookies::login_id,
         pages,
-        routes::{login::Return, provider_failure::spent, renewal::known},
+        routes::{body, login::Return, provider_failure::spent, renewal::known},
         wire::{
-            body,
-            cookies::{Carried, CookieJar},
+            answer::Answer,
+            cookies::{Carried, CookieJar, SetCookies},
         },
     },
     identity::openid::Provider,
@@ -35,7 +36,7 @@ pub(crate) async fn go(
     match shared.send_to(&request, provider, &rd, intent).await {
         Ok((url, cookies)) => {
             let mut response = body::see_other(&url);
-            add_cookies(response.headers_mut(), cookies);
+            add_cookies(response.headers_mut(), &cookies);
             Ok(response)
         }
         Err(problem) => Ok(shared.sorry(provider, &problem, &rd)),
@@ -102,13 +103,13 @@ pub(crate) async fn back(
         Ok(None) => Ok(spent(&flow, sent_before)),
         Ok(Some(mut response)) => {
             logins.note_finished(&flow).await;
-            add_cookies(response.headers_mut(), shared.ended(&request, &flow));
+            add_cookies(response.headers_mut(), &shared.ended(&request, &flow));
             Ok(response)
         }
         // The person pressed "Cancel" at the provider. This is not an error, and nothing is linked.
         Err(_) if flow.link.is_some() && query.is_cancelled() => Ok(body::see_other(flow.leads_to())),
         Err(problem) if flow.link.is_some() && !problem.asks_for_a_login() => {
-            Ok(pages::answer(&mut problem.head(), pages::error(&problem)))
+            Ok(Answer::problem_page(&problem, pages::error(&problem)).into())
         }
         Err(problem) => Ok(shared.sorry(provider, &problem, &flow.rd)),
     }
@@ -122,16 +123,16 @@ impl Shared {
         provider: &Provider,
         rd: &str,
         intent: Intent,
-    ) -> Result<(String, HeaderMap), Problem> {
+    ) -> Result<(String, SetCookies), Problem> {
         let started = self.logins().start(provider, &self.way_back(request, provider), rd, intent).await?;
-        let mut cookies = HeaderMap::new();
+        let mut cookies = SetCookies::default();
         self.keep(request, &mut cookies, &started.state, started.pending)?;
         Ok((started.url, cookies))
     }
 
     /// The cookies at the end of a login. The login's cookie is replaced by one that records that this browser has finished it.
-    fn ended(&self, request: &HttpRequest, flow: &ProviderLogin) -> HeaderMap {
-        let mut cookies = HeaderMap::new();
+    fn ended(&self, request: &HttpRequest, flow: &ProviderLogin) -> SetCookies {
+        let mut cookies = SetCookies::default();
         if self.keep(request, &mut cookies, &flow.state, flow.finished()).is_err() {
             CookieJar::clear_login(&mut cookies, &login_id(&flow.state));
         }

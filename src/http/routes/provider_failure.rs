@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 
 use crate::{
-    http::{Problem, bulla::Shared, pages, wire::body},
+    http::{Problem, bulla::Shared, pages, routes::body, wire::answer::Answer},
     identity::openid::Provider,
     login::ProviderLogin,
 };
@@ -16,7 +16,7 @@ impl Shared {
         // If the login did not prove enough, the person is already signed in, so the page offers to log in again.
         let again = problem.asks_for_a_login();
         let page = pages::Login { rd, error: Some(error), ways: &self.ways, again, ..Default::default() };
-        pages::answer(&mut problem.head(), pages::login(&page))
+        Answer::problem_page(problem, pages::login(&page)).into()
     }
 }
 
@@ -26,5 +26,5 @@ pub(crate) fn spent(flow: &ProviderLogin, sent_before: bool) -> HttpResponse {
     if sent_before {
         return body::see_other(flow.leads_to());
     }
-    pages::answer(&mut Problem::unauthorized().head(), pages::spent(flow.leads_to()))
+    Answer::problem_page(&Problem::unauthorized(), pages::spent(flow.leads_to())).into()
 }

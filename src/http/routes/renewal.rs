@@ -1,23 +1,18 @@
 //! The routes that use the refresh token without the guard: refresh, continue and logout.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::{AUTHORIZATION, HeaderMap},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::header::AUTHORIZATION, web};
 use serde::Deserialize;
 
 use crate::{
     http::{
         Bulla, Problem,
+        actix::add_cookies,
         bulla::Shared,
-        guard::add_cookies,
-        routes::login::SIGNED_OUT,
-        wire::{
+        routes::{
             body::{self, Kind},
-            credentials::Authorization,
-            request_log,
+            login::SIGNED_OUT,
         },
+        wire::{cookies::SetCookies, credentials::Authorization, request_log},
     },
     session::{Denied, Renewed},
     store::{AuditEvent, SessionRow, Transport},
@@ -75,9 +70,9 @@ impl Shared {
         }
         let mut response = HttpResponse::Ok().json(answer);
         if !by_body {
-            let mut cookies = HeaderMap::new();
+            let mut cookies = SetCookies::default();
             self.hand_on(&mut cookies, &renewed);
-            add_cookies(response.headers_mut(), cookies);
+            add_cookies(response.headers_mut(), &cookies);
         }
         response
     }
@@ -106,10 +101,10 @@ pub(crate) async fn go_on(
     let Some(refresh) = carried.refresh else { return Ok(to_login()) };
     match shared.renew(&request, refresh).await {
         Ok(renewed) => {
-            let mut cookies = HeaderMap::new();
+            let mut cookies = SetCookies::default();
             shared.hand_on(&mut cookies, &renewed);
             let mut response = body::see_other(&rd);
-            add_cookies(response.headers_mut(), cookies);
+            add_cookies(response.headers_mut(), &cookies);
             Ok(response)
         }
         Err(problem) if problem.code() == "unauthorized" && !problem.is_cross_site() => Ok(to_login()),
@@ -201,9 +196,9 @@ impl Shared {
     /// belong to another session and stay.
     pub(crate) fn forget_cookies(&self, request: &HttpRequest, response: &mut HttpResponse) {
         if !request.headers().contains_key(AUTHORIZATION) {
-            let mut cookies = HeaderMap::new();
+            let mut cookies = SetCookies::default();
             self.cookies.clear(&mut cookies);
-            add_cookies(response.headers_mut(), cookies);
+            add_cookies(response.headers_mut(), &cookies);
         }
     }
 

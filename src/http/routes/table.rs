@@ -15,17 +15,16 @@ use actix_web::{
 use crate::{
     http::{
         Bulla, Problem,
-        guard::{administrator, refusal::Asker},
-        pages,
+        guard::refusal::Asker,
         routes::{
-            account, admin, authorize,
+            account, admin, administrator, assets, authorize, body,
             catch_panic::survive,
             clients,
             harden::{secure, told},
             health, identities, login, misdirected, oauth, openapi, presented, provider, renewal,
         },
         wire::{
-            body, incoming,
+            incoming,
             request_log::{self, Line},
         },
     },
@@ -68,8 +67,8 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
             .service(methods("/continue", "GET, HEAD").route(get().to(renewal::go_on)))
             .service(methods("/logout", "POST").route(post().to(renewal::logout)))
             .service(methods("/authorize", "GET, HEAD").route(get().to(authorize::finish)))
-            .service(methods("/assets/forget.svg", "GET, HEAD").route(get().to(pages::forget)))
-            .service(methods("/assets/{name}", "GET, HEAD").route(get().to(pages::asset)))
+            .service(methods("/assets/forget.svg", "GET, HEAD").route(get().to(assets::forget)))
+            .service(methods("/assets/{name}", "GET, HEAD").route(get().to(assets::asset)))
             .service(methods("/session", "GET, HEAD").wrap(for_apps_too).route(get().to(account::who)))
             .service(
                 guarded()
@@ -237,7 +236,7 @@ async fn watch(
         count.fetch_add(1, Ordering::Relaxed);
     }
     if let Some(line) = line {
-        line.write(status, who.as_deref());
+        line.write(status.as_u16(), who.as_deref());
     }
     Ok(incoming::answered(response?, arrived))
 }

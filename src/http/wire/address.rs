@@ -7,17 +7,19 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use actix_web::{HttpRequest, http::header::HeaderName};
 use ipnet::IpNet;
 
-use crate::config::ForwardedHeader;
+use crate::{
+    config::ForwardedHeader,
+    http::wire::request::{Header, Request},
+};
 
 /// The address from which a request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Known(IpAddr),
-    /// A trusted proxy reports a text that is not an address. If the proxy's own address were used, all its clients would count as
-    /// one.
+    /// The peer is not known, or a trusted proxy reports a text that is not an address. If the proxy's own address were used, all its
+    /// clients would count as one.
     Unknown,
 }
 
@@ -69,8 +71,9 @@ impl Proxies {
     }
 
     /// The address of the peer. If the peer is a trusted proxy: the last address in its header that is not a trusted proxy.
-    pub(crate) fn address(&self, request: &HttpRequest) -> Address {
-        let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
+    pub(crate) fn address(&self, request: &impl Request) -> Address {
+        let Some(peer) = request.peer() else { return Address::Unknown };
+        let peer = peer.to_canonical();
         if !self.trusts(peer) {
             return Address::Known(peer);
         }
@@ -79,7 +82,7 @@ impl Proxies {
             return Address::Unknown;
         };
         // A request without the header comes from the proxy itself, for example as a health check.
-        if hops.is_empty() && request.headers().contains_key(self.header.name()) {
+        if hops.is_empty() && request.has(self.line()) {
             self.complain(peer, "contains no address");
             return Address::Unknown;
         }
@@ -101,11 +104,11 @@ impl Proxies {
 
     /// The addresses in the order of the header, with `None` for an entry that is not an address. `None` for the whole if a line
     /// can't be parsed.
-    fn hops(&self, request: &HttpRequest) -> Option<Vec<Option<IpAddr>>> {
+    fn hops(&self, request: &impl Request) -> Option<Vec<Option<IpAddr>>> {
         let mut hops = Vec::new();
-        for line in request.headers().get_all(HeaderName::from_static(self.header.name())) {
+        for line in request.values(self.line()) {
             // An entry with bytes beyond ASCII is not an address, but the entries to its right still count.
-            let line = String::from_utf8_lossy(line.as_bytes());
+            let line = String::from_utf8_lossy(line);
             match self.header {
                 ForwardedHeader::XForwardedFor => {
                     let elements = line.split(',').map(str::trim).filter(|element| !element.is_empty());
@@ -120,6 +123,13 @@ impl Proxies {
             }
         }
         Some(hops)
+    }
+
+    fn line(&self) -> Header {
+        match self.header {
+            ForwardedHeader::XForwardedFor => Header::XForwardedFor,
+            ForwardedHeader::Forwarded => Header::Forwarded,
+        }
     }
 
     fn complain(&self, proxy: IpAddr, what: &str) {
@@ -198,20 +208,19 @@ fn split(text: &str, at: char) -> Option<Vec<&str>> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-
     use super::*;
+    use crate::http::wire::request::sample::Sample;
 
     fn said(header: ForwardedHeader, peer: &str, lines: &[&str]) -> String {
         let mut proxies = Proxies::default();
         proxies.trust(["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
         proxies.read(header);
-        let request = TestRequest::default().peer_addr(SocketAddr::new(peer.parse().unwrap(), 1));
+        let request = Sample::get().peer(peer);
         // The client sends the other header itself, and the proxy passes it on.
         let other = if header == ForwardedHeader::Forwarded { "x-forwarded-for" } else { "forwarded" };
-        let request = request.insert_header((other, "for=6.6.6.6"));
-        let request = lines.iter().fold(request, |r, line| r.append_header((header.name(), line.as_bytes())));
-        proxies.address(&request.to_http_request()).to_string()
+        let request = request.header(other, "for=6.6.6.6");
+        let request = lines.iter().fold(request, |r, line| r.header(header.name(), line));
+        proxies.address(&request).to_string()
     }
 
     #[test]

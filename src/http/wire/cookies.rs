@@ -1,13 +1,11 @@
 //! The cookies: their names and attributes, and a scanner that finds them without parsing other cookies (RFC 6265).
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use actix_web::{
-    HttpRequest,
-    http::header::{self, HeaderMap, HeaderValue},
+use crate::{
+    http::wire::request::{Header, Request, text},
+    secret,
 };
-
-use crate::secret;
 
 /// The names of the cookies, as in docs/design/http.md. For the prefix `__Host-Http-` the browser itself enforces `Secure`,
 /// `HttpOnly`, `Path=/` and no `Domain`.
@@ -23,6 +21,36 @@ pub(crate) struct CookieJar {
 const LOGIN: &str = "__Host-Http-bulla-login-";
 /// The number of login cookies that are read from one request. More than this server ever lets a browser keep.
 const LOGINS: usize = 32;
+
+/// The `Set-Cookie` lines of an answer. `Debug` shows their number only, because the lines contain tokens.
+#[derive(Clone, Default)]
+pub(crate) struct SetCookies(Vec<String>);
+
+impl SetCookies {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The values of the `Set-Cookie` lines. They contain only characters that are valid in a header.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    fn put(&mut self, name: &str, value: &str, max_age: u64, domain: &str) {
+        let line =
+            format!("{name}={value}; Max-Age={max_age}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax");
+        // Names, base64url and a checked domain contain only characters that are valid in a header.
+        if text(line.as_bytes()).is_some() {
+            self.0.push(line);
+        }
+    }
+}
+
+impl fmt::Debug for SetCookies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SetCookies({})", self.0.len())
+    }
+}
 
 /// A cookie occurs more than once with different values, so it is not known which one is right.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,11 +81,10 @@ impl CookieJar {
     }
 
     /// Finds the cookies in all `Cookie` lines. Other text is ignored.
-    pub(crate) fn read<'a>(&self, request: &'a HttpRequest) -> Result<Carried<'a>, Ambiguous> {
+    pub(crate) fn read<'a>(&self, request: &'a impl Request) -> Result<Carried<'a>, Ambiguous> {
         let mut carried = Carried::default();
-        for line in request.headers().get_all(header::COOKIE) {
+        for line in request.values(Header::Cookie) {
             // A line with bytes beyond ASCII can still contain valid cookies, so each pair is checked separately.
-            let line = line.as_bytes();
             let mut start = 0;
             for end in memchr::memchr_iter(b';', line).chain([line.len()]) {
                 let pair = line[start..end].trim_ascii_start();
@@ -85,23 +112,23 @@ impl CookieJar {
     }
 
     /// Sets the access cookie.
-    pub(crate) fn set_access(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
-        self.set(headers, self.access, token, shortened(max_age));
+    pub(crate) fn set_access(&self, cookies: &mut SetCookies, token: &str, max_age: Duration) {
+        self.set(cookies, self.access, token, shortened(max_age));
     }
 
     /// Sets the refresh cookie.
-    pub(crate) fn set_refresh(&self, headers: &mut HeaderMap, token: &str, max_age: Duration) {
-        self.set(headers, self.refresh, token, shortened(max_age));
+    pub(crate) fn set_refresh(&self, cookies: &mut SetCookies, token: &str, max_age: Duration) {
+        self.set(cookies, self.refresh, token, shortened(max_age));
     }
 
     /// Sets the cookie of a login at a provider.
-    pub(crate) fn set_login(headers: &mut HeaderMap, id: &str, token: &str, max_age: Duration) {
-        put(headers, &format!("{LOGIN}{id}"), token, max_age.as_secs(), "");
+    pub(crate) fn set_login(cookies: &mut SetCookies, id: &str, token: &str, max_age: Duration) {
+        cookies.put(&format!("{LOGIN}{id}"), token, max_age.as_secs(), "");
     }
 
     /// Clears the cookie of a login, because the login has ended or there are too many.
-    pub(crate) fn clear_login(headers: &mut HeaderMap, id: &str) {
-        put(headers, &format!("{LOGIN}{id}"), "", 0, "");
+    pub(crate) fn clear_login(cookies: &mut SetCookies, id: &str) {
+        cookies.put(&format!("{LOGIN}{id}"), "", 0, "");
     }
 
     /// The bytes that such a cookie takes in a request, including `=`, `;` and the space.
@@ -110,23 +137,14 @@ impl CookieJar {
     }
 
     /// Clears the access cookie and the refresh cookie. Used only when a request with cookies explicitly ends its own session.
-    pub(crate) fn clear(&self, headers: &mut HeaderMap) {
-        self.set(headers, self.access, "", 0);
-        self.set(headers, self.refresh, "", 0);
+    pub(crate) fn clear(&self, cookies: &mut SetCookies) {
+        self.set(cookies, self.access, "", 0);
+        self.set(cookies, self.refresh, "", 0);
     }
 
-    fn set(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: u64) {
+    fn set(&self, cookies: &mut SetCookies, name: &str, value: &str, max_age: u64) {
         let domain = self.domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
-        put(headers, name, value, max_age, &domain);
-    }
-}
-
-fn put(headers: &mut HeaderMap, name: &str, value: &str, max_age: u64, domain: &str) {
-    let text = format!("{name}={value}; Max-Age={max_age}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax");
-    // Names, base64url and a checked domain contain only characters that are valid in a header.
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        headers.append(header::SET_COOKIE, value);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        cookies.put(name, value, max_age, &domain);
     }
 }
 
@@ -170,13 +188,11 @@ fn shortened(max_age: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-
     use super::*;
+    use crate::http::wire::request::sample::Sample;
 
     fn read(lines: &[&str]) -> Result<(Option<String>, Option<String>), Ambiguous> {
-        let request = lines.iter().fold(TestRequest::default(), |r, line| r.append_header(("Cookie", *line)));
-        let request = request.to_http_request();
+        let request = lines.iter().fold(Sample::get(), |request, line| request.header("Cookie", line));
         let carried = CookieJar::new(None).read(&request)?;
         Ok((carried.access.map(Into::into), carried.refresh.map(Into::into)))
     }
@@ -203,7 +219,7 @@ mod tests {
     #[test]
     fn each_login_has_a_cookie_of_its_own_and_their_number_is_bounded() {
         let logins = |line: &str| {
-            let request = TestRequest::default().append_header(("Cookie", line)).to_http_request();
+            let request = Sample::get().header("Cookie", line);
             let carried = CookieJar::new(None).read(&request)?;
             Ok(carried.logins.iter().map(|(id, token)| format!("{id}={token}")).collect::<Vec<_>>())
         };
@@ -223,13 +239,12 @@ mod tests {
     fn the_attributes_are_all_there_and_the_age_at_most_a_twentieth_less() {
         let mut ages = std::collections::BTreeSet::new();
         for _ in 0..200 {
-            let mut headers = HeaderMap::new();
-            CookieJar::new(None).set_refresh(&mut headers, "t", Duration::from_secs(1800));
-            let text = headers.get(header::SET_COOKIE).unwrap().to_str().unwrap().to_owned();
+            let mut cookies = SetCookies::default();
+            CookieJar::new(None).set_refresh(&mut cookies, "t", Duration::from_secs(1800));
+            let text = cookies.lines().next().unwrap().to_owned();
             let (head, tail) = text.split_once("; Path").unwrap();
             assert_eq!(tail, "=/; Secure; HttpOnly; SameSite=Lax");
             ages.insert(head.strip_prefix(&format!("{R}=t; Max-Age=")).unwrap().parse::<u64>().unwrap());
-            assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
         }
         assert!(*ages.first().unwrap() >= 1710 && *ages.last().unwrap() <= 1800 && ages.len() > 10);
     }
@@ -243,9 +258,9 @@ mod tests {
 
     #[test]
     fn a_cookie_domain_changes_the_names_and_is_said() {
-        let mut headers = HeaderMap::new();
-        CookieJar::new(Some("example.org".into())).clear(&mut headers);
-        let all: Vec<_> = headers.get_all(header::SET_COOKIE).map(|v| v.to_str().unwrap()).collect();
+        let mut cookies = SetCookies::default();
+        CookieJar::new(Some("example.org".into())).clear(&mut cookies);
+        let all: Vec<_> = cookies.lines().collect();
         let tail = "Max-Age=0; Path=/; Domain=example.org; Secure; HttpOnly; SameSite=Lax";
         assert_eq!(
             all,

@@ -1,15 +1,14 @@
 //! Reads the credentials in the `Authorization` header, and tells browsers from programs.
 
-use actix_web::{
-    HttpRequest,
-    http::{
-        Method,
-        header::{self, HeaderName},
-    },
-};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::{http::Problem, secret::SecretText};
+use crate::{
+    http::{
+        Problem,
+        wire::request::{Header, Request, text},
+    },
+    secret::SecretText,
+};
 
 /// The content of the `Authorization` header. If the header is present, cookies are not read.
 #[derive(Debug)]
@@ -24,10 +23,10 @@ pub(crate) enum Authorization<'a> {
 
 impl<'a> Authorization<'a> {
     /// Reads the header. An ambiguous header is an error.
-    pub(crate) fn of(request: &'a HttpRequest) -> Result<Self, Problem> {
-        let mut lines = request.headers().get_all(header::AUTHORIZATION);
+    pub(crate) fn of(request: &'a impl Request) -> Result<Self, Problem> {
+        let mut lines = request.values(Header::Authorization);
         let Some(line) = lines.next() else { return Ok(Self::Absent) };
-        let text = line.to_str().map_err(|_| Problem::bad_authorization())?;
+        let text = text(line).ok_or_else(Problem::bad_authorization)?;
         let (scheme, value) = text.split_once(' ').ok_or_else(Problem::bad_authorization)?;
         let plain = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
         if lines.next().is_some() || !plain {
@@ -51,44 +50,34 @@ fn basic(value: &str) -> Option<Authorization<'static>> {
 }
 
 /// Whether a browser sent the request. Browsers send `Sec-Fetch-*` to trustworthy origins (Fetch Metadata).
-pub(crate) fn from_browser(request: &HttpRequest) -> bool {
-    request.headers().keys().any(|name| name.as_str().starts_with("sec-fetch-"))
-}
-
-/// The value of a header, if it is text.
-pub(crate) fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
-    request.headers().get(name)?.to_str().ok()
+pub(crate) fn from_browser(request: &impl Request) -> bool {
+    request.header_names().any(|name| name.starts_with("sec-fetch-"))
 }
 
 /// Whether a browser is navigating to a page, as opposed to a script that fetches data. If `Sec-Fetch-Mode` is missing (an old
 /// browser, or a proxy that removes it), a navigation is a request that accepts HTML and has no body or the body of a form.
-pub(crate) fn is_navigation(request: &HttpRequest) -> bool {
-    let html = || text(request, &header::ACCEPT).is_some_and(|accept| accept.contains("text/html"));
-    match text(request, &HeaderName::from_static("sec-fetch-mode")) {
+pub(crate) fn is_navigation(request: &impl Request) -> bool {
+    let html = || request.text(Header::Accept).is_some_and(|accept| accept.contains("text/html"));
+    match request.text(Header::SecFetchMode) {
         Some(mode) => mode == "navigate",
-        None => {
-            html() && (request.method().is_safe() || (*request.method() == Method::POST && is_form(request)))
-        }
+        None => html() && (request.has_safe_method() || (request.method() == "POST" && is_form(request))),
     }
 }
 
 /// Whether the body has a media type that an HTML form can send.
-fn is_form(request: &HttpRequest) -> bool {
-    let media = text(request, &header::CONTENT_TYPE).unwrap_or_default();
+fn is_form(request: &impl Request) -> bool {
+    let media = request.text(Header::ContentType).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"].contains(&media.as_str())
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-
     use super::*;
+    use crate::http::wire::request::sample::Sample;
 
     fn of(lines: &[&str]) -> Result<String, &'static str> {
-        let request =
-            lines.iter().fold(TestRequest::default(), |r, line| r.append_header(("Authorization", *line)));
-        let request = request.to_http_request();
+        let request = lines.iter().fold(Sample::get(), |request, line| request.header("Authorization", line));
         match Authorization::of(&request) {
             Ok(Authorization::Absent) => Ok("absent".into()),
             Ok(Authorization::Bearer(token)) => Ok(format!("bearer {token}")),

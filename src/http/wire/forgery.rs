@@ -1,78 +1,65 @@
 //! Detects requests that another site can make a browser send, and refuses the dangerous ones (docs/design/http.md).
 
-use actix_web::{
-    HttpRequest,
-    http::{
-        Method,
-        header::{self, HeaderName},
-    },
-};
-
 use crate::http::{
     Problem, Site,
-    wire::credentials::{is_navigation, text},
+    wire::{
+        credentials::is_navigation,
+        request::{Header, Request, text},
+    },
 };
-
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
-const WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
 
 /// Whether the forgery rule applies. It applies to every method except GET, HEAD and OPTIONS, and to every request that asks for
 /// another protocol, whatever its method. A WebSocket is opened by a GET; the browser sends cookies with it and CORS does not
 /// apply. Without the rule another site could send and read through it as the user.
-pub(crate) fn is_unsafe(request: &HttpRequest) -> bool {
-    ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) || is_upgrade(request)
+pub(crate) fn is_unsafe(request: &impl Request) -> bool {
+    !["GET", "HEAD", "OPTIONS"].contains(&request.method()) || is_upgrade(request)
 }
 
 /// Whether a request asks for another protocol: `Upgrade` with any value (RFC 9110, 7.8), `Connection: upgrade`, or a header that
 /// only a WebSocket handshake has (a proxy may have removed the first two). Extended CONNECT (RFC 8441) has its own method. Some
 /// proxies send `Connection: upgrade` with every request. So this header alone does not count if the request is a navigation,
 /// because a navigation is never a handshake.
-fn is_upgrade(request: &HttpRequest) -> bool {
-    let headers = request.headers();
+fn is_upgrade(request: &impl Request) -> bool {
     let connection_says_so = || {
-        headers.get_all(header::CONNECTION).any(|line| {
-            let mut options = line.as_bytes().split(|byte| *byte == b',');
+        request.values(Header::Connection).any(|line| {
+            let mut options = line.split(|byte| *byte == b',');
             options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         })
     };
-    headers.contains_key(header::UPGRADE)
-        || headers.contains_key(WEBSOCKET_KEY)
-        || headers.get(FETCH_MODE).is_some_and(|mode| mode == "websocket")
+    request.has(Header::Upgrade)
+        || request.has(Header::SecWebsocketKey)
+        || request.value(Header::SecFetchMode).is_some_and(|mode| mode == b"websocket")
         || connection_says_so() && !is_navigation(request)
 }
 
 /// Whether another site caused this request. `same-site` does not count as another site, because with `cookie_domain` the pages of
 /// one application are on several hosts. An unknown value counts as another site.
-pub(crate) fn is_cross_site(request: &HttpRequest) -> bool {
-    let ours = |site: &header::HeaderValue| site == "same-origin" || site == "same-site" || site == "none";
-    request.headers().get_all(FETCH_SITE).any(|site| !ours(site))
+pub(crate) fn is_cross_site(request: &impl Request) -> bool {
+    request.values(Header::SecFetchSite).any(|site| !matches!(site, b"same-origin" | b"same-site" | b"none"))
 }
 
 /// Whether a cross-site request can be answered with a page that loads again by itself, so that the next request is same-origin.
 /// This is possible for a navigation of a whole tab. If the `Referer` equals the requested address, the request comes from such a
 /// page already. If it is cross-site nevertheless, a proxy overwrites the header and further pages would repeat without end.
-pub(crate) fn can_come_back(request: &HttpRequest, site: &Site) -> bool {
-    let whole_tab = text(request, &FETCH_DEST).is_none_or(|dest| dest == "document");
-    let from_itself = text(request, &header::REFERER).is_some_and(|referer| {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        referer.strip_prefix(site.origin_of(request)) == Some(path)
+pub(crate) fn can_come_back(request: &impl Request, site: &Site) -> bool {
+    let whole_tab = request.text(Header::SecFetchDest).is_none_or(|dest| dest == "document");
+    let from_itself = request.text(Header::Referer).is_some_and(|referer| {
+        referer.strip_prefix(site.origin_of(request)) == Some(request.target().unwrap_or("/"))
     });
     whole_tab && !from_itself && !is_unsafe(request)
 }
 
 impl Site {
     /// Refuses an unsafe request that another site may have caused. Called if there is no `Authorization` header.
-    pub(crate) fn refuse_forgery(&self, request: &HttpRequest, has_cookies: bool) -> Result<(), Problem> {
+    pub(crate) fn refuse_forgery(&self, request: &impl Request, has_cookies: bool) -> Result<(), Problem> {
         if !is_unsafe(request) {
             return Ok(());
         }
-        let mut origins = request.headers().get_all(header::ORIGIN).peekable();
-        let mut sites = request.headers().get_all(FETCH_SITE).peekable();
+        let mut origins = request.values(Header::Origin).peekable();
+        let mut sites = request.values(Header::SecFetchSite).peekable();
         let ours = match (sites.peek().is_some(), origins.peek().is_some()) {
-            (true, _) => sites.all(|site| site == "same-origin" || site == "none"),
-            (false, true) => origins.all(|origin| origin.to_str().is_ok_and(|origin| self.is_ours(origin))),
+            (true, _) => sites.all(|site| matches!(site, b"same-origin" | b"none")),
+            (false, true) => origins.all(|origin| text(origin).is_some_and(|origin| self.is_ours(origin))),
             (false, false) => !has_cookies,
         };
         if ours { Ok(()) } else { Err(Problem::foreign_origin()) }
@@ -81,16 +68,11 @@ impl Site {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-
     use super::*;
+    use crate::http::wire::request::sample::Sample;
 
     fn site() -> Site {
         Site::public("https://app.example/")
-    }
-
-    fn with(request: TestRequest, headers: &[(&'static str, &str)]) -> HttpRequest {
-        headers.iter().fold(request, |request, header| request.append_header(*header)).to_http_request()
     }
 
     #[test]
@@ -113,8 +95,8 @@ mod tests {
             (&[], true, true),
             (&[], false, false),
         ] {
-            for request in [TestRequest::post(), TestRequest::get().insert_header(("upgrade", "websocket"))] {
-                let refused = site().refuse_forgery(&with(request, headers), cookies).is_err();
+            for request in [Sample::post(), Sample::get().header("upgrade", "websocket")] {
+                let refused = site().refuse_forgery(&request.headers(headers), cookies).is_err();
                 assert_eq!(refused, expected, "{headers:?} {cookies}");
             }
         }
@@ -132,12 +114,12 @@ mod tests {
             &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")],
             &[("sec-fetch-mode", "websocket")],
         ] {
-            for request in [TestRequest::get(), TestRequest::default().method(Method::OPTIONS)] {
-                assert!(is_unsafe(&with(request, headers)), "{headers:?}");
+            for request in [Sample::get(), Sample::new("OPTIONS")] {
+                assert!(is_unsafe(&request.headers(headers)), "{headers:?}");
             }
         }
-        for method in [Method::TRACE, Method::CONNECT, Method::PUT, Method::from_bytes(b"GE").unwrap()] {
-            assert!(is_unsafe(&with(TestRequest::default().method(method.clone()), &[])), "{method}");
+        for method in ["TRACE", "CONNECT", "PUT", "GE", "get"] {
+            assert!(is_unsafe(&Sample::new(method)), "{method}");
         }
         for headers in [
             &[][..],
@@ -145,7 +127,7 @@ mod tests {
             &[("connection", "x-upgrade")],
             &[("accept", "upgrade")],
         ] {
-            assert!(!is_unsafe(&with(TestRequest::get(), headers)), "{headers:?}");
+            assert!(!is_unsafe(&Sample::get().headers(headers)), "{headers:?}");
         }
     }
 
@@ -162,9 +144,9 @@ mod tests {
             (&[said, ("sec-websocket-key", "x"), html], true),
             (&[said], true),
         ] {
-            assert_eq!(is_unsafe(&with(TestRequest::get(), headers)), expected, "{headers:?}");
+            assert_eq!(is_unsafe(&Sample::get().headers(headers)), expected, "{headers:?}");
         }
-        assert!(is_unsafe(&with(TestRequest::post(), &[said, html])));
+        assert!(is_unsafe(&Sample::post().headers(&[said, html])));
     }
 
     #[test]
@@ -178,34 +160,32 @@ mod tests {
             ("", true),
             ("same-origin, cross-site", true),
         ] {
-            let request = with(TestRequest::get(), &[("sec-fetch-site", value)]);
+            let request = Sample::get().header("sec-fetch-site", value);
             assert_eq!(is_cross_site(&request), expected, "{value}");
         }
-        assert!(!is_cross_site(&with(TestRequest::get(), &[])));
+        assert!(!is_cross_site(&Sample::get()));
         let twice = [("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
-        assert!(is_cross_site(&with(TestRequest::get(), &twice)));
+        assert!(is_cross_site(&Sample::get().headers(&twice)));
     }
 
     #[test]
     fn a_tab_comes_back_once_and_a_frame_or_a_form_not_at_all() {
-        let comes = |request: TestRequest, headers: &[(&'static str, &str)]| {
-            let request = request.uri("/a?b=c").insert_header(("host", "app.example"));
-            can_come_back(&with(request, headers), &site())
+        let comes = |request: Sample, headers: &[(&str, &str)]| {
+            let request = request.uri("/a?b=c").header("host", "app.example");
+            can_come_back(&request.headers(headers), &site())
         };
-        assert!(
-            comes(TestRequest::get(), &[]) && comes(TestRequest::get(), &[("sec-fetch-dest", "document")])
-        );
+        assert!(comes(Sample::get(), &[]) && comes(Sample::get(), &[("sec-fetch-dest", "document")]));
         for headers in [
             ("sec-fetch-dest", "iframe"),
             ("sec-fetch-dest", "image"),
             ("upgrade", "websocket"),
             ("referer", "https://app.example/a?b=c"),
         ] {
-            assert!(!comes(TestRequest::get(), &[headers]), "{headers:?}");
+            assert!(!comes(Sample::get(), &[headers]), "{headers:?}");
         }
-        assert!(!comes(TestRequest::post(), &[]));
+        assert!(!comes(Sample::post(), &[]));
         for referer in ["https://app.example/", "https://app.example/a", "https://evil.example/a?b=c"] {
-            assert!(comes(TestRequest::get(), &[("referer", referer)]), "{referer}");
+            assert!(comes(Sample::get(), &[("referer", referer)]), "{referer}");
         }
     }
 }

@@ -1,13 +1,16 @@
-//! The parts of HTTP messages: cookies, the `Authorization` header, bodies, the client's address, the public site, forged requests,
-//! and the memory that incomplete requests hold.
+//! The parts of HTTP messages: the view of a request and the answer, cookies, the `Authorization` header, the client's address, the
+//! public site, forged requests, protective headers, and the memory that incomplete requests hold.
+//!
+//! Only `incoming` and `intake` know a web framework: they belong to this crate's own server.
 
 pub(crate) mod address;
-pub(crate) mod body;
+pub(crate) mod answer;
 pub(crate) mod cookies;
 pub(crate) mod credentials;
 pub(crate) mod forgery;
 pub(crate) mod incoming;
 pub(crate) mod intake;
-mod problem;
+pub(crate) mod protection;
+pub(crate) mod request;
 pub(crate) mod request_log;
 pub(crate) mod site;

@@ -7,14 +7,13 @@ use std::{
     time::Instant,
 };
 
-use actix_web::{
-    HttpRequest,
-    http::{Method, StatusCode},
-};
 use tracing::{Instrument as _, Level, field};
 
 use crate::{
-    http::{Site, wire::address::Address},
+    http::{
+        Site,
+        wire::{address::Address, request::Request},
+    },
     secret::random,
 };
 
@@ -34,7 +33,7 @@ pub(crate) fn speaks_for(who: impl FnOnce() -> String) {
 #[derive(Debug)]
 pub(crate) struct Line {
     id: String,
-    method: Method,
+    method: String,
     path: String,
     address: Address,
     started: Instant,
@@ -42,10 +41,10 @@ pub(crate) struct Line {
 
 impl Line {
     /// `None` if no line would be written.
-    pub(crate) fn of(request: &HttpRequest, site: &Site) -> Option<Self> {
+    pub(crate) fn of(request: &impl Request, site: &Site) -> Option<Self> {
         tracing::enabled!(Level::DEBUG).then(|| Self {
             id: id(),
-            method: request.method().clone(),
+            method: request.method().to_owned(),
             // Only the path: a query can contain secrets.
             path: request.path().to_owned(),
             address: site.address(request),
@@ -53,14 +52,14 @@ impl Line {
         })
     }
 
-    pub(crate) fn write(&self, status: StatusCode, who: Option<&str>) {
+    pub(crate) fn write(&self, status: u16, who: Option<&str>) {
         tracing::debug!(
             request_id = %self.id,
             address = %self.address,
             user = who.map(|who| field::display(Printable(who))),
             method = %self.method,
             path = %Printable(&self.path),
-            status = status.as_u16(),
+            status,
             micros = self.started.elapsed().as_micros() as u64,
             "request"
         );
@@ -111,14 +110,14 @@ mod tests {
         }
     }
 
-    #[actix_web::test]
+    #[tokio::test]
     async fn the_first_who_is_named_counts_and_where_no_line_is_written_nobody_is_asked() {
         speaks_for(|| panic!("there is no request"));
         let asks = async { speaks_for(|| panic!("no line is written")) };
         assert_eq!(follow(None, asks).await, ((), None));
         let line = Line {
             id: id(),
-            method: Method::GET,
+            method: "GET".into(),
             path: "/".into(),
             address: Address::Unknown,
             started: Instant::now(),

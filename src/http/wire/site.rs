@@ -1,13 +1,14 @@
 //! The public origins of the server, the addresses to which a login may return, and the trusted proxies.
 
-use actix_web::{HttpRequest, http::header};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::address::{Address, Proxies};
-use crate::login::Requester;
-use crate::{config::ForwardedHeader, store::Device};
+use super::{
+    address::{Address, Proxies},
+    request::{Header, Request, text},
+};
+use crate::{config::ForwardedHeader, login::Requester, store::Device};
 
 /// The origins of this server, and the proxies that it trusts.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ impl Site {
     }
 
     /// The origin of this server that the request names. Links for this client use it.
-    pub(crate) fn origin_of(&self, request: &HttpRequest) -> &str {
+    pub(crate) fn origin_of(&self, request: &impl Request) -> &str {
         self.named_by(request).unwrap_or(self.origin())
     }
 
@@ -86,15 +87,14 @@ impl Site {
     }
 
     /// Whether a request is for this server: by `Host`, and by the host in the URI if there is one (HTTP/2, or an absolute URI).
-    pub(crate) fn serves(&self, request: &HttpRequest) -> bool {
+    pub(crate) fn serves(&self, request: &impl Request) -> bool {
         self.named_by(request).is_some()
     }
 
     /// The origin of this server that `Host` and URI name.
-    fn named_by(&self, request: &HttpRequest) -> Option<&str> {
-        let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
-        let mut named =
-            [host, request.uri().authority().map(|authority| authority.as_str())].into_iter().flatten();
+    fn named_by(&self, request: &impl Request) -> Option<&str> {
+        let host = request.value(Header::Host).map(|host| text(host).unwrap_or_default());
+        let mut named = [host, request.authority()].into_iter().flatten();
         let ours = self.called(named.next()?)?;
         named.all(|host| self.called(host) == Some(ours)).then_some(ours)
     }
@@ -128,19 +128,18 @@ impl Site {
     }
 
     /// The client's address.
-    pub(crate) fn address(&self, request: &HttpRequest) -> Address {
+    pub(crate) fn address(&self, request: &impl Request) -> Address {
         self.proxies.address(request)
     }
 
     /// The address and the device of a request.
-    pub(crate) fn requester(&self, request: &HttpRequest) -> Requester {
+    pub(crate) fn requester(&self, request: &impl Request) -> Requester {
         Requester { ip: self.address(request).known(), device: self.device(request) }
     }
 
     /// The address and the agent, as a session stores them.
-    pub(crate) fn device(&self, request: &HttpRequest) -> Device {
-        let agent =
-            request.headers().get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+    pub(crate) fn device(&self, request: &impl Request) -> Device {
+        let agent = request.value(Header::UserAgent).map(String::from_utf8_lossy);
         let user_agent = agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(255).collect();
         Device { user_agent, ip: self.address(request).to_string() }
     }
@@ -148,9 +147,8 @@ impl Site {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-
     use super::*;
+    use crate::http::wire::request::sample::Sample;
 
     fn site() -> Site {
         Site::public("https://app.example/").allow(["https://shop.example:8443".into()])
@@ -205,15 +203,10 @@ mod tests {
             ("localhost:80", false),
             ("evil:8080", false),
         ] {
-            assert_eq!(
-                site.serves(&TestRequest::default().insert_header(("host", host)).to_http_request()),
-                served,
-                "{host}"
-            );
+            assert_eq!(site.serves(&Sample::get().header("host", host)), served, "{host}");
         }
         let public = Site::public("https://app.example");
-        let serves =
-            |host| public.serves(&TestRequest::default().insert_header(("host", host)).to_http_request());
+        let serves = |host: &str| public.serves(&Sample::get().header("host", host));
         assert!(serves("app.example") && serves("app.example:443") && !serves("app.example:80"));
     }
 
@@ -222,8 +215,8 @@ mod tests {
         let site = Site::public("https://app.example");
         let serves = |uri: &str, host: Option<&str>| {
             let request =
-                host.into_iter().fold(TestRequest::with_uri(uri), |r, h| r.append_header(("host", h)));
-            site.serves(&request.to_http_request())
+                host.into_iter().fold(Sample::get().uri(uri), |request, host| request.header("host", host));
+            site.serves(&request)
         };
         assert!(serves("https://app.example/", Some("app.example")) && serves("https://app.example/", None));
         assert!(

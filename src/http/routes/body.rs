@@ -2,16 +2,16 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{CONTENT_TYPE, LOCATION},
-    },
+    http::{StatusCode, header::LOCATION},
     web::Bytes,
 };
 use serde::de::DeserializeOwned;
 
 use crate::{
-    http::{Problem, wire::credentials::text},
+    http::{
+        Problem,
+        wire::request::{Header, Request as _},
+    },
     token::Object,
 };
 
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 
 /// Reads a body. An empty body gives the default of each field; it is an error if a field of `T` has no default.
 pub(crate) fn read<T: DeserializeOwned>(request: &HttpRequest, body: &Bytes) -> Result<(T, Kind), Problem> {
-    let media = text(request, &CONTENT_TYPE).unwrap_or_default();
+    let media = request.text(Header::ContentType).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media.as_str() {
         "application/x-www-form-urlencoded" => {

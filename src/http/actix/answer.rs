@@ -1,0 +1,72 @@
+//! Turns answers, problems and cookies into those of actix-web.
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+};
+
+use crate::{
+    http::wire::{answer::Answer, cookies::SetCookies, protection::Protection},
+    problem::Problem,
+};
+
+impl From<Answer> for HttpResponse {
+    fn from(answer: Answer) -> Self {
+        let mut response = Self::build(status(answer.status));
+        for header in answer.headers {
+            response.insert_header(header);
+        }
+        response.body(answer.body)
+    }
+}
+
+fn status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+impl Problem {
+    /// The status and the headers of the problem, for a body that the caller supplies.
+    pub(crate) fn head(&self) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.status_code());
+        for header in self.headers() {
+            response.insert_header(header);
+        }
+        response
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        status(self.status())
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        Answer::problem(self).into()
+    }
+}
+
+/// Adds the `Set-Cookie` lines. An answer with cookies is never stored, whatever the handler has set.
+pub(crate) fn add_cookies(headers: &mut HeaderMap, cookies: &SetCookies) {
+    for line in cookies.lines() {
+        if let Ok(line) = HeaderValue::from_str(line) {
+            headers.append(header::SET_COOKIE, line);
+        }
+    }
+    if !cookies.is_empty() {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// Sets the protective headers.
+pub(crate) fn protect(protection: &Protection, headers: &mut HeaderMap) {
+    let is_page =
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    for (name, value) in protection.headers(is_page) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}

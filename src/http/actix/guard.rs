@@ -1,0 +1,220 @@
+//! The guard as middleware of actix-web.
+
+use std::{
+    future::{Future, Ready, ready},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready as wait},
+};
+
+use actix_web::{
+    Error, HttpMessage as _, HttpResponse,
+    body::EitherBody,
+    dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+};
+use futures_util::future::LocalBoxFuture;
+
+use crate::{
+    http::{
+        Bulla, Problem,
+        actix::add_cookies,
+        guard::admits::{Admits, Decision},
+        wire::cookies::SetCookies,
+    },
+    session::Denied,
+};
+
+/// Middleware made by [`Bulla::guard`].
+#[derive(Clone, Debug)]
+pub struct Guard {
+    bulla: Bulla,
+    admits: Admits,
+}
+
+impl Bulla {
+    /// Makes middleware that authenticates every request by the steps of docs/design/sessions.md, and answers 401 (403, 503, …)
+    /// itself if no step succeeds.
+    ///
+    /// It admits people. A token that was granted to an OAuth client is refused with 403, whatever its user may do, unless
+    /// [`Guard::and_apps`] admits its scope. A service token belongs to a machine and is refused unless [`Guard::and_machines`]
+    /// admits it. Handlers behind the guard take a [`Principal`]. A valid access token needs no I/O. The cookies of a renewal are
+    /// added to the answer.
+    ///
+    /// [`Principal`]: crate::session::Principal
+    pub fn guard(&self) -> Guard {
+        Guard { bulla: self.clone(), admits: Admits::default() }
+    }
+}
+
+impl Guard {
+    /// Also admits tokens that were granted to an OAuth client with this scope. After several calls, any of the scopes is enough.
+    /// The [`Principal`] of such a token has a [`grant`] and no roles.
+    ///
+    /// [`Principal`]: crate::session::Principal
+    /// [`grant`]: crate::session::Principal::grant
+    #[must_use]
+    pub fn and_apps(mut self, scope: &str) -> Self {
+        self.admits.add_apps(scope);
+        self
+    }
+
+    /// Also admits service tokens with this scope (`Authorization: Bearer`). After several calls, any of the scopes is enough.
+    /// Handlers then take a [`Machine`] if there is no [`Principal`].
+    ///
+    /// [`Machine`]: crate::session::Machine
+    /// [`Principal`]: crate::session::Principal
+    #[must_use]
+    pub fn and_machines(mut self, scope: &str) -> Self {
+        self.admits.add_machines(scope);
+        self
+    }
+
+    /// Admits every app, for a route that describes an app's own token.
+    pub(crate) fn and_every_app(mut self) -> Self {
+        self.admits.add_every_app();
+        self
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Guard
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = Guarded<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(Guarded { service: Rc::new(service), guard: self.clone() }))
+    }
+}
+
+/// A service behind the guard.
+#[derive(Debug)]
+pub struct Guarded<S> {
+    service: Rc<S>,
+    guard: Guard,
+}
+
+impl<S, B> Service<ServiceRequest> for Guarded<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = Answer<S::Future, B>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let Guard { bulla, admits } = &self.guard;
+        // If the token is valid, no boxed future is needed.
+        match admits.decide(&bulla.0, request.request()) {
+            Decision::Machine(machine) => {
+                request.extensions_mut().insert(machine);
+                Answer::Passed { future: self.service.call(request) }
+            }
+            Decision::Person(principal) => {
+                request.extensions_mut().insert(principal);
+                Answer::Passed { future: self.service.call(request) }
+            }
+            Decision::Refused(problem) => {
+                Answer::Climbing { future: Box::pin(ready(Ok(refuse(bulla, request, &problem)))) }
+            }
+            Decision::Undecided(tried) => {
+                let (service, guard) = (Rc::clone(&self.service), self.guard.clone());
+                Answer::Climbing { future: Box::pin(climb(guard, service, request, tried)) }
+            }
+        }
+    }
+}
+
+async fn climb<S, B>(
+    Guard { bulla, admits }: Guard,
+    service: Rc<S>,
+    request: ServiceRequest,
+    tried: Option<Denied>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+{
+    match admits.climb(&bulla.0, request.request(), tried).await {
+        Ok(climbed) => {
+            request.extensions_mut().insert(climbed.principal);
+            let mut response = match service.call(request).await {
+                Ok(response) => response.map_into_left_body(),
+                // If a handler fails after a rotation, the browser must still get the new cookies.
+                Err(error) if climbed.cookies.is_empty() => return Err(error),
+                Err(error) => return Err(WithCookies { error, cookies: climbed.cookies }.into()),
+            };
+            add_cookies(response.headers_mut(), &climbed.cookies);
+            Ok(response)
+        }
+        Err(problem) => Ok(refuse(&bulla, request, &problem)),
+    }
+}
+
+fn refuse<B>(bulla: &Bulla, request: ServiceRequest, problem: &Problem) -> ServiceResponse<EitherBody<B>> {
+    let answer = bulla.0.refuse(request.request(), problem);
+    request.into_response(HttpResponse::from(answer)).map_into_right_body()
+}
+
+/// The error of a handler, with the cookies that must be sent anyway.
+pub(crate) struct WithCookies {
+    pub(crate) error: Error,
+    cookies: SetCookies,
+}
+
+impl std::fmt::Debug for WithCookies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::fmt::Display for WithCookies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl actix_web::ResponseError for WithCookies {
+    fn status_code(&self) -> actix_web::http::StatusCode {
+        self.error.as_response_error().status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = self.error.error_response();
+        add_cookies(response.headers_mut(), &self.cookies);
+        response
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The future of the answer.
+    #[project = AnswerProjection]
+    #[allow(missing_docs, missing_debug_implementations, reason = "the macro generates a projection of the enum")]
+    pub enum Answer<F, B> {
+        Passed { #[pin] future: F },
+        Climbing { future: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, Error>> },
+    }
+}
+
+impl<F, B> Future for Answer<F, B>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+{
+    type Output = Result<ServiceResponse<EitherBody<B>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AnswerProjection::Passed { future } => {
+                Poll::Ready(wait!(future.poll(context)).map(ServiceResponse::map_into_left_body))
+            }
+            AnswerProjection::Climbing { future } => future.as_mut().poll(context),
+        }
+    }
+}

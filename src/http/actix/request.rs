@@ -1,0 +1,61 @@
+//! The view of a request of actix-web.
+
+use std::net::IpAddr;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderName, HeaderValue},
+};
+
+use crate::http::wire::request::{Header, Request};
+
+impl Request for HttpRequest {
+    fn method(&self) -> &str {
+        Self::method(self).as_str()
+    }
+
+    fn path(&self) -> &str {
+        Self::path(self)
+    }
+
+    fn target(&self) -> Option<&str> {
+        self.uri().path_and_query().map(|target| target.as_str())
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.uri().authority().map(|authority| authority.as_str())
+    }
+
+    fn values(&self, header: Header) -> impl Iterator<Item = &[u8]> {
+        self.headers().get_all(name(header)).map(HeaderValue::as_bytes)
+    }
+
+    fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers().keys().map(HeaderName::as_str)
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer_addr().map(|peer| peer.ip())
+    }
+}
+
+fn name(header: Header) -> HeaderName {
+    match header {
+        Header::Accept => header::ACCEPT,
+        Header::Authorization => header::AUTHORIZATION,
+        Header::Connection => header::CONNECTION,
+        Header::ContentType => header::CONTENT_TYPE,
+        Header::Cookie => header::COOKIE,
+        Header::Forwarded => header::FORWARDED,
+        Header::Host => header::HOST,
+        Header::Origin => header::ORIGIN,
+        Header::Referer => header::REFERER,
+        Header::SecFetchDest => HeaderName::from_static("sec-fetch-dest"),
+        Header::SecFetchMode => HeaderName::from_static("sec-fetch-mode"),
+        Header::SecFetchSite => HeaderName::from_static("sec-fetch-site"),
+        Header::SecWebsocketKey => header::SEC_WEBSOCKET_KEY,
+        Header::Upgrade => header::UPGRADE,
+        Header::UserAgent => header::USER_AGENT,
+        Header::XForwardedFor => header::X_FORWARDED_FOR,
+    }
+}
