@@ -21,7 +21,7 @@ fn check(output: &Output, code: i32, stdout: &str, stderr: &str) {
 }
 
 #[test]
-fn tokens_are_sealed_and_opened_and_refused() {
+fn tokens_are_sealed_opened_and_refused() {
     let server = Server::new(&[]);
     let sealed = server.cli(&["token", "seal", r#"{"id":"42"}"#]);
     let token = text(&sealed.stdout).trim_end().to_owned();
@@ -46,7 +46,7 @@ fn tokens_are_sealed_and_opened_and_refused() {
 }
 
 #[test]
-fn an_argument_is_taken_as_it_is_and_what_is_no_text_is_no_token() {
+fn a_token_argument_is_not_trimmed_and_invalid_utf8_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
     let server = Server::new(&[]);
     let token = text(&server.cli(&["token", "seal", r#"{"id":"42"}"#]).stdout).trim_end().to_owned();
@@ -147,7 +147,7 @@ async fn sessions_are_listed_and_ended() {
 }
 
 #[test]
-fn errors_say_what_is_wrong_where_and_what_mends_it() {
+fn an_error_says_what_is_wrong_where_and_which_command_mends_it() {
     let server = Server::new(&[]);
     check(&server.cli(&["serve", "--listen", "0.0.0.0:0"]), 2, "", "plain HTTP is allowed only on loopback");
     check(&server.cli(&["--keys", "nowhere", "serve"]), 3, "", "bulla init");
@@ -172,7 +172,7 @@ fn errors_say_what_is_wrong_where_and_what_mends_it() {
 }
 
 #[test]
-fn what_mends_an_error_can_be_typed_as_it_stands_and_names_its_file() {
+fn a_suggested_command_can_be_pasted_and_names_the_file() {
     let server = Server::new(&[]);
     let keys = server.path("my 'own' keys");
     std::fs::rename(server.path("keys"), &keys).unwrap();
@@ -196,7 +196,7 @@ fn what_mends_an_error_can_be_typed_as_it_stands_and_names_its_file() {
 }
 
 #[test]
-fn init_makes_what_is_missing_and_nothing_twice() {
+fn init_creates_only_what_is_missing() {
     let server = Server::new(&[]);
     let ring = std::fs::read(server.path("keys/ring.json")).unwrap();
     check(&server.cli(&["init"]), 0, "", "the key ring exists already");
@@ -207,7 +207,7 @@ fn init_makes_what_is_missing_and_nothing_twice() {
 }
 
 #[test]
-fn init_elsewhere_writes_down_where() {
+fn init_with_other_paths_writes_them_into_the_settings_file() {
     let server = Server::new(&[]);
     let elsewhere = ["--config", "other.toml", "--keys", "ring \u{e9}", "--database", "other.db"];
     check(&server.cli(&[&elsewhere[..], &["init"]].concat()), 0, "", "other.toml: created the settings file");
@@ -219,7 +219,7 @@ fn init_elsewhere_writes_down_where() {
 }
 
 #[test]
-fn a_setting_that_cant_be_used_is_refused_and_never_left_out() {
+fn an_invalid_setting_is_an_error_and_is_never_ignored() {
     use std::os::unix::ffi::OsStrExt as _;
     let server = Server::new(&[]);
     let with = |name: &str, value: &[u8]| {
@@ -247,7 +247,7 @@ fn a_setting_that_cant_be_used_is_refused_and_never_left_out() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
+fn a_closed_output_pipe_ends_the_program_without_an_error() {
     let server = Server::new(&[]);
     for arguments in
         ["user list", "audit", "keys list", "--help", "man", "completions zsh", "session list --json"]
@@ -269,7 +269,7 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
 }
 
 #[test]
-fn the_tables_of_settings_are_the_codes() {
+fn the_settings_page_lists_exactly_the_settings_of_the_program() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md")).unwrap();
     let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
     let knobs = bulla::internals::config::KNOBS.iter().map(|(name, default, what)| {

@@ -39,7 +39,7 @@ fn doctor(server: &Server) -> (i32, String) {
 }
 
 #[test]
-fn a_look_leaves_every_file_as_it_was() {
+fn doctor_changes_no_file() {
     let mut server = Server::new(&[]);
     assert_eq!(doctor(&server).0, 0);
     // After a crash, the last commits are in the WAL only.
@@ -54,14 +54,14 @@ fn a_look_leaves_every_file_as_it_was() {
 }
 
 #[test]
-fn a_look_beside_a_running_server_finds_no_fault() {
+fn doctor_finds_no_fault_while_the_server_runs() {
     let server = Server::started(&[]);
     let output = server.cli(&["doctor"]);
     assert!(output.status.success(), "{}", said(&output));
 }
 
 #[test]
-fn another_programs_file_is_named_and_left_alone_by_every_command() {
+fn every_command_refuses_another_programs_sqlite_file_unchanged() {
     for wal in [false, true] {
         let server = Server::new(&[("BULLA_DATABASE", "other.db")]);
         for name in ["other.db", "other.db-wal", "other.db-shm"] {
@@ -91,7 +91,7 @@ fn another_programs_file_is_named_and_left_alone_by_every_command() {
 }
 
 #[test]
-fn a_database_that_is_missing_or_junk_is_not_made() {
+fn doctor_does_not_create_or_replace_a_missing_or_damaged_database() {
     let server = Server::new(&[]);
     fs::remove_file(server.path("bulla.db")).unwrap();
     let (code, found) = doctor(&server);
@@ -106,7 +106,7 @@ fn a_database_that_is_missing_or_junk_is_not_made() {
 }
 
 #[test]
-fn an_older_schema_is_reported_with_the_command_and_not_migrated() {
+fn doctor_reports_an_older_schema_with_the_command_and_does_not_migrate() {
     let server = Server::new(&[]);
     let newest = server.sqlite3("SELECT max(version) FROM refinery_schema_history");
     server.sqlite3(&format!("DELETE FROM refinery_schema_history WHERE version = {newest}"));
@@ -118,7 +118,7 @@ fn an_older_schema_is_reported_with_the_command_and_not_migrated() {
 }
 
 #[test]
-fn another_programs_postgresql_database_is_left_alone() {
+fn another_programs_postgresql_database_is_refused_unchanged() {
     let Some(cluster) = cluster::shared() else { return };
     let database = cluster.create();
     let server = Server::new(&[]);
@@ -157,7 +157,7 @@ fn another_programs_postgresql_database_is_left_alone() {
 }
 
 #[test]
-fn every_fault_of_the_tls_files_is_found() {
+fn doctor_reports_every_fault_of_the_tls_files() {
     use std::os::unix::fs::PermissionsExt as _;
     let server = Server::new(&[("BULLA_TLS_CERT", "cert.pem"), ("BULLA_TLS_KEY", "key.pem")]);
     let finds = |says: &str| {
@@ -201,7 +201,7 @@ fn every_fault_of_the_tls_files_is_found() {
 }
 
 #[test]
-fn a_server_with_bad_tls_files_says_what_is_wrong_with_which() {
+fn a_server_with_invalid_tls_files_names_the_file_and_the_fault() {
     let server = Server::new(&[("BULLA_TLS_CERT", "cert.pem"), ("BULLA_TLS_KEY", "key.pem")]);
     certificate(server.dir.path(), "90", true);
     let refused = server.cli(&["serve", "--listen", "127.0.0.1:0"]);
@@ -219,7 +219,7 @@ fn a_server_with_bad_tls_files_says_what_is_wrong_with_which() {
 }
 
 #[test]
-fn a_clock_behind_the_newest_event_is_found() {
+fn doctor_reports_a_clock_that_is_behind_the_newest_event() {
     let server = Server::new(&[]);
     server.sqlite3(
         "INSERT INTO audit (at, event, actor, subject, detail) VALUES (4000000000000, 'login', '', '', '{}')",
@@ -229,7 +229,7 @@ fn a_clock_behind_the_newest_event_is_found() {
 }
 
 #[test]
-fn a_public_url_that_no_browser_can_reach_is_found() {
+fn doctor_reports_a_public_url_that_no_browser_can_reach() {
     let server = Server::new(&[("BULLA_PUBLIC_URL", "https://login.example.org")]);
     let (code, found) = doctor(&server);
     assert!(code == 6 && found.contains("neither this server nor a proxy provides TLS"), "{found}");

@@ -95,7 +95,7 @@ impl Said {
 }
 
 #[test]
-fn keys_are_listed_for_people_and_for_programs() {
+fn keys_are_listed_as_text_and_as_json() {
     let home = Home::ripe();
     let ring = home.ring().load().unwrap();
     let text = home.keys(&["list"]);
@@ -112,7 +112,7 @@ fn keys_are_listed_for_people_and_for_programs() {
 }
 
 #[test]
-fn a_missing_ring_and_a_missing_key_are_exit_3_and_bad_arguments_exit_2() {
+fn a_missing_ring_or_key_exits_with_3_and_invalid_arguments_with_2() {
     let home = Home(tempfile::tempdir().unwrap());
     home.keys(&["list"]).refused(3, "bulla init");
     home.keys(&["rotate"]).refused(3, "bulla init");
@@ -128,7 +128,7 @@ fn a_missing_ring_and_a_missing_key_are_exit_3_and_bad_arguments_exit_2() {
 }
 
 #[test]
-fn a_rollover_waits_for_the_staged_key_unless_told_not_to() {
+fn a_rollover_waits_until_the_staged_key_is_old_enough_unless_now_is_given() {
     let home = Home::new(Duration::from_secs(60));
     home.keys(&["rotate"]).refused(1, "--now");
     assert_eq!(home.keys(&["rotate", "--min-staged", "30s", "--json"]).json()["generation"], 2);
@@ -139,7 +139,7 @@ fn a_rollover_waits_for_the_staged_key_unless_told_not_to() {
 }
 
 #[test]
-fn check_tells_a_ring_that_is_well_from_one_with_faults_and_one_that_wont_load() {
+fn keys_check_distinguishes_a_sound_a_faulty_and_an_unloadable_ring() {
     let home = Home::ripe();
     let json = home.keys(&["check", "--json"]).json();
     assert_eq!((&json["can_rotate"], &json["faults"]), (&Value::Bool(true), &serde_json::json!([])));
@@ -156,7 +156,7 @@ fn check_tells_a_ring_that_is_well_from_one_with_faults_and_one_that_wont_load()
 }
 
 #[tokio::test]
-async fn what_was_done_to_keys_stands_in_the_audit() {
+async fn changes_of_keys_are_recorded_in_the_audit() {
     let home = Home::ripe();
     drop(home.database());
     let active = home.keys(&["rotate", "--json"]).json()["keys"][1]["kid"].as_str().unwrap().to_owned();
@@ -174,7 +174,7 @@ async fn what_was_done_to_keys_stands_in_the_audit() {
 }
 
 #[tokio::test]
-async fn an_old_copy_of_the_ring_is_neither_rolled_over_nor_exported_but_can_be_begun_anew() {
+async fn an_old_copy_of_the_ring_is_not_rolled_over_or_exported_but_can_be_replaced() {
     let home = Home::ripe();
     home.database().note_ring(41, [7; 32]).await.unwrap();
     let kid = home.ring().load().unwrap().keys[0].kid.to_string();
@@ -192,7 +192,7 @@ async fn an_old_copy_of_the_ring_is_neither_rolled_over_nor_exported_but_can_be_
 }
 
 #[test]
-fn a_database_that_doesnt_open_stops_no_revocation() {
+fn keys_are_revoked_even_if_the_database_cannot_be_opened() {
     let home = Home::ripe();
     fs::write(home.path().join("bulla.db"), "this is not a database, and long enough to be seen as none")
         .unwrap();
@@ -204,7 +204,7 @@ fn a_database_that_doesnt_open_stops_no_revocation() {
 }
 
 #[test]
-fn what_the_server_alone_may_hold_is_not_exported() {
+fn keys_that_only_the_server_may_hold_are_not_exported() {
     let home = Home::ripe();
     home.keys(&["export", "--purpose", "refresh", "--audience", "billing"]).refused(2, "never exported");
     home.keys(&["export", "--purpose", "login"]).refused(2, "never exported");
@@ -215,7 +215,7 @@ fn what_the_server_alone_may_hold_is_not_exported() {
 }
 
 #[test]
-fn an_export_holds_derived_keys_only_and_opens_what_the_ring_seals() {
+fn an_export_holds_only_derived_keys_and_opens_tokens_of_the_ring() {
     let home = Home::ripe();
     let ring = home.ring().load().unwrap();
     let said = home.keys(&["export", "--audience", "billing"]);
@@ -244,7 +244,7 @@ fn an_export_holds_derived_keys_only_and_opens_what_the_ring_seals() {
 }
 
 #[test]
-fn an_export_says_the_same_in_every_format() {
+fn an_export_has_the_same_content_in_every_format() {
     let home = Home::ripe();
     assert_eq!(home.keys(&["rotate"]).code, 0);
     let plain: Value = home.keys(&["export", "--audience", "billing", "--format", "json"]).json();
@@ -300,7 +300,7 @@ fn the_script_rolls_over_and_reports_one_line() {
 }
 
 #[test]
-fn the_script_says_why_when_the_staged_key_is_too_young_and_passes_arguments_on() {
+fn the_script_passes_arguments_on_and_explains_a_staged_key_that_is_too_young() {
     let home = Home::new(Duration::from_secs(60));
     home.script(&[], &[]).refused(1, "has waited only 6");
     assert_eq!(home.ring().load().unwrap().generation, 1);
@@ -309,7 +309,7 @@ fn the_script_says_why_when_the_staged_key_is_too_young_and_passes_arguments_on(
 }
 
 #[test]
-fn the_script_touches_no_broken_ring_and_runs_no_hook_for_it() {
+fn the_script_leaves_a_damaged_ring_unchanged_and_does_not_run_the_hook() {
     let home = Home::ripe();
     fs::write(home.path().join("keys/ring.json"), "{").unwrap();
     home.script(&["--hook", "touch distributed"], &[]).refused(1, "ring.json");
@@ -320,7 +320,7 @@ fn the_script_touches_no_broken_ring_and_runs_no_hook_for_it() {
 }
 
 #[test]
-fn the_scripts_hook_distributes_the_directory_and_its_failure_is_told_apart() {
+fn the_hook_of_the_script_distributes_the_directory_and_its_failure_has_its_own_exit_code() {
     let home = Home::ripe();
     let said = home.script(&["--hook", r#"cp -r "$BULLA_KEYS" "copy $BULLA_GENERATION""#], &[]);
     assert_eq!(said.code, 0, "{}", said.err);
@@ -335,7 +335,7 @@ fn the_scripts_hook_distributes_the_directory_and_its_failure_is_told_apart() {
 }
 
 #[test]
-fn the_script_rolls_over_the_ring_that_flags_a_settings_file_or_variables_name() {
+fn the_script_finds_the_ring_by_flags_settings_file_or_variables() {
     let installation = || {
         let home = tempfile::tempdir().unwrap();
         let made = bulla(home.path(), &["init", "--keys", "ring", "--database", "sessions.db"]);
@@ -383,7 +383,7 @@ fn bulla(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Runs the cron line of the script's header in cron's environment.
 #[test]
-fn the_line_for_cron_works_with_crons_path_and_finds_the_program_beside_the_script() {
+fn the_documented_cron_line_works_with_the_path_of_cron() {
     let home = Home::ripe();
     drop(home.database());
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -67,7 +67,7 @@ const MORE: &str = "INSERT INTO identities VALUES ('https://idp.example', 'sub|1
     INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:billing', 7, 99999999999999);";
 
 #[tokio::test]
-async fn everybody_stays_logged_in_and_nothing_revoked_comes_back() {
+async fn a_migration_keeps_all_sessions_and_all_revocations() {
     let Some(to) = cluster::shared().map(cluster::Cluster::create) else { return };
     let mut server = Server::started(&[]);
     server.add_user("bob", &["reader"]);
@@ -121,7 +121,7 @@ async fn everybody_stays_logged_in_and_nothing_revoked_comes_back() {
 }
 
 #[test]
-fn a_move_that_is_killed_at_any_moment_is_run_again() {
+fn a_migration_killed_at_any_moment_can_be_repeated() {
     let Some(to) = cluster::shared().map(cluster::Cluster::create) else { return };
     let server = Server::new(&[]);
     server.sqlite3(
@@ -164,7 +164,7 @@ fn a_move_that_is_killed_at_any_moment_is_run_again() {
 }
 
 #[test]
-fn what_cant_be_moved_is_refused_and_the_mending_named() {
+fn data_that_cannot_be_migrated_is_refused_with_the_mending_command() {
     let Some(to) = cluster::shared().map(cluster::Cluster::create) else { return };
     let server = Server::new(&[]);
     let refused = |arguments: &[&str], code: i32, says: &str| {
@@ -203,7 +203,7 @@ fn what_cant_be_moved_is_refused_and_the_mending_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_still_writes_is_found_out() {
+async fn a_migration_detects_a_server_that_still_writes() {
     let Some(to) = cluster::shared().map(cluster::Cluster::create) else { return };
     let mut server = Server::started(&[]);
     let reported = || async { server.sqlite3("SELECT count(*) FROM nodes") == "1" };

@@ -16,7 +16,7 @@ fn err(output: &Output) -> String {
 }
 
 #[test]
-fn variables_of_a_kubernetes_service_stop_no_command_and_are_named_on_stderr() {
+fn variables_of_a_kubernetes_service_are_ignored_with_a_warning() {
     let server = Server::new(&[("BULLA_PORT", "tcp://10.0.0.7:8080"), ("BULLA_SERVICE_HOST", "10.0.0.7")]);
     let said = server.cli(&["user", "list", "--json"]);
     assert!(said.status.success(), "{}", err(&said));
@@ -25,7 +25,7 @@ fn variables_of_a_kubernetes_service_stop_no_command_and_are_named_on_stderr() {
 }
 
 #[test]
-fn what_looks_like_another_database_is_refused_and_makes_no_file() {
+fn a_connection_string_of_another_database_is_refused_and_creates_no_file() {
     let folder = tempfile::tempdir().unwrap();
     for database in ["host=h user=u password=hunter2 dbname=d", "mysql:hunter2", "Server=h;Pwd=hunter2"] {
         let said = Command::new(env!("CARGO_BIN_EXE_bulla"))
@@ -41,7 +41,7 @@ fn what_looks_like_another_database_is_refused_and_makes_no_file() {
 }
 
 #[test]
-fn a_settings_file_elsewhere_leads_to_the_same_installation_from_any_folder() {
+fn commands_with_a_settings_file_elsewhere_find_the_installation_from_any_folder() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("etc")).unwrap();
     let run = |arguments: &[&str], from: &str| {
@@ -58,7 +58,7 @@ fn a_settings_file_elsewhere_leads_to_the_same_installation_from_any_folder() {
 }
 
 #[test]
-fn a_database_that_others_may_write_is_refused_until_the_suggested_command_is_run() {
+fn a_database_that_other_users_may_write_is_refused_until_the_suggested_command_is_run() {
     let server = Server::new(&[]);
     for mode in [0o644, 0o640] {
         let set =
@@ -86,7 +86,7 @@ fn a_database_that_others_may_write_is_refused_until_the_suggested_command_is_ru
 }
 
 #[test]
-fn keys_are_rolled_over_without_a_database_only_where_that_is_said() {
+fn a_rollover_without_a_database_needs_the_explicit_setting() {
     let server = Server::new(&[]);
     let keys = server.path("keys");
     let script = |more: &[&str]| {
@@ -109,7 +109,7 @@ fn keys_are_rolled_over_without_a_database_only_where_that_is_said() {
 }
 
 #[tokio::test]
-async fn no_core_dump_of_a_server_holds_its_keys() {
+async fn a_core_dump_of_a_server_does_not_contain_its_keys() {
     let server = Server::started(&[]);
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
@@ -118,7 +118,7 @@ async fn no_core_dump_of_a_server_holds_its_keys() {
 }
 
 #[tokio::test]
-async fn probes_are_answered_on_their_own_listener_only() {
+async fn probes_are_answered_only_on_their_own_listener() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let admin = format!("127.0.0.1:{port}");
     let server = Server::started(&[("BULLA_ADMIN_LISTEN", &admin)]);
@@ -138,7 +138,7 @@ async fn probes_are_answered_on_their_own_listener_only() {
 }
 
 #[test]
-fn a_database_that_cannot_hold_every_text_is_refused_with_the_command_that_makes_one() {
+fn a_database_without_utf8_is_refused_with_the_command_that_creates_one() {
     let Some(cluster) = cluster::shared() else { return };
     let name = format!("bulla_latin_{}", std::process::id());
     let shell = cluster::Shell::connect(&cluster.database("postgres")).unwrap();
@@ -242,7 +242,7 @@ async fn a_pooler_in_transaction_mode_is_refused_and_one_in_session_mode_is_not(
 }
 
 #[tokio::test]
-async fn a_server_says_which_files_with_secrets_others_may_read_and_serves() {
+async fn a_server_warns_about_secret_files_that_other_users_may_read_and_serves() {
     let mut server = Server::new(&[]);
     fs::write(server.path("client"), "hunter2").unwrap();
     let provider = "[provider.facebook]\nclient_id = '1'\nclient_secret_file = 'client'\n";

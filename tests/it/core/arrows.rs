@@ -104,7 +104,7 @@ fn the_rooms_use_each_other_in_one_direction_only() {
 }
 
 #[test]
-fn an_arrow_that_points_back_is_caught_however_it_is_written() {
+fn a_forbidden_use_is_found_however_it_is_written() {
     let reexports =
         reexports("pub mod session;\npub use session::{Principal, Sessions as Service};\npub mod token;");
     let wrong = |module: &str, text: &str| {

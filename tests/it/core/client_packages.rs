@@ -56,7 +56,7 @@ fn checkout() -> tempfile::TempDir {
 }
 
 #[test]
-fn the_go_package_is_used_from_a_checkout_as_its_page_says() {
+fn the_go_package_can_be_used_from_a_checkout_as_documented() {
     if !has("go", &["version"]) {
         return;
     }
@@ -80,7 +80,7 @@ func main() { _, err := bulla.ParseKeys([]byte("{}")); fmt.Println(err) }
 }
 
 #[test]
-fn the_javascript_package_is_installed_from_a_checkout_as_its_page_says() {
+fn the_javascript_package_installs_from_a_checkout_as_documented() {
     if !has("npm", &["--version"]) {
         return;
     }
@@ -95,7 +95,7 @@ fn the_javascript_package_is_installed_from_a_checkout_as_its_page_says() {
 }
 
 #[test]
-fn the_python_package_is_installed_from_a_checkout_as_its_page_says() {
+fn the_python_package_installs_from_a_checkout_as_documented() {
     let python: PathBuf =
         Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("clients/python/bin/python");
     let python = python.to_str().unwrap();
@@ -131,7 +131,7 @@ fn the_python_package_is_installed_from_a_checkout_as_its_page_says() {
 
 /// All packages have names of one family, the same version and the licences.
 #[test]
-fn the_packages_are_one_family() {
+fn the_packages_have_related_names_one_version_and_the_licences() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
     let javascript: serde_json::Value =
         serde_json::from_str(&read("clients/javascript/package.json")).unwrap();

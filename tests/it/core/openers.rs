@@ -186,7 +186,7 @@ impl Home {
 }
 
 #[test]
-fn what_one_language_seals_every_language_opens() {
+fn a_token_sealed_by_any_implementation_opens_in_all() {
     for suite in SUITES {
         let home = Home::new(suite);
         let file = home.export("json", "billing.json");
@@ -205,7 +205,7 @@ fn what_one_language_seals_every_language_opens() {
 /// Changes every character of a token of every language: each of its six bits, and characters outside the alphabet. No language
 /// opens any of these tokens, and all give the same reason.
 #[test]
-fn one_mutated_byte_opens_in_no_language() {
+fn a_token_with_one_changed_byte_opens_in_no_implementation() {
     for suite in SUITES {
         let home = Home::new(suite);
         let file = home.export("json", "billing.json");
@@ -233,7 +233,7 @@ fn one_mutated_byte_opens_in_no_language() {
 }
 
 #[test]
-fn the_holder_of_one_audiences_keys_opens_and_forges_for_no_other() {
+fn keys_of_one_audience_open_and_seal_for_no_other() {
     const OTHERS: [(&str, &str); 5] =
         [("access", "shop"), ("access", ""), ("refresh", ""), ("refresh", "billing"), ("service", "billing")];
     let (now, age) = (SystemClock.now(), Duration::from_secs(120));
@@ -270,7 +270,7 @@ fn the_holder_of_one_audiences_keys_opens_and_forges_for_no_other() {
 }
 
 #[test]
-fn every_language_takes_the_line_for_an_environment() {
+fn all_implementations_read_the_key_export_from_an_environment_variable() {
     let home = Home::new(Suite::Xaes256Gcm);
     let line = fs::read_to_string(home.export("env", "billing.env")).unwrap();
     let value = line.trim_end().strip_prefix("BULLA_EXPORT=").unwrap();
@@ -282,7 +282,7 @@ fn every_language_takes_the_line_for_an_environment() {
 
 /// Payloads that are changed at random places: all four implementations agree on which of them are strict JSON.
 #[test]
-fn every_language_draws_the_line_of_strict_json_at_the_same_place() {
+fn all_implementations_accept_the_same_strict_json() {
     const SEEDS: [&str; 6] = [
         PAYLOAD,
         r#"{"a":{"b":[1,{"c":"\ud83d\ude00\u0041\n"}]},"\u0061b":1,"ab2":-0.0e1}"#,
@@ -369,7 +369,7 @@ fn every_language_draws_the_line_of_strict_json_at_the_same_place() {
 
 /// A key of the JWK Set, imported with WebCrypto, opens a token of suite A.
 #[test]
-fn the_jwk_set_is_what_others_import() {
+fn webcrypto_imports_the_exported_jwk_set() {
     const OPEN: &str = r#"
         const [set, token] = process.argv.slice(1).map((text, i) => i ? Buffer.from(text, "base64url") : JSON.parse(text));
         const { subtle } = require("node:crypto").webcrypto;

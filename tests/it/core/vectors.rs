@@ -91,7 +91,7 @@ impl Vector {
 }
 
 #[test]
-fn every_vector_opens_or_is_refused_for_the_reason_it_says() {
+fn every_vector_opens_or_is_refused_for_the_stated_reason() {
     let mut wrong = Vec::new();
     for vector in VECTORS.iter() {
         let (export, mut buffer) = (vector.export(), OpenBuffer::new());
@@ -104,7 +104,7 @@ fn every_vector_opens_or_is_refused_for_the_reason_it_says() {
 }
 
 #[test]
-fn the_vectors_are_many_differ_and_are_mostly_refusals() {
+fn the_vectors_are_many_all_different_and_mostly_refusals() {
     let refusals = VECTORS.iter().filter(|vector| vector.expected().is_err()).count();
     assert!(VECTORS.len() >= 320, "{}", VECTORS.len());
     assert!(refusals * 2 > VECTORS.len(), "{refusals} of {}", VECTORS.len());
@@ -119,7 +119,7 @@ fn the_vectors_are_many_differ_and_are_mostly_refusals() {
 }
 
 #[test]
-fn every_reason_has_vectors_and_the_readme_explains_each() {
+fn every_reason_has_vectors_and_a_line_in_the_readme() {
     let mut reasons = BTreeMap::<_, usize>::new();
     for reason in VECTORS.iter().filter_map(|vector| vector.expected().err()) {
         *reasons.entry(reason).or_default() += 1;
@@ -133,7 +133,7 @@ fn every_reason_has_vectors_and_the_readme_explains_each() {
 }
 
 #[test]
-fn nothing_lies_among_the_vectors_that_no_test_reads() {
+fn every_file_among_the_vectors_is_read_by_this_test() {
     for entry in folder().read_dir().unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let known = VECTORS.iter().any(|vector| name == format!("{}.json", vector.name));
@@ -143,7 +143,7 @@ fn nothing_lies_among_the_vectors_that_no_test_reads() {
 
 /// Seals again from the root key: kid, derived key, layout and AEAD are composed here from the underlying crates.
 #[test]
-fn what_tells_its_root_key_is_sealed_to_the_same_bytes() {
+fn a_vector_with_a_root_key_is_sealed_to_the_same_bytes() {
     let mut golden = 0;
     for vector in VECTORS.iter() {
         let Some(made_from) = &vector.made_from else { continue };

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use super::{CLIENTS, block, blocks, pages, read};
 
 #[test]
-fn the_code_for_embedders_is_the_examples() {
+fn the_embedding_page_shows_the_code_of_the_example() {
     let readme = read("README.md");
     let example = read("examples/embed.rs");
     let plain = |text: &str| {
@@ -20,7 +20,7 @@ fn the_code_for_embedders_is_the_examples() {
 
 /// The integrators' page shows the examples of the clients' pages, which each client's own tests run.
 #[test]
-fn the_integrators_page_shows_the_examples_of_the_clients() {
+fn the_integrators_page_shows_the_code_of_the_clients_examples() {
     let page = read("docs/integrators.md");
     for (language, client) in CLIENTS {
         let example = block(&page, language).to_owned();
@@ -32,7 +32,7 @@ fn the_integrators_page_shows_the_examples_of_the_clients() {
 
 /// The balancer configuration that `docs/fleet.md` shows is part of the one that runs.
 #[test]
-fn the_balancers_configuration_is_the_one_that_runs() {
+fn the_documented_balancer_configuration_is_the_one_in_use() {
     let (page, whole) = (read("docs/fleet.md"), read("scripts/fleet.nginx"));
     for line in block(&page, "nginx").lines() {
         assert!(whole.contains(&format!("{line}\n")), "scripts/fleet.nginx lacks: {line}");
@@ -59,7 +59,7 @@ fn each_block_of_settings_is_accepted() {
 
 /// A server accepts each block of settings in `docs/sign-in.md`, and each block has at most five lines.
 #[test]
-fn the_settings_of_every_provider_are_settings() {
+fn the_documented_settings_of_every_provider_are_accepted() {
     let mut named = Vec::new();
     for block in blocks(&read("docs/sign-in.md"), "toml") {
         let provider = settings("docs/sign-in.md", block).providers.remove(0);
@@ -87,7 +87,7 @@ console.log(names.length);
 
 /// The opener of `docs/token.md` passes every vector, and opens what the program seals, with keys that the program exports.
 #[test]
-fn the_opener_in_another_language_opens() {
+fn the_documented_decoder_opens_the_vectors() {
     if Command::new("node").arg("--version").output().is_err() {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "node is missing");
         eprintln!("skipped: node is missing");

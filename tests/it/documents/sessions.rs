@@ -46,7 +46,7 @@ fn as_shown(shown: &str, printed: &str) -> bool {
 }
 
 #[test]
-fn a_line_is_as_shown_or_not() {
+fn shown_output_is_compared_line_by_line() {
     assert!(as_shown("200", "200"));
     assert!(as_shown(r#"{"a":1,"sid":"…"}"#, r#"{"a":1,"sid":"x"}"#));
     assert!(as_shown("a … c … e", "a b c d e"));
@@ -167,7 +167,7 @@ fn the_first_terminal_session_is_true_when_it_is_pasted() {
 
 /// The session of `docs/oauth.md` continues through all its blocks, with a server that is already running.
 #[tokio::test]
-async fn the_terminal_session_of_the_oauth_page_is_true() {
+async fn the_terminal_session_of_the_oauth_page_runs_as_shown() {
     let steps = session_of("docs/oauth.md");
     assert!(steps.len() > 15, "{steps:?}");
     let server = Server::started(&[]);

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_honest_history_breaks_nothing() {
+    fn a_correct_history_has_no_violations() {
         let events = [
             at(0, 5, VERIFIED),
             renewed(10, 20, 0, 1),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_outlives_its_revocation_is_caught_at_the_bound() {
+    fn a_token_accepted_longer_than_the_bound_after_its_revocation_is_reported() {
         let late = |began| broken(&[at(0, 100, ENDED), at(began, began + 1, VERIFIED)], &[]);
         assert_eq!(late(1100), []);
         let by = Duration::from_millis(1001);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_time_with_a_database_counts_against_the_bound() {
+    fn time_without_a_database_does_not_count_towards_the_bound() {
         let late = |outages: &[(u64, u64)]| broken(&[at(0, 100, ENDED), at(1500, 1501, VERIFIED)], outages);
         assert_eq!(late(&[(50, 600)]), [], "500 of 1400 ms");
         assert_eq!(late(&[(200, 400), (1300, 9000)]), [], "200 and 200 of 1400 ms");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_after_the_acknowledged_end_is_caught_at_once() {
+    fn a_renewal_after_an_acknowledged_end_is_reported_without_tolerance() {
         let found = broken(&[at(0, 100, ENDED), renewed(101, 110, 0, 1)], &[(0, 9000)]);
         assert_eq!(found, [Broken::RenewedAfterTheEnd { session: 7 }]);
         assert_eq!(
@@ -218,26 +218,26 @@ mod tests {
     }
 
     #[test]
-    fn a_grandparent_that_still_works_is_caught() {
+    fn a_refresh_token_two_generations_old_that_still_works_is_reported() {
         let found = broken(&[renewed(0, 10, 0, 1), renewed(20, 30, 1, 2), renewed(40, 50, 0, 2)], &[]);
         assert_eq!(found, [Broken::TwoGenerations { session: 7, shown: 0, known: 2 }]);
     }
 
     #[test]
-    fn two_chains_side_by_side_are_caught() {
+    fn two_live_chains_of_one_session_are_reported() {
         // Two nodes have rotated the same generation, and each continues from its own result.
         let found = broken(&[renewed(0, 10, 0, 1), renewed(20, 30, 1, 2), renewed(40, 50, 1, 1)], &[]);
         assert_eq!(found, [Broken::WentBack { session: 7, held: 1, known: 2 }]);
     }
 
     #[test]
-    fn a_rotation_lost_after_its_acknowledgement_is_caught() {
+    fn an_acknowledged_rotation_that_is_lost_is_reported() {
         let found = broken(&[renewed(0, 10, 0, 1), renewed(20, 30, 0, 0)], &[(10, 20)]);
         assert_eq!(found, [Broken::WentBack { session: 7, held: 0, known: 1 }]);
     }
 
     #[test]
-    fn an_honest_client_who_is_refused_is_caught() {
+    fn a_refused_honest_client_is_reported() {
         for what in [REFUSED, RENEWAL_REFUSED] {
             assert_eq!(
                 broken(&[at(0, 10, what), at(20, 30, ENDED)], &[]),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_are_judged_apart() {
+    fn each_session_is_checked_on_its_own() {
         let mut events = [at(0, 100, ENDED), at(5000, 5001, VERIFIED)];
         assert_eq!(broken(&events, &[]).len(), 1);
         events[1].session = 8;

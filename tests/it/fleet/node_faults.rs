@@ -37,7 +37,7 @@ async fn kill(fleet: &Fleet, node: usize, door: &Door) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_killed_behind_the_balancer_logs_nobody_out_and_loses_nothing() {
+async fn a_killed_node_behind_the_balancer_ends_no_session_and_loses_no_change() {
     let Some(fleet) = Fleet::start(&SETTINGS) else { return };
     let (nodes, mut kills) = (fleet.nodes(), 0);
     let load = Load::start(&fleet, &[fleet.balancer()], 100, 8).await;
@@ -54,7 +54,7 @@ async fn a_node_killed_behind_the_balancer_logs_nobody_out_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_history_of_three_nodes_under_faults_breaks_a_promise() {
+async fn histories_of_three_nodes_under_faults_have_no_violations() {
     let Some(fleet) = Fleet::with_postgres(&SETTINGS) else { return };
     let wanted =
         std::env::var("BULLA_TEST_FLEET_OPERATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(OPERATIONS);

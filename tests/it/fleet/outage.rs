@@ -22,7 +22,7 @@ fn cannot_tell(what: &str, answer: Option<Answer>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_database_access_tokens_pass_the_rest_is_503_and_everything_comes_back() {
+async fn during_a_database_outage_access_tokens_pass_and_all_else_is_503_until_it_returns() {
     let Some(fleet) = Fleet::with_postgres(&[]) else { return };
     let issuer = fleet.issuer(bulla::internals::session::Policy::default()).await;
     issuer.user("ada").await;

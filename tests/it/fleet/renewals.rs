@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Fleet, http_client::Tokens};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_renewals_of_one_cookie_on_three_nodes_are_one_rotation() {
+async fn sixty_four_renewals_of_one_cookie_on_three_nodes_make_one_rotation() {
     // The shortest time between rotations is four seconds, and a lost answer can be requested again for two seconds.
     let settings = [("BULLA_ACCESS_MAX_AGE", "8s"), ("BULLA_REPLAY_WINDOW", "2s")];
     let Some(fleet) = Fleet::start(&settings) else { return };

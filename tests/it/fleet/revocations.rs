@@ -120,7 +120,7 @@ const FEEDS: &str = "FROM pg_stat_activity WHERE datname = current_database() AN
 const NOTIFIES: &str = "ALTER TABLE revocations HOW TRIGGER revoked";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_feed_has_caught_up_within_a_second() {
+async fn a_feed_whose_connection_was_cut_catches_up_within_one_second() {
     let Some(fleet) = Fleet::start(&SETTINGS) else { return };
     let nodes = fleet.nodes();
     let issuer = fleet.issuer(policy()).await;

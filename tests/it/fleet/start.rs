@@ -69,7 +69,7 @@ fn json(output: &std::process::Output) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operator_sees_which_node_has_which_ring_and_is_warned_of_those_behind() {
+async fn keys_list_shows_the_ring_of_each_node_and_warns_about_outdated_ones() {
     let Some(fleet) = Fleet::start(&[]) else { return };
     let list = || json(&fleet.cli(&["keys", "list", "--json"]));
     let rings = |list: &Value| -> Vec<u64> {

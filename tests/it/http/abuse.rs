@@ -35,7 +35,7 @@ fn trickle(address: &str, first: &str, more: &str) -> (String, Duration) {
 }
 
 #[tokio::test]
-async fn slow_headers_and_slow_bodies_are_cut_off_and_nobody_else_waits() {
+async fn slow_headers_and_bodies_are_cut_off_and_delay_no_other_request() {
     let server = Server::started(&[]);
     let (browser, address) = (server.ada().await, server.address());
     let post = format!("POST /auth/login HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n");
@@ -86,7 +86,7 @@ async fn slow_headers_and_slow_bodies_are_cut_off_and_nobody_else_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_idle_connections_keep_nobody_out() {
+async fn ten_thousand_idle_connections_do_not_block_logins() {
     let idle = usize::try_from((take_descriptors() - 2000).min(10_000)).unwrap();
     let server = Server::started(&[]);
     let address = server.address();
@@ -113,7 +113,7 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn garbage_at_full_speed_is_refused_and_leaves_no_trace() {
+async fn a_flood_of_invalid_tokens_is_refused_and_stores_nothing() {
     const EACH: usize = 250;
     let server = Server::started(&[]);
     let browser = server.ada().await;
@@ -151,7 +151,7 @@ async fn garbage_at_full_speed_is_refused_and_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn what_a_stranger_sends_never_begins_a_line_of_a_log_or_a_list() {
+async fn text_of_a_stranger_never_begins_a_line_of_a_log_or_list() {
     const FORGED: &str = "x\r\n2026-01-01T00:00:00Z ERROR forged\u{1b}[31m\u{9b}31m\u{7f}";
     let server = Server::started(&[("BULLA_LOG_LEVEL", "trace"), ("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
     let browser = server.browser();
@@ -206,7 +206,7 @@ async fn what_a_stranger_sends_never_begins_a_line_of_a_log_or_a_list() {
 }
 
 #[tokio::test]
-async fn nothing_a_stranger_sends_makes_a_new_series_of_metrics() {
+async fn requests_of_strangers_create_no_new_metric_series() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let series = || async {
@@ -230,7 +230,7 @@ async fn nothing_a_stranger_sends_makes_a_new_series_of_metrics() {
 }
 
 #[tokio::test]
-async fn other_peoples_sessions_are_not_found_and_the_last_administrator_stays() {
+async fn sessions_of_other_users_are_not_found_and_the_last_administrator_stays() {
     let server = Server::started(&[]);
     server.crowd(1);
     let (ada, eve) = (server.ada().await, server.browser());

@@ -15,7 +15,7 @@ fn a_minute_passes(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_person_logs_in_with_the_form_and_lands_on_the_account_page() {
+async fn a_login_with_the_form_leads_to_the_account_page() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     person.goes_to("/").await;
@@ -30,7 +30,7 @@ async fn a_person_logs_in_with_the_form_and_lands_on_the_account_page() {
 }
 
 #[tokio::test]
-async fn the_cookies_are_the_browsers_and_out_of_every_scripts_reach() {
+async fn the_cookies_are_stored_by_the_browser_and_hidden_from_scripts() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     person.goes_to("/auth/login").await;
@@ -51,7 +51,7 @@ async fn the_cookies_are_the_browsers_and_out_of_every_scripts_reach() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_in_the_page_and_the_name_is_kept() {
+async fn a_wrong_password_is_reported_on_the_page_and_the_name_is_kept() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     person.goes_to("/auth/login?rd=/auth/account?from=mail").await;
@@ -72,7 +72,7 @@ async fn a_wrong_password_is_said_in_the_page_and_the_name_is_kept() {
 }
 
 #[tokio::test]
-async fn a_reload_without_the_access_cookie_rotates_and_nobody_is_logged_out() {
+async fn a_reload_without_the_access_cookie_rotates_and_keeps_the_session() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     person.logs_in("ada").await;
@@ -87,7 +87,7 @@ async fn a_reload_without_the_access_cookie_rotates_and_nobody_is_logged_out() {
 }
 
 #[tokio::test]
-async fn an_access_cookie_that_has_run_out_is_renewed_by_the_next_request() {
+async fn an_expired_access_cookie_is_renewed_by_the_next_request() {
     let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "4s"), ("BULLA_REPLAY_WINDOW", "1s")]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     person.logs_in("ada").await;
@@ -100,7 +100,7 @@ async fn an_access_cookie_that_has_run_out_is_renewed_by_the_next_request() {
 }
 
 #[tokio::test]
-async fn tabs_that_open_and_reload_at_once_make_one_rotation_and_nobody_is_logged_out() {
+async fn tabs_that_open_and_reload_at_once_make_one_rotation_and_keep_the_session() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     person.logs_in("ada").await;
@@ -118,7 +118,7 @@ async fn tabs_that_open_and_reload_at_once_make_one_rotation_and_nobody_is_logge
 }
 
 #[tokio::test]
-async fn a_session_deleted_in_a_database_shell_is_at_the_login_within_a_second() {
+async fn a_session_deleted_in_a_database_shell_leads_to_the_login_within_one_second() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     person.logs_in("ada").await;
@@ -139,7 +139,7 @@ async fn a_session_deleted_in_a_database_shell_is_at_the_login_within_a_second()
 }
 
 #[tokio::test]
-async fn the_back_button_shows_nothing_after_signing_out() {
+async fn the_back_button_shows_no_private_page_after_the_logout() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     // Chromium keeps pages in memory for the back button, even pages with `no-store`.
@@ -157,7 +157,7 @@ async fn the_back_button_shows_nothing_after_signing_out() {
 }
 
 #[tokio::test]
-async fn another_device_is_ended_with_its_button_and_all_with_one() {
+async fn one_button_ends_another_device_and_one_ends_all() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     let (phone, laptop) = (server.browser(), server.ada().await);
@@ -216,7 +216,7 @@ async fn a_password_is_changed_on_the_page_and_ends_the_other_devices() {
 }
 
 #[tokio::test]
-async fn a_login_leads_to_the_page_that_was_asked_for_and_nowhere_else() {
+async fn a_login_redirects_only_to_the_requested_page_of_this_site() {
     let shop = Server::started(&[]);
     let server = Server::started(&[("BULLA_ALLOWED_ORIGINS", &shop.origin)]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
@@ -239,7 +239,7 @@ async fn a_login_leads_to_the_page_that_was_asked_for_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_form_sent_after_the_session_has_ended_shows_the_login_and_leads_to_the_account() {
+async fn a_form_sent_after_the_end_of_the_session_leads_through_the_login_to_the_account() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     let other = server.ada().await;
@@ -254,7 +254,7 @@ async fn a_form_sent_after_the_session_has_ended_shows_the_login_and_leads_to_th
 }
 
 #[tokio::test]
-async fn everything_works_without_scripts() {
+async fn all_pages_work_without_scripts() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::without_scripts(&server.origin).await else { return };
     person.goes_to("data:text/html,<title>off</title><script>document.title = 'on'</script>").await;
@@ -278,7 +278,7 @@ async fn everything_works_without_scripts() {
 }
 
 #[tokio::test]
-async fn an_old_login_leads_through_a_new_one_and_back_before_a_way_in_is_changed() {
+async fn changing_a_credential_after_an_old_login_leads_through_a_new_login_and_back() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     person.logs_in("ada").await;

@@ -3,7 +3,7 @@
 use crate::support::server::{ACCESS, Browser, REFRESH, Server, eventually};
 
 #[tokio::test]
-async fn a_clock_a_day_ahead_or_behind_refuses_for_a_while_and_ends_nothing() {
+async fn a_clock_a_day_ahead_or_behind_refuses_tokens_for_a_while_and_ends_no_session() {
     const DAY: i64 = 86_400;
     let mut server = Server::faulty(&[]);
     server.start();

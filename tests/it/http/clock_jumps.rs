@@ -26,7 +26,7 @@ fn counts(server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn nothing_is_deleted_by_a_clock_that_leaps_and_everything_is_there_when_it_is_back() {
+async fn a_clock_that_jumps_ahead_deletes_nothing() {
     let mut server = Server::faulty(&[]);
     server.start();
     let mut ada = server.ada().await;
@@ -65,7 +65,7 @@ async fn nothing_is_deleted_by_a_clock_that_leaps_and_everything_is_there_when_i
 }
 
 #[tokio::test]
-async fn the_databases_clock_may_leap_as_well() {
+async fn a_jump_of_the_databases_clock_deletes_nothing() {
     let Some(database) = cluster::shared().map(cluster::Cluster::create) else { return };
     let server = Server::started(&[("BULLA_DATABASE", &database.url)]);
     let _ada = server.ada().await;
@@ -87,7 +87,7 @@ async fn the_databases_clock_may_leap_as_well() {
 }
 
 #[tokio::test]
-async fn a_server_whose_triggers_have_gone_is_not_ready_until_init_makes_them_again() {
+async fn a_server_without_its_triggers_is_not_ready_until_init_creates_them() {
     let server = Server::started(&[]);
     assert_eq!(ready(&server).await.1["checks"]["triggers"], true);
     for change in [
@@ -115,7 +115,7 @@ async fn a_server_whose_triggers_have_gone_is_not_ready_until_init_makes_them_ag
 }
 
 #[tokio::test]
-async fn a_row_that_cant_be_read_keeps_nobody_out_and_is_ended_by_its_owner() {
+async fn an_unreadable_row_blocks_no_other_user_and_its_owner_can_end_it() {
     let server = Server::started(&[]);
     let (admin, bad, other) = (server.ada().await, server.ada().await, server.ada().await);
     let sid = bad.sid().await;
@@ -155,7 +155,7 @@ async fn a_row_that_cant_be_read_keeps_nobody_out_and_is_ended_by_its_owner() {
 }
 
 #[tokio::test]
-async fn a_client_typed_in_without_a_secret_gets_no_token_by_its_name() {
+async fn a_client_inserted_by_hand_without_a_secret_gets_no_token() {
     let server = Server::started(&[]);
     sqlite3(
         &server.path("bulla.db"),

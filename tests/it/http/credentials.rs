@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn who_finds_the_hashing_queue_full_is_turned_away_before_the_store_is_asked() {
+async fn a_login_is_refused_before_the_store_is_asked_when_the_hashing_queue_is_full() {
     let town = Town::new();
     let node = town.node().await;
     let hasher = Arc::new(Hasher::new(1, 1));
@@ -31,7 +31,7 @@ async fn who_finds_the_hashing_queue_full_is_turned_away_before_the_store_is_ask
 }
 
 #[tokio::test]
-async fn no_other_site_can_log_a_browser_in_by_a_refresh_token_of_its_own() {
+async fn another_site_cannot_log_a_browser_in_with_its_own_refresh_token() {
     let server = Server::started(&[]);
     let evil = server.ada().await;
     let token = evil.jar.get(REFRESH).unwrap();
@@ -55,7 +55,7 @@ async fn no_other_site_can_log_a_browser_in_by_a_refresh_token_of_its_own() {
 }
 
 #[tokio::test]
-async fn with_an_authorization_header_cookies_are_neither_read_nor_touched() {
+async fn with_an_authorization_header_cookies_are_neither_read_nor_changed() {
     let server = Server::started(&[]);
     let (browser, phone) = (server.ada().await, server.browser());
     let login = json!({"username": "ada", "password": PASSWORD, "transport": "body"});
@@ -76,7 +76,7 @@ async fn with_an_authorization_header_cookies_are_neither_read_nor_touched() {
 }
 
 #[tokio::test]
-async fn a_forged_access_token_logs_nobody_out() {
+async fn a_forged_access_token_ends_no_session() {
     let server = Server::started(&[]);
     server.add_user("eve", &[]);
     let (browser, eve) = (server.ada().await, server.browser());
@@ -103,7 +103,7 @@ async fn a_forged_access_token_logs_nobody_out() {
 }
 
 #[tokio::test]
-async fn cookies_that_contradict_each_other_log_nobody_in_and_keep_nobody_out() {
+async fn contradictory_cookies_are_refused_and_do_not_block_a_login() {
     let server = Server::started(&[]);
     let client = server.browser().client;
     let two = format!("{REFRESH}=one; {REFRESH}=two");
@@ -118,7 +118,7 @@ async fn cookies_that_contradict_each_other_log_nobody_in_and_keep_nobody_out() 
 }
 
 #[tokio::test]
-async fn an_empty_body_is_the_default_case_whatever_it_is_called() {
+async fn an_empty_body_is_accepted_with_any_content_type() {
     let server = Server::started(&[]);
     for media in [None, Some("application/json"), Some("text/plain;charset=UTF-8")] {
         let browser = server.ada().await;
@@ -132,7 +132,7 @@ async fn an_empty_body_is_the_default_case_whatever_it_is_called() {
 }
 
 #[tokio::test]
-async fn a_disabled_users_password_is_set_all_the_same() {
+async fn an_operator_can_set_the_password_of_a_disabled_user() {
     let server = Server::started(&[]);
     server.add_user("eve", &[]);
     assert!(server.cli(&["user", "disable", "eve"]).status.success());
@@ -146,7 +146,7 @@ async fn a_disabled_users_password_is_set_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_cant_be_sealed_is_cannot_tell_on_the_way_to_a_page_too() {
+async fn claims_that_are_too_long_to_seal_are_a_503_during_a_navigation() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     browser.jar.remove(ACCESS);

@@ -81,7 +81,7 @@ const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSoc
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 #[actix_web::test]
-async fn a_websocket_is_opened_by_our_own_pages_and_by_a_bearer_only() {
+async fn only_pages_of_this_site_and_bearer_tokens_open_a_websocket() {
     let embedder = Embedder::start().await;
     let ada = embedder.ada().await;
     let cookies = format!("Cookie: {}\r\n", ada.jar.header());
@@ -242,7 +242,7 @@ async fn foreign(ada: &Browser, method: Method, path: &str, headers: &[(&str, &s
 const NAVIGATES: [(&str, &str); 2] = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
 
 #[tokio::test]
-async fn a_refresh_token_is_not_used_for_another_site_whatever_asks() {
+async fn a_request_caused_by_another_site_never_uses_the_refresh_token() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     a_minute_passes(&server);
@@ -293,7 +293,7 @@ async fn a_refresh_token_is_not_used_for_another_site_whatever_asks() {
 }
 
 #[tokio::test]
-async fn a_browser_that_always_says_cross_site_is_not_sent_round_in_circles() {
+async fn a_browser_that_always_reports_cross_site_is_not_redirected_forever() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     let itself = format!("{}{PLACE}", server.origin);
@@ -305,7 +305,7 @@ async fn a_browser_that_always_says_cross_site_is_not_sent_round_in_circles() {
 }
 
 #[actix_web::test]
-async fn an_embedders_pages_come_back_from_another_site_as_ours_do() {
+async fn pages_of_an_embedding_program_renew_after_a_link_from_another_site() {
     let embedder = Embedder::start().await;
     let ada = embedder.ada().await;
     a_minute_passes(&embedder.installation);
@@ -390,7 +390,7 @@ impl Drop for Stripping {
 }
 
 #[tokio::test]
-async fn every_form_works_where_a_proxy_strips_what_says_where_it_comes_from() {
+async fn forms_work_behind_a_proxy_that_removes_origin_headers() {
     let Some(stripping) = Stripping::start() else { return };
     stripping.is_there().await;
     let server = &stripping.server;
@@ -440,7 +440,7 @@ async fn every_form_works_where_a_proxy_strips_what_says_where_it_comes_from() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_a_person_meets_is_a_page_and_a_programs_is_not() {
+async fn a_refusal_is_a_page_for_navigations_and_json_for_programs() {
     let server = Server::started(&[]);
     let long = "x".repeat(40 << 10);
     let form = ("content-type", "application/x-www-form-urlencoded");

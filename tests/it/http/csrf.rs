@@ -17,7 +17,7 @@ const FOREIGN: [(&str, &str); 7] = [
 ];
 
 #[tokio::test]
-async fn requests_of_other_sites_change_nothing() {
+async fn requests_of_other_sites_are_refused_and_change_nothing() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let cookies = format!(
@@ -45,7 +45,7 @@ async fn requests_of_other_sites_change_nothing() {
 }
 
 #[tokio::test]
-async fn no_route_that_changes_something_obeys_another_site() {
+async fn no_changing_route_accepts_a_request_of_another_site() {
     let server = Server::started(&[]);
     server.crowd(1);
     let (browser, other) = (server.ada().await, server.ada().await);
@@ -78,7 +78,7 @@ async fn no_route_that_changes_something_obeys_another_site() {
 }
 
 #[tokio::test]
-async fn nobody_is_logged_in_by_another_site() {
+async fn another_site_cannot_log_a_browser_in() {
     let server = Server::started(&[]);
     let stranger = server.browser();
     for (name, value) in FOREIGN.into_iter().filter(|(name, _)| *name != "x-nothing") {
@@ -90,7 +90,7 @@ async fn nobody_is_logged_in_by_another_site() {
 }
 
 #[tokio::test]
-async fn json_that_a_form_could_send_is_not_taken() {
+async fn json_with_a_content_type_of_forms_is_refused() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     for path in ["/auth/login", "/auth/refresh", "/auth/logout", "/auth/password", "/admin/users"] {

@@ -46,7 +46,7 @@ async fn installation(home: &tempfile::TempDir) -> Bulla {
 }
 
 #[actix_web::test]
-async fn a_programs_own_users_change_their_passwords_there_and_not_here() {
+async fn users_of_an_embedding_program_cannot_change_their_password_at_bulla() {
     let home = tempfile::tempdir().unwrap();
     let bulla = installation(&home).await;
     let app = test::init_service(App::new().configure(bulla.routes())).await;
@@ -65,7 +65,7 @@ async fn a_programs_own_users_change_their_passwords_there_and_not_here() {
 }
 
 #[actix_web::test]
-async fn under_auth_everything_is_in_our_words_in_another_program_too() {
+async fn errors_under_auth_are_bullas_own_in_an_embedding_program() {
     let home = tempfile::tempdir().unwrap();
     let bulla = installation(&home).await;
     let app = test::init_service(App::new().configure(bulla.routes())).await;
@@ -77,7 +77,7 @@ async fn under_auth_everything_is_in_our_words_in_another_program_too() {
 }
 
 #[actix_web::test]
-async fn an_answer_that_sets_a_cookie_is_never_stored_whatever_the_handler_said() {
+async fn an_answer_that_sets_a_cookie_is_never_cacheable() {
     let home = tempfile::tempdir().unwrap();
     let bulla = installation(&home).await;
     let cached = |_: Principal| async {
@@ -136,7 +136,7 @@ impl Users for Meddled {
 }
 
 #[actix_web::test]
-async fn a_password_changed_while_somebody_logs_in_with_the_old_one_lets_nobody_in() {
+async fn a_login_with_the_old_password_fails_if_the_password_changes_meanwhile() {
     for (becomes, status, sessions) in
         [("another fine password", StatusCode::UNAUTHORIZED, 0), (PASSWORD, StatusCode::OK, 1)]
     {

@@ -178,7 +178,7 @@ async fn one_renewal_serves_every_tab() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_comes_late_renews_nothing_anew() {
+async fn a_late_refusal_causes_no_second_renewal() {
     let Some(tabs) = Tabs::open().await else { return };
     tabs.person.loses_cookie(ACCESS).await;
     tabs.desk.awaited.store(2, SeqCst);
@@ -191,7 +191,7 @@ async fn a_refusal_that_comes_late_renews_nothing_anew() {
 }
 
 #[tokio::test]
-async fn every_tab_hears_that_the_session_has_ended_and_only_then() {
+async fn every_tab_is_told_when_the_session_has_ended() {
     let Some(tabs) = Tabs::open().await else { return };
     tabs.person.loses_cookie(ACCESS).await;
     tabs.desk.away.store(true, SeqCst);
@@ -215,7 +215,7 @@ async fn every_tab_hears_that_the_session_has_ended_and_only_then() {
 }
 
 #[tokio::test]
-async fn a_browser_opens_what_the_core_seals_and_seals_what_the_core_opens() {
+async fn a_browser_opens_tokens_of_the_core_and_seals_tokens_for_it() {
     let Some(tabs) = Tabs::open().await else { return };
     let ring = KeyDirectory::new(tabs.installation.path("keys")).load().unwrap();
     let export = KeyExport::new(&ring, &Purpose::access(), &Audience::new("billing").unwrap(), secs(120));

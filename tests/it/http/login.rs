@@ -18,7 +18,7 @@ async fn log_in(server: &Server, name: &str, password: &str, address: &str) -> R
 }
 
 #[tokio::test]
-async fn a_login_tells_nothing_about_who_exists() {
+async fn a_failed_login_does_not_reveal_whether_the_user_exists() {
     let server = Server::started(&[]);
     server.add_user("eve", &[]);
     assert!(server.cli(&["user", "disable", "eve"]).status.success());
@@ -52,7 +52,7 @@ async fn hashed(server: &Server) -> u64 {
 
 /// Hashing takes most of a login's time. Every failure hashes exactly once, so the time doesn't reveal the reason.
 #[tokio::test]
-async fn logins_that_fail_take_the_same_work_whatever_the_reason() {
+async fn failed_logins_cost_the_same_work_for_every_reason() {
     const ROUNDS: usize = 5;
     let server = Server::started(&[("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
     server.crowd(WAYS.len() * ROUNDS);
@@ -101,7 +101,7 @@ async fn a_stored_hash_with_absurd_parameters_is_refused_with_an_alarm() {
 }
 
 #[tokio::test]
-async fn names_that_differ_by_case_or_looks_only_are_refused_at_creation() {
+async fn a_name_that_differs_only_by_case_or_look_is_refused_at_creation() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     server.add_user("modern-paypal", &[]);
@@ -132,7 +132,7 @@ async fn names_that_differ_by_case_or_looks_only_are_refused_at_creation() {
 }
 
 #[tokio::test]
-async fn a_password_has_8_to_256_code_points_and_every_one_of_them_counts() {
+async fn a_password_has_8_to_256_code_points_and_all_are_compared() {
     let server = Server::started(&[("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
     let ada = server.ada().await;
     let add = |name: String, password: String| {
@@ -182,7 +182,7 @@ async fn a_password_has_8_to_256_code_points_and_every_one_of_them_counts() {
 }
 
 #[tokio::test]
-async fn a_hundred_failures_in_a_row_are_throttled_then_let_in_after_the_delay() {
+async fn a_hundred_failures_are_throttled_and_a_login_succeeds_after_the_delay() {
     let server = Server::started(&[]);
     server.crowd(1);
     let home = server.ada().await;
@@ -208,7 +208,7 @@ async fn a_hundred_failures_in_a_row_are_throttled_then_let_in_after_the_delay()
 }
 
 #[tokio::test]
-async fn a_body_of_ten_megabytes_is_refused_unread_and_unhashed() {
+async fn a_body_of_ten_megabytes_is_refused_before_it_is_read() {
     let server = Server::started(&[]);
     for (kind, framing) in [
         ("application/json", "Content-Length: 10485760\r\n"),
@@ -232,7 +232,7 @@ async fn a_body_of_ten_megabytes_is_refused_unread_and_unhashed() {
 }
 
 #[tokio::test]
-async fn five_hundred_logins_at_once_are_bounded_and_slow_nobody_who_is_in() {
+async fn five_hundred_concurrent_logins_are_bounded_and_do_not_delay_sessions() {
     let server = Server::started(&[("BULLA_LOGIN_QUEUE", "8")]);
     server.add_user("storm", &[]);
     let browser = server.ada().await;
@@ -256,7 +256,7 @@ async fn five_hundred_logins_at_once_are_bounded_and_slow_nobody_who_is_in() {
 
 /// WebKit stores no `Secure` cookies from plain HTTP; clearing the jar has the same effect.
 #[tokio::test]
-async fn a_login_whose_cookies_do_not_come_back_is_explained_and_one_whose_do_goes_on() {
+async fn a_login_whose_cookies_the_browser_drops_is_explained() {
     let server = Server::started(&[]);
     for (rd, to) in [("", "/auth/account"), ("/auth/session?a=b&c", "/auth/session?a=b&c")] {
         let browser = server.browser();

@@ -30,7 +30,7 @@ fn stderr(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn a_json_log_is_json_from_its_first_line_to_its_last() {
+async fn every_line_of_a_json_log_is_json() {
     let mut server = Server::new(&[JSON, ("BULLA_LOG_LEVEL", "debug"), ("BULLA_NONSENSE", "x")]);
     server.start();
     let browser = server.ada().await;
@@ -48,7 +48,7 @@ async fn a_json_log_is_json_from_its_first_line_to_its_last() {
 }
 
 #[test]
-fn whatever_keeps_a_server_from_starting_is_json_where_the_log_is() {
+fn an_error_at_start_is_json_if_the_log_is_json() {
     let server = Server::new(&[]);
     let file = |text: &str| std::fs::write(server.path("bulla.toml"), text).unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -82,7 +82,7 @@ fn whatever_keeps_a_server_from_starting_is_json_where_the_log_is() {
 }
 
 #[test]
-fn only_the_server_has_a_log() {
+fn only_the_server_writes_a_log() {
     let server = Server::new(&[JSON]);
     let failed = server.cli(&["user", "show", "nobody"]);
     assert!(stderr(&failed).starts_with("bulla: there is no user"), "{}", stderr(&failed));
@@ -91,7 +91,7 @@ fn only_the_server_has_a_log() {
 }
 
 #[tokio::test]
-async fn a_line_for_a_request_has_its_address_its_user_and_an_id_and_no_quotes_in_quotes() {
+async fn the_log_line_of_a_request_has_address_user_and_id_without_nested_quotes() {
     let server =
         Server::started(&[JSON, ("BULLA_LOG_LEVEL", "debug"), ("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
     let browser = server.ada().await;
@@ -157,7 +157,7 @@ async fn other_lines_of_a_request_carry_its_id() {
 }
 
 #[tokio::test]
-async fn a_line_of_a_machine_names_its_client_and_one_in_text_has_no_quotes() {
+async fn the_log_line_of_a_machine_names_its_client() {
     let server = Server::started(&[("BULLA_LOG_LEVEL", "debug")]);
     let added = server.cli(&["--json", "client", "add", "ops", "--scope", "admin"]);
     let client: Value = serde_json::from_slice(&added.stdout).unwrap();

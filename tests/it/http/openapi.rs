@@ -96,7 +96,7 @@ fn bearer(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn schemathesis_finds_nothing_about_administration() {
+async fn schemathesis_finds_no_difference_in_administration() {
     let server = long_lived();
     let root = server.client("root", &["--scope", "admin"]);
     let header = bearer(text(&root.service().await, "access_token"));
@@ -107,7 +107,7 @@ async fn schemathesis_finds_nothing_about_administration() {
 }
 
 #[tokio::test]
-async fn schemathesis_finds_nothing_about_who_is_signed_in() {
+async fn schemathesis_finds_no_difference_with_a_session() {
     let server = long_lived();
     let mut logins = Vec::new();
     // Nine sessions: the middle one sends the requests, the others are devices that can be signed out.
@@ -147,7 +147,7 @@ async fn schemathesis_finds_nothing_about_who_is_signed_in() {
 }
 
 #[tokio::test]
-async fn schemathesis_finds_nothing_about_clients() {
+async fn schemathesis_finds_no_difference_in_the_routes_of_clients() {
     let server = long_lived();
     let web = server.client("web", &["--scope", "read"]);
     let who = format!("{}:{}", web.id, web.secret);
@@ -160,6 +160,6 @@ async fn schemathesis_finds_nothing_about_clients() {
 }
 
 #[tokio::test]
-async fn schemathesis_finds_nothing_about_strangers() {
+async fn schemathesis_finds_no_difference_without_a_session() {
     find_nothing(&long_lived(), &[], "", &["--include-path-regex", STRANGERS]);
 }

@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn every_page_is_plain_named_and_labelled_and_the_console_stays_silent() {
+async fn every_page_has_a_title_and_labels_and_logs_nothing_to_the_console() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     for (path, status) in [

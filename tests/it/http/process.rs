@@ -64,7 +64,7 @@ async fn no_request_fails_while_keys_roll_over() {
 }
 
 #[tokio::test]
-async fn a_revoked_active_key_takes_every_token_with_it_and_logins_go_on() {
+async fn revoking_the_active_key_revokes_all_tokens_and_logins_continue() {
     let server = Server::started(&[]);
     let browsers = [server.ada().await, server.ada().await];
     let old = (browsers[0].jar.get(ACCESS).unwrap(), browsers[0].jar.get(REFRESH).unwrap());
@@ -96,7 +96,7 @@ fn begin_login(connection: &mut Raw, headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_terminated_server_answers_what_is_under_way_and_exits_with_0() {
+async fn a_terminated_server_answers_open_requests_and_exits_with_0() {
     let mut server = Server::started(&[]);
     let mut login = Raw::connect(&server);
     let body = begin_login(&mut login, "Expect: 100-continue\r\n");
@@ -111,7 +111,7 @@ async fn a_terminated_server_answers_what_is_under_way_and_exits_with_0() {
 }
 
 #[tokio::test]
-async fn a_request_sent_before_the_signal_is_answered_though_the_server_has_not_seen_it() {
+async fn a_request_sent_before_the_signal_is_answered_even_if_it_was_not_yet_read() {
     let mut server = Server::started(&[]);
     let mut requests: Vec<Raw> = (0..12).map(|_| Raw::connect(&server)).collect();
     for used_before in &mut requests {
@@ -155,7 +155,7 @@ async fn a_second_signal_ends_a_server_that_waits_for_a_request() {
 }
 
 #[tokio::test]
-async fn a_storm_of_hangups_changes_nothing() {
+async fn repeated_hangup_signals_change_nothing() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     for _ in 0..200 {
@@ -170,7 +170,7 @@ async fn a_storm_of_hangups_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_damaged_ring_leaves_the_last_good_one_in_force_and_says_so() {
+async fn a_damaged_ring_is_reported_and_the_last_good_one_stays_in_force() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let ring = std::fs::read(server.path("keys/ring.json")).unwrap();
@@ -184,7 +184,7 @@ async fn a_damaged_ring_leaves_the_last_good_one_in_force_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_locked_database_is_cannot_tell_and_nobody_is_logged_out() {
+async fn a_locked_database_is_a_503_and_ends_no_session() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let mut lock = std::process::Command::new("sqlite3")
@@ -232,7 +232,7 @@ fn limit_descriptors(pid: u32, count: usize) {
 }
 
 #[tokio::test]
-async fn a_server_out_of_descriptors_serves_who_is_in_and_takes_others_when_there_are_some_again() {
+async fn a_server_without_free_descriptors_serves_open_connections_and_accepts_new_ones_later() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
@@ -249,7 +249,7 @@ async fn a_server_out_of_descriptors_serves_who_is_in_and_takes_others_when_ther
 }
 
 #[tokio::test]
-async fn two_servers_on_one_database_are_one() {
+async fn two_servers_on_one_database_share_all_sessions() {
     let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "2s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
     let other = server.beside();
     let there = |browser: &Browser| Browser { origin: other.origin.clone(), ..browser.clone() };
@@ -314,7 +314,7 @@ fn first_start(folder: &std::path::Path, terminal: bool, log: &str) -> String {
 }
 
 #[test]
-fn the_first_administrators_password_is_in_a_file_of_its_owners_and_in_no_log() {
+fn the_first_administrators_password_is_in_a_private_file_and_not_in_the_log() {
     use std::os::unix::fs::PermissionsExt as _;
     for log in ["text", "json"] {
         let folder = tempfile::tempdir().unwrap();
@@ -342,7 +342,7 @@ fn the_first_administrators_password_is_in_a_file_of_its_owners_and_in_no_log() 
 }
 
 #[test]
-fn the_first_administrators_password_is_shown_at_a_terminal_and_written_to_no_file() {
+fn the_first_administrators_password_is_shown_at_a_terminal_and_not_written_to_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let said = first_start(folder.path(), true, "text");
     let password = said.split("Password: ").nth(1).and_then(|rest| rest.split_whitespace().next());
@@ -351,7 +351,7 @@ fn the_first_administrators_password_is_shown_at_a_terminal_and_written_to_no_fi
 }
 
 #[tokio::test]
-async fn the_password_in_the_file_is_the_administrators() {
+async fn the_password_in_the_file_logs_the_first_administrator_in() {
     let folder = tempfile::tempdir().unwrap();
     first_start(folder.path(), false, "text");
     let password = std::fs::read_to_string(folder.path().join("admin-password")).unwrap();

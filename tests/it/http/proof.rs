@@ -60,7 +60,7 @@ fn is(status: u16, code: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn an_access_token_alone_changes_no_way_in_ends_no_device_and_administers_nothing() {
+async fn an_access_token_alone_changes_no_credential_ends_no_device_and_does_not_administer() {
     let server = Server::started(&[]);
     server.crowd(1);
     server
@@ -104,7 +104,7 @@ async fn an_access_token_alone_changes_no_way_in_ends_no_device_and_administers_
 }
 
 #[tokio::test]
-async fn the_session_itself_administers_and_ends_devices() {
+async fn the_proven_session_administers_and_ends_devices() {
     let server = Server::started(&[]);
     let (ada, phone) = (server.ada().await, server.ada().await);
     assert_eq!(ada.post("/admin/users", json!({"name": "bob"})).await.status(), 201);
@@ -135,7 +135,7 @@ async fn the_session_itself_administers_and_ends_devices() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_only_a_pardon_would_let_pass_shows_no_session_and_an_outdated_one_ends_it() {
+async fn a_refresh_token_that_needs_a_pardon_does_not_prove_the_session_and_an_older_one_ends_it() {
     let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "4s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
     let ada = server.ada().await;
     let stolen = ada.jar.get(REFRESH).unwrap();
@@ -166,7 +166,7 @@ async fn a_refresh_token_that_only_a_pardon_would_let_pass_shows_no_session_and_
 }
 
 #[tokio::test]
-async fn a_pardon_by_the_guard_shows_no_session_to_the_same_request() {
+async fn a_pardon_by_the_guard_does_not_prove_the_session() {
     let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "4s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
     server
         .sqlite3("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
@@ -203,7 +203,7 @@ async fn a_pardon_by_the_guard_shows_no_session_to_the_same_request() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_shown_by_another_agent_is_an_audit_event() {
+async fn a_session_proven_by_another_user_agent_is_recorded_in_the_audit() {
     let server = Server::started(&[]);
     let (ada, thief) = (server.ada().await, server.browser());
     for cookie in [ACCESS, REFRESH] {
@@ -218,7 +218,7 @@ async fn a_session_that_is_shown_by_another_agent_is_an_audit_event() {
 }
 
 #[tokio::test]
-async fn signing_out_everywhere_asks_for_the_session_and_signing_out_here_does_not() {
+async fn a_logout_everywhere_needs_the_proven_session_and_a_logout_here_does_not() {
     let server = Server::started(&[]);
     let (ada, _phone) = (server.ada().await, server.ada().await);
     let access = ada.jar.get(ACCESS).unwrap();
@@ -244,7 +244,7 @@ async fn signing_out_everywhere_asks_for_the_session_and_signing_out_here_does_n
 }
 
 #[tokio::test]
-async fn ways_in_ask_for_a_recent_login_or_the_present_password() {
+async fn changes_of_credentials_need_a_recent_login_or_the_present_password() {
     let server = Server::started(&[("BULLA_REAUTH_WITHIN", "5m")]);
     let ada = server.ada().await;
     server.sqlite3(
@@ -287,7 +287,7 @@ async fn ways_in_ask_for_a_recent_login_or_the_present_password() {
 }
 
 #[tokio::test]
-async fn a_form_that_needs_a_new_login_leads_through_one_and_back() {
+async fn a_form_that_needs_a_new_login_leads_through_it_and_back() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     let identity = [("issuer", "https://id.example"), ("subject", "1")];
@@ -317,7 +317,7 @@ async fn a_form_that_needs_a_new_login_leads_through_one_and_back() {
 }
 
 #[tokio::test]
-async fn an_app_is_given_no_code_for_an_access_token_alone() {
+async fn an_app_gets_no_code_for_an_access_token_alone() {
     let server = Server::started(&[]);
     let back = "http://127.0.0.1/back";
     let app = server.client("phone", &["--public", "--scope", "read", "--redirect-uri", back]);
@@ -344,7 +344,7 @@ async fn an_app_is_given_no_code_for_an_access_token_alone() {
 }
 
 #[tokio::test]
-async fn of_four_changes_with_one_password_at_once_one_is_made() {
+async fn of_four_concurrent_changes_with_one_password_one_succeeds() {
     let server = Server::started(&[]);
     server.crowd(4);
     for user in ["u1", "u2", "u3", "u4"] {
@@ -401,7 +401,7 @@ fn spawn(mut command: Command) -> std::process::Child {
 }
 
 #[tokio::test]
-async fn a_thief_with_the_old_password_undoes_no_operators_new_one() {
+async fn a_thief_with_the_old_password_cannot_replace_an_operators_new_one() {
     let server = Server::started(&[]);
     server.crowd(4);
     for user in ["u1", "u2", "u3", "u4"] {
@@ -421,7 +421,7 @@ async fn a_thief_with_the_old_password_undoes_no_operators_new_one() {
 }
 
 #[tokio::test]
-async fn a_thief_keeps_no_session_alive_through_a_revocation() {
+async fn a_thief_cannot_keep_a_session_through_a_revocation() {
     let server = Server::started(&[]);
     server.crowd(4);
     for user in ["u1", "u2", "u3", "u4"] {
@@ -436,7 +436,7 @@ async fn a_thief_keeps_no_session_alive_through_a_revocation() {
 }
 
 #[tokio::test]
-async fn a_changed_password_names_the_identities_linked_lately() {
+async fn a_changed_password_reports_the_recently_linked_identities() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     server.sqlite3(

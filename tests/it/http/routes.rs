@@ -14,7 +14,7 @@ fn attributes(line: &str, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn the_flow_of_the_mission() {
+async fn a_user_logs_in_renews_lists_devices_and_logs_out() {
     let server = Server::started(&[]);
     let browser = server.browser();
 
@@ -81,7 +81,7 @@ async fn sixty_four_requests_with_one_refresh_cookie_make_one_rotation() {
 }
 
 #[tokio::test]
-async fn a_reused_refresh_token_ends_the_session_and_leaves_the_evidence() {
+async fn a_reused_refresh_token_ends_the_session_and_is_recorded() {
     let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "2s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
     let browser = server.ada().await;
     let stolen = browser.jar.get(REFRESH).unwrap();
@@ -130,7 +130,7 @@ async fn a_logout_ends_the_session_and_clears_both_cookies() {
 }
 
 #[tokio::test]
-async fn devices_can_be_ended_one_by_one_and_other_peoples_are_not_found() {
+async fn devices_are_ended_one_by_one_and_those_of_other_users_are_not_found() {
     let server = Server::started(&[]);
     server.add_user("bob", &[]);
     let (phone, laptop, bob) = (server.ada().await, server.ada().await, server.browser());
@@ -164,7 +164,7 @@ async fn a_changed_password_ends_all_sessions_and_begins_one() {
 }
 
 #[tokio::test]
-async fn tokens_travel_as_the_session_was_begun() {
+async fn the_transport_of_tokens_is_fixed_at_login() {
     let server = Server::started(&[]);
     let log_in = |transport: &'static str| {
         let browser = server.browser();
@@ -196,7 +196,7 @@ async fn tokens_travel_as_the_session_was_begun() {
 }
 
 #[tokio::test]
-async fn headers_that_can_be_read_two_ways_are_refused_and_noise_is_not() {
+async fn ambiguous_headers_are_refused_and_unrelated_ones_are_ignored() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let access = browser.jar.get(ACCESS).unwrap();
@@ -250,7 +250,7 @@ async fn headers_that_can_be_read_two_ways_are_refused_and_noise_is_not() {
 }
 
 #[tokio::test]
-async fn with_an_authorization_header_only_that_counts() {
+async fn with_an_authorization_header_cookies_are_ignored() {
     let server = Server::started(&[]);
     server.crowd(1);
     let (ada, other) = (server.ada().await, server.browser());
@@ -267,7 +267,7 @@ async fn with_an_authorization_header_only_that_counts() {
 }
 
 #[tokio::test]
-async fn answers_carry_the_headers_that_protect_a_login() {
+async fn answers_have_the_protective_headers() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let check = |headers: &HeaderMap, what: &str| {
@@ -309,7 +309,7 @@ async fn answers_carry_the_headers_that_protect_a_login() {
 }
 
 #[tokio::test]
-async fn other_hosts_names_are_not_served() {
+async fn requests_for_other_host_names_are_refused() {
     let server = Server::started(&[]);
     let client = reqwest::Client::new();
     let port = server.origin.rsplit(':').next().unwrap();
@@ -330,7 +330,7 @@ async fn other_hosts_names_are_not_served() {
 }
 
 #[tokio::test]
-async fn administrators_administer_by_the_store_and_not_by_their_token() {
+async fn administration_checks_the_role_in_the_store_and_not_in_the_token() {
     let server = Server::started(&[]);
     server.add_user("bob", &[]);
     let (ada, bob) = (server.ada().await, server.browser());
@@ -375,7 +375,7 @@ async fn administrators_administer_by_the_store_and_not_by_their_token() {
 }
 
 #[tokio::test]
-async fn garbage_is_refused_and_nothing_of_it_is_logged() {
+async fn invalid_requests_are_refused_and_their_content_is_not_logged() {
     let server = Server::started(&[("BULLA_LOG_LEVEL", "trace")]);
     let browser = server.ada().await;
     let good = browser.jar.get(ACCESS).unwrap();
@@ -405,7 +405,7 @@ async fn garbage_is_refused_and_nothing_of_it_is_logged() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_no_access_token_and_the_other_way_round() {
+async fn refresh_tokens_and_access_tokens_are_not_interchangeable() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let (access, refresh) = (browser.jar.get(ACCESS).unwrap(), browser.jar.get(REFRESH).unwrap());
@@ -424,7 +424,7 @@ async fn a_refresh_token_is_no_access_token_and_the_other_way_round() {
 }
 
 #[tokio::test]
-async fn a_token_for_anything_else_is_refused_as_a_cookie_and_as_bearer() {
+async fn a_token_for_another_purpose_is_refused_as_cookie_and_as_bearer() {
     let server = Server::started(&[]);
     let sid = server.ada().await.sid().await;
     let stranger = server.browser();
@@ -460,7 +460,7 @@ async fn a_token_for_anything_else_is_refused_as_a_cookie_and_as_bearer() {
 }
 
 #[tokio::test]
-async fn the_first_request_for_another_host_is_logged_with_what_came_and_what_is_expected() {
+async fn the_first_request_for_another_host_is_logged_with_the_received_and_the_expected_name() {
     let server = Server::started(&[]);
     let client = reqwest::Client::new();
     for _ in 0..3 {

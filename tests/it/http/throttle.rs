@@ -59,7 +59,7 @@ async fn at_once(server: &Server, logins: Vec<(String, &'static str, String)>) -
 }
 
 #[tokio::test]
-async fn of_a_hundred_wrong_passwords_at_once_no_more_are_checked_than_are_free() {
+async fn of_a_hundred_concurrent_wrong_passwords_only_the_free_attempts_are_checked() {
     let server = behind_a_proxy(&[]);
     server.crowd(3);
     for (name, forwarded) in [("u1", "192.0.2.1"), ("", "192.0.2.2")] {
@@ -74,7 +74,7 @@ async fn of_a_hundred_wrong_passwords_at_once_no_more_are_checked_than_are_free(
 }
 
 #[tokio::test]
-async fn good_logins_of_many_people_behind_one_address_are_not_throttled() {
+async fn successful_logins_of_many_users_behind_one_address_are_not_throttled() {
     let server = behind_a_proxy(&[]);
     server.crowd(70);
     let logins = (1..=70).map(|n| (format!("u{n}"), PASSWORD, "192.0.2.1".to_owned()));
@@ -82,7 +82,7 @@ async fn good_logins_of_many_people_behind_one_address_are_not_throttled() {
 }
 
 #[tokio::test]
-async fn a_login_of_ones_own_buys_no_further_guesses() {
+async fn a_login_to_ones_own_account_does_not_reset_the_throttle() {
     let server = behind_a_proxy(&[]);
     server.crowd(2);
     let mut checked = 0;
@@ -97,7 +97,7 @@ async fn a_login_of_ones_own_buys_no_further_guesses() {
 }
 
 #[tokio::test]
-async fn names_of_users_providers_and_clients_are_counted_apart() {
+async fn failures_of_users_providers_and_clients_are_counted_separately() {
     let server = behind_a_proxy(&[]);
     let cron = server.client("cron", &[]);
     let names = [format!("client:{} 192.0.2.1", cron.id), format!("client:{}", cron.id), cron.id.clone()];
@@ -112,7 +112,7 @@ async fn names_of_users_providers_and_clients_are_counted_apart() {
 }
 
 #[tokio::test]
-async fn who_is_attacked_gets_in_from_where_they_were_after_a_restart_too() {
+async fn an_attacked_user_logs_in_from_a_known_address_also_after_a_restart() {
     let mut server = behind_a_proxy(&[]);
     server.crowd(2);
     let home = "2001:db8:1:2::3";
@@ -130,7 +130,7 @@ async fn who_is_attacked_gets_in_from_where_they_were_after_a_restart_too() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_writes_ports_makes_its_clients_not_one() {
+async fn a_port_after_a_forwarded_address_is_ignored() {
     let server = behind_a_proxy(&[]);
     server.crowd(2);
     for n in 0..12 {
@@ -146,7 +146,7 @@ async fn a_proxy_that_writes_ports_makes_its_clients_not_one() {
 }
 
 #[tokio::test]
-async fn an_address_that_can_not_be_read_is_unknown_and_counts_for_nobody() {
+async fn an_unreadable_address_is_unknown_and_throttles_no_address() {
     let server = behind_a_proxy(&[]);
     server.crowd(2);
     for n in 0..30 {
@@ -161,7 +161,7 @@ async fn an_address_that_can_not_be_read_is_unknown_and_counts_for_nobody() {
 }
 
 #[tokio::test]
-async fn forwarded_is_read_only_where_the_setting_names_it() {
+async fn the_header_forwarded_is_read_only_if_the_setting_names_it() {
     for (setting, seen) in [("x-forwarded-for", "192.0.2.1"), ("forwarded", "198.51.100.7")] {
         let server = behind_a_proxy(&[("BULLA_FORWARDED_HEADER", setting)]);
         server.crowd(1);
@@ -175,7 +175,7 @@ async fn forwarded_is_read_only_where_the_setting_names_it() {
 }
 
 #[tokio::test]
-async fn a_flood_of_failing_clients_leaves_few_rows_and_an_exact_count() {
+async fn a_flood_of_failing_clients_writes_few_audit_rows_with_an_exact_count() {
     let server = behind_a_proxy(&[]);
     let client = server.browser().client;
     let mut sent = Vec::new();
@@ -220,7 +220,7 @@ async fn failed_and_throttled_logins_are_logged_counted_and_recorded() {
 }
 
 #[tokio::test]
-async fn blanks_around_a_name_are_no_strike_and_a_name_that_nobody_sees_is_refused() {
+async fn blanks_around_a_name_are_ignored_and_an_invisible_name_is_refused() {
     let server = behind_a_proxy(&[]);
     server.crowd(1);
     for name in ["u1 ", " u1", "\tu1\u{3000}", "U1\n"] {

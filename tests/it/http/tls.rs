@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_login_over_tls_says_that_it_is_to_stay_there() {
+async fn a_login_over_tls_sets_secure_cookies_and_hsts() {
     let mut server = speaking_tls();
     assert!(server.origin.starts_with("https://localhost:"), "{}", server.origin);
     let form = format!("username=ada&password={PASSWORD}").replace(' ', "%20");
@@ -40,7 +40,7 @@ async fn a_login_over_tls_says_that_it_is_to_stay_there() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_never_comes_is_cut_off() {
+async fn a_connection_without_a_tls_handshake_is_closed() {
     let server = speaking_tls();
     let mut silent = TcpStream::connect(server.address()).unwrap();
     silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -52,7 +52,7 @@ async fn a_handshake_that_never_comes_is_cut_off() {
 }
 
 #[test]
-fn http2_is_neither_compiled_in_nor_offered_by_default() {
+fn http2_is_not_compiled_in_and_not_offered_by_default() {
     let tree = std::process::Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

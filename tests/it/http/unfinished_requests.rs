@@ -88,18 +88,18 @@ async fn hold_out(first: impl Fn(&str) -> String, answered: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_sent_heads_of_three_thousand_connections_hold_a_bounded_part_of_memory() {
+async fn half_sent_heads_of_three_thousand_connections_use_bounded_memory() {
     hold_out(|address| format!("GET /auth/session HTTP/1.1\r\nHost: {address}\r\nX-Long: "), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_sent_heads_after_an_answered_request_hold_a_bounded_part_of_memory() {
+async fn half_sent_heads_after_an_answered_request_use_bounded_memory() {
     let first = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nX-Long: ";
     hold_out(|_| first.to_owned(), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_sent_bodies_of_three_thousand_connections_hold_a_bounded_part_of_memory() {
+async fn half_sent_bodies_of_three_thousand_connections_use_bounded_memory() {
     let post = |address: &str| {
         format!(
             "POST /auth/login HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -110,7 +110,7 @@ async fn half_sent_bodies_of_three_thousand_connections_hold_a_bounded_part_of_m
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_sent_heads_inside_tls_hold_a_bounded_part_of_memory() {
+async fn half_sent_heads_inside_tls_use_bounded_memory() {
     let server = speaking_tls();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(server.path("cert.pem")).unwrap()).unwrap();
@@ -139,7 +139,7 @@ async fn half_sent_heads_inside_tls_hold_a_bounded_part_of_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_whose_answers_are_not_read_hold_a_bounded_part_of_memory_and_lose_their_connection() {
+async fn requests_whose_answers_are_not_read_use_bounded_memory_and_lose_their_connection() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
@@ -172,7 +172,7 @@ async fn requests_whose_answers_are_not_read_hold_a_bounded_part_of_memory_and_l
 }
 
 #[tokio::test]
-async fn a_connection_stays_open_whatever_the_spelling_of_its_requests() {
+async fn a_connection_stays_open_for_every_valid_spelling_of_requests() {
     let server = Server::started(&[]);
     let heads = ["X:  a \r\n", "X:a\r\n", "\r\n"].map(|rest| {
         let mut connection = Raw::connect(&server);
@@ -194,7 +194,7 @@ async fn a_connection_stays_open_whatever_the_spelling_of_its_requests() {
 }
 
 #[test]
-fn a_second_head_that_does_not_arrive_whole_closes_its_connection() {
+fn an_incomplete_second_head_closes_its_connection() {
     let server = Server::started(&[]);
     let whole = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut at_once = Raw::connect(&server);
@@ -238,7 +238,7 @@ fn requests_of_every_length_are_served_one_after_another_on_one_connection() {
 }
 
 #[test]
-fn requests_sent_at_once_are_answered_one_by_one() {
+fn pipelined_requests_are_answered_one_by_one() {
     let server = Server::started(&[]);
     let mut connection = Raw::connect(&server);
     let request = format!("GET /health/live HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(2000));

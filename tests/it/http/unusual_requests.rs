@@ -26,7 +26,7 @@ fn host(server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn what_answers_get_answers_head_with_the_same_head_and_no_body() {
+async fn a_route_that_answers_get_answers_head_without_a_body() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     for path in
@@ -48,7 +48,7 @@ async fn what_answers_get_answers_head_with_the_same_head_and_no_body() {
 }
 
 #[tokio::test]
-async fn a_host_in_the_request_line_must_be_ours_as_well() {
+async fn a_host_in_the_request_line_is_checked_like_the_header() {
     let server = Server::started(&[]);
     let ours = host(&server);
     let name = server.address().replace("127.0.0.1", "localhost");
@@ -57,7 +57,7 @@ async fn a_host_in_the_request_line_must_be_ours_as_well() {
 }
 
 #[tokio::test]
-async fn every_refusal_under_auth_is_in_our_words_and_carries_our_headers() {
+async fn every_refusal_under_auth_has_bullas_message_and_headers() {
     let server = Server::started(&[]);
     let ours = host(&server);
     let json = format!("{ours}Content-Type: application/json\r\n");
@@ -91,7 +91,7 @@ async fn every_refusal_under_auth_is_in_our_words_and_carries_our_headers() {
 }
 
 #[tokio::test]
-async fn each_token_is_counted_once() {
+async fn each_refused_token_is_counted_once() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     let counted = async |event: &str| {
@@ -114,7 +114,7 @@ async fn each_token_is_counted_once() {
 }
 
 #[tokio::test]
-async fn what_was_meant_for_one_user_never_hits_all() {
+async fn a_misspelled_query_never_ends_the_sessions_of_all_users() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     for query in ["?usr=1", "?user=1&x", "?user=", "?user=1&user=2", "?User=1"] {

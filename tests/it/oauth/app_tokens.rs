@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn an_access_token_alone_makes_no_session_of_its_own() {
+async fn an_access_token_alone_begins_no_session_for_an_app() {
     let server = Server::started(&[]);
     let (app, browser) = (phone(&server), server.browser());
     server.add_user("bob", &[]);
@@ -33,7 +33,7 @@ async fn an_access_token_alone_makes_no_session_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_its_clients_and_no_wider_than_it_was() {
+async fn a_refresh_token_works_only_for_its_client_and_only_with_its_scope() {
     let server = Server::started(&[]);
     let (app, ada) = (phone(&server), server.ada().await);
     let other = server.client("other", &["--public", "--scope", "read", "--redirect-uri", BACK]);
@@ -75,7 +75,7 @@ async fn a_refresh_token_is_its_clients_and_no_wider_than_it_was() {
 }
 
 #[tokio::test]
-async fn what_an_app_got_does_no_more_than_it_was_got_for() {
+async fn the_tokens_of_an_app_cannot_be_used_beyond_their_scope() {
     let server = Server::started(&[]);
     let (app, ada) = (phone(&server), server.ada().await);
     let root = server.client("root", &["--public", "--scope", "admin", "--redirect-uri", BACK]);

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn an_app_on_another_site_gets_its_code_when_only_the_refresh_cookie_is_left() {
+async fn an_app_on_another_site_gets_its_code_with_only_the_refresh_cookie() {
     let server = Server::started(&[]);
     let Some(person) = Chromium::start(&server.origin).await else { return };
     let back = format!("http://127.0.0.1:{}/back", other_site::serves("<title>the app</title>".into()));
@@ -31,7 +31,7 @@ async fn an_app_on_another_site_gets_its_code_when_only_the_refresh_cookie_is_le
 }
 
 #[tokio::test]
-async fn somebody_is_signed_in_by_the_login_page_and_the_app_gets_tokens_of_its_own() {
+async fn a_user_logs_in_for_an_app_and_the_app_gets_its_own_tokens() {
     let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "2s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
     let (app, browser) = (phone(&server), server.browser());
     let query = query(&app, &[("scope", "read")]);
@@ -92,7 +92,7 @@ async fn somebody_is_signed_in_by_the_login_page_and_the_app_gets_tokens_of_its_
 }
 
 #[tokio::test]
-async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
+async fn an_invalid_authorization_request_redirects_to_a_registered_uri_or_not_at_all() {
     let server = Server::started(&[]);
     let (app, ada) = (phone(&server), server.ada().await);
     let two = server
@@ -165,7 +165,7 @@ async fn a_request_that_is_unsound_goes_back_to_the_app_or_nowhere() {
 }
 
 #[tokio::test]
-async fn a_code_is_for_one_client_one_address_one_verifier_and_one_use() {
+async fn a_code_works_once_for_its_client_redirect_uri_and_verifier() {
     let server = Server::started(&[]);
     let (app, ada) = (phone(&server), server.ada().await);
     let other = server.client("other", &["--public", "--redirect-uri", BACK]);
@@ -211,7 +211,7 @@ async fn a_code_is_for_one_client_one_address_one_verifier_and_one_use() {
 }
 
 #[tokio::test]
-async fn a_code_goes_back_to_a_login_that_lives_and_was_given_here() {
+async fn a_code_is_void_when_the_login_behind_it_has_ended() {
     let server = Server::started(&[]);
     let (app, ada) = (phone(&server), server.ada().await);
     let new = "another good one entirely";
@@ -254,7 +254,7 @@ async fn a_code_goes_back_to_a_login_that_lives_and_was_given_here() {
 }
 
 #[tokio::test]
-async fn an_app_on_a_device_is_answered_at_any_loopback_port_and_one_that_is_deleted_at_none() {
+async fn a_native_app_may_use_any_loopback_port_until_it_is_deleted() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     let app =

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn clients_are_administered_by_people_and_machines() {
+async fn clients_are_administered_by_users_and_machines() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     let phone = server.client("phone", &["--public"]);
@@ -77,7 +77,7 @@ async fn clients_are_administered_by_people_and_machines() {
 }
 
 #[tokio::test]
-async fn an_administrator_changes_a_clients_keys_and_is_told_what_is_wrong_with_bad_ones() {
+async fn an_administrator_changes_a_clients_keys_and_invalid_keys_are_explained() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     let app = server.client("signer", &["--scope", "read"]);

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_client_says_who_it_is_in_one_way_and_strangers_get_one_answer() {
+async fn a_client_authenticates_in_exactly_one_way_and_all_failures_get_one_answer() {
     let server = Server::started(&[]);
     let cron = server.client("cron", &["--scope", "jobs"]);
     let phone = server.client("phone", &["--public", "--scope", "jobs"]);
@@ -146,7 +146,7 @@ async fn guessing_a_clients_secret_is_throttled() {
 }
 
 #[tokio::test]
-async fn two_secrets_overlap_for_a_change_and_a_stolen_one_ends_at_once() {
+async fn two_secrets_overlap_during_a_change_and_a_stolen_one_ends_at_once() {
     let server = Server::started(&[]);
     let mut cron = server.client("cron", &["--scope", "admin"]);
     let first = cron.secret.clone();
@@ -192,7 +192,7 @@ async fn two_secrets_overlap_for_a_change_and_a_stolen_one_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_signed_assertion_is_taken_once_and_only_as_it_was_meant() {
+async fn a_signed_assertion_is_accepted_once_and_only_if_it_is_valid() {
     let server = Server::started(&[("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
     let (key, other) = (&*P256, &*P256_STRANGER);
     for (name, jwk, good) in [

@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_machine_gets_a_token_of_its_own_and_may_do_what_its_scope_says() {
+async fn a_machine_gets_its_own_token_and_may_do_what_its_scope_allows() {
     let server = Server::started(&[]);
     let (cron, reader) = (
         server.client("cron", &["--scope", "admin", "--scope", "jobs"]),
@@ -69,7 +69,7 @@ async fn a_machine_gets_a_token_of_its_own_and_may_do_what_its_scope_says() {
 }
 
 #[tokio::test]
-async fn whatever_takes_a_client_something_away_revokes_its_tokens() {
+async fn every_reduction_of_a_clients_rights_revokes_its_tokens() {
     let server = Server::started(&[]);
     for (name, by) in [
         ("scopes", "UPDATE clients SET scopes = '[\"admin\", \"x\"]' WHERE name = 'scopes'"),

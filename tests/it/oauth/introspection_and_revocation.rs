@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_client_gives_back_what_is_its_own_and_twice_is_as_good_as_once() {
+async fn a_client_revokes_its_own_tokens_and_a_repetition_succeeds() {
     let server = Server::started(&[]);
     let (cron, other) =
         (server.client("cron", &["--scope", "admin"]), server.client("other", &["--scope", "admin"]));
@@ -44,7 +44,7 @@ async fn a_client_gives_back_what_is_its_own_and_twice_is_as_good_as_once() {
 }
 
 #[tokio::test]
-async fn introspection_tells_those_whom_a_token_is_for() {
+async fn introspection_answers_only_clients_that_the_token_is_for() {
     let server = Server::started(&[]);
     let cron = server.client("cron", &["--scope", "jobs"]);
     let billing = server.client("billing", &["--audience", "billing", "--scope", "read"]);
@@ -109,7 +109,7 @@ async fn introspection_tells_those_whom_a_token_is_for() {
 }
 
 #[tokio::test]
-async fn twelve_kinds_of_inactive_tokens_get_one_answer() {
+async fn all_twelve_kinds_of_inactive_tokens_get_the_same_answer() {
     let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "2s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
     let ada = server.ada().await;
     let scopes =

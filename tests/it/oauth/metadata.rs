@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn metadata_says_where_things_are_by_the_settings_and_not_by_the_request() {
+async fn metadata_takes_its_addresses_from_the_settings_and_not_from_the_request() {
     let server = Server::started(&[]);
     let url = format!("{}/.well-known/oauth-authorization-server", server.origin);
     let client = Client::new();

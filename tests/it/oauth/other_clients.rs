@@ -159,14 +159,14 @@ async fn openid_client_works_unchanged() {
 
 /// These clients keep only the latest answer.
 #[tokio::test]
-async fn simple_oauth2_renews_again_and_again() {
+async fn simple_oauth2_renews_repeatedly() {
     let Some(command) = node("simple-oauth2.mjs") else { return };
     let steps = Stage::new().await.play(command).await;
     assert_eq!(steps, ["authorization_code with PKCE", "refresh_token", "revoke"]);
 }
 
 #[tokio::test]
-async fn arctic_renews_again_and_again() {
+async fn arctic_renews_repeatedly() {
     let Some(command) = node("arctic.mjs") else { return };
     let steps = Stage::new().await.play(command).await;
     assert_eq!(steps, ["authorization_code with PKCE", "refresh_token", "revoke"]);

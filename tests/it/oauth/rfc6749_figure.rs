@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 #[test]
-fn the_example_walks_all_eight_steps() {
+fn the_example_performs_all_eight_steps() {
     // A run of selected tests doesn't build the examples.
     let build = ["build", "--locked", "--quiet", "--example", "eight_steps"];
     let built =

@@ -53,7 +53,7 @@ async fn code_for(server: &Server, app: &Client, browser: &Browser, asked: &[(&s
 }
 
 #[tokio::test]
-async fn a_guard_admits_persons_and_of_apps_and_machines_those_with_a_scope_it_names() {
+async fn a_guard_admits_users_and_only_those_apps_and_machines_whose_scope_it_names() {
     let server = Server::started(&[]);
     let (ada, phone, cron) =
         (server.ada().await, app(&server, "phone", &[]), server.client("cron", &["--scope", "jobs"]));
@@ -116,7 +116,7 @@ async fn a_guard_admits_persons_and_of_apps_and_machines_those_with_a_scope_it_n
 }
 
 #[tokio::test]
-async fn who_am_i_tells_an_app_what_its_token_is() {
+async fn auth_session_describes_the_token_of_an_app() {
     let server = Server::started(&[]);
     let (ada, phone) = (server.ada().await, app(&server, "phone", &[]));
     let got = tokens(&server, &phone, &ada, &[("scope", "read")], &[]).await;
@@ -150,7 +150,7 @@ fn sealed_for(server: &Server, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_machines_token_is_for_the_audience_it_asks_for_or_there_is_none() {
+async fn a_machine_gets_a_token_for_the_requested_audience_or_none() {
     let server = Server::started(&[]);
     let cron =
         server.client("cron", &["--scope", "admin", "--audience", "billing", "--audience", "shop.example"]);
@@ -212,7 +212,7 @@ async fn a_machines_token_is_for_the_audience_it_asks_for_or_there_is_none() {
 }
 
 #[tokio::test]
-async fn an_apps_tokens_are_for_the_audience_that_its_person_was_asked_for_ever_after() {
+async fn an_apps_tokens_stay_bound_to_the_audience_of_the_authorization_request() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     let phone = app(&server, "phone", &["--audience", "billing", "--audience", "shop.example"]);
@@ -266,7 +266,7 @@ async fn an_apps_tokens_are_for_the_audience_that_its_person_was_asked_for_ever_
 }
 
 #[tokio::test]
-async fn a_token_that_a_client_exchanges_is_named_by_a_resource_too() {
+async fn a_token_exchange_accepts_resource_as_well_as_audience() {
     let server = Server::started(&[]);
     let ada = server.ada().await;
     let back = server.client("back", &["--scope", "read", "--audience", "billing"]);

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_token_for_another_audience_is_narrower_and_no_younger_and_goes_no_further() {
+async fn an_exchanged_token_has_no_wider_scope_no_later_end_and_cannot_be_exchanged() {
     let server = Server::started(&[]);
     let gateway = server.client(
         "gateway",
@@ -115,7 +115,7 @@ async fn a_token_for_another_audience_is_narrower_and_no_younger_and_goes_no_fur
 }
 
 #[tokio::test]
-async fn the_holder_of_one_audiences_key_opens_that_audience_and_nothing_else() {
+async fn a_key_of_one_audience_opens_tokens_of_no_other() {
     use bulla::internals::token::{KeyExport, OpenBuffer};
     let server = Server::started(&[]);
     let gateway = server.client("gateway", &["--audience", "billing", "--audience", "shop"]);

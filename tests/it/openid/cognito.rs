@@ -71,7 +71,7 @@ const CASES: [Case; 9] = [
 ];
 
 #[tokio::test]
-async fn cognito_is_taken_at_its_word_and_no_other() {
+async fn valid_cognito_tokens_are_accepted_and_all_others_refused() {
     let vendor = Vendor::open(cognito());
     try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
     assert_eq!(
@@ -90,7 +90,7 @@ async fn cognito_is_taken_at_its_word_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_pools_own_domain_needs_no_discovery() {
+async fn the_domain_of_a_user_pool_needs_no_discovery() {
     let mut profile = cognito();
     profile.settings = "[provider.cognito]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
                         pool = 'eu-central-1_Ab12Cd34E'\ndomain = 'shop'\ncreate = 'always'";

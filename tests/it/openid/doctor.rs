@@ -27,7 +27,7 @@ fn examined(server: &Server) -> (i32, std::collections::BTreeMap<String, String>
 }
 
 #[test]
-fn a_sound_installation_has_no_faults() {
+fn doctor_finds_no_fault_in_a_sound_installation() {
     let server = Server::new(&[]);
     let (code, found) = examined(&server);
     assert_eq!(code, 0, "{found:?}");
@@ -40,7 +40,7 @@ fn a_sound_installation_has_no_faults() {
 }
 
 #[test]
-fn what_is_wrong_with_an_installation_is_said() {
+fn doctor_names_the_faults_of_an_installation() {
     let server = Server::new(&[]);
     server.sqlite3("DROP TRIGGER session_deleted");
     let (code, found) = examined(&server);
@@ -60,7 +60,7 @@ fn what_is_wrong_with_an_installation_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_works_is_said_to() {
+async fn doctor_reports_a_provider_that_works() {
     let vendor = Vendor::open(keycloak());
     let (code, found) = examined(&vendor.server);
     assert_eq!(code, 0, "{found:?}");
@@ -72,7 +72,7 @@ async fn a_provider_that_works_is_said_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_does_not_is_said_to_with_what_to_change() {
+async fn doctor_reports_a_provider_that_does_not_work_and_what_to_change() {
     let profile = keycloak();
     let (issuer, jwks, authorize) = (profile.issuer, profile.jwks_uri, profile.authorization_endpoint);
     type Break = Box<dyn Fn(&World)>;

@@ -49,7 +49,7 @@ const CASES: [Case; 4] = [
 ];
 
 #[tokio::test]
-async fn facebook_is_taken_at_its_word_and_no_other() {
+async fn valid_facebook_tokens_are_accepted_and_all_others_refused() {
     let vendor = Vendor::open(facebook());
     vendor.keys.lock().unwrap().push(NEXT.jwk());
     try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
@@ -104,7 +104,7 @@ async fn presents(person: &Person<'_>, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn an_access_token_of_facebooks_is_asked_about_and_accepted_once() {
+async fn a_facebook_access_token_is_checked_at_the_graph_and_accepted_once() {
     let vendor = Vendor::open(facebook());
     build_graph(&vendor, about);
     let ada = vendor.somebody();
@@ -120,7 +120,7 @@ async fn an_access_token_of_facebooks_is_asked_about_and_accepted_once() {
 }
 
 #[tokio::test]
-async fn what_the_graph_says_of_a_token_counts() {
+async fn a_facebook_token_is_refused_if_the_graphs_description_does_not_match() {
     let vendor = Vendor::open(facebook());
     type Twist = fn(&mut Value);
     let twists: [(&str, Twist); 8] = [
@@ -154,7 +154,7 @@ async fn what_the_graph_says_of_a_token_counts() {
 }
 
 #[tokio::test]
-async fn only_a_graph_that_says_that_the_token_is_invalid_refuses_it() {
+async fn a_facebook_token_is_refused_only_if_the_graph_says_that_it_is_invalid() {
     let vendor = Vendor::open(facebook());
     let error = |code: i64, message: &str| json!({"error": {"code": code, "message": message, "type": "OAuthException"}});
     let cases: [(&str, u16, Value, u16); 17] = [
@@ -202,7 +202,7 @@ async fn only_a_graph_that_says_that_the_token_is_invalid_refuses_it() {
 }
 
 #[tokio::test]
-async fn ids_that_the_graph_writes_as_numbers_are_read() {
+async fn ids_that_the_graph_sends_as_numbers_are_accepted() {
     let mut profile = facebook();
     profile.settings =
         "[provider.facebook]\nclient_id = '1234'\nclient_secret_file = 'secret'\ncreate = 'always'";

@@ -53,7 +53,7 @@ fn strange(token: &mut Token, name: &str, value: Value) {
 }
 
 #[tokio::test]
-async fn an_algorithm_is_the_keys_and_never_the_tokens_to_choose() {
+async fn the_key_and_not_the_token_decides_the_algorithm() {
     let vendor = Vendor::open(keycloak());
     vendor.keys.lock().unwrap().extend([SHORT.jwk(), P256.jwk()]);
     let attacks: [Attack; 19] = [
@@ -102,7 +102,7 @@ async fn an_algorithm_is_the_keys_and_never_the_tokens_to_choose() {
 }
 
 #[tokio::test]
-async fn a_token_brings_no_key_and_no_rule_of_its_own() {
+async fn keys_and_rules_in_the_header_of_a_token_are_never_used() {
     let vendor = Vendor::open(keycloak());
     vendor.world.at("https://keys.example.net/jwks", |_| Told::Json(json!({"keys": [STRANGER.jwk()]})));
     let attacks: [Attack; 13] = [
@@ -128,7 +128,7 @@ async fn a_token_brings_no_key_and_no_rule_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_a_token_says_is_of_its_type_and_said_once() {
+async fn claims_of_a_wrong_type_and_repeated_claims_are_refused() {
     let vendor = Vendor::open(keycloak());
     let attacks: [Attack; 22] = [
         ("exp past", |t| t.claims["exp"] = json!(now() - 100)),
@@ -167,7 +167,7 @@ fn twice(token: &mut Token, more: &str) {
 }
 
 #[tokio::test]
-async fn a_token_has_one_spelling() {
+async fn only_the_canonical_encoding_of_a_token_is_accepted() {
     let vendor = Vendor::open(keycloak());
     let attacks: [Attack; 9] = [
         ("padding", |t| t.text = Some(format!("{}=", t.text()))),

@@ -72,7 +72,7 @@ const CASES: [Case; 12] = [
 ];
 
 #[tokio::test]
-async fn any_provider_is_taken_at_its_word_and_no_other() {
+async fn valid_tokens_of_a_generic_provider_are_accepted_and_all_others_refused() {
     let vendor = Vendor::open(keycloak());
     let mut any = NEXT.jwk();
     any.as_object_mut().unwrap().remove("alg");
@@ -82,7 +82,7 @@ async fn any_provider_is_taken_at_its_word_and_no_other() {
 }
 
 #[tokio::test]
-async fn roles_come_from_where_the_pointer_leads_and_go_when_they_are_gone() {
+async fn roles_follow_the_claim_at_the_configured_pointer() {
     let more =
         "roles_claim = '/realm_access/roles'\n[provider.keycloak.roles]\neditors = 'editor'\nroots = 'admin'";
     let vendor = Vendor::with_settings(keycloak(), more);
@@ -104,7 +104,7 @@ async fn roles_come_from_where_the_pointer_leads_and_go_when_they_are_gone() {
 }
 
 #[tokio::test]
-async fn what_an_id_token_leaves_out_is_asked_for_and_must_be_of_the_same_person() {
+async fn claims_missing_in_an_id_token_come_from_userinfo_of_the_same_subject() {
     let vendor = Vendor::open(keycloak());
     let userinfo = "https://login.example.org/realms/main/protocol/openid-connect/userinfo";
     let bare = |t: &mut crate::support::providers::provider::Token| {

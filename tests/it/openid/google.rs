@@ -72,7 +72,7 @@ const CASES: [Case; 10] = [
 ];
 
 #[tokio::test]
-async fn google_is_taken_at_its_word_and_no_other() {
+async fn valid_google_tokens_are_accepted_and_all_others_refused() {
     let vendor = Vendor::open(google());
     vendor.keys.lock().unwrap().push(NEXT.jwk());
     try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
@@ -84,7 +84,7 @@ async fn google_is_taken_at_its_word_and_no_other() {
 }
 
 #[tokio::test]
-async fn google_is_asked_for_what_its_documents_say() {
+async fn the_request_to_google_follows_its_documentation() {
     let vendor = Vendor::open(google());
     let url = vendor.somebody().leaves().await;
     assert!(url.as_str().starts_with("https://accounts.google.com/o/oauth2/v2/auth?"), "{url}");
@@ -105,7 +105,7 @@ async fn google_is_asked_for_what_its_documents_say() {
 }
 
 #[tokio::test]
-async fn an_app_of_ours_on_a_phone_may_present_tokens_once_we_trust_it() {
+async fn a_trusted_authorized_party_may_present_id_tokens() {
     let vendor = Vendor::with_settings(google(), "authorized_parties = ['our-phone-app']");
     let phone = vendor.somebody();
     assert_eq!(phone.presents(|t| t.claims["azp"] = json!("our-phone-app")).await.status(), 200);

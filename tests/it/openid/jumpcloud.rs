@@ -67,7 +67,7 @@ const CASES: [Case; 8] = [
 ];
 
 #[tokio::test]
-async fn jumpcloud_is_taken_at_its_word_and_no_other() {
+async fn valid_jumpcloud_tokens_are_accepted_and_all_others_refused() {
     let vendor = Vendor::open(jumpcloud());
     let mut encryption = NEXT.jwk();
     encryption["use"] = json!("enc");

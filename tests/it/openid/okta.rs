@@ -75,7 +75,7 @@ const CASES: [Case; 7] = [
 ];
 
 #[tokio::test]
-async fn okta_is_taken_at_its_word_and_no_other() {
+async fn valid_okta_tokens_are_accepted_and_all_others_refused() {
     let vendor = Vendor::open(okta());
     try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
     let redeemed = vendor.world.asked("https://dev-1.okta.com/oauth2/v1/token");
@@ -83,7 +83,7 @@ async fn okta_is_taken_at_its_word_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_custom_server_is_another_issuer_with_endpoints_of_its_own() {
+async fn a_custom_okta_server_is_another_issuer_with_its_own_endpoints() {
     let mut profile = okta();
     profile.settings = "[provider.okta]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
                         domain = 'dev-1.okta.com'\nserver = 'default'\ncreate = 'always'";

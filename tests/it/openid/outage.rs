@@ -28,7 +28,7 @@ fn direct() -> Profile {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_down_disables_itself_only() {
+async fn an_outage_of_one_provider_affects_only_its_users() {
     let world = World::new();
     let vendor = Vendor::closed(world, keycloak(), OTHER);
     let ada = vendor.somebody();
@@ -68,7 +68,7 @@ async fn a_provider_that_is_down_disables_itself_only() {
 }
 
 #[tokio::test]
-async fn a_key_set_that_is_no_good_is_no_verdict_and_lets_nobody_in() {
+async fn an_invalid_key_set_is_a_503_and_accepts_no_token() {
     let jwks = direct().jwks_uri;
     type Place = fn() -> Told;
     let places: [(&str, Place); 10] = [
@@ -112,7 +112,7 @@ async fn a_key_set_that_is_no_good_is_no_verdict_and_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_slow_provider_holds_up_its_own_people_for_a_moment_and_nobody_else() {
+async fn a_slow_provider_delays_only_its_own_logins() {
     let vendor = Vendor::open(direct());
     vendor.world.at(direct().jwks_uri, |_| Told::Late(json!({"keys": [RSA.jwk()]})));
     let waiting = AtomicBool::new(true);
@@ -134,7 +134,7 @@ async fn a_slow_provider_holds_up_its_own_people_for_a_moment_and_nobody_else() 
 }
 
 #[tokio::test]
-async fn a_discovery_document_of_another_issuer_or_one_that_leads_inside_is_not_believed() {
+async fn a_discovery_document_of_another_issuer_or_with_internal_addresses_is_refused() {
     type Twist = fn(&mut Value);
     let twists: [(&str, Twist); 5] = [
         ("a slash more", |said| said["issuer"] = json!("https://login.example.org/realms/main/")),
@@ -158,7 +158,7 @@ async fn a_discovery_document_of_another_issuer_or_one_that_leads_inside_is_not_
 }
 
 #[tokio::test]
-async fn keys_rotate_at_the_provider_and_no_login_fails() {
+async fn no_login_fails_while_the_provider_rotates_its_keys() {
     let vendor = Vendor::open(keycloak());
     assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
     // The next key is published, then used for signatures, and then the old key is withdrawn. Foreign tokens arrive in between.
@@ -183,7 +183,7 @@ async fn keys_rotate_at_the_provider_and_no_login_fails() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_before_somebody_wants_in() {
+async fn no_provider_is_contacted_before_the_first_login() {
     let vendor = Vendor::open(keycloak());
     vendor.server.ada().await;
     assert_eq!(vendor.world.all_asked(), 0);

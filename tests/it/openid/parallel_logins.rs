@@ -40,7 +40,7 @@ fn ends(response: &Response) -> (u16, &str) {
 }
 
 #[tokio::test]
-async fn tabs_that_start_logins_side_by_side_all_finish_in_any_order() {
+async fn parallel_logins_of_several_tabs_finish_in_any_order() {
     let vendor = Vendor::open(keycloak());
     for order in [vec![0, 1], vec![1, 0], vec![3, 0, 4, 2, 1]] {
         let person = vendor.somebody();
@@ -84,7 +84,7 @@ async fn a_sixth_login_drops_the_oldest_and_the_cookies_keep_within_8_kib() {
 }
 
 #[tokio::test]
-async fn nonces_for_presented_tokens_stand_beside_each_other_and_beside_logins() {
+async fn several_nonces_and_logins_can_be_open_at_once() {
     let vendor = Vendor::open(keycloak());
     let person = vendor.somebody();
     let tab = person.leaves().await;
@@ -115,7 +115,7 @@ async fn nonces_for_presented_tokens_stand_beside_each_other_and_beside_logins()
 }
 
 #[tokio::test]
-async fn back_or_reload_onto_the_callback_goes_on_to_where_the_login_led() {
+async fn back_or_reload_of_the_callback_redirects_to_the_target_of_the_login() {
     let vendor = Vendor::open(keycloak());
     for (rd, to) in [("/auth/sessions?x=1", "/auth/sessions?x=1"), ("", "/auth/account")] {
         let person = vendor.somebody();
@@ -147,7 +147,7 @@ async fn back_or_reload_onto_the_callback_goes_on_to_where_the_login_led() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_provider_is_no_verdict_and_a_cancelled_login_is_no_strike() {
+async fn a_providers_error_and_a_cancelled_login_count_as_no_failure() {
     let vendor = Vendor::open(keycloak());
     let person = vendor.somebody();
     for (error, status, says) in [
@@ -191,7 +191,7 @@ async fn a_link_that_is_cancelled_at_the_provider_leads_back_to_the_account() {
 }
 
 #[tokio::test]
-async fn requests_of_one_callback_at_once_all_lead_where_the_login_led_and_one_session_begins() {
+async fn concurrent_requests_of_one_callback_begin_one_session_and_all_redirect_to_its_target() {
     let vendor = Vendor::open(keycloak());
     let person = vendor.somebody();
     let url = opens_a_tab(&person, "/auth/sessions").await;
@@ -235,7 +235,7 @@ async fn requests_of_one_callback_at_once_all_lead_where_the_login_led_and_one_s
 }
 
 #[tokio::test]
-async fn requests_at_once_of_a_callback_that_links_all_lead_to_the_account() {
+async fn concurrent_requests_of_a_linking_callback_all_lead_to_the_account() {
     let vendor = Vendor::open(keycloak());
     let person = vendor.somebody();
     person.browser.log_in("ada").await;
@@ -252,7 +252,7 @@ async fn requests_at_once_of_a_callback_that_links_all_lead_to_the_account() {
 }
 
 #[tokio::test]
-async fn a_callback_says_which_parameter_is_given_more_than_once() {
+async fn the_error_of_a_callback_names_a_repeated_parameter() {
     let vendor = Vendor::open(keycloak());
     let person = vendor.somebody();
     let url = person.leaves().await;
@@ -268,7 +268,7 @@ async fn a_callback_says_which_parameter_is_given_more_than_once() {
 }
 
 #[tokio::test]
-async fn reloading_the_page_of_a_refused_login_is_no_further_attempt_and_says_the_same() {
+async fn reloading_a_refused_login_is_no_new_attempt_and_shows_the_same_page() {
     let mut profile = keycloak();
     profile.settings = "[provider.keycloak]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
                         issuer = 'https://login.example.org/realms/main'\nlabel = 'Keycloak'";
@@ -313,7 +313,7 @@ async fn reloading_the_page_of_a_refused_login_is_no_further_attempt_and_says_th
 }
 
 #[tokio::test]
-async fn requests_of_one_callback_at_two_nodes_begin_one_session_and_count_no_failure() {
+async fn concurrent_requests_of_one_callback_at_two_nodes_begin_one_session() {
     use std::sync::atomic::{AtomicU32, Ordering};
     let vendor = Vendor::open(keycloak());
     let other = vendor.server.beside();

@@ -17,7 +17,7 @@ async fn login(person: &Person<'_>, token: &str, nonce: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_nonce_is_the_browsers_that_asked_for_it_and_good_once() {
+async fn a_nonce_works_once_and_only_for_the_browser_that_requested_it() {
     let vendor = Vendor::open(keycloak());
     let (ada, eve) = (vendor.somebody(), vendor.somebody());
     let nonce = ada.nonce().await;
@@ -45,7 +45,7 @@ async fn a_nonce_is_the_browsers_that_asked_for_it_and_good_once() {
 }
 
 #[tokio::test]
-async fn a_program_without_cookies_has_a_ticket_instead() {
+async fn a_program_without_cookies_uses_a_ticket_with_its_nonce() {
     let vendor = Vendor::open(keycloak());
     let phone = vendor.somebody();
     let asked = phone.post("/auth/login/nonce", json!({"transport": "body"})).await;
@@ -74,7 +74,7 @@ async fn a_program_without_cookies_has_a_ticket_instead() {
 }
 
 #[tokio::test]
-async fn a_bearers_id_token_begins_a_session_on_any_request_and_the_request_is_processed() {
+async fn an_id_token_as_bearer_begins_a_session_on_any_request_and_the_request_is_processed() {
     let vendor = Vendor::open(keycloak());
     let ada = vendor.somebody();
     let nonce = ada.nonce().await;
@@ -106,7 +106,7 @@ async fn a_bearers_id_token_begins_a_session_on_any_request_and_the_request_is_p
 }
 
 #[tokio::test]
-async fn other_sites_get_no_nonce_and_present_nothing() {
+async fn other_sites_get_no_nonce_and_cannot_present_tokens() {
     let vendor = Vendor::open(keycloak());
     let ada = vendor.somebody();
     let nonce = ada.nonce().await;
@@ -128,7 +128,7 @@ async fn other_sites_get_no_nonce_and_present_nothing() {
 }
 
 #[tokio::test]
-async fn failed_proofs_are_counted_for_their_address_and_slow_down_nobody_else() {
+async fn failed_id_tokens_are_counted_per_address_and_delay_no_other_user() {
     let vendor = Vendor::open(keycloak());
     let (eve, ada) = (vendor.somebody(), vendor.somebody());
     let mut answers = Vec::new();

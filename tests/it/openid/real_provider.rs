@@ -100,7 +100,7 @@ async fn complaints_of_ours(person: &Chromium, server: &Server) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_person_goes_to_a_real_provider_and_comes_back_and_is_known_the_next_time() {
+async fn a_user_logs_in_at_a_real_provider_and_is_recognized_the_next_time() {
     let (Some(acme), Some(other)) = (RealProvider::start(), RealProvider::start()) else { return };
     let mut providers = [acme, other];
     let server = server_with(&mut providers);
@@ -138,7 +138,7 @@ async fn a_person_goes_to_a_real_provider_and_comes_back_and_is_known_the_next_t
 }
 
 #[tokio::test]
-async fn a_person_who_turns_back_at_the_provider_is_told_so_and_can_do_otherwise() {
+async fn a_user_who_cancels_at_the_provider_is_told_and_can_log_in_otherwise() {
     let Some(acme) = RealProvider::start() else { return };
     let mut providers = [acme];
     let server = server_with(&mut providers);
@@ -154,7 +154,7 @@ async fn a_person_who_turns_back_at_the_provider_is_told_so_and_can_do_otherwise
 }
 
 #[tokio::test]
-async fn a_person_links_a_real_provider_and_unlinks_it() {
+async fn a_user_links_a_real_provider_and_unlinks_it() {
     let Some(acme) = RealProvider::start() else { return };
     let mut providers = [acme];
     let server = server_with(&mut providers);

@@ -39,7 +39,7 @@ fn auth_time(vendor: &Vendor) -> String {
 }
 
 #[tokio::test]
-async fn a_login_by_a_provider_is_recent_only_if_its_token_says_so() {
+async fn a_provider_login_counts_as_recent_only_by_the_tokens_auth_time() {
     let vendor = Vendor::open(keycloak());
     let secs = |ago: i64| json!(i64::try_from(now()).unwrap() - ago);
     for (said, recent, why) in [
@@ -64,7 +64,7 @@ async fn a_login_by_a_provider_is_recent_only_if_its_token_says_so() {
 }
 
 #[tokio::test]
-async fn a_new_login_asks_the_provider_to_ask_and_is_of_the_same_person_and_new() {
+async fn a_reauthentication_must_be_new_and_of_the_same_user() {
     let vendor = Vendor::open(keycloak());
     let person = vendor.somebody();
     person.signs_in(|_| {}).await; // Keycloak says 2023
@@ -106,7 +106,7 @@ async fn a_new_login_asks_the_provider_to_ask_and_is_of_the_same_person_and_new(
 }
 
 #[tokio::test]
-async fn google_is_asked_with_max_age_and_without_a_prompt_it_does_not_know() {
+async fn the_reauthentication_request_to_google_has_max_age_and_no_prompt() {
     let vendor = Vendor::open(google());
     let person = vendor.somebody();
     let (url, back) =
@@ -119,7 +119,7 @@ async fn google_is_asked_with_max_age_and_without_a_prompt_it_does_not_know() {
 }
 
 #[tokio::test]
-async fn a_link_is_asked_once_more_when_the_browser_comes_back() {
+async fn the_right_to_link_is_checked_again_at_the_callback() {
     let vendor = Vendor::open(keycloak());
     let (server, one_more) = (&vendor.server, |t: &mut Token| t.claims["sub"] = json!("one more"));
     let links = || server.sqlite3("SELECT count(*) FROM identities");

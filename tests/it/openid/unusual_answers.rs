@@ -22,7 +22,7 @@ fn without_mail(token: &mut Token) {
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_answers_nonsense_can_not_tell_and_nobody_is_counted() {
+async fn a_nonsensical_answer_of_the_token_endpoint_is_a_503_and_no_failure() {
     let vendor = Vendor::open(keycloak());
     type Place = fn() -> Told;
     let places: [(&str, Place); 8] = [
@@ -48,7 +48,7 @@ async fn a_token_endpoint_that_answers_nonsense_can_not_tell_and_nobody_is_count
 }
 
 #[tokio::test]
-async fn keys_that_share_an_id_and_a_token_that_names_none_are_told_apart_by_type_and_algorithm() {
+async fn keys_with_a_shared_or_missing_id_are_selected_by_type_and_algorithm() {
     let vendor = Vendor::open(keycloak());
     let renamed = |mut key: Value, algorithm: Option<&str>| {
         key["kid"] = json!("rsa-1");
@@ -81,7 +81,7 @@ async fn keys_that_share_an_id_and_a_token_that_names_none_are_told_apart_by_typ
 }
 
 #[tokio::test]
-async fn a_key_that_changed_under_its_old_id_is_asked_for_once() {
+async fn a_key_that_changed_under_its_old_id_is_fetched_once() {
     let vendor = Vendor::open(keycloak());
     assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
     let mut changed = NEXT.jwk();
@@ -95,7 +95,7 @@ async fn a_key_that_changed_under_its_old_id_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn an_address_of_one_source_is_never_verified_by_the_other() {
+async fn a_mail_address_and_its_verification_must_come_from_one_source() {
     let mut profile = keycloak();
     profile.settings = "[provider.keycloak]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
                         issuer = 'https://login.example.org/realms/main'\n\
@@ -114,7 +114,7 @@ async fn an_address_of_one_source_is_never_verified_by_the_other() {
 }
 
 #[tokio::test]
-async fn a_userinfo_endpoint_that_can_not_tell_stops_only_those_whose_id_token_does_not_suffice() {
+async fn an_outage_of_userinfo_affects_only_logins_that_need_it() {
     let vendor = Vendor::open(keycloak());
     type Place = fn() -> Told;
     let places: [Place; 4] = [
@@ -173,7 +173,7 @@ async fn keys_with_padding_and_keys_without_an_id_verify() {
 }
 
 #[tokio::test]
-async fn what_a_provider_sends_and_can_not_be_read_counts_for_nobody() {
+async fn an_unreadable_answer_of_a_provider_counts_as_no_failure() {
     let vendor = Vendor::open(keycloak());
     for text in ["garbage", "a.b.c", "a.b.c.d.e", "eyJhbGciOiJSUzI1NiJ9.e30=.AAAA"] {
         let answer = vendor.somebody().signs_in(|t| t.text = Some(text.into())).await;

@@ -9,7 +9,7 @@ use crate::support::providers::provider::{Person, Vendor, now};
 use crate::support::server::{ACCESS, REFRESH, set_cookies};
 
 #[tokio::test]
-async fn by_default_nobody_becomes_a_user_and_who_is_signed_in_links_an_identity() {
+async fn by_default_a_login_creates_no_user_and_a_logged_in_user_links_an_identity() {
     let mut profile = keycloak();
     profile.settings = "[provider.keycloak]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
                         issuer = 'https://login.example.org/realms/main'";
@@ -64,7 +64,7 @@ async fn asks_to_link(person: &Person<'_>) -> Url {
 }
 
 #[tokio::test]
-async fn an_identity_is_linked_by_its_owner_alone_and_never_taken_over() {
+async fn only_its_owner_links_an_identity_and_it_is_never_taken_over() {
     let vendor = Vendor::open(keycloak());
     vendor.server.add_user("bob", &[]);
     let (ada, bob) = (vendor.somebody(), vendor.somebody());
@@ -102,7 +102,7 @@ async fn an_identity_is_linked_by_its_owner_alone_and_never_taken_over() {
 }
 
 #[tokio::test]
-async fn the_last_way_in_is_not_unlinked() {
+async fn the_last_credential_cannot_be_unlinked() {
     let vendor = Vendor::open(google());
     let ada = vendor.somebody();
     assert_eq!(ada.signs_in(|t| t.claims["auth_time"] = json!(now())).await.status(), 303);
@@ -119,7 +119,7 @@ async fn the_last_way_in_is_not_unlinked() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_taken_is_anothers_however_alike() {
+async fn a_new_user_never_gets_a_name_that_looks_like_an_existing_one() {
     let vendor = Vendor::open(keycloak());
     let eve = vendor.somebody();
     let answer = eve.signs_in(|t| {
@@ -133,7 +133,7 @@ async fn a_name_that_is_taken_is_anothers_however_alike() {
 }
 
 #[tokio::test]
-async fn a_login_elsewhere_goes_on_to_the_app_it_is_for() {
+async fn a_provider_login_continues_to_the_authorization_of_the_app() {
     let vendor = Vendor::open(keycloak());
     let back = "https://app.example/back";
     let app = vendor.server.client("Phone", &["--public", "--scope", "read", "--redirect-uri", back]);
@@ -163,7 +163,7 @@ async fn a_login_elsewhere_goes_on_to_the_app_it_is_for() {
 }
 
 #[tokio::test]
-async fn a_login_returns_to_where_it_came_from_and_nowhere_else() {
+async fn a_provider_login_returns_only_to_a_page_of_this_site() {
     let vendor = Vendor::open(keycloak());
     for (rd, to) in [
         ("/auth/sessions?x=%26y", "/auth/sessions?x=%26y"),
@@ -189,7 +189,7 @@ async fn a_login_returns_to_where_it_came_from_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_way_back_is_for_the_browser_that_left_and_good_once() {
+async fn a_callback_works_once_and_only_in_the_browser_that_started_the_login() {
     let vendor = Vendor::open(keycloak());
     let (ada, victim) = (vendor.somebody(), vendor.somebody());
     let url = ada.leaves().await;
@@ -229,7 +229,7 @@ async fn a_way_back_is_for_the_browser_that_left_and_good_once() {
 }
 
 #[tokio::test]
-async fn who_is_disabled_stays_outside() {
+async fn a_disabled_user_cannot_log_in_at_a_provider() {
     let vendor = Vendor::open(keycloak());
     let ada = vendor.somebody();
     ada.signs_in(|_| {}).await;
@@ -240,7 +240,7 @@ async fn who_is_disabled_stays_outside() {
 }
 
 #[tokio::test]
-async fn two_first_logins_at_once_make_one_user() {
+async fn two_concurrent_first_logins_create_one_user() {
     let vendor = Vendor::open(keycloak());
     for round in 0..5 {
         let come = || async {

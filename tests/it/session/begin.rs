@@ -14,19 +14,19 @@ use crate::support::{
 };
 
 every_store![
-    access_alone_passes_and_says_who,
-    a_row_is_read_with_its_user_as_each_is_read_alone,
-    an_access_token_ends_with_its_age,
-    the_tokens_of_one_purpose_are_nothing_for_the_other,
+    an_access_token_authenticates_and_names_its_user,
+    reading_a_session_with_its_user_equals_reading_each_alone,
+    an_access_token_expires,
+    access_and_refresh_tokens_are_not_interchangeable,
     the_cap_ends_the_oldest_session,
-    a_login_ends_the_session_its_own_request_presents,
-    basic_from_the_same_place_takes_its_own_row_over_and_revokes_nothing,
-    nobody_begins_who_is_disabled_or_deleted_meanwhile,
-    claims_too_long_for_a_cookie_begin_nothing_and_use_up_no_rotation,
-    a_new_password_ends_every_session_but_the_callers_new_one,
+    a_login_ends_the_session_that_its_request_presents,
+    basic_from_the_same_device_reuses_its_row_and_revokes_nothing,
+    a_user_disabled_or_deleted_meanwhile_begins_no_session,
+    claims_too_long_for_a_cookie_begin_no_session_and_rotate_none,
+    a_new_password_ends_all_sessions_but_the_callers_new_one,
 ];
 
-async fn access_alone_passes_and_says_who() {
+async fn an_access_token_authenticates_and_names_its_user() {
     let (_town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let principal = node.sessions.authenticate(issued.access.as_str()).unwrap();
@@ -36,7 +36,7 @@ async fn access_alone_passes_and_says_who() {
     assert_eq!(node.events("login").await.len(), 1);
 }
 
-async fn a_row_is_read_with_its_user_as_each_is_read_alone() {
+async fn reading_a_session_with_its_user_equals_reading_each_alone() {
     let (town, node, user) = small_town().await;
     let sid = node.begin(&user).await.row.sid;
     let both = async || node.store.session_and_user(sid).await.unwrap().0;
@@ -51,7 +51,7 @@ async fn a_row_is_read_with_its_user_as_each_is_read_alone() {
     assert_eq!(both().await, None);
 }
 
-async fn an_access_token_ends_with_its_age() {
+async fn an_access_token_expires() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.advance(millis(119_999));
@@ -61,7 +61,7 @@ async fn an_access_token_ends_with_its_age() {
     assert!(matches!(denied, Err(Denied::Token(Refused::Expired))), "{denied:?}");
 }
 
-async fn the_tokens_of_one_purpose_are_nothing_for_the_other() {
+async fn access_and_refresh_tokens_are_not_interchangeable() {
     let (_town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let denied = node.sessions.authenticate(issued.refresh.as_str());
@@ -89,7 +89,7 @@ async fn the_cap_ends_the_oldest_session() {
     }
 }
 
-async fn a_login_ends_the_session_its_own_request_presents() {
+async fn a_login_ends_the_session_that_its_request_presents() {
     let (_town, node, user) = small_town().await;
     let first = node.begin(&user).await;
     let presented = Some(first.refresh.as_str());
@@ -101,7 +101,7 @@ async fn a_login_ends_the_session_its_own_request_presents() {
     assert_eq!(third.others, 1);
 }
 
-async fn basic_from_the_same_place_takes_its_own_row_over_and_revokes_nothing() {
+async fn basic_from_the_same_device_reuses_its_row_and_revokes_nothing() {
     let (_town, node, user) = small_town().await;
     let begin = async || node.sessions.begin(&user, Transport::Basic, device(), None).await.unwrap();
     let (first, second) = (begin().await, begin().await);
@@ -116,7 +116,7 @@ async fn basic_from_the_same_place_takes_its_own_row_over_and_revokes_nothing() 
     assert_ne!(other.row.sid, second.row.sid);
 }
 
-async fn nobody_begins_who_is_disabled_or_deleted_meanwhile() {
+async fn a_user_disabled_or_deleted_meanwhile_begins_no_session() {
     let (_town, node, user) = small_town().await;
     let gone = node.user("bob").await;
     let disabled = UserChange { disabled: Some(true), ..UserChange::default() };
@@ -130,7 +130,7 @@ async fn nobody_begins_who_is_disabled_or_deleted_meanwhile() {
     }
 }
 
-async fn claims_too_long_for_a_cookie_begin_nothing_and_use_up_no_rotation() {
+async fn claims_too_long_for_a_cookie_begin_no_session_and_rotate_none() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let long = serde_json::json!({"note": "x".repeat(2900)});
@@ -147,7 +147,7 @@ async fn claims_too_long_for_a_cookie_begin_nothing_and_use_up_no_rotation() {
     assert_eq!(town.stored(issued.row.sid), before);
 }
 
-async fn a_new_password_ends_every_session_but_the_callers_new_one() {
+async fn a_new_password_ends_all_sessions_but_the_callers_new_one() {
     let (_town, node, user) = small_town().await;
     let event = AuditEvent::new("password.changed", "tests", "");
     node.store.change_password(&user.id, "$old".into(), None, event).await.unwrap();

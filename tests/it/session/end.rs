@@ -13,19 +13,19 @@ use crate::support::{
 };
 
 every_store![
-    idleness_ends_a_session_to_the_millisecond,
-    no_renewal_moves_the_absolute_end,
-    a_logout_is_in_force_here_at_once_and_soon_on_the_other_node,
-    a_delete_in_a_database_shell_revokes,
-    a_disabled_users_sessions_are_over,
+    a_session_ends_exactly_at_its_idle_time,
+    a_renewal_never_moves_the_absolute_end,
+    a_logout_applies_at_once_on_its_node_and_soon_on_others,
+    a_session_deleted_in_a_database_shell_is_revoked,
+    disabling_a_user_ends_their_sessions,
     a_logout_by_refresh_token_finds_its_session_at_any_generation,
-    all_of_a_users_sessions_end_and_nobody_elses,
-    what_changes_something_asks_the_row_and_not_the_token,
-    a_refresh_racing_a_logout_leaves_nothing_alive,
-    a_refresh_racing_a_disabling_leaves_nothing_alive,
+    ending_all_sessions_of_a_user_ends_no_others,
+    changes_are_authorized_by_the_row_and_not_by_the_token,
+    a_refresh_that_races_with_a_logout_leaves_no_live_token,
+    a_refresh_that_races_with_disabling_leaves_no_live_token,
 ];
 
-async fn idleness_ends_a_session_to_the_millisecond() {
+async fn a_session_ends_exactly_at_its_idle_time() {
     let (town, node, user) = small_town().await;
     let (kept, lost) = (node.begin(&user).await, node.begin(&user).await);
     town.clock.advance(millis(1_799_999));
@@ -35,7 +35,7 @@ async fn idleness_ends_a_session_to_the_millisecond() {
     assert!(matches!(denied, Err(Denied::Session)), "{denied:?}");
 }
 
-async fn no_renewal_moves_the_absolute_end() {
+async fn a_renewal_never_moves_the_absolute_end() {
     let town = Town::with(Policy { session_max_age: secs(1900), ..Policy::default() });
     let node = town.node().await;
     let user = node.user("ada").await;
@@ -50,7 +50,7 @@ async fn no_renewal_moves_the_absolute_end() {
     assert!(matches!(node.renew(last.refresh.as_ref().unwrap()).await, Err(Denied::Session)));
 }
 
-async fn a_logout_is_in_force_here_at_once_and_soon_on_the_other_node() {
+async fn a_logout_applies_at_once_on_its_node_and_soon_on_others() {
     let (town, node, user) = small_town().await;
     let other = town.node().await;
     let issued = node.begin(&user).await;
@@ -64,7 +64,7 @@ async fn a_logout_is_in_force_here_at_once_and_soon_on_the_other_node() {
     assert!(matches!(later.sessions.authenticate(issued.access.as_str()), Err(Denied::Session)));
 }
 
-async fn a_delete_in_a_database_shell_revokes() {
+async fn a_session_deleted_in_a_database_shell_is_revoked() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let kept = node.begin(&user).await;
@@ -74,7 +74,7 @@ async fn a_delete_in_a_database_shell_revokes() {
     assert!(node.sessions.authenticate(kept.access.as_str()).is_ok());
 }
 
-async fn a_disabled_users_sessions_are_over() {
+async fn disabling_a_user_ends_their_sessions() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.shell().run("UPDATE users SET disabled = 1 WHERE name = 'ada'");
@@ -94,7 +94,7 @@ async fn a_logout_by_refresh_token_finds_its_session_at_any_generation() {
     assert!(node.sessions.identify(forged.as_str()).await.unwrap().is_none());
 }
 
-async fn all_of_a_users_sessions_end_and_nobody_elses() {
+async fn ending_all_sessions_of_a_user_ends_no_others() {
     let (_town, node, user) = small_town().await;
     let other = node.user("bob").await;
     let (one, two, kept) = (node.begin(&user).await, node.begin(&user).await, node.begin(&other).await);
@@ -109,7 +109,7 @@ async fn all_of_a_users_sessions_end_and_nobody_elses() {
     assert_eq!(node.sessions.end_all(&nobody, event).await.unwrap(), 0);
 }
 
-async fn what_changes_something_asks_the_row_and_not_the_token() {
+async fn changes_are_authorized_by_the_row_and_not_by_the_token() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let change = UserChange { roles: Some(vec![]), ..UserChange::default() };
@@ -156,11 +156,11 @@ async fn race<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-async fn a_refresh_racing_a_logout_leaves_nothing_alive() {
+async fn a_refresh_that_races_with_a_logout_leaves_no_live_token() {
     race(async |node, _, sid| assert!(node.log_out(sid).await)).await;
 }
 
-async fn a_refresh_racing_a_disabling_leaves_nothing_alive() {
+async fn a_refresh_that_races_with_disabling_leaves_no_live_token() {
     race(async |node, user, _| {
         let change = UserChange { disabled: Some(true), ..UserChange::default() };
         let event = AuditEvent::new("user.disabled", "tests", "");

@@ -25,7 +25,7 @@ fn rolled_over(ring: &Ring) -> Ring {
 }
 
 #[tokio::test]
-async fn a_rollover_fails_nobody() {
+async fn tokens_stay_valid_through_a_rollover() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let tokens = &node.sessions.parts().tokens;
@@ -43,7 +43,7 @@ async fn a_rollover_fails_nobody() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_takes_its_tokens_along() {
+async fn tokens_of_a_revoked_key_are_refused() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let mut ring = rolled_over(&town.ring);
@@ -58,7 +58,7 @@ async fn a_revoked_key_takes_its_tokens_along() {
 }
 
 #[tokio::test]
-async fn nothing_sealed_before_not_before_is_opened() {
+async fn tokens_sealed_before_not_before_are_refused() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.advance(secs(1));
@@ -73,7 +73,7 @@ async fn nothing_sealed_before_not_before_is_opened() {
 }
 
 #[tokio::test]
-async fn an_access_token_without_a_session_is_refused() {
+async fn an_access_token_whose_payload_lacks_a_session_is_refused() {
     let (town, node, _) = small_town().await;
     for payload in [r#"{"id":"42"}"#, r#"{"sid":"AAAAAAAAAAAAAAAAAAAAAA"}"#, r#"{"id":"42","sid":"x"}"#, "{}"]
     {

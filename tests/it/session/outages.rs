@@ -12,7 +12,7 @@ use super::{generation, small_town};
 use crate::support::installation::{ManualClock, Town, millis, secs};
 
 #[tokio::test]
-async fn ten_minutes_of_the_stores_clock_set_back_end_nobodys_session() {
+async fn setting_the_stores_clock_back_ten_minutes_ends_no_session() {
     let town = Town::new();
     let own = ManualClock::new();
     let node = town.node_with_clock(own.clone()).await;
@@ -35,7 +35,7 @@ async fn ten_minutes_of_the_stores_clock_set_back_end_nobodys_session() {
 }
 
 #[tokio::test]
-async fn a_nodes_clock_set_back_refuses_for_a_while_and_ends_nothing() {
+async fn a_node_whose_clock_is_set_back_refuses_tokens_for_a_while_and_ends_no_session() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.set_back(secs(600));
@@ -47,7 +47,7 @@ async fn a_nodes_clock_set_back_refuses_for_a_while_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn while_the_store_is_away_nobody_is_judged_and_later_the_token_still_holds() {
+async fn during_an_outage_of_the_store_a_refresh_is_unavailable_and_later_it_succeeds() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.advance(secs(60));
@@ -62,7 +62,7 @@ async fn while_the_store_is_away_nobody_is_judged_and_later_the_token_still_hold
 }
 
 #[tokio::test]
-async fn a_stale_feed_refuses_or_serves_as_the_policy_says() {
+async fn with_a_stale_feed_the_policy_decides_whether_tokens_pass() {
     for (on_stale, refuses) in [(OnStale::Refuse, true), (OnStale::Serve, false)] {
         let town = Town::with(Policy { on_stale, max_staleness: millis(300), ..Policy::default() });
         let node = town.node().await;
@@ -86,7 +86,7 @@ async fn a_stale_feed_refuses_or_serves_as_the_policy_says() {
 }
 
 #[tokio::test]
-async fn what_happens_is_counted() {
+async fn outcomes_are_counted() {
     let (_town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     node.sessions.authenticate(issued.access.as_str()).unwrap();

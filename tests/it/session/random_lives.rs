@@ -118,7 +118,7 @@ async fn live(town: &Town, node: &Node, user: &User, steps: &[Step]) -> Result<(
 }
 
 #[test]
-fn any_life_of_a_session_goes_by_the_table() {
+fn random_operations_follow_the_refresh_table() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (town, node, user) = runtime.block_on(small_town());
     let config = Config { cases: 96, failure_persistence: None, ..Config::default() };

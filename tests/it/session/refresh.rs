@@ -14,23 +14,23 @@ use crate::support::{
 };
 
 every_store![
-    sooner_than_r_gives_an_access_token_only_and_writes_nothing,
-    from_r_on_the_token_rotates_and_the_session_slides,
-    a_lost_answer_is_given_again_within_the_window_and_nothing_is_written,
-    a_late_parent_is_pardoned_once_and_the_same_one_again_without_a_write,
-    a_late_parent_of_another_generation_within_the_hour_ends_the_session,
-    a_grandparent_ends_the_session_at_once,
-    a_parent_as_old_as_two_idle_times_is_still_pardoned,
-    a_token_ahead_of_its_row_goes_on_and_raises_an_alarm,
+    before_the_rotation_interval_a_refresh_gives_only_an_access_token,
+    after_the_rotation_interval_the_token_rotates_and_the_idle_end_moves,
+    a_lost_answer_is_repeated_within_the_window_without_a_write,
+    a_late_previous_token_is_pardoned_once_and_repeated_without_a_write,
+    a_second_late_previous_token_within_one_hour_ends_the_session,
+    a_token_two_generations_old_ends_the_session_at_once,
+    a_previous_token_as_old_as_two_idle_times_is_pardoned,
+    a_token_ahead_of_its_row_moves_the_row_forward_and_is_recorded,
     a_wrong_key_or_name_leaves_the_row_untouched,
-    sixty_four_renewals_at_once_on_three_nodes_are_one_rotation,
-    present_roles_go_into_the_new_access_token,
-    another_agent_is_a_pardon_where_agents_are_bound,
-    a_renewal_from_elsewhere_is_written_down_once_per_change,
-    a_bound_agent_stays_bound_when_another_renews,
+    sixty_four_concurrent_renewals_on_three_nodes_make_one_rotation,
+    a_new_access_token_has_the_present_roles,
+    with_bound_user_agents_another_agent_needs_a_pardon,
+    a_renewal_from_another_address_is_recorded_once_per_change,
+    a_bound_user_agent_stays_bound_when_another_renews,
 ];
 
-async fn sooner_than_r_gives_an_access_token_only_and_writes_nothing() {
+async fn before_the_rotation_interval_a_refresh_gives_only_an_access_token() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.advance(millis(59_999));
@@ -42,7 +42,7 @@ async fn sooner_than_r_gives_an_access_token_only_and_writes_nothing() {
     assert_eq!(town.stored(issued.row.sid), before);
 }
 
-async fn from_r_on_the_token_rotates_and_the_session_slides() {
+async fn after_the_rotation_interval_the_token_rotates_and_the_idle_end_moves() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.advance(secs(60));
@@ -56,7 +56,7 @@ async fn from_r_on_the_token_rotates_and_the_session_slides() {
 }
 
 #[tokio::test]
-async fn the_key_stays_and_the_secret_is_never_stored() {
+async fn a_rotation_keeps_the_secret_which_is_never_stored() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.advance(secs(60));
@@ -70,7 +70,7 @@ async fn the_key_stays_and_the_secret_is_never_stored() {
     assert!(holds(issued.row.sid.to_string().as_bytes()) && !holds(key.as_bytes()));
 }
 
-async fn a_lost_answer_is_given_again_within_the_window_and_nothing_is_written() {
+async fn a_lost_answer_is_repeated_within_the_window_without_a_write() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.advance(secs(60));
@@ -85,7 +85,7 @@ async fn a_lost_answer_is_given_again_within_the_window_and_nothing_is_written()
     assert!(node.events("refresh.pardon").await.is_empty());
 }
 
-async fn a_late_parent_is_pardoned_once_and_the_same_one_again_without_a_write() {
+async fn a_late_previous_token_is_pardoned_once_and_repeated_without_a_write() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.advance(secs(60));
@@ -104,7 +104,7 @@ async fn a_late_parent_is_pardoned_once_and_the_same_one_again_without_a_write()
     assert_eq!(node.events("refresh.pardon").await.len(), 1);
 }
 
-async fn a_late_parent_of_another_generation_within_the_hour_ends_the_session() {
+async fn a_second_late_previous_token_within_one_hour_ends_the_session() {
     let (town, node, user) = small_town().await;
     let other = town.node().await;
     let issued = node.begin(&user).await;
@@ -136,7 +136,7 @@ async fn a_late_parent_of_another_generation_within_the_hour_ends_the_session() 
     assert_eq!(detail["began_by"], serde_json::json!({"user_agent": "tests/1", "ip": "192.0.2.7"}));
 }
 
-async fn a_grandparent_ends_the_session_at_once() {
+async fn a_token_two_generations_old_ends_the_session_at_once() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let mut token = issued.refresh.clone();
@@ -149,7 +149,7 @@ async fn a_grandparent_ends_the_session_at_once() {
     assert_eq!(node.events("refresh.reuse").await.len(), 1);
 }
 
-async fn a_parent_as_old_as_two_idle_times_is_still_pardoned() {
+async fn a_previous_token_as_old_as_two_idle_times_is_pardoned() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     town.clock.advance(millis(1_799_999));
@@ -159,7 +159,7 @@ async fn a_parent_as_old_as_two_idle_times_is_still_pardoned() {
 }
 
 #[tokio::test]
-async fn a_grandparent_ends_the_session_on_its_last_day_too() {
+async fn a_token_two_generations_old_ends_the_session_also_on_its_last_day() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let mut token = issued.refresh.clone();
@@ -171,7 +171,7 @@ async fn a_grandparent_ends_the_session_on_its_last_day_too() {
     assert!(node.row(issued.row.sid).await.is_none());
 }
 
-async fn a_token_ahead_of_its_row_goes_on_and_raises_an_alarm() {
+async fn a_token_ahead_of_its_row_moves_the_row_forward_and_is_recorded() {
     let (_town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let ahead = node.forged(&issued.refresh, |payload| payload["gen"] = 7.into());
@@ -215,7 +215,7 @@ async fn a_wrong_key_or_name_leaves_the_row_untouched() {
 }
 
 #[tokio::test]
-async fn a_chain_of_1000_holds() {
+async fn a_chain_of_1000_rotations_works() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let mut token = issued.refresh;
@@ -227,7 +227,7 @@ async fn a_chain_of_1000_holds() {
     }
 }
 
-async fn sixty_four_renewals_at_once_on_three_nodes_are_one_rotation() {
+async fn sixty_four_concurrent_renewals_on_three_nodes_make_one_rotation() {
     let (town, node, user) = small_town().await;
     let nodes = [node.clone(), town.node().await, town.node().await];
     let issued = node.begin(&user).await;
@@ -252,7 +252,7 @@ async fn sixty_four_renewals_at_once_on_three_nodes_are_one_rotation() {
     assert_eq!(node.row(issued.row.sid).await.unwrap().generation, 1);
 }
 
-async fn present_roles_go_into_the_new_access_token() {
+async fn a_new_access_token_has_the_present_roles() {
     let (_town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let roles = Some(vec!["admin".into()]);
@@ -264,7 +264,7 @@ async fn present_roles_go_into_the_new_access_token() {
     assert_eq!(principal, renewed.principal);
 }
 
-async fn a_renewal_from_elsewhere_is_written_down_once_per_change() {
+async fn a_renewal_from_another_address_is_recorded_once_per_change() {
     let (town, node, user) = small_town().await;
     let issued = node.begin(&user).await;
     let elsewhere = Device { ip: "198.51.100.9".into(), ..device() };
@@ -301,7 +301,7 @@ async fn a_renewal_from_elsewhere_is_written_down_once_per_change() {
     assert!(node.events("refresh.moved").await.len() < 10);
 }
 
-async fn a_bound_agent_stays_bound_when_another_renews() {
+async fn a_bound_user_agent_stays_bound_when_another_renews() {
     let town = Town::with(Policy { bind_agent: true, ..Policy::default() });
     let node = town.node().await;
     let user = node.user("ada").await;
@@ -318,7 +318,7 @@ async fn a_bound_agent_stays_bound_when_another_renews() {
     assert_eq!(renewed.outcome, "pardon");
 }
 
-async fn another_agent_is_a_pardon_where_agents_are_bound() {
+async fn with_bound_user_agents_another_agent_needs_a_pardon() {
     let town = Town::with(Policy { bind_agent: true, ..Policy::default() });
     let node = town.node().await;
     let user = node.user("ada").await;

@@ -66,7 +66,7 @@ const STATEMENTS: [&str; 15] = [
 ];
 
 #[tokio::test]
-async fn whatever_ends_a_session_in_a_shell_is_in_force_within_a_second() {
+async fn a_session_ended_in_a_database_shell_is_refused_within_one_second() {
     let server = Server::started(&[]);
     let users = users(&server, STATEMENTS.len() + 1).await;
     for (n, (statement, (browser, sid))) in STATEMENTS.iter().zip(&users).enumerate() {
@@ -82,7 +82,7 @@ async fn whatever_ends_a_session_in_a_shell_is_in_force_within_a_second() {
 }
 
 #[tokio::test]
-async fn what_ends_no_session_in_a_shell_revokes_nothing() {
+async fn shell_statements_that_end_no_session_revoke_nothing() {
     let server = Server::started(&[]);
     let browser = server.ada().await;
     server.sqlite3(
@@ -96,7 +96,7 @@ async fn what_ends_no_session_in_a_shell_revokes_nothing() {
 }
 
 #[tokio::test]
-async fn whatever_ends_a_session_on_the_command_line_is_in_force_within_a_second() {
+async fn a_session_ended_on_the_command_line_is_refused_within_one_second() {
     let server = Server::started(&[]);
     let commands = [
         "session revoke SID",
@@ -119,7 +119,7 @@ async fn whatever_ends_a_session_on_the_command_line_is_in_force_within_a_second
 }
 
 #[tokio::test]
-async fn server_command_line_and_shell_at_once_end_what_each_ends_and_nothing_else() {
+async fn concurrent_ends_by_server_command_line_and_shell_end_only_their_sessions() {
     let server = Server::started(&SHORT);
     let users = users(&server, 40).await;
     let (ending, staying) = users.split_at(30);
@@ -188,7 +188,7 @@ async fn renew(browser: &Browser) -> Vec<(u16, Browser)> {
 }
 
 #[tokio::test]
-async fn a_refresh_racing_the_end_of_its_session_leaves_nothing_alive() {
+async fn a_refresh_that_races_with_the_end_of_its_session_leaves_no_live_token() {
     let server = Server::started(&SHORT);
     let (admin, users) = (server.ada().await, users(&server, 24).await);
     tokio::time::sleep(Duration::from_millis(1050)).await; // past R
@@ -218,7 +218,7 @@ async fn a_refresh_racing_the_end_of_its_session_leaves_nothing_alive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_racing_a_rollover_holds() {
+async fn a_refresh_that_races_with_a_rollover_succeeds() {
     let server = Server::started(&SHORT);
     let users = users(&server, 8).await;
     for round in 1..=2 {
@@ -242,7 +242,7 @@ async fn a_refresh_racing_a_rollover_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_starts_while_a_revocation_commits_knows_it_or_learns_it() {
+async fn a_node_that_starts_during_a_revocation_gets_it() {
     let town = Town::new();
     let node = town.node().await;
     let user = node.user("ada").await;
@@ -264,7 +264,7 @@ async fn a_node_that_starts_while_a_revocation_commits_knows_it_or_learns_it() {
 }
 
 #[tokio::test]
-async fn a_revocation_that_cant_be_committed_is_not_told_as_one() {
+async fn a_revocation_that_cannot_be_committed_is_an_error_and_does_not_apply() {
     let town = Town::new();
     let node = town.node().await;
     let user = node.user("ada").await;
@@ -280,7 +280,7 @@ async fn a_revocation_that_cant_be_committed_is_not_told_as_one() {
 }
 
 #[test]
-fn a_million_revocations_are_held_found_and_forgotten() {
+fn a_million_revocations_are_stored_found_and_expire() {
     const FLOOD: u32 = 1_000_000;
     let sid = |n: u32| {
         let mut bytes = [0; 16];

@@ -12,17 +12,17 @@ every_store![
     serializable;
     a_client_reads_back_as_it_was_added_and_changed,
     a_name_belongs_to_one_client,
-    events_of_clients_say_their_names_and_what_was_changed,
+    events_of_clients_contain_their_names_and_changes,
     clients_come_in_pages,
-    an_overlapping_secret_revokes_nothing_and_one_at_once_does,
-    a_session_is_begun_for_an_enabled_client_only,
-    a_session_goes_back_to_a_login_that_lives,
-    the_sessions_of_a_client_end_with_it,
-    what_a_shell_takes_from_a_client_takes_its_tokens_along,
-    a_token_is_issued_to_the_client_that_was_judged,
-    no_token_outlives_a_change_it_did_not_see,
-    a_token_without_a_row_is_revoked_once,
-    what_is_spent_is_spent_once,
+    a_secret_change_with_overlap_revokes_nothing_and_one_without_revokes,
+    a_session_begins_only_for_an_enabled_client,
+    a_session_of_an_app_needs_a_live_login_of_its_user,
+    deleting_a_client_ends_its_sessions,
+    a_reduction_of_a_clients_rights_in_a_shell_revokes_its_tokens,
+    a_token_is_issued_only_if_the_client_is_unchanged_since_the_check,
+    every_token_issued_before_a_change_is_revoked_by_it,
+    a_token_without_a_session_row_is_revoked_once,
+    a_one_time_value_is_accepted_once,
 ];
 
 impl House {
@@ -54,7 +54,7 @@ impl House {
     }
 }
 
-async fn events_of_clients_say_their_names_and_what_was_changed() {
+async fn events_of_clients_contain_their_names_and_changes() {
     let house = House::new().await;
     let id = house.client("reports").await.id;
     let change = ClientChange { scopes: Some(scope("read")), disabled: Some(true), ..Default::default() };
@@ -167,7 +167,7 @@ async fn clients_come_in_pages() {
     assert_eq!(page(Some(&ids[4])).await, []);
 }
 
-async fn an_overlapping_secret_revokes_nothing_and_one_at_once_does() {
+async fn a_secret_change_with_overlap_revokes_nothing_and_one_without_revokes() {
     let house = House::new().await;
     let id = house.client("cron").await.id;
     let second = house.secret(&id, 2, secs(3600)).await;
@@ -194,7 +194,7 @@ async fn an_overlapping_secret_revokes_nothing_and_one_at_once_does() {
     assert!(house.events("client.changed").await.len() == 4);
 }
 
-async fn a_session_is_begun_for_an_enabled_client_only() {
+async fn a_session_begins_only_for_an_enabled_client() {
     let house = House::new().await;
     let (user, client) = (house.user("ada").await.id, house.client("app").await.id);
     let grant = |client: &ClientId| Some(Grant { client: client.clone(), scope: scope("read") });
@@ -212,7 +212,7 @@ async fn a_session_is_begun_for_an_enabled_client_only() {
     assert!(begin(&client).await.is_none());
 }
 
-async fn a_session_goes_back_to_a_login_that_lives() {
+async fn a_session_of_an_app_needs_a_live_login_of_its_user() {
     let house = House::new().await;
     let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
     let client = house.client("app").await.id;
@@ -230,7 +230,7 @@ async fn a_session_goes_back_to_a_login_that_lives() {
     assert!(begin(login, 20).await.is_none(), "it has ended");
 }
 
-async fn the_sessions_of_a_client_end_with_it() {
+async fn deleting_a_client_ends_its_sessions() {
     let house = House::new().await;
     let user = house.user("ada").await.id;
     let own = house.begin(&user).await;
@@ -249,7 +249,7 @@ async fn the_sessions_of_a_client_end_with_it() {
     assert!(house.row(own.sid).await.is_some());
 }
 
-async fn what_a_shell_takes_from_a_client_takes_its_tokens_along() {
+async fn a_reduction_of_a_clients_rights_in_a_shell_revokes_its_tokens() {
     let house = House::new().await;
     for (name, by) in [
         ("scopes", "UPDATE clients SET scopes = '[\"read\"]' WHERE name = 'scopes'"),
@@ -270,7 +270,7 @@ async fn what_a_shell_takes_from_a_client_takes_its_tokens_along() {
     }
 }
 
-async fn a_token_is_issued_to_the_client_that_was_judged() {
+async fn a_token_is_issued_only_if_the_client_is_unchanged_since_the_check() {
     let house = House::new().await;
     let client = house.client("cron").await;
     let issue = async |judged: &ClientRow| {
@@ -288,7 +288,7 @@ async fn a_token_is_issued_to_the_client_that_was_judged() {
 }
 
 /// With many writers at once: every token that was issued before a change has a time that the change's revocation covers.
-async fn no_token_outlives_a_change_it_did_not_see() {
+async fn every_token_issued_before_a_change_is_revoked_by_it() {
     let house = House::new().await;
     let other = house.another().await;
     for round in 0..8 {
@@ -318,7 +318,7 @@ async fn no_token_outlives_a_change_it_did_not_see() {
     }
 }
 
-async fn a_token_without_a_row_is_revoked_once() {
+async fn a_token_without_a_session_row_is_revoked_once() {
     let house = House::new().await;
     let (sid, until) = (Sid::generate().unwrap(), house.now().await.plus(secs(3720)));
     let revoke = || house.store.revoke(Target::Session(sid), until, event("service.revoked"));
@@ -331,7 +331,7 @@ async fn a_token_without_a_row_is_revoked_once() {
     assert_eq!(all[0].expires_at, until);
 }
 
-async fn what_is_spent_is_spent_once() {
+async fn a_one_time_value_is_accepted_once() {
     let (house, later) = (House::new().await, secs(120));
     let other = house.another().await;
     let until = house.now().await.plus(later);

@@ -16,18 +16,18 @@ use crate::support::{
 
 every_store![
     serializable;
-    what_this_process_ends_is_in_its_feed_before_the_call_returns,
-    what_another_process_ends_is_heard_of_within_a_second,
-    a_feed_is_complete_when_the_following_begins,
+    revocations_of_this_process_are_in_its_feed_before_the_call_returns,
+    revocations_of_another_process_arrive_within_one_second,
+    a_feed_is_complete_from_its_first_moment,
     revocations_are_listed_in_order_and_the_expired_ones_are_not,
     a_follower_knows_that_it_is_up_to_date_while_nothing_happens,
-    nothing_is_heard_any_more_when_the_handle_is_dropped,
-    numbers_that_went_back_load_everything_again,
+    a_dropped_handle_stops_the_feed,
+    the_feed_reloads_everything_when_row_numbers_go_back,
     a_revocation_is_fed_with_the_time_it_took,
-    a_flood_reaches_another_process_whole,
+    a_flood_of_revocations_reaches_another_process_completely,
 ];
 
-async fn what_this_process_ends_is_in_its_feed_before_the_call_returns() {
+async fn revocations_of_this_process_are_in_its_feed_before_the_call_returns() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let begin = async || house.begin(&ada.id).await;
@@ -61,7 +61,7 @@ async fn what_this_process_ends_is_in_its_feed_before_the_call_returns() {
     assert!(house.list.denies(row.sid), "a deleted user");
 }
 
-async fn what_another_process_ends_is_heard_of_within_a_second() {
+async fn revocations_of_another_process_arrive_within_one_second() {
     let house = House::new().await;
     let other = house.another().await;
     let ada = house.user("ada").await;
@@ -73,7 +73,7 @@ async fn what_another_process_ends_is_heard_of_within_a_second() {
     }
 }
 
-async fn a_feed_is_complete_when_the_following_begins() {
+async fn a_feed_is_complete_from_its_first_moment() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let row = house.begin(&ada.id).await;
@@ -114,7 +114,7 @@ async fn a_follower_knows_that_it_is_up_to_date_while_nothing_happens() {
     assert!(most < secs(1), "{most:?}");
 }
 
-async fn nothing_is_heard_any_more_when_the_handle_is_dropped() {
+async fn a_dropped_handle_stops_the_feed() {
     let house = House::new().await;
     let list = Arc::new(Denylist::default());
     let handle = house.store.follow(list.clone()).await.unwrap();
@@ -126,7 +126,7 @@ async fn nothing_is_heard_any_more_when_the_handle_is_dropped() {
     assert!(!list.denies(row.sid) && list.age() > millis(100));
 }
 
-async fn numbers_that_went_back_load_everything_again() {
+async fn the_feed_reloads_everything_when_row_numbers_go_back() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let row = house.begin(&ada.id).await;
@@ -167,7 +167,7 @@ async fn a_revocation_is_fed_with_the_time_it_took() {
     assert!(text.contains("lag_count 3\n"), "{text}");
 }
 
-async fn a_flood_reaches_another_process_whole() {
+async fn a_flood_of_revocations_reaches_another_process_completely() {
     let house = House::new().await;
     let other = house.another().await;
     let end = house.now().await.plus(secs(900)).millis();

@@ -7,15 +7,15 @@ use crate::support::stores::{Kind, every_store, kind};
 
 every_store![
     serializable;
-    one_subject_at_two_issuers_is_two_people,
-    an_identity_that_is_taken_makes_no_user,
-    the_last_way_in_stays,
-    two_unlinks_at_once_leave_one_way_in,
-    two_links_of_one_identity_at_once_give_it_one_owner,
-    a_deleted_users_identities_are_free_again,
-    a_nonce_is_spent_once_whoever_else_tries_and_swept_after_its_end,
+    one_subject_at_two_issuers_is_two_identities,
+    a_linked_identity_creates_no_second_user,
+    the_last_credential_cannot_be_removed,
+    two_concurrent_unlinks_leave_one_credential,
+    two_concurrent_links_of_one_identity_give_it_one_owner,
+    the_identities_of_a_deleted_user_can_be_linked_again,
+    a_nonce_is_used_once_and_deleted_after_its_end,
 ];
-every_store![a_trigger_that_was_dropped_is_missed];
+every_store![a_dropped_or_disabled_trigger_is_reported];
 
 fn identity(issuer: &str, subject: &str) -> Identity {
     Identity { issuer: issuer.into(), subject: subject.into() }
@@ -36,7 +36,7 @@ async fn add(
     house.store.add_user(new, event("user.added")).await.map(|row| row.id)
 }
 
-async fn one_subject_at_two_issuers_is_two_people() {
+async fn one_subject_at_two_issuers_is_two_identities() {
     let house = House::new().await;
     let (here, there) = (identity("https://a.example", "7"), identity("https://b.example", "7"));
     let ada = add(&house, "ada", false, Some(here.clone())).await.unwrap();
@@ -55,7 +55,7 @@ async fn one_subject_at_two_issuers_is_two_people() {
     assert_eq!((linked.len(), linked[0].subject.as_str()), (2, ada.as_str()));
 }
 
-async fn an_identity_that_is_taken_makes_no_user() {
+async fn a_linked_identity_creates_no_second_user() {
     let house = House::new().await;
     let taken = identity("https://a.example", "7");
     let ada = add(&house, "ada", false, Some(taken.clone())).await.unwrap();
@@ -68,7 +68,7 @@ async fn an_identity_that_is_taken_makes_no_user() {
     assert_eq!(house.store.identity(&taken).await.unwrap(), Some(ada));
 }
 
-async fn the_last_way_in_stays() {
+async fn the_last_credential_cannot_be_removed() {
     let house = House::new().await;
     let (first, second) = (identity("https://a.example", "1"), identity("https://b.example", "2"));
     let ada = add(&house, "ada", false, Some(first.clone())).await.unwrap();
@@ -91,7 +91,7 @@ async fn the_last_way_in_stays() {
     assert_eq!(house.events("identity.unlinked").await.len(), 2);
 }
 
-async fn two_unlinks_at_once_leave_one_way_in() {
+async fn two_concurrent_unlinks_leave_one_credential() {
     let house = House::new().await;
     for round in 0..20 {
         let pair = [
@@ -107,7 +107,7 @@ async fn two_unlinks_at_once_leave_one_way_in() {
     }
 }
 
-async fn two_links_of_one_identity_at_once_give_it_one_owner() {
+async fn two_concurrent_links_of_one_identity_give_it_one_owner() {
     let house = House::new().await;
     let other = house.another().await;
     let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
@@ -124,7 +124,7 @@ async fn two_links_of_one_identity_at_once_give_it_one_owner() {
     assert_eq!(house.events("identity.linked").await.len(), 20);
 }
 
-async fn a_deleted_users_identities_are_free_again() {
+async fn the_identities_of_a_deleted_user_can_be_linked_again() {
     let house = House::new().await;
     let taken = identity("https://a.example", "7");
     let ada = add(&house, "ada", false, Some(taken.clone())).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_deleted_users_identities_are_free_again() {
     add(&house, "bob", false, Some(taken)).await.unwrap();
 }
 
-async fn a_nonce_is_spent_once_whoever_else_tries_and_swept_after_its_end() {
+async fn a_nonce_is_used_once_and_deleted_after_its_end() {
     let one = House::new().await;
     let other = one.another().await;
     let now = one.store.now().await.unwrap();
@@ -155,7 +155,7 @@ async fn a_nonce_is_spent_once_whoever_else_tries_and_swept_after_its_end() {
     assert_eq!(one.store.sweep(secs(60), secs(3600)).await.unwrap(), 2);
 }
 
-async fn a_trigger_that_was_dropped_is_missed() {
+async fn a_dropped_or_disabled_trigger_is_reported() {
     let house = House::new().await;
     assert_eq!(house.store.missing_triggers().await.unwrap(), Vec::<String>::new());
     let drop = match kind() {

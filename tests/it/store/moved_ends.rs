@@ -11,12 +11,12 @@ use crate::support::{
 
 every_store![
     serializable;
-    an_end_set_for_later_takes_effect_then_and_not_before,
+    an_end_in_the_future_takes_effect_at_its_time,
     a_session_that_is_extended_again_is_not_revoked_at_the_first_end,
     a_shorter_idle_time_ends_a_session_unless_it_is_renewed,
-    a_session_that_has_ended_is_not_made_to_live_again,
-    a_renewal_judged_before_the_end_may_be_written_after_it,
-    what_a_leap_makes_due_is_left_alone,
+    an_ended_session_cannot_be_revived,
+    a_renewal_checked_before_the_end_may_be_written_after_it,
+    ends_that_are_due_only_by_a_clock_jump_are_not_applied,
 ];
 
 async fn one(house: &House) -> SessionRow {
@@ -34,7 +34,7 @@ async fn a_while() {
     tokio::time::sleep(millis(700)).await;
 }
 
-async fn an_end_set_for_later_takes_effect_then_and_not_before() {
+async fn an_end_in_the_future_takes_effect_at_its_time() {
     let house = House::new().await;
     let other = house.another().await;
     let row = one(&house).await;
@@ -84,7 +84,7 @@ async fn a_shorter_idle_time_ends_a_session_unless_it_is_renewed() {
     assert!(!house.list.denies(kept.sid));
 }
 
-async fn a_session_that_has_ended_is_not_made_to_live_again() {
+async fn an_ended_session_cannot_be_revived() {
     let house = House::new().await;
     let (ada, shell) = (house.user("ada").await.id, house.town.shell());
     for column in ["expires_at", "idle_expires_at"] {
@@ -103,7 +103,7 @@ async fn a_session_that_has_ended_is_not_made_to_live_again() {
     }
 }
 
-async fn a_renewal_judged_before_the_end_may_be_written_after_it() {
+async fn a_renewal_checked_before_the_end_may_be_written_after_it() {
     let house = House::new().await;
     let row = house
         .begin_as(NewSession { idle: millis(200), ..new_session(&house.user("ada").await.id) }, 20)
@@ -115,7 +115,7 @@ async fn a_renewal_judged_before_the_end_may_be_written_after_it() {
     assert_eq!(house.store.change_session(&row, change, None).await.unwrap(), Written::Applied);
 }
 
-async fn what_a_leap_makes_due_is_left_alone() {
+async fn ends_that_are_due_only_by_a_clock_jump_are_not_applied() {
     let house = House::new().await;
     let row = one(&house).await;
     set(&house, &row, "expires_at", secs(1200)).await;
@@ -141,12 +141,12 @@ mod rows_that_cant_be_read {
 
     every_store![
         serializable;
-        a_bad_session_is_passed_over_ended_where_it_is_named_and_mended,
-        a_bad_user_or_client_may_do_nothing_and_keeps_nobody_else_out,
-        a_row_of_no_use_holds_up_no_list,
+        an_unreadable_session_is_skipped_can_be_ended_and_repaired,
+        an_unreadable_user_or_client_has_no_rights_and_blocks_no_other,
+        an_unreadable_row_does_not_break_a_list,
     ];
 
-    async fn a_bad_session_is_passed_over_ended_where_it_is_named_and_mended() {
+    async fn an_unreadable_session_is_skipped_can_be_ended_and_repaired() {
         for change in [
             "transport = 'xyz'",
             "secret_hash = 'x'",
@@ -192,7 +192,7 @@ mod rows_that_cant_be_read {
         }
     }
 
-    async fn a_bad_user_or_client_may_do_nothing_and_keeps_nobody_else_out() {
+    async fn an_unreadable_user_or_client_has_no_rights_and_blocks_no_other() {
         let house = House::new().await;
         let (ada, bob) = (house.user_with("ada", &["admin"]).await, house.user_with("bob", &["admin"]).await);
         let carol = house.user_with("carol", &["admin"]).await;
@@ -232,7 +232,7 @@ mod rows_that_cant_be_read {
         assert_eq!(house.store.user(&bob.id).await.unwrap().unwrap().roles, [""; 0]);
     }
 
-    async fn a_row_of_no_use_holds_up_no_list() {
+    async fn an_unreadable_row_does_not_break_a_list() {
         let house = House::new().await;
         let row = one(&house).await;
         house.store.report_node("one", 1, "1").await.unwrap();
@@ -270,13 +270,13 @@ mod guards {
 
     every_store![
         serializable;
-        a_trigger_that_was_changed_is_missed_and_made_again,
-        of_a_newer_schema_the_names_of_triggers_are_known,
-        a_node_whose_report_lies_ahead_is_not_waited_for,
-        by_a_clock_that_leaps_nothing_is_deleted,
+        a_changed_trigger_is_reported_and_restored,
+        with_a_newer_schema_only_the_names_of_triggers_are_checked,
+        a_node_that_reported_a_future_time_is_ignored,
+        a_clock_that_jumps_ahead_causes_no_sweep,
     ];
 
-    async fn a_trigger_that_was_changed_is_missed_and_made_again() {
+    async fn a_changed_trigger_is_reported_and_restored() {
         let house = House::new().await;
         let shell = house.town.shell();
         let changes: &[(&str, &str)] = match kind() {
@@ -312,7 +312,7 @@ mod guards {
         assert!(house.hears(row.sid).await, "and they act");
     }
 
-    async fn of_a_newer_schema_the_names_of_triggers_are_known() {
+    async fn with_a_newer_schema_only_the_names_of_triggers_are_checked() {
         let house = House::new().await;
         let shell = house.town.shell();
         let history = if kind() == Kind::Sqlite { "refinery_schema_history" } else { "bulla_schema_history" };
@@ -332,7 +332,7 @@ mod guards {
         assert_eq!(house.store.missing_triggers().await.unwrap(), ["user_deleted"]);
     }
 
-    async fn by_a_clock_that_leaps_nothing_is_deleted() {
+    async fn a_clock_that_jumps_ahead_causes_no_sweep() {
         const DECADE: Duration = Duration::from_secs(10 * 365 * 86_400);
         let house = House::new().await;
         let (row, gone) = (one(&house).await, house.begin(&"1".parse().unwrap()).await);
@@ -365,7 +365,7 @@ mod guards {
         assert!(node.sweep(year).await.unwrap() >= 4);
     }
 
-    async fn a_node_whose_report_lies_ahead_is_not_waited_for() {
+    async fn a_node_that_reported_a_future_time_is_ignored() {
         let house = House::new().await;
         house.town.clock.advance(secs(10 * 365 * 86_400));
         house.store.report_node("one", 1, "1").await.unwrap();

@@ -23,21 +23,21 @@ use crate::support::{
 
 every_store![
     serializable;
-    a_new_password_takes_the_place_of_the_verified_one_only,
-    a_new_password_is_set_only_while_the_callers_session_lives,
-    of_changes_that_verified_one_password_at_once_one_is_written,
-    a_change_that_verified_the_old_password_undoes_no_administrators,
-    a_change_at_the_moment_of_a_revocation_leaves_no_session,
-    no_chain_of_changes_gets_past_a_revocation_of_all_sessions,
-    a_session_begins_only_while_the_verified_password_holds,
-    a_session_begins_only_while_the_proven_identity_is_linked,
-    a_session_that_has_ended_links_and_unlinks_nothing,
-    who_has_lost_what_a_change_needs_changes_nothing,
-    of_two_administrators_who_act_against_each_other_one_does,
-    roles_are_given_and_taken_on_the_row_as_it_is_found,
-    a_proof_is_noted_only_while_session_and_password_hold,
-    a_new_password_names_the_identities_that_were_linked_lately,
-    a_client_begins_a_session_only_with_scopes_that_it_still_has,
+    a_new_password_replaces_only_the_verified_one,
+    a_new_password_is_set_only_if_the_callers_session_is_live,
+    of_concurrent_changes_that_verified_one_password_one_is_written,
+    a_change_that_verified_the_old_password_does_not_replace_an_administrators_new_one,
+    a_password_change_that_races_with_a_revocation_leaves_no_session,
+    no_chain_of_changes_survives_a_revocation_of_all_sessions,
+    a_session_begins_only_if_the_verified_password_is_unchanged,
+    a_session_begins_only_if_the_proven_identity_is_still_linked,
+    an_ended_session_links_and_unlinks_nothing,
+    a_caller_who_has_lost_a_required_right_changes_nothing,
+    of_two_administrators_who_act_against_each_other_one_succeeds,
+    roles_are_added_and_removed_on_the_present_row,
+    a_proof_is_recorded_only_if_session_and_password_are_unchanged,
+    a_new_password_reports_the_recently_linked_identities,
+    a_client_begins_a_session_only_with_its_present_scopes,
 ];
 
 async fn with_password(house: &House, name: &str) -> UserRow {
@@ -65,7 +65,7 @@ async fn hash_of(house: &House, user: &UserRow) -> Option<String> {
     house.store.user(&user.id).await.unwrap().unwrap().password_hash
 }
 
-async fn a_new_password_takes_the_place_of_the_verified_one_only() {
+async fn a_new_password_replaces_only_the_verified_one() {
     let house = House::new().await;
     let ada = with_password(&house, "ada").await;
     let own = house.begin(&ada.id).await;
@@ -79,7 +79,7 @@ async fn a_new_password_takes_the_place_of_the_verified_one_only() {
     assert_eq!(begun.auth_time, Some(begun.created_at));
 }
 
-async fn a_new_password_is_set_only_while_the_callers_session_lives() {
+async fn a_new_password_is_set_only_if_the_callers_session_is_live() {
     let house = House::new().await;
     let ada = with_password(&house, "ada").await;
     let (own, kept) = (house.begin(&ada.id).await, house.begin(&ada.id).await);
@@ -96,7 +96,7 @@ async fn a_new_password_is_set_only_while_the_callers_session_lives() {
     assert_eq!(house.live(&ada.id).await, [kept.sid]);
 }
 
-async fn of_changes_that_verified_one_password_at_once_one_is_written() {
+async fn of_concurrent_changes_that_verified_one_password_one_is_written() {
     let house = House::new().await;
     let other = house.another().await;
     for round in 0..6 {
@@ -117,7 +117,7 @@ async fn of_changes_that_verified_one_password_at_once_one_is_written() {
     }
 }
 
-async fn a_change_that_verified_the_old_password_undoes_no_administrators() {
+async fn a_change_that_verified_the_old_password_does_not_replace_an_administrators_new_one() {
     let house = House::new().await;
     let other = house.another().await;
     for round in 0..6 {
@@ -132,7 +132,7 @@ async fn a_change_that_verified_the_old_password_undoes_no_administrators() {
     }
 }
 
-async fn a_change_at_the_moment_of_a_revocation_leaves_no_session() {
+async fn a_password_change_that_races_with_a_revocation_leaves_no_session() {
     let house = House::new().await;
     let other = house.another().await;
     for round in 0..6 {
@@ -168,7 +168,7 @@ async fn chain(
     }
 }
 
-async fn no_chain_of_changes_gets_past_a_revocation_of_all_sessions() {
+async fn no_chain_of_changes_survives_a_revocation_of_all_sessions() {
     let house = House::new().await;
     let users = join_all((0..4).map(async |n| with_password(&house, &format!("ada {n}")).await)).await;
     for round in 0..8 {
@@ -199,7 +199,7 @@ async fn no_chain_of_changes_gets_past_a_revocation_of_all_sessions() {
     }
 }
 
-async fn a_session_begins_only_while_the_verified_password_holds() {
+async fn a_session_begins_only_if_the_verified_password_is_unchanged() {
     let house = House::new().await;
     let ada = with_password(&house, "ada").await;
     let basic = |hash: &str| NewSession {
@@ -231,7 +231,7 @@ fn identity(subject: &str) -> Identity {
     Identity { issuer: "https://id.example".into(), subject: subject.into() }
 }
 
-async fn a_session_begins_only_while_the_proven_identity_is_linked() {
+async fn a_session_begins_only_if_the_proven_identity_is_still_linked() {
     let house = House::new().await;
     let (ada, bob) = (with_password(&house, "ada").await, with_password(&house, "bob").await);
     house.store.link(&ada.id, identity("1"), event("identity.linked")).await.unwrap();
@@ -248,7 +248,7 @@ async fn a_session_begins_only_while_the_proven_identity_is_linked() {
     assert_eq!(house.live(&ada.id).await.len(), 1);
 }
 
-async fn a_session_that_has_ended_links_and_unlinks_nothing() {
+async fn an_ended_session_links_and_unlinks_nothing() {
     let house = House::new().await;
     let ada = with_password(&house, "ada").await;
     let (own, ended) = (house.begin(&ada.id).await, house.begin(&ada.id).await);
@@ -287,7 +287,7 @@ fn new_client(scopes: &[&str]) -> NewClient {
     }
 }
 
-async fn who_has_lost_what_a_change_needs_changes_nothing() {
+async fn a_caller_who_has_lost_a_required_right_changes_nothing() {
     let house = House::new().await;
     let store = &house.store;
     let (root, eve) = (house.user_with("root", &["admin"]).await, house.user_with("eve", &["admin"]).await);
@@ -333,7 +333,7 @@ async fn who_has_lost_what_a_change_needs_changes_nothing() {
     all_refused(&machine).await;
 }
 
-async fn of_two_administrators_who_act_against_each_other_one_does() {
+async fn of_two_administrators_who_act_against_each_other_one_succeeds() {
     let house = House::new().await;
     let other = house.another().await;
     house.user_with("root", &["admin"]).await;
@@ -361,7 +361,7 @@ async fn of_two_administrators_who_act_against_each_other_one_does() {
     }
 }
 
-async fn roles_are_given_and_taken_on_the_row_as_it_is_found() {
+async fn roles_are_added_and_removed_on_the_present_row() {
     let house = House::new().await;
     let other = house.another().await;
     let ada = house.user_with("ada", &["editor"]).await;
@@ -387,7 +387,7 @@ async fn roles_are_given_and_taken_on_the_row_as_it_is_found() {
     );
 }
 
-async fn a_proof_is_noted_only_while_session_and_password_hold() {
+async fn a_proof_is_recorded_only_if_session_and_password_are_unchanged() {
     let house = House::new().await;
     let (ada, bob) = (with_password(&house, "ada").await, with_password(&house, "bob").await);
     let own = house.begin(&ada.id).await;
@@ -413,7 +413,7 @@ async fn a_proof_is_noted_only_while_session_and_password_hold() {
     assert!(!note(own.sid, &ada, None).await, "it is over");
 }
 
-async fn a_new_password_names_the_identities_that_were_linked_lately() {
+async fn a_new_password_reports_the_recently_linked_identities() {
     let house = House::new().await;
     let ada = with_password(&house, "ada").await;
     let link = async |subject| {
@@ -447,7 +447,7 @@ async fn a_new_password_names_the_identities_that_were_linked_lately() {
     );
 }
 
-async fn a_client_begins_a_session_only_with_scopes_that_it_still_has() {
+async fn a_client_begins_a_session_only_with_its_present_scopes() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let client = house.store.add_client(new_client(&["read", "write"]), event("client.added")).await.unwrap();

@@ -15,15 +15,15 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 every_store![
     serializable;
     an_event_reads_back_as_it_was_recorded,
-    audit_is_read_in_order_from_the_newest_or_from_a_place,
-    the_addresses_of_a_users_logins_are_those_of_the_audit,
+    the_audit_is_read_in_order_from_the_newest_or_from_a_position,
+    the_known_addresses_of_a_user_come_from_the_audit,
     a_sweep_deletes_what_has_expired_and_nothing_else,
     a_sweep_revokes_nothing,
-    a_sweep_leaves_a_session_for_seventeen_minutes_past_its_end,
-    the_mark_of_the_ring_never_goes_back,
-    a_node_that_reports_lives_and_one_that_is_silent_does_not,
-    a_store_that_answers_and_can_write_is_healthy,
-    what_was_acknowledged_is_there_when_it_is_opened_again,
+    a_sweep_keeps_a_session_for_seventeen_minutes_after_its_end,
+    the_recorded_ring_generation_never_decreases,
+    a_node_is_listed_only_while_it_reports,
+    a_store_that_can_read_and_write_is_healthy,
+    acknowledged_changes_are_present_after_reopening,
 ];
 
 async fn an_event_reads_back_as_it_was_recorded() {
@@ -39,7 +39,7 @@ async fn an_event_reads_back_as_it_was_recorded() {
     assert!(house.store.audit(None, 1).await.unwrap()[0].subject.starts_with("nul"));
 }
 
-async fn audit_is_read_in_order_from_the_newest_or_from_a_place() {
+async fn the_audit_is_read_in_order_from_the_newest_or_from_a_position() {
     let house = House::new().await;
     for n in 0..10 {
         house.store.record(AuditEvent::new("x", "", n.to_string())).await.unwrap();
@@ -55,7 +55,7 @@ async fn audit_is_read_in_order_from_the_newest_or_from_a_place() {
     assert_eq!(house.store.audit(Some(after[1].seq), 3).await.unwrap(), []);
 }
 
-async fn the_addresses_of_a_users_logins_are_those_of_the_audit() {
+async fn the_known_addresses_of_a_user_come_from_the_audit() {
     let house = House::new().await;
     let long_ago = house.now().await;
     let event = |actor: &str, detail| AuditEvent::new("login", actor, "s").with(detail);
@@ -130,7 +130,7 @@ async fn a_sweep_revokes_nothing() {
     assert!(house.revoked().is_empty());
 }
 
-async fn a_sweep_leaves_a_session_for_seventeen_minutes_past_its_end() {
+async fn a_sweep_keeps_a_session_for_seventeen_minutes_after_its_end() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let row = house.begin_as(NewSession { idle: secs(10), ..new_session(&ada.id) }, 20).await;
@@ -142,7 +142,7 @@ async fn a_sweep_leaves_a_session_for_seventeen_minutes_past_its_end() {
     assert!(house.row(row.sid).await.is_none());
 }
 
-async fn the_mark_of_the_ring_never_goes_back() {
+async fn the_recorded_ring_generation_never_decreases() {
     let house = House::new().await;
     let other = house.another().await;
     assert_eq!(house.store.ring_mark().await.unwrap(), None);
@@ -155,7 +155,7 @@ async fn the_mark_of_the_ring_never_goes_back() {
     assert_eq!(other.store.ring_mark().await.unwrap(), Some((23, [23; 32])));
 }
 
-async fn a_node_that_reports_lives_and_one_that_is_silent_does_not() {
+async fn a_node_is_listed_only_while_it_reports() {
     let house = House::new().await;
     let other = house.another().await;
     assert_eq!(house.store.nodes().await.unwrap(), []);
@@ -174,11 +174,11 @@ async fn a_node_that_reports_lives_and_one_that_is_silent_does_not() {
     assert_eq!(seen(house.store.clone()).await, [("one".into(), 17, "0.2.0".into())]);
 }
 
-async fn a_store_that_answers_and_can_write_is_healthy() {
+async fn a_store_that_can_read_and_write_is_healthy() {
     House::new().await.store.healthy().await.unwrap();
 }
 
-async fn what_was_acknowledged_is_there_when_it_is_opened_again() {
+async fn acknowledged_changes_are_present_after_reopening() {
     let house = House::new().await;
     let ada = house.user_with("ada", &["admin"]).await;
     let (kept, ended) = (house.begin(&ada.id).await, house.begin(&ada.id).await);

@@ -6,21 +6,21 @@ use super::*;
 use crate::support::stores::{Kind, every_store, kind};
 every_store![
     serializable;
-    a_deleted_row_is_a_revocation_for_seventeen_minutes,
-    a_row_long_expired_goes_without_a_revocation,
-    a_row_that_has_just_expired_is_still_revoked,
+    a_deleted_session_is_revoked_for_seventeen_minutes,
+    deleting_a_long_expired_session_revokes_nothing,
+    deleting_a_just_expired_session_revokes_it,
     an_insert_over_a_live_session_fails_and_changes_nothing,
     an_upsert_over_a_live_session_revokes_it,
-    another_sid_or_user_revokes,
+    changing_the_sid_or_user_of_a_session_revokes_it,
     a_shortened_life_revokes_and_a_longer_one_does_not,
-    a_rotation_by_hand_revokes_nothing,
+    a_rotation_in_a_shell_revokes_nothing,
     an_idle_end_set_into_the_past_revokes,
-    roles_and_claims_that_could_not_be_read_are_refused,
-    doing_nothing_on_a_conflict_does_nothing,
-    what_could_not_be_read_is_refused,
-    what_is_rolled_back_revokes_nothing,
+    unreadable_roles_and_claims_are_refused_by_the_schema,
+    an_insert_that_does_nothing_on_conflict_revokes_nothing,
+    unreadable_values_are_refused_by_the_schema,
+    a_rolled_back_transaction_revokes_nothing,
     many_rows_deleted_at_once_are_as_many_revocations,
-    no_row_typed_in_uses_up_the_numbers_of_those_that_follow,
+    a_row_with_an_explicit_number_does_not_exhaust_the_sequence,
 ];
 
 pub(super) async fn one(house: &House) -> SessionRow {
@@ -57,7 +57,7 @@ fn insert(row: &SessionRow, user: &str) -> String {
     )
 }
 
-async fn a_deleted_row_is_a_revocation_for_seventeen_minutes() {
+async fn a_deleted_session_is_revoked_for_seventeen_minutes() {
     let house = House::new().await;
     let row = one(&house).await;
     let shell = house.town.shell();
@@ -70,11 +70,11 @@ async fn a_deleted_row_is_a_revocation_for_seventeen_minutes() {
     assert!(house.hears(row.sid).await);
 }
 
-async fn a_row_long_expired_goes_without_a_revocation() {
+async fn deleting_a_long_expired_session_revokes_nothing() {
     assert!(!revokes_after(&House::new().await, secs(1021)).await);
 }
 
-async fn a_row_that_has_just_expired_is_still_revoked() {
+async fn deleting_a_just_expired_session_revokes_it() {
     // An access token from the last moment of the session may still be valid.
     assert!(revokes_after(&House::new().await, secs(900)).await);
 }
@@ -97,7 +97,7 @@ async fn an_upsert_over_a_live_session_revokes_it() {
     assert!(house.hears(row.sid).await);
 }
 
-async fn another_sid_or_user_revokes() {
+async fn changing_the_sid_or_user_of_a_session_revokes_it() {
     let house = House::new().await;
     let (ada, shell) = (house.user("ada").await, house.town.shell());
     for change in ["sid = 'AAAAAAAAAAAAAAAAAAAAAA'", "user_id = '666'"] {
@@ -118,7 +118,7 @@ async fn a_shortened_life_revokes_and_a_longer_one_does_not() {
     assert_eq!(house.revoked(), [row.sid.to_string()]);
 }
 
-async fn a_rotation_by_hand_revokes_nothing() {
+async fn a_rotation_in_a_shell_revokes_nothing() {
     let house = House::new().await;
     one(&house).await;
     house.town.shell().run(&format!(
@@ -139,7 +139,7 @@ async fn an_idle_end_set_into_the_past_revokes() {
     assert!(house.hears(row.sid).await);
 }
 
-async fn roles_and_claims_that_could_not_be_read_are_refused() {
+async fn unreadable_roles_and_claims_are_refused_by_the_schema() {
     let house = House::new().await;
     house.user("ada").await;
     let shell = house.town.shell();
@@ -154,7 +154,7 @@ async fn roles_and_claims_that_could_not_be_read_are_refused() {
     set("claims", "{\"plan\":\"team\"}").unwrap();
 }
 
-async fn doing_nothing_on_a_conflict_does_nothing() {
+async fn an_insert_that_does_nothing_on_conflict_revokes_nothing() {
     let house = House::new().await;
     let (row, shell) = (one(&house).await, house.town.shell());
     house.user("admin").await;
@@ -205,7 +205,7 @@ async fn doing_nothing_on_a_conflict_does_nothing() {
     assert!(house.revoked().is_empty() && house.live(&row.user_id).await == [other.sid, row.sid]);
 }
 
-async fn what_could_not_be_read_is_refused() {
+async fn unreadable_values_are_refused_by_the_schema() {
     let house = House::new().await;
     let (row, shell) = (one(&house).await, house.town.shell());
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
@@ -325,7 +325,7 @@ async fn what_could_not_be_read_is_refused() {
     shell.run("UPDATE clients SET scopes = '[\"read\",\"write\"]', audiences = '[\"billing\"]'");
 }
 
-async fn what_is_rolled_back_revokes_nothing() {
+async fn a_rolled_back_transaction_revokes_nothing() {
     let house = House::new().await;
     let (row, shell) = (one(&house).await, house.town.shell());
     shell.run("BEGIN; DELETE FROM sessions; ROLLBACK");
@@ -350,7 +350,7 @@ async fn many_rows_deleted_at_once_are_as_many_revocations() {
     assert_eq!((house.revoked().len(), house.list.len()), (50, 50));
 }
 
-async fn no_row_typed_in_uses_up_the_numbers_of_those_that_follow() {
+async fn a_row_with_an_explicit_number_does_not_exhaust_the_sequence() {
     let house = House::new().await;
     let shell = house.town.shell();
     let last = i64::MAX;

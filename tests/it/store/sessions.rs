@@ -10,35 +10,35 @@ use crate::support::{installation::millis, stores::every_store};
 
 every_store![
     serializable;
-    a_session_begins_at_the_stores_time_and_reads_back_as_it_was_given,
-    texts_of_any_alphabet_come_back_as_they_went_in,
-    a_begun_session_ends_the_one_it_replaces_whosever_it_is,
+    a_session_begins_at_the_stores_time_and_reads_back_unchanged,
+    texts_of_any_alphabet_read_back_unchanged,
+    a_new_session_ends_the_session_that_it_replaces_also_of_another_user,
     a_login_that_replaces_nothing_revokes_nothing,
-    the_cap_counts_live_sessions_and_the_oldest_go,
-    logins_at_once_never_leave_more_than_the_cap,
-    basic_takes_over_its_own_live_row_and_revokes_nothing,
-    an_expired_row_of_basic_is_not_taken_over,
-    nobody_begins_a_session_for_a_disabled_user,
-    a_login_racing_a_disabling_leaves_no_session,
+    the_cap_counts_live_sessions_and_ends_the_oldest,
+    concurrent_logins_never_leave_more_sessions_than_the_cap,
+    basic_reuses_its_own_live_session_and_revokes_nothing,
+    an_expired_basic_session_is_not_reused,
+    a_disabled_user_begins_no_session,
+    a_login_that_races_with_disabling_leaves_no_session,
     users_of_an_embedding_program_need_no_row,
-    a_rotation_moves_generation_time_and_idle_end_and_nothing_else,
-    a_rotation_is_written_only_over_the_row_that_was_judged,
-    of_sixty_four_rotations_of_one_row_one_is_applied,
-    rotations_of_many_sessions_at_once_each_find_their_own_row,
+    a_rotation_changes_only_generation_time_and_idle_end,
+    a_rotation_is_written_only_if_the_row_is_unchanged_since_the_check,
+    of_sixty_four_concurrent_rotations_of_one_row_one_is_applied,
+    concurrent_rotations_of_many_sessions_change_only_their_own_rows,
     a_rotation_of_a_deleted_session_is_lost,
-    the_idle_end_never_passes_the_absolute_one,
-    a_pardon_is_written_with_its_event_or_not_at_all,
-    a_pardon_without_an_event_is_remembered_all_the_same,
-    a_judged_row_is_deleted_with_its_evidence_and_a_changed_one_is_not,
-    ends_concern_one_ones_own_all_of_a_user_or_everyones,
-    every_ended_session_has_an_event_of_its_own,
-    a_name_typed_in_that_no_token_can_have_holds_up_nobodys_end,
-    live_sessions_are_listed_newest_first_and_no_expired_ones,
-    an_expired_session_is_still_read_for_the_rule_to_judge,
-    a_rotation_racing_an_end_leaves_nothing_alive,
+    the_idle_end_never_exceeds_the_absolute_end,
+    a_pardon_and_its_event_are_written_together_or_not_at_all,
+    a_pardon_without_an_event_is_recorded_in_the_row,
+    a_checked_row_is_deleted_with_its_event_and_a_changed_one_is_not,
+    one_session_own_sessions_all_of_a_user_and_all_can_be_ended,
+    every_ended_session_has_its_own_event,
+    a_malformed_session_id_does_not_stop_the_end_of_other_sessions,
+    only_live_sessions_are_listed_newest_first,
+    an_expired_session_can_still_be_read,
+    a_rotation_that_races_with_an_end_leaves_no_live_session,
 ];
 
-async fn a_session_begins_at_the_stores_time_and_reads_back_as_it_was_given() {
+async fn a_session_begins_at_the_stores_time_and_reads_back_unchanged() {
     let house = House::new().await;
     let (user, before) = (house.user("ada").await, house.now().await);
     let new = NewSession { transport: Transport::Hybrid, ..new_session(&user.id) };
@@ -54,7 +54,7 @@ async fn a_session_begins_at_the_stores_time_and_reads_back_as_it_was_given() {
     assert_eq!(nobody, (None, before), "the time is told all the same");
 }
 
-async fn texts_of_any_alphabet_come_back_as_they_went_in() {
+async fn texts_of_any_alphabet_read_back_unchanged() {
     let house = House::new().await;
     let user = house.user("Ἀσπασία \u{1f3fa} O'Brien \"; DROP TABLE users; --").await;
     let agent = "Mözilla/5.0 (日本) ' \" \\ %s $1 {} \u{7f}".to_owned();
@@ -64,7 +64,7 @@ async fn texts_of_any_alphabet_come_back_as_they_went_in() {
     assert_eq!(house.store.user(&user.id).await.unwrap().unwrap().name, user.name);
 }
 
-async fn a_begun_session_ends_the_one_it_replaces_whosever_it_is() {
+async fn a_new_session_ends_the_session_that_it_replaces_also_of_another_user() {
     let house = House::new().await;
     let (ada, bob) = (house.user("ada").await, house.user("bob").await);
     let old = house.begin(&bob.id).await;
@@ -84,7 +84,7 @@ async fn a_login_that_replaces_nothing_revokes_nothing() {
     assert!(house.events("session.revoked").await.is_empty() && house.revoked().is_empty());
 }
 
-async fn the_cap_counts_live_sessions_and_the_oldest_go() {
+async fn the_cap_counts_live_sessions_and_ends_the_oldest() {
     let house = House::new().await;
     let (ada, bob) = (house.user("ada").await, house.user("bob").await);
     let others = house.begin(&bob.id).await;
@@ -102,7 +102,7 @@ async fn the_cap_counts_live_sessions_and_the_oldest_go() {
     assert!(house.row(dead.sid).await.is_some() && house.row(others.sid).await.is_some());
 }
 
-async fn logins_at_once_never_leave_more_than_the_cap() {
+async fn concurrent_logins_never_leave_more_sessions_than_the_cap() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let other = house.another().await;
@@ -126,7 +126,7 @@ async fn logins_at_once_never_leave_more_than_the_cap() {
     assert!(house.revoked().len() >= 13);
 }
 
-async fn basic_takes_over_its_own_live_row_and_revokes_nothing() {
+async fn basic_reuses_its_own_live_session_and_revokes_nothing() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let basic = || NewSession { transport: Transport::Basic, takes_over_basic: true, ..new_session(&ada.id) };
@@ -144,7 +144,7 @@ async fn basic_takes_over_its_own_live_row_and_revokes_nothing() {
     assert!(house.revoked().is_empty());
 }
 
-async fn an_expired_row_of_basic_is_not_taken_over() {
+async fn an_expired_basic_session_is_not_reused() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let basic = || NewSession { transport: Transport::Basic, takes_over_basic: true, ..new_session(&ada.id) };
@@ -153,7 +153,7 @@ async fn an_expired_row_of_basic_is_not_taken_over() {
     assert_ne!(house.begin_as(basic(), 20).await.sid, first.sid);
 }
 
-async fn nobody_begins_a_session_for_a_disabled_user() {
+async fn a_disabled_user_begins_no_session() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     house.change(&ada.id, disabled(true)).await.unwrap();
@@ -163,7 +163,7 @@ async fn nobody_begins_a_session_for_a_disabled_user() {
     house.begin(&ada.id).await;
 }
 
-async fn a_login_racing_a_disabling_leaves_no_session() {
+async fn a_login_that_races_with_disabling_leaves_no_session() {
     let house = House::new().await;
     let other = house.another().await;
     for round in 0..20 {
@@ -190,7 +190,7 @@ async fn users_of_an_embedding_program_need_no_row() {
     }
 }
 
-async fn a_rotation_moves_generation_time_and_idle_end_and_nothing_else() {
+async fn a_rotation_changes_only_generation_time_and_idle_end() {
     let house = House::new().await;
     let row = house.begin(&house.user("ada").await.id).await;
     house.town.clock.advance(secs(90));
@@ -202,7 +202,7 @@ async fn a_rotation_moves_generation_time_and_idle_end_and_nothing_else() {
     assert!(house.revoked().is_empty());
 }
 
-async fn a_rotation_is_written_only_over_the_row_that_was_judged() {
+async fn a_rotation_is_written_only_if_the_row_is_unchanged_since_the_check() {
     let house = House::new().await;
     let row = house.begin(&house.user("ada").await.id).await;
     let judged = |change: fn(&mut SessionRow)| {
@@ -225,7 +225,7 @@ async fn a_rotation_is_written_only_over_the_row_that_was_judged() {
     assert_eq!(house.rotate(&row).await.unwrap(), Written::Lost);
 }
 
-async fn of_sixty_four_rotations_of_one_row_one_is_applied() {
+async fn of_sixty_four_concurrent_rotations_of_one_row_one_is_applied() {
     let house = House::new().await;
     let other = house.another().await;
     let mut row = house.begin(&house.user("ada").await.id).await;
@@ -243,7 +243,7 @@ async fn of_sixty_four_rotations_of_one_row_one_is_applied() {
     }
 }
 
-async fn rotations_of_many_sessions_at_once_each_find_their_own_row() {
+async fn concurrent_rotations_of_many_sessions_change_only_their_own_rows() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let mut rows = Vec::new();
@@ -274,7 +274,7 @@ async fn a_rotation_of_a_deleted_session_is_lost() {
     assert!(house.row(row.sid).await.is_none());
 }
 
-async fn the_idle_end_never_passes_the_absolute_one() {
+async fn the_idle_end_never_exceeds_the_absolute_end() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let row = house.begin_as(NewSession { life: secs(1000), ..new_session(&ada.id) }, 20).await;
@@ -285,7 +285,7 @@ async fn the_idle_end_never_passes_the_absolute_one() {
     assert_eq!((rotated.idle_expires_at, rotated.expires_at), (row.expires_at, row.expires_at));
 }
 
-async fn a_pardon_is_written_with_its_event_or_not_at_all() {
+async fn a_pardon_and_its_event_are_written_together_or_not_at_all() {
     let house = House::new().await;
     let row = house.begin(&house.user("ada").await.id).await;
     house.town.clock.advance(secs(60));
@@ -304,7 +304,7 @@ async fn a_pardon_is_written_with_its_event_or_not_at_all() {
     assert_eq!((&*events[0].actor, &events[0].subject, events[0].at), ("ada", &row.sid.to_string(), now));
 }
 
-async fn a_pardon_without_an_event_is_remembered_all_the_same() {
+async fn a_pardon_without_an_event_is_recorded_in_the_row() {
     let house = House::new().await;
     let row = house.begin(&house.user("ada").await.id).await;
     let now = house.now().await;
@@ -315,7 +315,7 @@ async fn a_pardon_without_an_event_is_remembered_all_the_same() {
     assert_eq!(house.row(row.sid).await.unwrap(), expected);
 }
 
-async fn a_judged_row_is_deleted_with_its_evidence_and_a_changed_one_is_not() {
+async fn a_checked_row_is_deleted_with_its_event_and_a_changed_one_is_not() {
     let house = House::new().await;
     let row = house.begin(&house.user("ada").await.id).await;
     let reuse = || {
@@ -331,7 +331,7 @@ async fn a_judged_row_is_deleted_with_its_evidence_and_a_changed_one_is_not() {
     assert_eq!(house.store.delete_judged(&row, reuse()).await.unwrap(), Written::Lost);
 }
 
-async fn ends_concern_one_ones_own_all_of_a_user_or_everyones() {
+async fn one_session_own_sessions_all_of_a_user_and_all_can_be_ended() {
     let house = House::new().await;
     let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
     let end = async |which| {
@@ -358,7 +358,7 @@ async fn ends_concern_one_ones_own_all_of_a_user_or_everyones() {
     assert_eq!(sorted(house.revoked().iter().map(|sid| sid.parse().unwrap()).collect()), sorted(all));
 }
 
-async fn every_ended_session_has_an_event_of_its_own() {
+async fn every_ended_session_has_its_own_event() {
     let house = House::new().await;
     let ada = house.user("ada").await.id;
     let sids = [house.begin(&ada).await.sid, house.begin(&ada).await.sid];
@@ -370,7 +370,7 @@ async fn every_ended_session_has_an_event_of_its_own() {
     assert!(events.iter().all(|event| event.actor == "7" && event.detail["everywhere"] == true));
 }
 
-async fn a_name_typed_in_that_no_token_can_have_holds_up_nobodys_end() {
+async fn a_malformed_session_id_does_not_stop_the_end_of_other_sessions() {
     let house = House::new().await;
     let ada = house.user("ada").await.id;
     for which in [SessionEnd::AllOf(ada.clone()), SessionEnd::Everyones] {
@@ -386,7 +386,7 @@ async fn a_name_typed_in_that_no_token_can_have_holds_up_nobodys_end() {
     }
 }
 
-async fn live_sessions_are_listed_newest_first_and_no_expired_ones() {
+async fn only_live_sessions_are_listed_newest_first() {
     let house = House::new().await;
     let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
     house.begin_as(NewSession { idle: secs(2), ..new_session(&ada) }, 20).await;
@@ -403,7 +403,7 @@ async fn live_sessions_are_listed_newest_first_and_no_expired_ones() {
     assert_eq!(house.store.sessions(None, 1).await.unwrap().0[0].sid, sids[2]);
 }
 
-async fn an_expired_session_is_still_read_for_the_rule_to_judge() {
+async fn an_expired_session_can_still_be_read() {
     let house = House::new().await;
     let row = house.begin(&house.user("ada").await.id).await;
     house.town.clock.advance(secs(100_000));
@@ -411,7 +411,7 @@ async fn an_expired_session_is_still_read_for_the_rule_to_judge() {
     assert!(read.unwrap().ends_at() < now);
 }
 
-async fn a_rotation_racing_an_end_leaves_nothing_alive() {
+async fn a_rotation_that_races_with_an_end_leaves_no_live_session() {
     let house = House::new().await;
     let other = house.another().await;
     let ada = house.user("ada").await.id;

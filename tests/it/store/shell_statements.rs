@@ -22,7 +22,7 @@ const COLUMNS: &str =
     "user_id, secret_hash, generation, rotated_at, created_at, idle_expires_at, expires_at, transport";
 
 #[tokio::test]
-async fn no_statement_ends_a_session_unrevoked() {
+async fn every_statement_that_ends_a_session_revokes_it() {
     let replaced = |key: &str, value: &str, end: &str| {
         format!(
             "INTO sessions ({key}, {COLUMNS}) SELECT {value}, {COLUMNS} FROM sessions WHERE sid = '$a' {end}"

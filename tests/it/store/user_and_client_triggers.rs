@@ -7,18 +7,18 @@ use super::{
 use crate::support::stores::{Kind, every_store, kind};
 every_store![
     serializable;
-    a_user_disabled_by_hand_loses_every_session,
-    a_user_deleted_by_hand_loses_every_session,
-    a_user_with_another_number_loses_every_session,
-    a_user_with_another_number_keeps_its_identities,
-    a_user_inserted_over_another_is_somebody_else,
-    a_clients_tokens_are_revoked_with_its_secret_scopes_or_end,
-    a_client_upserted_is_revoked,
-    a_client_typed_in_is_not_public,
-    a_disabled_user_is_zero_or_one,
+    disabling_a_user_in_a_shell_revokes_their_sessions,
+    deleting_a_user_in_a_shell_revokes_their_sessions,
+    changing_the_id_of_a_user_revokes_their_sessions,
+    changing_the_id_of_a_user_keeps_their_identities,
+    an_upsert_over_a_user_revokes_the_sessions_of_that_user,
+    changing_the_secret_scopes_or_existence_of_a_client_revokes_its_tokens,
+    an_upsert_of_a_client_revokes_its_tokens,
+    a_client_inserted_without_a_secret_is_not_public,
+    the_column_disabled_accepts_only_zero_and_one,
 ];
 
-async fn a_user_disabled_by_hand_loses_every_session() {
+async fn disabling_a_user_in_a_shell_revokes_their_sessions() {
     let house = House::new().await;
     let (ada, bob) = (house.user("ada").await, house.user("bob").await);
     let own = [house.begin(&ada.id).await.sid, house.begin(&ada.id).await.sid];
@@ -30,7 +30,7 @@ async fn a_user_disabled_by_hand_loses_every_session() {
     assert_eq!(house.revoked().len(), 2, "and nothing twice");
 }
 
-async fn a_user_deleted_by_hand_loses_every_session() {
+async fn deleting_a_user_in_a_shell_revokes_their_sessions() {
     let house = House::new().await;
     let (row, shell) = (one(&house).await, house.town.shell());
     shell.run("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
@@ -39,14 +39,14 @@ async fn a_user_deleted_by_hand_loses_every_session() {
     assert_eq!(shell.number("SELECT count(*) FROM identities"), 0);
 }
 
-async fn a_user_with_another_number_loses_every_session() {
+async fn changing_the_id_of_a_user_revokes_their_sessions() {
     let house = House::new().await;
     let row = one(&house).await;
     house.town.shell().run("UPDATE users SET id = 77 WHERE name = 'ada'");
     assert_eq!(house.revoked(), [row.sid.to_string()]);
 }
 
-async fn a_user_with_another_number_keeps_its_identities() {
+async fn changing_the_id_of_a_user_keeps_their_identities() {
     let house = House::new().await;
     let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
     let shell = house.town.shell();
@@ -69,7 +69,7 @@ async fn a_user_with_another_number_keeps_its_identities() {
     }
 }
 
-async fn a_user_inserted_over_another_is_somebody_else() {
+async fn an_upsert_over_a_user_revokes_the_sessions_of_that_user() {
     let house = House::new().await;
     let row = one(&house).await;
     house.town.shell().run(
@@ -79,7 +79,7 @@ async fn a_user_inserted_over_another_is_somebody_else() {
     assert_eq!(house.revoked(), [row.sid.to_string()]);
 }
 
-async fn a_clients_tokens_are_revoked_with_its_secret_scopes_or_end() {
+async fn changing_the_secret_scopes_or_existence_of_a_client_revokes_its_tokens() {
     let house = House::new().await;
     let shell = house.town.shell();
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1), ('cron2', 'Other', 1)");
@@ -107,7 +107,7 @@ async fn a_clients_tokens_are_revoked_with_its_secret_scopes_or_end() {
     assert!(crate::support::server::eventually("the feed hears of it", heard).await < secs(1));
 }
 
-async fn a_client_upserted_is_revoked() {
+async fn an_upsert_of_a_client_revokes_its_tokens() {
     let house = House::new().await;
     let shell = house.town.shell();
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
@@ -119,7 +119,7 @@ async fn a_client_upserted_is_revoked() {
     assert_eq!(house.revoked(), ["client:cron"]);
 }
 
-async fn a_client_typed_in_is_not_public() {
+async fn a_client_inserted_without_a_secret_is_not_public() {
     let house = House::new().await;
     let shell = house.town.shell();
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
@@ -133,7 +133,7 @@ async fn a_client_typed_in_is_not_public() {
     assert!(!client().await.is_public());
 }
 
-async fn a_disabled_user_is_zero_or_one() {
+async fn the_column_disabled_accepts_only_zero_and_one() {
     let house = House::new().await;
     house.user("ada").await;
     assert!(house.town.shell().try_run("UPDATE users SET disabled = 2").is_err());

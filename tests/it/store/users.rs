@@ -8,22 +8,22 @@ use crate::support::stores::every_store;
 every_store![
     serializable;
     a_user_reads_back_by_id_and_by_name_in_any_case_and_composition,
-    a_name_that_differs_by_case_or_homoglyph_only_is_taken,
-    of_two_lookalikes_added_at_once_one_is_refused,
-    a_name_typed_in_by_hand_is_found_and_taken,
-    an_id_typed_in_by_hand_is_not_given_out,
+    a_name_that_differs_only_by_case_or_homoglyph_is_refused,
+    of_two_lookalike_names_added_at_once_one_is_refused,
+    a_name_inserted_in_a_shell_is_found_and_reserved,
+    an_id_inserted_in_a_shell_is_not_reused,
     users_come_in_pages_in_order_of_id,
-    a_change_leaves_alone_what_it_doesnt_name,
-    events_of_users_say_who_was_added_what_was_changed_and_who_was_deleted,
-    changes_at_once_lose_none,
+    a_change_keeps_the_fields_that_it_does_not_name,
+    events_of_users_contain_additions_changes_and_deletions,
+    concurrent_changes_lose_none,
     the_last_administrator_stays,
-    of_two_administrators_who_remove_each_other_at_once_one_stays,
-    a_disabled_user_has_no_session_left_and_enabling_brings_none_back,
-    a_deleted_user_takes_everything_along_and_the_id_is_not_given_out_again,
-    a_new_password_ends_all_sessions_and_begins_the_callers,
-    a_disabled_user_changes_no_password_and_an_operator_does,
-    a_stronger_hash_replaces_only_the_one_it_was_made_of,
-    an_id_that_is_no_number_is_nobody_here,
+    of_two_administrators_who_remove_each_other_one_stays,
+    disabling_a_user_ends_all_sessions_and_enabling_restores_none,
+    a_deleted_user_leaves_no_rows_and_the_id_is_not_reused,
+    a_new_password_ends_all_sessions_and_begins_one_for_the_caller,
+    a_disabled_user_cannot_change_the_password_and_an_operator_can,
+    a_stronger_hash_replaces_only_the_hash_that_it_upgrades,
+    an_id_that_is_not_a_number_finds_no_user,
 ];
 
 async fn a_user_reads_back_by_id_and_by_name_in_any_case_and_composition() {
@@ -48,7 +48,7 @@ async fn a_user_reads_back_by_id_and_by_name_in_any_case_and_composition() {
     assert_eq!(house.events("user.added").await[0].subject, row.id.to_string());
 }
 
-async fn a_name_that_differs_by_case_or_homoglyph_only_is_taken() {
+async fn a_name_that_differs_only_by_case_or_homoglyph_is_refused() {
     let house = House::new().await;
     house.user("bob").await;
     for name in ["bob", "BOB", "b\u{43e}b", "ＢＯＢ"] {
@@ -64,7 +64,7 @@ async fn a_name_that_differs_by_case_or_homoglyph_only_is_taken() {
     house.user("bobby").await;
 }
 
-async fn of_two_lookalikes_added_at_once_one_is_refused() {
+async fn of_two_lookalike_names_added_at_once_one_is_refused() {
     let house = House::new().await;
     let other = house.another().await;
     for round in 0..10 {
@@ -79,7 +79,7 @@ async fn of_two_lookalikes_added_at_once_one_is_refused() {
     }
 }
 
-async fn a_name_typed_in_by_hand_is_found_and_taken() {
+async fn a_name_inserted_in_a_shell_is_found_and_reserved() {
     let house = House::new().await;
     house.town.shell().run("INSERT INTO users (name, created_at) VALUES ('Grace', 1)");
     let row = house.store.user_by_name("grace").await.unwrap().unwrap();
@@ -90,7 +90,7 @@ async fn a_name_typed_in_by_hand_is_found_and_taken() {
     assert_eq!(house.user("ivan").await.id.as_str(), "101", "no id twice, whoever gave it out");
 }
 
-async fn an_id_typed_in_by_hand_is_not_given_out() {
+async fn an_id_inserted_in_a_shell_is_not_reused() {
     for id in [1, 7] {
         let house = House::new().await;
         let sql = format!("INSERT INTO users (id, name, created_at) VALUES ({id}, 'by hand', 0)");
@@ -115,7 +115,7 @@ async fn users_come_in_pages_in_order_of_id() {
     assert_eq!(page(Some(&ids[11])).await, []);
 }
 
-async fn a_change_leaves_alone_what_it_doesnt_name() {
+async fn a_change_keeps_the_fields_that_it_does_not_name() {
     let house = House::new().await;
     let row = house.user_with("ada", &["reader"]).await;
     let claims = serde_json::json!({"team": "x"}).as_object().cloned();
@@ -131,7 +131,7 @@ async fn a_change_leaves_alone_what_it_doesnt_name() {
     assert_eq!(house.events("user.changed").await.len(), 2);
 }
 
-async fn events_of_users_say_who_was_added_what_was_changed_and_who_was_deleted() {
+async fn events_of_users_contain_additions_changes_and_deletions() {
     let house = House::new().await;
     let new = NewUser {
         name: "Zoë".into(),
@@ -164,7 +164,7 @@ async fn events_of_users_say_who_was_added_what_was_changed_and_who_was_deleted(
     }
 }
 
-async fn changes_at_once_lose_none() {
+async fn concurrent_changes_lose_none() {
     let house = House::new().await;
     let other = house.another().await;
     for round in 0..10 {
@@ -199,7 +199,7 @@ async fn the_last_administrator_stays() {
     assert!(matches!(house.change(&off.id, roles(&[])).await, Err(StoreError::LastAdmin)));
 }
 
-async fn of_two_administrators_who_remove_each_other_at_once_one_stays() {
+async fn of_two_administrators_who_remove_each_other_one_stays() {
     let house = House::new().await;
     let other = house.another().await;
     for round in 0..10 {
@@ -217,7 +217,7 @@ async fn of_two_administrators_who_remove_each_other_at_once_one_stays() {
     }
 }
 
-async fn a_disabled_user_has_no_session_left_and_enabling_brings_none_back() {
+async fn disabling_a_user_ends_all_sessions_and_enabling_restores_none() {
     let house = House::new().await;
     let (ada, bob) = (house.user("ada").await, house.user("bob").await);
     let (own, others) = (house.begin(&ada.id).await, house.begin(&bob.id).await);
@@ -228,7 +228,7 @@ async fn a_disabled_user_has_no_session_left_and_enabling_brings_none_back() {
     assert_eq!(house.revoked(), [own.sid.to_string()]);
 }
 
-async fn a_deleted_user_takes_everything_along_and_the_id_is_not_given_out_again() {
+async fn a_deleted_user_leaves_no_rows_and_the_id_is_not_reused() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let own = house.begin(&ada.id).await;
@@ -245,7 +245,7 @@ async fn a_deleted_user_takes_everything_along_and_the_id_is_not_given_out_again
     assert_ne!(house.user("ada").await.id, ada.id);
 }
 
-async fn a_new_password_ends_all_sessions_and_begins_the_callers() {
+async fn a_new_password_ends_all_sessions_and_begins_one_for_the_caller() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     let old = [house.begin(&ada.id).await.sid, house.begin(&ada.id).await.sid];
@@ -267,7 +267,7 @@ async fn a_new_password_ends_all_sessions_and_begins_the_callers() {
     assert!(house.live(&ada.id).await.is_empty());
 }
 
-async fn a_disabled_user_changes_no_password_and_an_operator_does() {
+async fn a_disabled_user_cannot_change_the_password_and_an_operator_can() {
     let house = House::new().await;
     let ada = house.user("ada").await;
     house.change(&ada.id, disabled(true)).await.unwrap();
@@ -281,7 +281,7 @@ async fn a_disabled_user_changes_no_password_and_an_operator_does() {
     assert_eq!(house.store.user(&ada.id).await.unwrap().unwrap().password_hash.as_deref(), Some("$new"));
 }
 
-async fn a_stronger_hash_replaces_only_the_one_it_was_made_of() {
+async fn a_stronger_hash_replaces_only_the_hash_that_it_upgrades() {
     let house = House::new().await;
     let new = NewUser { name: "ada".into(), password_hash: Some("$weak".into()), ..NewUser::default() };
     let ada = house.store.add_user(new, event("user.added")).await.unwrap();
@@ -292,7 +292,7 @@ async fn a_stronger_hash_replaces_only_the_one_it_was_made_of() {
     assert!(house.row(own.sid).await.is_some(), "and ends nothing");
 }
 
-async fn an_id_that_is_no_number_is_nobody_here() {
+async fn an_id_that_is_not_a_number_finds_no_user() {
     let house = House::new().await;
     house.user("ada").await;
     for id in ["01", "+1", " 1", "1 ", "ada", "1.0", "99999999999999999999", "-1"] {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::place::{Place, said, suggested};
 
 #[test]
-fn a_database_that_is_missing_is_made_by_what_the_message_suggests_wherever_it_was_named() {
+fn the_command_suggested_for_a_missing_database_creates_it() {
     let place = Place::new();
     for database in ["other.db", "./other folder/x.db", "nowhere/deep/x.db"] {
         let failing = format!("bulla user list --database '{database}'");
@@ -38,7 +38,7 @@ fn a_database_that_is_missing_is_made_by_what_the_message_suggests_wherever_it_w
 }
 
 #[test]
-fn a_log_that_no_program_has_read_is_read_by_what_the_message_suggests() {
+fn the_command_suggested_for_an_unrecovered_write_ahead_log_recovers_it() {
     let mut place = Place::new();
     place.server.start();
     place.server.kill();
@@ -49,7 +49,7 @@ fn a_log_that_no_program_has_read_is_read_by_what_the_message_suggests() {
 }
 
 #[test]
-fn what_a_message_says_shows_more_shows_it() {
+fn a_command_that_a_message_suggests_for_details_shows_them() {
     let place = Place::new();
     for (failing, begins) in [
         ("bulla keys revoke 00000000", "bulla keys list"),
@@ -66,7 +66,7 @@ fn what_a_message_says_shows_more_shows_it() {
 }
 
 #[test]
-fn nothing_is_suggested_that_can_not_work_for_files_of_another_kind() {
+fn no_command_is_suggested_for_files_of_another_kind() {
     let place = Place::new();
     assert!(
         place.shell("sqlite3 foreign.db 'CREATE TABLE theirs(x)'; chmod 600 foreign.db").status.success()
@@ -91,7 +91,7 @@ fn nothing_is_suggested_that_can_not_work_for_files_of_another_kind() {
 }
 
 #[test]
-fn what_init_and_client_add_say_comes_next_is_about_the_same_installation() {
+fn the_next_steps_of_init_and_client_add_name_the_same_installation() {
     let place = Place::new();
     let flags = "--keys 'other keys' --database other.db";
     let made = said(&place.shell(&format!("bulla {flags} init")));
@@ -110,7 +110,7 @@ fn what_init_and_client_add_say_comes_next_is_about_the_same_installation() {
 }
 
 #[test]
-fn a_command_that_the_log_suggests_is_about_the_installation_that_the_server_serves() {
+fn a_command_suggested_in_the_log_names_the_installation_of_the_server() {
     use std::io::BufRead as _;
     for (format, flags) in
         [("text", "--keys k --database x.db"), ("json", "--keys 'k \"2\"' --database y.db")]
@@ -152,7 +152,7 @@ fn a_command_that_the_log_suggests_is_about_the_installation_that_the_server_ser
 }
 
 #[tokio::test]
-async fn a_stored_hash_that_is_none_is_replaced_by_what_the_log_suggests() {
+async fn the_command_suggested_for_an_invalid_stored_hash_replaces_it() {
     let mut place = Place::new();
     place
         .server

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::place::{Place, said};
 
 #[test]
-fn a_lost_ring_is_made_anew_by_the_command_that_every_message_names() {
+fn every_message_about_a_lost_ring_suggests_the_command_that_creates_a_new_one() {
     for failing in [
         "bulla doctor",
         "bulla init",
@@ -30,7 +30,7 @@ fn a_lost_ring_is_made_anew_by_the_command_that_every_message_names() {
 }
 
 #[test]
-fn a_ring_of_a_folder_that_no_database_knows_is_never_made_by_a_revocation() {
+fn a_revocation_never_creates_a_ring_that_no_database_knows() {
     let place = Place::new();
     let output = place.shell("bulla --keys elsewhere --database nowhere.db keys revoke --all");
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
@@ -41,7 +41,7 @@ fn a_ring_of_a_folder_that_no_database_knows_is_never_made_by_a_revocation() {
 type Damage = (&'static str, fn(&Place));
 
 #[test]
-fn a_damaged_ring_is_mended_by_what_its_message_suggests() {
+fn the_command_suggested_for_a_damaged_ring_mends_it() {
     let damages: [Damage; 6] = [
         ("two active keys", |place| {
             place.edit_ring(|ring| {
@@ -86,7 +86,7 @@ fn a_damaged_ring_is_mended_by_what_its_message_suggests() {
 }
 
 #[test]
-fn a_damaged_key_is_mended_by_what_its_message_suggests() {
+fn the_command_suggested_for_a_damaged_key_mends_it() {
     for state in ["active", "staged"] {
         let damages: [fn(&Path); 4] = [
             |key| fs::remove_file(key).unwrap(),
@@ -112,7 +112,7 @@ fn a_damaged_key_is_mended_by_what_its_message_suggests() {
 }
 
 #[test]
-fn a_rollover_that_is_refused_goes_by_what_its_message_suggests() {
+fn the_command_suggested_for_a_refused_rollover_rolls_over() {
     let place = Place::new();
     place.mends("bulla keys rotate", "bulla keys rotate --now");
     place.is_sound();
@@ -127,7 +127,7 @@ fn a_rollover_that_is_refused_goes_by_what_its_message_suggests() {
 }
 
 #[test]
-fn a_fault_that_keys_check_finds_is_mended_by_what_it_suggests() {
+fn the_command_that_keys_check_suggests_mends_the_fault() {
     let place = Place::new();
     place.edit_ring(|ring| {
         ring["not_before"] = json!(4_000_000_000_000_u64);

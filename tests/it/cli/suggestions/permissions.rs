@@ -6,7 +6,7 @@ use super::place::{Place, SERVICE, said, suggested};
 use crate::support::tls::certificate;
 
 #[test]
-fn a_mode_that_lets_others_in_is_mended_by_what_its_message_suggests() {
+fn the_command_suggested_for_an_open_file_mode_closes_it() {
     for (name, mode) in [("keys", 0o777), ("keys/ring.json", 0o644)] {
         let place = Place::new();
         fs::set_permissions(place.path(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -18,7 +18,7 @@ fn a_mode_that_lets_others_in_is_mended_by_what_its_message_suggests() {
 }
 
 #[test]
-fn a_service_keeps_its_files_when_root_looks_at_them() {
+fn commands_run_by_root_do_not_change_the_owner_of_a_services_files() {
     let Some(place) = Place::new().of_the_service() else { return };
     for failing in ["bulla keys list", "bulla keys rotate --now"] {
         let command = place.mends(failing, "setpriv ");
@@ -36,7 +36,7 @@ fn a_service_keeps_its_files_when_root_looks_at_them() {
 /// The database, its folder and the keys belong to a service. The error tells any other user how to run the command as that
 /// service.
 #[test]
-fn a_user_who_may_not_is_told_how_to_become_the_one_who_may() {
+fn a_user_without_access_is_told_how_to_run_the_command_as_the_owner() {
     let Some(mut place) = Place::new().of_the_service() else { return };
     for failing in
         ["bulla user list", "bulla keys list", "bulla keys rotate --now", "bulla init", "bulla doctor"]
@@ -54,7 +54,7 @@ fn a_user_who_may_not_is_told_how_to_become_the_one_who_may() {
 }
 
 #[test]
-fn a_database_that_its_owner_made_unwritable_is_mended_by_what_its_message_suggests() {
+fn the_command_suggested_for_a_read_only_database_makes_it_writable() {
     let Some(mut place) = Place::new().of_the_service() else { return };
     place.user = Some(SERVICE);
     for (name, mode) in
@@ -68,7 +68,7 @@ fn a_database_that_its_owner_made_unwritable_is_mended_by_what_its_message_sugge
 }
 
 #[test]
-fn a_folder_in_which_nothing_can_be_made_is_named_with_the_user_who_may() {
+fn the_message_about_a_read_only_folder_names_the_folder_and_its_owner() {
     let Some(mut place) = Place::new().of_the_service() else { return };
     fs::create_dir(place.path("closed")).unwrap();
     place.user = Some(SERVICE);
@@ -82,7 +82,7 @@ fn a_folder_in_which_nothing_can_be_made_is_named_with_the_user_who_may() {
 }
 
 #[test]
-fn a_tls_key_that_everybody_may_read_or_that_is_encrypted_is_mended_by_what_doctor_suggests() {
+fn the_command_that_doctor_suggests_mends_a_readable_or_encrypted_tls_key() {
     let mut place = Place::new();
     place.server.set("BULLA_TLS_CERT", "cert.pem");
     place.server.set("BULLA_TLS_KEY", "key.pem");
@@ -100,7 +100,7 @@ fn a_tls_key_that_everybody_may_read_or_that_is_encrypted_is_mended_by_what_doct
 }
 
 #[test]
-fn a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests() {
+fn the_command_that_doctor_suggests_protects_a_secret_file() {
     let mut place = Place::new();
     let folder = place.server.dir.path().to_owned();
     let mode = |name: &str, mode: u32| {

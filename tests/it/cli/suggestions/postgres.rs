@@ -32,7 +32,7 @@ fn of(url: &str, role: &str, name: &str) -> String {
 }
 
 #[test]
-fn a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests() {
+fn the_commands_suggested_for_a_missing_database_and_role_create_them() {
     let Some(cluster) = cluster::shared() else { return };
     let (database, folder) = (cluster.create(), tempfile::tempdir().unwrap());
     let (name, role) = (format!("{}_new", database.name), format!("{}_role", database.name));
@@ -65,7 +65,7 @@ fn a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests()
 }
 
 #[test]
-fn a_server_that_does_not_answer_and_a_wrong_password_are_explained() {
+fn the_messages_about_an_unreachable_server_and_a_wrong_password_explain_them() {
     let folder = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let away = bulla(&folder, &format!("postgres://ada@127.0.0.1:{port}/d"), &["user", "list"]);

@@ -4,62 +4,50 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// The beginning of each suggested command, and the test that runs it.
 const RUN: [(&str, &str); 38] = [
-    ("bulla audit --limit 1", "a_log_that_no_program_has_read_is_read_by_what_the_message_suggests"),
-    ("bulla client list", "what_a_message_says_shows_more_shows_it"),
+    ("bulla audit --limit 1", "the_command_suggested_for_an_unrecovered_write_ahead_log_recovers_it"),
+    ("bulla client list", "a_command_that_a_message_suggests_for_details_shows_them"),
+    ("bulla client rotate-secret {", "the_next_steps_of_init_and_client_add_name_the_same_installation"),
+    ("bulla doctor", "the_commands_suggested_for_a_missing_database_and_role_create_them"),
+    ("bulla init", "the_command_suggested_for_a_missing_database_creates_it"),
+    ("bulla keys list", "a_command_that_a_message_suggests_for_details_shows_them"),
+    ("bulla keys not-before {now}", "the_command_that_keys_check_suggests_mends_the_fault"),
     (
-        "bulla client rotate-secret {",
-        "what_init_and_client_add_say_comes_next_is_about_the_same_installation",
+        "bulla keys revoke --all",
+        "every_message_about_a_lost_ring_suggests_the_command_that_creates_a_new_one",
     ),
-    ("bulla doctor", "a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests"),
-    ("bulla init", "a_database_that_is_missing_is_made_by_what_the_message_suggests_wherever_it_was_named"),
-    ("bulla keys list", "what_a_message_says_shows_more_shows_it"),
-    ("bulla keys not-before {now}", "a_fault_that_keys_check_finds_is_mended_by_what_it_suggests"),
-    ("bulla keys revoke --all", "a_lost_ring_is_made_anew_by_the_command_that_every_message_names"),
-    ("bulla keys revoke {", "a_damaged_key_is_mended_by_what_its_message_suggests"),
-    ("bulla keys rotate", "a_rollover_that_is_refused_goes_by_what_its_message_suggests"),
-    ("bulla migrate --help", "what_a_message_says_shows_more_shows_it"),
-    ("bulla session list", "what_a_message_says_shows_more_shows_it"),
-    ("bulla serve", "what_init_and_client_add_say_comes_next_is_about_the_same_installation"),
-    (
-        "bulla user add NAME --role admin",
-        "what_init_and_client_add_say_comes_next_is_about_the_same_installation",
-    ),
+    ("bulla keys revoke {", "the_command_suggested_for_a_damaged_key_mends_it"),
+    ("bulla keys rotate", "the_command_suggested_for_a_refused_rollover_rolls_over"),
+    ("bulla migrate --help", "a_command_that_a_message_suggests_for_details_shows_them"),
+    ("bulla session list", "a_command_that_a_message_suggests_for_details_shows_them"),
+    ("bulla serve", "the_next_steps_of_init_and_client_add_name_the_same_installation"),
+    ("bulla user add NAME --role admin", "the_next_steps_of_init_and_client_add_name_the_same_installation"),
     ("bulla user add admin --role admin", "process"),
-    ("bulla user list", "what_a_message_says_shows_more_shows_it"),
-    ("bulla user passwd {", "a_stored_hash_that_is_none_is_replaced_by_what_the_log_suggests"),
-    ("bulla user show {", "what_a_message_says_shows_more_shows_it"),
+    ("bulla user list", "a_command_that_a_message_suggests_for_details_shows_them"),
+    ("bulla user passwd {", "the_command_suggested_for_an_invalid_stored_hash_replaces_it"),
+    ("bulla user show {", "a_command_that_a_message_suggests_for_details_shows_them"),
     (
         "chmod {right:o} {typed}",
-        "a_database_that_others_may_write_is_refused_until_the_suggested_command_is_run",
+        "a_database_that_other_users_may_write_is_refused_until_the_suggested_command_is_run",
     ),
-    ("chmod 600 ", "a_mode_that_lets_others_in_is_mended_by_what_its_message_suggests"),
+    ("chmod 600 ", "the_command_suggested_for_an_open_file_mode_closes_it"),
     ("chmod 640 ", "ring"),
-    ("chmod 700 {", "a_mode_that_lets_others_in_is_mended_by_what_its_message_suggests"),
-    ("chmod g-wx,o= {", "a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests"),
-    ("chmod go-w {", "a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests"),
-    ("chmod go= {", "a_file_with_a_secret_that_others_may_read_is_mended_by_what_doctor_suggests"),
-    (
-        "chmod o= {",
-        "a_tls_key_that_everybody_may_read_or_that_is_encrypted_is_mended_by_what_doctor_suggests",
-    ),
-    ("chmod u+{", "a_database_that_its_owner_made_unwritable_is_mended_by_what_its_message_suggests"),
-    (
-        "createdb --owner {",
-        "a_database_that_cannot_hold_every_text_is_refused_with_the_command_that_makes_one",
-    ),
-    ("createdb {", "a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests"),
-    ("createuser {", "a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests"),
-    ("mkdir -p {", "a_database_that_is_missing_is_made_by_what_the_message_suggests_wherever_it_was_named"),
-    (
-        "openssl pkey ",
-        "a_tls_key_that_everybody_may_read_or_that_is_encrypted_is_mended_by_what_doctor_suggests",
-    ),
-    ("pg_isready {", "a_server_that_does_not_answer_and_a_wrong_password_are_explained"),
-    ("psql {", "a_missing_database_and_a_missing_role_are_made_by_what_the_message_suggests"),
-    ("rm {", "a_fault_that_keys_check_finds_is_mended_by_what_it_suggests"),
-    ("rm -r {", "a_damaged_key_is_mended_by_what_its_message_suggests"),
-    ("setpriv --reuid", "a_service_keeps_its_files_when_root_looks_at_them"),
-    ("sudo -u '#", "a_user_who_may_not_is_told_how_to_become_the_one_who_may"),
+    ("chmod 700 {", "the_command_suggested_for_an_open_file_mode_closes_it"),
+    ("chmod g-wx,o= {", "the_command_that_doctor_suggests_protects_a_secret_file"),
+    ("chmod go-w {", "the_command_that_doctor_suggests_protects_a_secret_file"),
+    ("chmod go= {", "the_command_that_doctor_suggests_protects_a_secret_file"),
+    ("chmod o= {", "the_command_that_doctor_suggests_mends_a_readable_or_encrypted_tls_key"),
+    ("chmod u+{", "the_command_suggested_for_a_read_only_database_makes_it_writable"),
+    ("createdb --owner {", "a_database_without_utf8_is_refused_with_the_command_that_creates_one"),
+    ("createdb {", "the_commands_suggested_for_a_missing_database_and_role_create_them"),
+    ("createuser {", "the_commands_suggested_for_a_missing_database_and_role_create_them"),
+    ("mkdir -p {", "the_command_suggested_for_a_missing_database_creates_it"),
+    ("openssl pkey ", "the_command_that_doctor_suggests_mends_a_readable_or_encrypted_tls_key"),
+    ("pg_isready {", "the_messages_about_an_unreachable_server_and_a_wrong_password_explain_them"),
+    ("psql {", "the_commands_suggested_for_a_missing_database_and_role_create_them"),
+    ("rm {", "the_command_that_keys_check_suggests_mends_the_fault"),
+    ("rm -r {", "the_command_suggested_for_a_damaged_key_mends_it"),
+    ("setpriv --reuid", "commands_run_by_root_do_not_change_the_owner_of_a_services_files"),
+    ("sudo -u '#", "a_user_without_access_is_told_how_to_run_the_command_as_the_owner"),
 ];
 
 /// A suggested command that no test runs, because it changes the machine: it sets the clock.
@@ -146,7 +134,7 @@ fn every_command_that_a_message_suggests_is_run_by_a_test() {
 }
 
 #[test]
-fn a_suggestion_is_found_in_the_source() {
+fn a_suggested_command_is_found_in_source_text() {
     let text = "fn f() {\n    // `bulla comment`\n    say(\"bad; `bulla keys revoke {kid}` or \\\n         `chmod 600 {path}`\");\n}\n#[cfg(test)]\n\"`bulla test`\"";
     assert_eq!(
         suggestions(text).into_iter().collect::<Vec<_>>(),

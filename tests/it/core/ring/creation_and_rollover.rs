@@ -10,7 +10,7 @@ use bulla::internals::{
 use super::{HOUR, Keys, active, at, chmod, mode, staged, state, states};
 
 #[test]
-fn init_makes_a_directory_of_its_owner_alone_with_one_active_and_one_staged_key() {
+fn init_creates_a_private_directory_with_one_active_and_one_staged_key() {
     let keys = Keys::new();
     let ring = keys.load();
     assert_eq!(ring.generation, 1);
@@ -32,7 +32,7 @@ fn init_makes_a_directory_of_its_owner_alone_with_one_active_and_one_staged_key(
 }
 
 #[test]
-fn init_refuses_where_a_ring_is_and_takes_over_a_folder_without_one() {
+fn init_refuses_a_folder_with_a_ring_and_accepts_one_without() {
     let keys = Keys::new();
     let before = keys.read(&keys.ring_json());
     assert!(keys.keys.init_at(Suite::Xaes256Gcm, at(1)).is_err());
@@ -64,7 +64,7 @@ fn a_rollover_promotes_the_staged_key_and_stages_a_new_one() {
 }
 
 #[test]
-fn a_key_that_isnt_there_is_not_promoted() {
+fn a_staged_key_without_a_file_is_not_promoted() {
     let keys = Keys::new();
     let ring = keys.load();
     fs::remove_file(keys.key_file(staged(&ring))).unwrap();
@@ -77,7 +77,7 @@ fn a_key_that_isnt_there_is_not_promoted() {
 }
 
 #[test]
-fn a_staged_key_too_young_is_not_promoted_and_nothing_changes() {
+fn a_staged_key_that_is_too_young_is_not_promoted() {
     let keys = Keys::new();
     let before = keys.read(&keys.ring_json());
     let error = keys.keys.rotate(Duration::from_secs(600), 2 * HOUR, at(9)).unwrap_err();
@@ -103,7 +103,7 @@ fn revoking_the_active_key_promotes_the_staged_one_and_deletes_its_file() {
 }
 
 #[test]
-fn revoking_all_leaves_nothing_of_a_stolen_ring_and_passes_every_generation_known() {
+fn revoking_all_replaces_all_keys_and_exceeds_every_known_generation() {
     let keys = Keys::new();
     let old = keys.rotate(10);
     let ring = keys.keys.revoke_all(40, at(11)).unwrap();
@@ -123,7 +123,7 @@ fn not_before_is_kept_over_rollovers() {
 }
 
 #[test]
-fn many_commands_at_once_take_turns_and_lose_nothing() {
+fn concurrent_commands_run_one_after_another_and_lose_no_change() {
     let keys = Keys::new();
     let mut generations: Vec<u64> = std::thread::scope(|scope| {
         let commands: Vec<_> = (0..8)
@@ -145,7 +145,7 @@ fn many_commands_at_once_take_turns_and_lose_nothing() {
 }
 
 #[test]
-fn two_first_starts_at_once_make_one_ring() {
+fn two_concurrent_first_starts_create_one_ring() {
     let home = tempfile::tempdir().unwrap();
     let keys = KeyDirectory::new(home.path().join("keys"));
     let made = std::thread::scope(|scope| {

@@ -10,7 +10,7 @@ use bulla::internals::{
 use super::{HOUR, Keys, active, at, chmod, staged, state};
 
 #[test]
-fn anything_but_a_whole_ring_json_is_refused_and_the_error_names_it() {
+fn a_damaged_ring_json_is_refused_and_the_error_names_it() {
     let keys = Keys::new();
     let path = keys.ring_json();
     let good = keys.read(&path);
@@ -38,7 +38,7 @@ fn anything_but_a_whole_ring_json_is_refused_and_the_error_names_it() {
 }
 
 #[test]
-fn anything_but_a_whole_key_file_is_refused_and_the_error_tells_no_secret() {
+fn a_damaged_key_file_is_refused_and_the_error_contains_no_secret() {
     let keys = Keys::new();
     let ring = keys.load();
     let path = keys.key_file(staged(&ring));
@@ -64,7 +64,7 @@ fn anything_but_a_whole_key_file_is_refused_and_the_error_tells_no_secret() {
 }
 
 #[test]
-fn a_key_filed_with_guessable_bytes_is_refused_though_it_hashes_to_its_kid() {
+fn a_key_of_guessable_bytes_is_refused_even_if_its_kid_matches() {
     let ascending: [u8; 32] = std::array::from_fn(|i| u8::try_from(i).unwrap());
     for bytes in [[0; 32], [0xff; 32], [b'a'; 32], ascending] {
         let keys = Keys::new();
@@ -116,7 +116,7 @@ fn exactly_one_key_is_active_and_no_kid_is_listed_twice() {
 }
 
 #[test]
-fn files_open_to_others_are_refused_and_group_readable_ones_only_taken_when_allowed() {
+fn files_that_others_can_read_are_refused_and_group_readable_ones_need_permission() {
     let keys = Keys::new();
     let ring = keys.load();
     let lenient = keys.keys.clone().allow_group_read(true);
@@ -136,7 +136,7 @@ fn files_open_to_others_are_refused_and_group_readable_ones_only_taken_when_allo
 }
 
 #[test]
-fn a_directory_others_can_write_to_is_refused() {
+fn a_directory_that_other_users_can_write_to_is_refused() {
     let keys = Keys::new();
     let lenient = keys.keys.clone().allow_group_read(true);
     for mode in [0o770, 0o720, 0o702, 0o777] {
@@ -225,7 +225,7 @@ fn a_fifo_a_socket_a_directory_or_a_device_in_place_of_a_file_is_refused_without
 }
 
 #[test]
-fn a_huge_file_is_refused_unread() {
+fn a_huge_file_is_refused_without_reading_it() {
     let keys = Keys::new();
     let ring = keys.load();
     for path in [keys.ring_json(), keys.key_file(active(&ring))] {
@@ -240,7 +240,7 @@ fn a_huge_file_is_refused_unread() {
 }
 
 #[test]
-fn a_missing_key_file_is_named_with_the_fix_and_a_revocation_mends_it() {
+fn the_error_about_a_missing_key_file_names_it_and_the_revocation_that_mends_it() {
     let keys = Keys::new();
     let first = keys.load();
     let ring = keys.rotate(10);
@@ -254,7 +254,7 @@ fn a_missing_key_file_is_named_with_the_fix_and_a_revocation_mends_it() {
 }
 
 #[test]
-fn no_directory_and_no_ring_json_say_which_command_makes_one() {
+fn errors_about_a_missing_directory_or_ring_json_name_the_command_that_creates_it() {
     let home = tempfile::tempdir().unwrap();
     for path in [home.path().join("nowhere"), home.path().to_owned()] {
         let keys = KeyDirectory::new(&path);
@@ -271,7 +271,7 @@ fn no_directory_and_no_ring_json_say_which_command_makes_one() {
 }
 
 #[test]
-fn a_ring_older_than_the_database_has_known_or_another_of_its_age_is_refused_with_the_cure() {
+fn a_ring_older_than_the_known_generation_or_a_fork_of_it_is_refused_with_the_command_that_mends_it() {
     let keys = Keys::new();
     let one = keys.load();
     let two = keys.rotate(10);
@@ -286,7 +286,7 @@ fn a_ring_older_than_the_database_has_known_or_another_of_its_age_is_refused_wit
 }
 
 #[test]
-fn temporary_and_editor_files_are_of_no_account() {
+fn temporary_and_editor_files_are_ignored() {
     let keys = Keys::new();
     let kid = active(&keys.load());
     for name in [
@@ -308,7 +308,7 @@ fn temporary_and_editor_files_are_of_no_account() {
 }
 
 #[test]
-fn loading_never_lists_the_directory_so_a_hundred_thousand_files_in_it_are_nothing() {
+fn loading_does_not_list_the_directory_so_a_hundred_thousand_files_cost_nothing() {
     use std::os::unix::fs::MetadataExt as _;
     let keys = Keys::new();
     for n in 0..100_000 {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::{HOUR, Keys, active, at, chmod, staged, state, states};
 
 #[test]
-fn a_reload_of_an_unchanged_ring_touches_no_key() {
+fn a_reload_of_an_unchanged_ring_reads_no_key() {
     let keys = Keys::new();
     let ring = keys.load();
     for key in &ring.keys {
@@ -37,7 +37,7 @@ fn degraded(reload: Reload) -> (Ring, String) {
 }
 
 #[test]
-fn with_the_directory_gone_the_last_good_ring_stays_in_force() {
+fn the_last_good_ring_stays_in_force_if_the_directory_disappears() {
     let keys = Keys::new();
     let last = keys.load();
     fs::rename(&keys.path, keys.path.with_extension("away")).unwrap();
@@ -48,7 +48,7 @@ fn with_the_directory_gone_the_last_good_ring_stays_in_force() {
 }
 
 #[test]
-fn an_older_a_forked_and_a_broken_ring_change_nothing_in_a_running_server() {
+fn a_running_server_ignores_an_older_a_forked_and_a_damaged_ring() {
     let keys = Keys::new();
     let old = keys.read(&keys.ring_json());
     let last = keys.rotate(10);
@@ -70,7 +70,7 @@ fn an_older_a_forked_and_a_broken_ring_change_nothing_in_a_running_server() {
 }
 
 #[test]
-fn a_key_once_revoked_doesnt_come_back_while_the_server_runs() {
+fn a_revoked_key_stays_revoked_while_the_server_runs() {
     let keys = Keys::new();
     let kid = active(&keys.load());
     let file = keys.read(&keys.key_file(kid));
@@ -88,7 +88,7 @@ fn a_key_once_revoked_doesnt_come_back_while_the_server_runs() {
 }
 
 #[test]
-fn a_revocation_in_a_newer_ring_counts_though_a_key_file_is_missing_or_open_to_others() {
+fn a_revocation_in_a_newer_ring_applies_even_if_a_key_file_is_missing_or_open() {
     for damage in [
         (|keys: &Keys, ring: &Ring| fs::remove_file(keys.key_file(staged(ring))).unwrap())
             as fn(&Keys, &Ring),
@@ -112,7 +112,7 @@ fn a_revocation_in_a_newer_ring_counts_though_a_key_file_is_missing_or_open_to_o
 }
 
 #[test]
-fn a_later_not_before_in_a_newer_ring_counts_though_it_cant_be_loaded() {
+fn a_later_not_before_of_a_newer_ring_applies_even_if_the_ring_cannot_be_loaded() {
     let keys = Keys::new();
     let last = keys.load();
     keys.keys.not_before(at(5), at(6)).unwrap();
@@ -122,7 +122,7 @@ fn a_later_not_before_in_a_newer_ring_counts_though_it_cant_be_loaded() {
 }
 
 #[test]
-fn a_degraded_server_takes_the_ring_whole_once_it_is_mended() {
+fn a_degraded_server_loads_the_ring_once_it_is_mended() {
     let keys = Keys::new();
     let last = keys.load();
     let newer = keys.keys.revoke(active(&last), at(1)).unwrap();
@@ -135,7 +135,7 @@ fn a_degraded_server_takes_the_ring_whole_once_it_is_mended() {
 }
 
 #[test]
-fn a_promotion_of_a_key_never_received_waits_and_the_present_key_goes_on_sealing() {
+fn a_server_that_lacks_the_promoted_key_continues_to_seal_with_the_present_key() {
     let keys = Keys::new();
     let last = keys.load();
     keys.rotate(10);
@@ -148,7 +148,7 @@ fn a_promotion_of_a_key_never_received_waits_and_the_present_key_goes_on_sealing
 }
 
 #[test]
-fn a_stolen_ring_is_dead_at_once_even_on_a_server_that_has_none_of_the_new_keys() {
+fn revoking_all_applies_at_once_on_a_server_without_the_new_keys() {
     let keys = Keys::new();
     let last = keys.load();
     let newest = keys.keys.revoke_all(0, at(1)).unwrap();
@@ -159,7 +159,7 @@ fn a_stolen_ring_is_dead_at_once_even_on_a_server_that_has_none_of_the_new_keys(
 }
 
 #[test]
-fn a_ring_json_others_could_have_written_is_not_heeded_at_all() {
+fn a_ring_json_that_other_users_can_write_is_ignored() {
     let keys = Keys::new();
     let last = keys.load();
     keys.keys.revoke(active(&last), at(1)).unwrap();
@@ -212,7 +212,7 @@ impl Mount {
 }
 
 #[test]
-fn a_kubernetes_mount_is_followed_through_its_swaps_and_never_seen_torn() {
+fn a_kubernetes_mount_is_reloaded_after_each_swap_and_never_read_half_swapped() {
     let keys = Keys::new();
     let mount = Mount::of(&keys);
     chmod(&mount.path, 0o1777);
@@ -254,7 +254,7 @@ impl Drop for Done<'_> {
 }
 
 #[test]
-fn a_storm_of_reloads_during_rollovers_meets_whole_rings_only() {
+fn concurrent_reloads_during_rollovers_read_only_complete_rings() {
     let keys = Keys::new();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -37,7 +37,7 @@ fn allocations(run: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn opening_allocates_nothing_whatever_the_token() {
+fn opening_a_token_allocates_no_memory() {
     for vector in VECTORS.iter() {
         let (export, mut buffer) = (vector.export(), OpenBuffer::new());
         let keys = export.keys();
@@ -51,7 +51,7 @@ fn opening_allocates_nothing_whatever_the_token() {
 }
 
 #[test]
-fn a_token_of_a_mebibyte_is_refused_before_anything_is_done_with_it() {
+fn a_token_of_one_mebibyte_is_refused_before_it_is_decoded() {
     for suite in SUITES {
         let (keys, token) = keys_and_token(suite);
         let mut buffer = OpenBuffer::new();
@@ -71,7 +71,7 @@ fn a_token_of_a_mebibyte_is_refused_before_anything_is_done_with_it() {
 }
 
 #[test]
-fn no_bit_of_a_token_can_be_flipped() {
+fn a_token_with_one_flipped_bit_is_refused() {
     for suite in SUITES {
         let (keys, token) = keys_and_token(suite);
         let mut buffer = OpenBuffer::new();
@@ -93,7 +93,7 @@ fn no_bit_of_a_token_can_be_flipped() {
 }
 
 #[test]
-fn no_part_of_a_token_opens_and_nothing_can_be_put_in() {
+fn a_shortened_or_extended_token_is_refused() {
     for suite in SUITES {
         let (keys, token) = keys_and_token(suite);
         let mut buffer = OpenBuffer::new();
@@ -114,7 +114,7 @@ fn no_part_of_a_token_opens_and_nothing_can_be_put_in() {
 }
 
 #[test]
-fn what_is_for_one_purpose_and_audience_is_noise_to_every_other() {
+fn a_token_opens_only_for_its_purpose_and_audience() {
     let purposes =
         ["access", "refresh", "service", "login", "my-own-2"].map(|name| Purpose::new(name).unwrap());
     let audiences = ["", "billing", "shop.example", "access"].map(|name| Audience::new(name).unwrap());
@@ -140,7 +140,7 @@ fn what_is_for_one_purpose_and_audience_is_noise_to_every_other() {
 }
 
 #[test]
-fn nesting_as_deep_as_a_token_can_be_needs_no_deep_stack() {
+fn the_deepest_possible_nesting_does_not_overflow_the_stack() {
     let shallow = std::thread::Builder::new().stack_size(128 << 10).spawn(|| {
         let abyss = VECTORS.iter().filter(|vector| vector.name.contains("-depth-abyss"));
         let opened = abyss.map(|vector| {
@@ -157,7 +157,7 @@ fn nesting_as_deep_as_a_token_can_be_needs_no_deep_stack() {
 }
 
 #[test]
-fn a_refusal_says_one_thing_and_shows_nothing_of_the_token() {
+fn all_refusals_have_one_message_that_contains_nothing_of_the_token() {
     let mut said = BTreeSet::new();
     for vector in VECTORS.iter().filter(|vector| vector.token.len() >= 58) {
         let (export, mut buffer) = (vector.export(), OpenBuffer::new());

@@ -116,7 +116,7 @@ fn damaged() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_sealed_opens_to_the_letter(object in objects(), suite in proptest::sample::select(&SUITES[..])) {
+    fn a_sealed_object_opens_byte_for_byte(object in objects(), suite in proptest::sample::select(&SUITES[..])) {
         let (keys, _) = keys_and_token(suite);
         let object = Value::from(object);
         for text in [object.to_string(), serde_json::to_string_pretty(&object).unwrap()] {
@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn a_payload_is_what_another_strict_reader_takes_for_one(text in damaged()) {
+    fn the_payload_reader_accepts_what_another_strict_json_reader_accepts(text in damaged()) {
         let (keys, _) = keys_and_token(Suite::Aes256Gcm);
         match keys.seal_at(&text, NOW) {
             Ok(_) => prop_assert_ne!(is_payload(&text), Some(false), "{}", text),
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_is_refused(text in texts(), bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn invalid_input_is_refused(text in texts(), bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let text = text.repeat(9);
         for suite in SUITES {
             let (keys, token) = keys_and_token(suite);

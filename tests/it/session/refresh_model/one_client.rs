@@ -64,36 +64,36 @@ fn search(bounds: Bounds) -> (usize, bool) {
 // An independent model of the rule gives the same counts, so the two agree state by state.
 
 #[test]
-fn the_ladder_logs_no_honest_client_out() {
+fn renewing_only_after_expiry_ends_no_honest_session() {
     assert_eq!(search(Bounds { any_time: false, ..BOUNDS }), (1020, false));
 }
 
 #[test]
-fn renewing_at_any_time_logs_no_honest_client_out() {
+fn renewing_at_any_time_ends_no_honest_session() {
     assert_eq!(search(BOUNDS), (47_640, false));
 }
 
 #[test]
-fn an_answer_lost_logs_no_honest_client_out() {
+fn one_lost_answer_ends_no_honest_session() {
     assert_eq!(search(Bounds { losses: 1, t: 18, ..BOUNDS }), (92_346, false));
 }
 
 #[test]
-fn two_answers_lost_on_the_ladder_log_no_honest_client_out() {
+fn two_lost_answers_end_no_honest_session_that_renews_only_after_expiry() {
     assert_eq!(search(Bounds { any_time: false, losses: 2, ..BOUNDS }), (9302, false));
 }
 
 #[test]
-fn shown_to_fail_answers_of_two_generations_lost_within_the_hour() {
+fn the_search_finds_two_lost_answers_within_the_hour() {
     assert_eq!(search(Bounds { losses: 2, tabs: 2, t: 18, ..BOUNDS }), (46_107, true));
 }
 
 #[test]
-fn shown_to_fail_rotations_no_further_apart_than_the_window() {
+fn the_search_finds_rotations_no_further_apart_than_the_window() {
     assert_eq!(search(Bounds { r: 3, ..BOUNDS }), (26_792, true));
 }
 
 #[test]
-fn shown_to_fail_a_window_no_longer_than_a_round_trip() {
+fn the_search_finds_a_window_no_longer_than_a_round_trip() {
     assert_eq!(search(Bounds { w: 2, ..BOUNDS }), (27_202, true));
 }

@@ -222,20 +222,20 @@ const PLAY: Play = Play {
 };
 
 #[test]
-fn nodes_that_read_before_they_write_keep_one_chain_and_every_honest_client() {
+fn nodes_that_read_before_they_write_keep_one_chain_and_end_no_honest_session() {
     let found = search(PLAY);
     assert_eq!(found, Found { lost_write: true, pardon: true, ..Found::default() });
 }
 
 #[test]
-fn a_crash_after_the_commit_logs_no_honest_client_out() {
+fn a_crash_after_the_commit_ends_no_honest_session() {
     let bounds = Bounds { losses: 1, t: 12, ..PLAY.bounds };
     let found = search(Play { bounds, ..PLAY });
     assert_eq!(found, Found { lost_write: true, pardon: true, ..Found::default() });
 }
 
 #[test]
-fn shown_to_fail_writes_that_dont_ask_for_the_row_that_was_judged() {
+fn the_search_finds_unconditional_writes() {
     assert!(search(Play { conditional: false, ..PLAY }).two_chains);
     assert!(search(Play { conditional: false, logout: true, ..PLAY }).alive_after_logout);
 }
@@ -247,7 +247,7 @@ fn after_a_logout_nothing_is_accepted() {
 }
 
 #[test]
-fn a_thief_who_diverges_is_caught_the_second_time_within_the_hour() {
+fn a_thief_is_detected_at_the_second_diverging_renewal_within_the_hour() {
     let bounds = Bounds { tabs: 1, t: 18, ..BOUNDS };
     let found = search(Play { bounds, thief: true, ..PLAY });
     assert!(found.reuse && found.pardon, "nobody was caught: {found:?}");
@@ -255,14 +255,14 @@ fn a_thief_who_diverges_is_caught_the_second_time_within_the_hour() {
 }
 
 #[test]
-fn a_thief_with_a_logout_beside_leaves_nothing_alive() {
+fn a_logout_beside_a_thief_leaves_no_live_token() {
     let bounds = Bounds { tabs: 1, t: 14, ..BOUNDS };
     let found = search(Play { bounds, thief: true, logout: true, ..PLAY });
     assert!(!found.alive_after_logout && !found.two_chains && !found.unknown_generation, "{found:?}");
 }
 
 #[test]
-fn shown_to_fail_pardons_that_are_forgotten_too_soon() {
+fn the_search_finds_pardons_that_are_forgotten_too_soon() {
     let bounds = Bounds { tabs: 1, t: 18, f: 4, ..BOUNDS };
     assert!(search(Play { bounds, thief: true, ..PLAY }).diverged_twice);
 }

@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_reads_on_from_the_last_event_misses_none_that_commits_late() {
+async fn reading_on_from_the_last_event_misses_no_late_commit() {
     over(Kind::Postgres, async {
         let town = Town::new();
         let store = town.store().await;
@@ -51,7 +51,7 @@ async fn who_reads_on_from_the_last_event_misses_none_that_commits_late() {
 }
 
 #[test]
-fn who_follows_the_audit_is_shown_each_event_once_and_in_order() {
+fn following_the_audit_shows_each_event_once_and_in_order() {
     let Some(database) = database() else { return };
     let server = Server::new(&[("BULLA_DATABASE", &database.url)]);
     let write = |event: &str| {

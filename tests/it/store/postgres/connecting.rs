@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_is_used_where_it_is_offered_and_verified_where_it_is_asked_for() {
+async fn tls_is_used_if_offered_and_verified_if_required() {
     let Some(cluster) = cluster::shared() else { return };
     let Some(certificate) = &cluster.certificate else {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "CI's server speaks TLS");
@@ -85,7 +85,7 @@ async fn tls_is_used_where_it_is_offered_and_verified_where_it_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_comes_from_where_users_of_libpq_keep_it_and_is_shown_nowhere() {
+async fn the_password_is_read_from_libpqs_sources_and_shown_nowhere() {
     let Some(cluster) = cluster::shared() else { return };
     if cluster.certificate.is_none() {
         return; // Not a server of our own: it may trust anybody.
@@ -171,7 +171,7 @@ async fn a_server_over_postgres_logs_in_renews_and_revokes() {
 }
 
 #[tokio::test]
-async fn a_database_without_bullas_tables_is_no_installation() {
+async fn a_database_without_bullas_tables_is_refused() {
     let Some(database) = database() else { return };
     let server = Server::new(&[]);
     for arguments in [&["user", "list"][..], &["serve", "--listen", "127.0.0.1:0"]] {

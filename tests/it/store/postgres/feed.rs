@@ -77,7 +77,7 @@ async fn a_feed_whose_connection_is_cut_catches_up_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_feed_without_a_database_grows_old_and_refuses_if_it_is_to() {
+async fn a_feed_without_a_database_becomes_stale_and_refuses_by_policy() {
     let Some(cluster) = cluster::shared() else { return };
     let created = cluster.create();
     let policy = Policy { on_stale: OnStale::Refuse, max_staleness: millis(600), ..Policy::default() };
@@ -115,7 +115,7 @@ async fn a_feed_without_a_database_grows_old_and_refuses_if_it_is_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_revocations_notify() {
+async fn only_revocations_send_notifications() {
     let Some(database) = database() else { return };
     let store = open(&database.url).await.unwrap();
     let (client, mut connection) =
@@ -141,7 +141,7 @@ async fn only_revocations_notify() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn truncated_tables_revoke_what_they_held() {
+async fn truncating_a_table_revokes_its_sessions() {
     let Some(database) = database() else { return };
     let store = open(&database.url).await.unwrap();
     let list = Arc::new(Denylist::default());

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_identity_linked_while_its_user_is_deleted_goes_along() {
+async fn an_identity_linked_while_its_user_is_deleted_is_deleted_too() {
     let Some(database) = database() else { return };
     let store = open(&database.url).await.unwrap();
     let new = NewUser { name: "ada".into(), ..NewUser::default() };

@@ -11,7 +11,7 @@ use super::{database, hears, new_session, open};
 use crate::support::cluster::{Shell, psql};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_disables_or_deletes_a_user_without_seeing_a_login_is_refused() {
+async fn a_transaction_that_disables_or_deletes_a_user_but_cannot_see_a_login_is_refused() {
     let Some(database) = database() else { return };
     let store = open(&database.url).await.unwrap();
     let list = Arc::new(Denylist::default());
@@ -39,7 +39,7 @@ async fn who_disables_or_deletes_a_user_without_seeing_a_login_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_late_revocations_of_a_transaction_are_moved_to_its_end_all_at_once() {
+async fn revocations_of_a_long_transaction_get_the_time_of_its_commit() {
     let Some(database) = database() else { return };
     drop(open(&database.url).await.unwrap());
     let shell = Shell::connect(&database.url).unwrap();

@@ -11,7 +11,7 @@ use super::database;
 use crate::support::{installation::millis, server::Server};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_nodes_that_make_a_ring_each_at_the_same_moment_one_starts() {
+async fn of_two_nodes_that_create_a_ring_at_the_same_time_one_starts() {
     for _ in 0..5 {
         let (Some(database), home) = (database(), tempfile::tempdir().unwrap()) else { return };
         let start = |keys: &str| {

@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exhausted_pool_is_cannot_tell_in_under_a_second() {
+async fn an_exhausted_pool_is_unavailable_within_one_second() {
     let Some(database) = database() else { return };
     let options = Options { connections: 2, ..Options::default() };
     let store: Arc<dyn Store> =
@@ -40,7 +40,7 @@ async fn an_exhausted_pool_is_cannot_tell_in_under_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_asks_several_things_waits_no_longer_for_all_than_for_one() {
+async fn all_queries_of_one_request_share_one_time_limit() {
     let Some(database) = database() else { return };
     let mut server = Server::new(&[("BULLA_DATABASE", &database.url)]);
     server.start();
@@ -62,7 +62,7 @@ async fn a_request_that_asks_several_things_waits_no_longer_for_all_than_for_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_network_is_cannot_tell_in_under_a_second_and_goes_on_when_it_speaks_again() {
+async fn a_silent_network_is_unavailable_within_one_second_and_recovers() {
     let Some(database) = database() else { return };
     let proxy = Proxy::before(&database.url).await;
     let store = open(&proxy.url).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_silent_network_is_cannot_tell_in_under_a_second_and_goes_on_when_it_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_is_lost_is_never_done_and_never_not_done() {
+async fn a_commit_whose_answer_is_lost_is_reported_as_unavailable() {
     let Some(database) = database() else { return };
     let proxy = Proxy::before(&database.url).await;
     let store = open(&proxy.url).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_commit_whose_answer_is_lost_is_never_done_and_never_not_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_somebody_holds_keeps_nobody_else_waiting() {
+async fn a_locked_row_delays_no_other_session() {
     let Some(database) = database() else { return };
     let store = open(&database.url).await.unwrap();
     let (held, mut rows) = (begin(&store).await, Vec::new());
@@ -122,7 +122,7 @@ async fn a_row_that_somebody_holds_keeps_nobody_else_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cap_holds_whatever_the_databases_default_of_isolation() {
+async fn the_session_cap_holds_at_every_default_isolation_level() {
     for level in ["repeatable read", "serializable"] {
         let Some(database) = database() else { return };
         let default =
@@ -140,7 +140,7 @@ async fn the_cap_holds_whatever_the_databases_default_of_isolation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_stopped_at_once_is_found_again_and_has_lost_nothing() {
+async fn after_an_immediate_shutdown_of_the_database_nothing_is_lost() {
     if cluster::shared().is_none() {
         return;
     }

@@ -42,7 +42,7 @@ async fn ten_nodes_start_at_once_on_an_empty_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newer_schema_is_refused_and_left_alone() {
+async fn a_newer_schema_is_refused_unchanged() {
     let Some(database) = database() else { return };
     drop(open(&database.url).await.unwrap());
     psql(
@@ -58,7 +58,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tables_have_the_names_and_columns_of_sqlites() {
+async fn the_tables_have_the_same_names_and_columns_as_in_sqlite() {
     let Some(database) = database() else { return };
     drop(open(&database.url).await.unwrap());
     let postgres = psql(
@@ -87,7 +87,7 @@ async fn the_tables_have_the_names_and_columns_of_sqlites() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_may_only_read_and_write_serves_what_another_made() {
+async fn a_role_without_ddl_rights_serves_an_existing_schema() {
     let Some(database) = database() else { return };
     drop(open(&database.url).await.unwrap());
     let role = format!("r{}", database.name);

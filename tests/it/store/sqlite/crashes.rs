@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::support::server::{ACCESS, Browser, PASSWORD, Server};
 
 #[tokio::test]
-async fn a_killed_server_has_lost_nothing_it_acknowledged() {
+async fn a_killed_server_has_lost_no_acknowledged_change() {
     let mut server = Server::new(&[
         ("BULLA_SESSION_CAP", "10000"),
         ("BULLA_ACCESS_MAX_AGE", "400ms"),
@@ -110,7 +110,7 @@ impl Act {
 }
 
 #[tokio::test]
-async fn a_kill_at_any_write_of_a_commit_leaves_all_of_it_or_nothing() {
+async fn a_kill_at_any_write_of_a_commit_leaves_the_whole_commit_or_nothing() {
     let mut server = Server::faulty(&[
         ("BULLA_SESSION_CAP", "10000"),
         ("BULLA_ACCESS_MAX_AGE", "400ms"),
@@ -190,7 +190,7 @@ async fn a_migration_killed_at_any_write_is_completed_by_the_next_start() {
 }
 
 #[test]
-fn two_first_starts_at_once_make_one_schema() {
+fn two_concurrent_first_starts_create_one_schema() {
     let server = Server::new(&[]);
     for round in 0..10 {
         for file in ["bulla.db", "bulla.db-wal", "bulla.db-shm"] {

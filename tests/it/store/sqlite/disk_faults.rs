@@ -91,7 +91,7 @@ async fn assert_kept(server: &mut Server, alive: &mut [Browser], ended: &mut [Br
 }
 
 #[tokio::test]
-async fn a_full_disk_at_any_write_acknowledges_nothing_loses_nothing_and_is_got_over() {
+async fn a_full_disk_at_any_write_acknowledges_and_loses_nothing_and_the_server_recovers() {
     let mut server = Server::faulty(&SHORT);
     server.crowd(2);
     server.start();
@@ -129,7 +129,7 @@ async fn a_full_disk_at_any_write_acknowledges_nothing_loses_nothing_and_is_got_
 }
 
 #[tokio::test]
-async fn while_nothing_can_be_written_access_passes_and_readiness_and_commands_say_so() {
+async fn with_a_read_only_disk_access_tokens_pass_and_readiness_and_commands_report_it() {
     for error in [DISK_FULL, READ_ONLY, IO_ERROR] {
         let mut server = Server::faulty(&[]);
         server.start();
@@ -155,7 +155,7 @@ async fn while_nothing_can_be_written_access_passes_and_readiness_and_commands_s
 }
 
 #[tokio::test]
-async fn a_failed_sync_acknowledges_nothing_and_ends_the_server_which_then_recovers() {
+async fn a_failed_sync_acknowledges_nothing_and_ends_the_server_and_a_restart_recovers() {
     let mut server = Server::faulty(&SHORT);
     server.crowd(2);
     server.start();
@@ -197,7 +197,7 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_server_too() {
 }
 
 #[tokio::test]
-async fn a_database_replaced_or_removed_while_open_acknowledges_nothing_more_and_ends_the_server() {
+async fn a_server_ends_if_its_open_database_is_replaced_or_removed() {
     for what in ["the WAL removed", "the database moved away", "the database replaced by a copy"] {
         let mut server = Server::started(&[]);
         let (mut browser, leaving) = (server.ada().await, server.ada().await);
@@ -227,7 +227,7 @@ async fn a_database_replaced_or_removed_while_open_acknowledges_nothing_more_and
 }
 
 #[tokio::test]
-async fn a_schema_newer_than_the_program_is_refused_and_left_alone() {
+async fn a_schema_newer_than_the_program_is_refused_unchanged() {
     let server = Server::new(&[]);
     server.sqlite3(
         "INSERT INTO refinery_schema_history VALUES (99, 'from_the_future', '2030-01-01T00:00:00Z', '1')",
@@ -248,7 +248,7 @@ async fn a_schema_newer_than_the_program_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn an_old_backup_put_back_goes_on_with_every_session_and_an_alarm() {
+async fn a_restored_old_backup_keeps_all_sessions_and_is_recorded() {
     let mut server = Server::started(&SHORT);
     let mut browser = server.ada().await;
     server.sqlite3(&format!(".backup {}", server.path("backup.db").display()));
@@ -279,7 +279,7 @@ async fn an_old_backup_put_back_goes_on_with_every_session_and_an_alarm() {
 }
 
 #[tokio::test]
-async fn readers_that_are_all_busy_are_cannot_tell_in_under_a_second() {
+async fn busy_readers_are_a_503_within_one_second() {
     let mut server = Server::faulty(&SHORT);
     server.start();
     let browsers = server.adas(12).await;
@@ -312,7 +312,7 @@ async fn readers_that_are_all_busy_are_cannot_tell_in_under_a_second() {
 }
 
 #[tokio::test]
-async fn a_dead_feed_shows_in_readiness_and_refuses_where_it_is_told_to() {
+async fn a_stale_feed_is_not_ready_and_refuses_by_policy() {
     for (on_stale, passes_meanwhile) in [("refuse", false), ("serve", true)] {
         let mut server = Server::faulty(&[("BULLA_MAX_STALENESS", "1s"), ("BULLA_ON_STALE", on_stale)]);
         server.start();

@@ -50,7 +50,7 @@ async fn write(node: &Node, bytes: u64) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_with_busy_readers_the_wal_is_bounded() {
+async fn the_wal_is_bounded_under_load_with_busy_readers() {
     let town = Town::new();
     let node = town.node().await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -81,7 +81,7 @@ async fn under_load_with_busy_readers_the_wal_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_never_ends_holds_up_no_commit_and_the_wal_is_cut_when_it_does() {
+async fn a_reader_that_stays_open_blocks_no_commit_and_the_wal_shrinks_after_it() {
     let town = Town::new();
     let node = town.node().await;
     write(&node, MIB).await;
