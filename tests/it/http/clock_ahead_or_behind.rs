@@ -5,7 +5,7 @@ use crate::support::server::{ACCESS, Browser, REFRESH, Server, eventually};
 #[tokio::test]
 async fn a_clock_a_day_ahead_or_behind_refuses_tokens_for_a_while_and_ends_no_session() {
     const DAY: i64 = 86_400;
-    let mut server = Server::faulty(&[]);
+    let mut server = Server::with_faults(&[]);
     server.start();
     let today = server.ada().await;
     let status = |browser: &Browser| {
@@ -19,7 +19,7 @@ async fn a_clock_a_day_ahead_or_behind_refuses_tokens_for_a_while_and_ends_no_se
     let tomorrow = server.ada().await;
     assert_eq!(status(&tomorrow).await, 200);
     assert!(server.cli(&["keys", "rotate", "--now"]).status.success());
-    server.relent();
+    server.clear_fault();
     assert_eq!(status(&today).await, 200, "and alive again");
     assert_eq!(status(&tomorrow).await, 401, "sealed in the future");
 
@@ -27,7 +27,7 @@ async fn a_clock_a_day_ahead_or_behind_refuses_tokens_for_a_while_and_ends_no_se
     assert_eq!(status(&today).await, 401, "sealed in the future");
     let yesterday = server.ada().await;
     assert_eq!(status(&yesterday).await, 200);
-    server.relent();
+    server.clear_fault();
     assert_eq!(status(&today).await, 200);
     assert_eq!(status(&yesterday).await, 401, "its session was not renewed for a day");
     assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "3", "none was ended by it");

@@ -27,7 +27,7 @@ fn counts(server: &Server) -> String {
 
 #[tokio::test]
 async fn a_clock_that_jumps_ahead_deletes_nothing() {
-    let mut server = Server::faulty(&[]);
+    let mut server = Server::with_faults(&[]);
     server.start();
     let mut ada = server.ada().await;
     let gone = server.ada().await;
@@ -54,7 +54,7 @@ async fn a_clock_that_jumps_ahead_deletes_nothing() {
     let rotated = server.cli(&["keys", "rotate", "--now", "--wait", "0s"]);
     assert!(String::from_utf8_lossy(&rotated.stderr).contains("no retired key is deleted"), "{rotated:?}");
 
-    server.relent();
+    server.clear_fault();
     eventually("no warning", || async { ready(&server).await.1.get("warnings").is_none() }).await;
     ada.origin.clone_from(&server.origin);
     assert_eq!(ada.status().await, 200, "alive again");

@@ -11,17 +11,17 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    installation::Town,
+    installation::Installation,
     server::{ACCESS, PASSWORD, REFRESH, Server, set_cookies},
 };
 
 #[tokio::test]
 async fn a_login_is_refused_before_the_store_is_asked_when_the_hashing_queue_is_full() {
-    let town = Town::new();
-    let node = town.node().await;
+    let installation = Installation::new();
+    let node = installation.node().await;
     let hasher = Arc::new(Hasher::new(1, 1));
     let users = StoreUsers::new(node.store.clone(), Arc::clone(&hasher));
-    town.shell().run("DROP TABLE users");
+    installation.shell().run("DROP TABLE users");
     let password = SecretText::new(PASSWORD.into());
     let turns = [hasher.enter().unwrap(), hasher.enter().unwrap()];
     assert!(matches!(users.log_in("ada", &password).await, Err(LoginError::Busy)));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::token_cases::{Case, EVERYWHERE, End, try_all};
-use crate::support::providers::provider::{Profile, Vendor};
+use crate::support::providers::provider::{Profile, TestProvider};
 
 fn cognito() -> Profile {
     let issuer = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Ab12Cd34E";
@@ -72,16 +72,16 @@ const CASES: [Case; 9] = [
 
 #[tokio::test]
 async fn valid_cognito_tokens_are_accepted_and_all_others_refused() {
-    let vendor = Vendor::open(cognito());
-    try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
+    let provider = TestProvider::open(cognito());
+    try_all(&provider, &[&EVERYWHERE[..], &CASES].concat()).await;
     assert_eq!(
-        vendor
+        provider
             .server
             .sqlite3("SELECT substr(name, 1, 8), length(name), roles FROM users WHERE id > 1 ORDER BY id"),
         "jane@exa|16|[]\njanedoe|7|[\"editor\"]\njane@exa|25|[\"editor\"]",
         "groups give roles and take them; true as a text is verified"
     );
-    let redeemed = vendor.world.asked("https://shop.auth.eu-central-1.amazoncognito.com/oauth2/token");
+    let redeemed = provider.internet.asked("https://shop.auth.eu-central-1.amazoncognito.com/oauth2/token");
     assert!(
         redeemed
             .iter()
@@ -95,6 +95,6 @@ async fn the_domain_of_a_user_pool_needs_no_discovery() {
     profile.settings = "[provider.cognito]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
                         pool = 'eu-central-1_Ab12Cd34E'\ndomain = 'shop'\ncreate = 'always'";
     profile.discovery = None;
-    let vendor = Vendor::open(profile);
-    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
+    let provider = TestProvider::open(profile);
+    assert_eq!(provider.somebody().signs_in(|_| {}).await.status(), 303);
 }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::generic_provider::keycloak;
 use crate::support::providers::{
-    internet::{Told, World},
-    provider::Vendor,
+    internet::{Internet, Reply},
+    provider::TestProvider,
     signer::RSA,
 };
 use crate::support::server::Server;
@@ -61,13 +61,13 @@ fn doctor_names_the_faults_of_an_installation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_reports_a_provider_that_works() {
-    let vendor = Vendor::open(keycloak());
-    let (code, found) = examined(&vendor.server);
+    let provider = TestProvider::open(keycloak());
+    let (code, found) = examined(&provider.server);
     assert_eq!(code, 0, "{found:?}");
     for step in ["client secret", "discovery", "key set", "clock", "redirect address"] {
         assert_eq!(found[&format!("keycloak: {step}")], "ok", "{found:?}");
     }
-    let asked = vendor.world.asked(vendor.profile.authorization_endpoint);
+    let asked = provider.internet.asked(provider.profile.authorization_endpoint);
     assert_eq!(asked[0].query["redirect_uri"], "http://localhost:8080/auth/provider/keycloak/callback");
 }
 
@@ -75,89 +75,93 @@ async fn doctor_reports_a_provider_that_works() {
 async fn doctor_reports_a_provider_that_does_not_work_and_what_to_change() {
     let profile = keycloak();
     let (issuer, jwks, authorize) = (profile.issuer, profile.jwks_uri, profile.authorization_endpoint);
-    type Break = Box<dyn Fn(&World)>;
+    type Break = Box<dyn Fn(&Internet)>;
     let breaks: [(&str, &str, Break); 8] = [
         (
             "discovery",
             "curl https://login.example.org/realms/main/.well-known",
-            Box::new(move |world| {
-                world.at(&format!("{issuer}/.well-known/openid-configuration"), |_| {
-                    Told::Error(404, json!({}))
+            Box::new(move |internet| {
+                internet.at(&format!("{issuer}/.well-known/openid-configuration"), |_| {
+                    Reply::Error(404, json!({}))
                 });
             }),
         ),
         (
             "discovery",
             "states the issuer",
-            Box::new(move |world| {
+            Box::new(move |internet| {
                 let mut said = keycloak().discovery.unwrap();
                 said["issuer"] = json!("https://login.example.org/realms/Main");
-                world.at(&format!("{issuer}/.well-known/openid-configuration"), move |_| {
-                    Told::Json(said.clone())
+                internet.at(&format!("{issuer}/.well-known/openid-configuration"), move |_| {
+                    Reply::Json(said.clone())
                 });
             }),
         ),
         (
             "key set",
             "no usable key",
-            Box::new(move |world| {
-                world.at(jwks, |_| Told::Json(json!({"keys": []})));
+            Box::new(move |internet| {
+                internet.at(jwks, |_| Reply::Json(json!({"keys": []})));
             }),
         ),
         (
             "clock",
             "behind the provider's; synchronize it by NTP",
-            Box::new(move |world| {
-                world
-                    .at(jwks, |_| Told::Dated(json!({"keys": [RSA.jwk()]}), "Tue, 01 Jan 2097 00:00:00 GMT"));
+            Box::new(move |internet| {
+                internet.at(jwks, |_| {
+                    Reply::Dated(json!({"keys": [RSA.jwk()]}), "Tue, 01 Jan 2097 00:00:00 GMT")
+                });
             }),
         ),
         (
             "clock",
             "ahead of the provider's; synchronize it by NTP",
-            Box::new(move |world| {
-                world
-                    .at(jwks, |_| Told::Dated(json!({"keys": [RSA.jwk()]}), "Tue, 01 Jan 2008 00:00:00 GMT"));
+            Box::new(move |internet| {
+                internet.at(jwks, |_| {
+                    Reply::Dated(json!({"keys": [RSA.jwk()]}), "Tue, 01 Jan 2008 00:00:00 GMT")
+                });
             }),
         ),
         (
             "redirect address",
             "register exactly this redirect address",
-            Box::new(move |world| {
-                world
-                    .at(authorize, |_| Told::Error(400, json!({"error": "Invalid parameter: redirect_uri"})));
+            Box::new(move |internet| {
+                internet.at(authorize, |_| {
+                    Reply::Error(400, json!({"error": "Invalid parameter: redirect_uri"}))
+                });
             }),
         ),
         (
             "redirect address",
             "http://localhost:8080/auth/provider/keycloak/callback",
-            Box::new(move |world| {
-                world.at(authorize, |_| Told::Redirect("/error?error=redirect_mismatch&client_id=x".into()));
+            Box::new(move |internet| {
+                internet
+                    .at(authorize, |_| Reply::Redirect("/error?error=redirect_mismatch&client_id=x".into()));
             }),
         ),
         (
             "redirect address",
             "the authorization endpoint",
-            Box::new(move |world| {
+            Box::new(move |internet| {
                 let mut said = keycloak().discovery.unwrap();
                 said["authorization_endpoint"] = json!("https://nowhere.example/authorize");
-                world.at(&format!("{issuer}/.well-known/openid-configuration"), move |_| {
-                    Told::Json(said.clone())
+                internet.at(&format!("{issuer}/.well-known/openid-configuration"), move |_| {
+                    Reply::Json(said.clone())
                 });
             }),
         ),
     ];
-    let vendor = Vendor::open(keycloak());
+    let provider = TestProvider::open(keycloak());
     for (step, says, breaks) in breaks {
-        vendor.build();
-        breaks(&vendor.world);
-        let (code, found) = examined(&vendor.server);
+        provider.build();
+        breaks(&provider.internet);
+        let (code, found) = examined(&provider.server);
         assert_eq!(code, 6, "{step}: {found:?}");
         assert!(found[&format!("keycloak: {step}")].contains(says), "{step}: {found:?}");
     }
-    vendor.build();
-    std::fs::remove_file(vendor.server.path("secret")).unwrap();
-    let (code, found) = examined(&vendor.server);
+    provider.build();
+    std::fs::remove_file(provider.server.path("secret")).unwrap();
+    let (code, found) = examined(&provider.server);
     assert_eq!(code, 6);
     assert!(found["keycloak: client secret"].contains("secret: No such file"), "{found:?}");
 }

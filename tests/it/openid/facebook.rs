@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::token_cases::{Case, EVERYWHERE, End, by, try_all};
 use crate::support::providers::{
-    internet::{Asked, Told},
-    provider::{CLIENT, Person, Profile, SECRET, Vendor, now},
+    internet::{Received, Reply},
+    provider::{CLIENT, Person, Profile, SECRET, TestProvider, now},
     signer::NEXT,
 };
 
@@ -50,38 +50,38 @@ const CASES: [Case; 4] = [
 
 #[tokio::test]
 async fn valid_facebook_tokens_are_accepted_and_all_others_refused() {
-    let vendor = Vendor::open(facebook());
-    vendor.keys.lock().unwrap().push(NEXT.jwk());
-    try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
-    let redeemed = vendor.world.asked(vendor.profile.token_endpoint);
+    let provider = TestProvider::open(facebook());
+    provider.keys.lock().unwrap().push(NEXT.jwk());
+    try_all(&provider, &[&EVERYWHERE[..], &CASES].concat()).await;
+    let redeemed = provider.internet.asked(provider.profile.token_endpoint);
     assert!(
         redeemed.iter().all(|asked| asked.form["client_secret"] == SECRET && asked.authorization.is_none())
     );
     assert_eq!(
-        vendor.server.sqlite3("SELECT name, claims FROM users WHERE id > 1"),
+        provider.server.sqlite3("SELECT name, claims FROM users WHERE id > 1"),
         r#"Ada L|{"name":"Ada L"}"#,
         "a mail address that nobody says was verified is not kept"
     );
 }
 
 /// Adds the Graph API, which knows one access token of one user and requires the app's `appsecret_proof`.
-fn build_graph(vendor: &Vendor, about: impl Fn() -> Value + Send + Sync + 'static) {
-    vendor.world.at(&format!("{GRAPH}/debug_token"), move |asked: &Asked| {
+fn build_graph(provider: &TestProvider, about: impl Fn() -> Value + Send + Sync + 'static) {
+    provider.internet.at(&format!("{GRAPH}/debug_token"), move |asked: &Received| {
         let ours = asked.authorization == Some(format!("Bearer {CLIENT}|{SECRET}"));
         match (ours, asked.query.get("input_token").map(String::as_str)) {
-            (true, Some("garbage")) => Told::Json(json!({"data": {
+            (true, Some("garbage")) => Reply::Json(json!({"data": {
                 "error": {"code": 190, "message": "Invalid OAuth access token."}, "is_valid": false, "scopes": [],
             }})),
-            (true, Some(_)) => Told::Json(json!({"data": about()})),
-            _ => Told::Error(400, json!({"error": {"message": "(#100)", "type": "OAuthException", "code": 100}})),
+            (true, Some(_)) => Reply::Json(json!({"data": about()})),
+            _ => Reply::Error(400, json!({"error": {"message": "(#100)", "type": "OAuthException", "code": 100}})),
         }
     });
-    vendor.world.at(&format!("{GRAPH}/me"), |asked: &Asked| {
+    provider.internet.at(&format!("{GRAPH}/me"), |asked: &Received| {
         // HMAC-SHA256 of "users-token" under SECRET, made with: printf %s users-token | openssl dgst -sha256 -hmac "$SECRET"
         let proven = asked.query.get("appsecret_proof").map(String::as_str) == Some(PROOF);
         match proven && asked.authorization.as_deref() == Some("Bearer users-token") {
-            true => Told::Json(json!({"id": "1234567890123456", "name": "Ada L", "email": "ada@example.org"})),
-            false => Told::Error(400, json!({"error": {
+            true => Reply::Json(json!({"id": "1234567890123456", "name": "Ada L", "email": "ada@example.org"})),
+            false => Reply::Error(400, json!({"error": {
                 "message": "Invalid appsecret_proof provided in the API argument", "type": "GraphMethodException", "code": 100,
             }})),
         }
@@ -105,23 +105,23 @@ async fn presents(person: &Person<'_>, token: &str) -> u16 {
 
 #[tokio::test]
 async fn a_facebook_access_token_is_checked_at_the_graph_and_accepted_once() {
-    let vendor = Vendor::open(facebook());
-    build_graph(&vendor, about);
-    let ada = vendor.somebody();
+    let provider = TestProvider::open(facebook());
+    build_graph(&provider, about);
+    let ada = provider.somebody();
     assert_eq!(presents(&ada, "users-token").await, 200);
     assert_eq!(ada.is().await["name"], "Ada L");
-    let thief = vendor.somebody();
+    let thief = provider.somebody();
     assert_eq!(presents(&thief, "users-token").await, 401, "the same token again, with a nonce of one's own");
     assert_eq!(presents(&thief, "garbage").await, 401);
     assert_eq!(presents(&thief, "not a header's\nvalue").await, 401);
-    let by_pages = vendor.somebody();
+    let by_pages = provider.somebody();
     by_pages.signs_in(|_| {}).await;
     assert_eq!(by_pages.is().await["id"], ada.is().await["id"], "the same person by the browser");
 }
 
 #[tokio::test]
 async fn a_facebook_token_is_refused_if_the_graphs_description_does_not_match() {
-    let vendor = Vendor::open(facebook());
+    let provider = TestProvider::open(facebook());
     type Twist = fn(&mut Value);
     let twists: [(&str, Twist); 8] = [
         ("another app's token", |about| about["app_id"] = json!("1234567890")),
@@ -134,28 +134,28 @@ async fn a_facebook_token_is_refused_if_the_graphs_description_does_not_match() 
         ("of nobody", |about| drop(about.as_object_mut().unwrap().remove("user_id"))),
     ];
     for (name, twist) in twists {
-        build_graph(&vendor, move || {
+        build_graph(&provider, move || {
             let mut said = about();
             twist(&mut said);
             said
         });
-        assert_eq!(presents(&vendor.somebody(), "users-token").await, 401, "{name}");
+        assert_eq!(presents(&provider.somebody(), "users-token").await, 401, "{name}");
     }
-    build_graph(&vendor, about);
-    vendor.world.at(&format!("{GRAPH}/me"), |_| {
-        Told::Error(500, json!({"error": {"code": 2, "is_transient": true}}))
+    build_graph(&provider, about);
+    provider.internet.at(&format!("{GRAPH}/me"), |_| {
+        Reply::Error(500, json!({"error": {"code": 2, "is_transient": true}}))
     });
     assert_eq!(
-        presents(&vendor.somebody(), "users-token").await,
+        presents(&provider.somebody(), "users-token").await,
         503,
         "a Graph that fails isn't the token's fault"
     );
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities"), "0");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM identities"), "0");
 }
 
 #[tokio::test]
 async fn a_facebook_token_is_refused_only_if_the_graph_says_that_it_is_invalid() {
-    let vendor = Vendor::open(facebook());
+    let provider = TestProvider::open(facebook());
     let error = |code: i64, message: &str| json!({"error": {"code": code, "message": message, "type": "OAuthException"}});
     let cases: [(&str, u16, Value, u16); 17] = [
         ("me", 400, error(190, "Error validating access token: the session was invalidated"), 401),
@@ -182,18 +182,18 @@ async fn a_facebook_token_is_refused_only_if_the_graph_says_that_it_is_invalid()
         ("debug_token", 200, json!({"data": {"is_valid": false, "error": {"code": 2, "message": "x"}}}), 503),
     ];
     for (path, status, body, expected) in cases {
-        build_graph(&vendor, about);
+        build_graph(&provider, about);
         let shown = format!("{path} {status} {body}");
-        vendor.world.at(&format!("{GRAPH}/{path}"), move |_| match status {
-            200 => Told::Json(body.clone()),
-            status => Told::Error(status, body.clone()),
+        provider.internet.at(&format!("{GRAPH}/{path}"), move |_| match status {
+            200 => Reply::Json(body.clone()),
+            status => Reply::Error(status, body.clone()),
         });
-        let failed = || vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
+        let failed = || provider.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
         let before: u32 = failed().parse().unwrap();
-        assert_eq!(presents(&vendor.somebody(), "users-token").await, expected, "{shown}");
+        assert_eq!(presents(&provider.somebody(), "users-token").await, expected, "{shown}");
         assert_eq!(failed(), (before + u32::from(expected == 401)).to_string(), "{shown}");
     }
-    let log = vendor.server.stderr();
+    let log = provider.server.stderr();
     assert!(log.contains("me: answered 400 with the error code 4 (a rate limit is reached)"), "{log}");
     assert!(
         log.contains("debug_token: answered 400 with the error code 190 (it refuses the client id"),
@@ -206,13 +206,13 @@ async fn ids_that_the_graph_sends_as_numbers_are_accepted() {
     let mut profile = facebook();
     profile.settings =
         "[provider.facebook]\nclient_id = '1234'\nclient_secret_file = 'secret'\ncreate = 'always'";
-    let vendor = Vendor::open(profile);
-    vendor.world.at(&format!("{GRAPH}/debug_token"), |_| {
+    let provider = TestProvider::open(profile);
+    provider.internet.at(&format!("{GRAPH}/debug_token"), |_| {
         let mut said = about();
         (said["app_id"], said["user_id"]) = (json!(1234), json!(1_207_059));
-        Told::Json(json!({"data": said}))
+        Reply::Json(json!({"data": said}))
     });
-    vendor.world.at(&format!("{GRAPH}/me"), |_| Told::Json(json!({"id": "1207059", "name": "Ada L"})));
-    assert_eq!(presents(&vendor.somebody(), "users-token").await, 200, "{}", vendor.server.stderr());
-    assert_eq!(vendor.server.sqlite3("SELECT subject FROM identities"), "1207059");
+    provider.internet.at(&format!("{GRAPH}/me"), |_| Reply::Json(json!({"id": "1207059", "name": "Ada L"})));
+    assert_eq!(presents(&provider.somebody(), "users-token").await, 200, "{}", provider.server.stderr());
+    assert_eq!(provider.server.sqlite3("SELECT subject FROM identities"), "1207059");
 }

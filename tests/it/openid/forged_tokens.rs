@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{generic_provider::keycloak, token_cases::by};
 use crate::support::providers::{
-    internet::Told,
-    provider::{Token, Vendor, now},
+    internet::Reply,
+    provider::{TestProvider, Token, now},
     signer::{NEXT, P256, RSA, SHORT, STRANGER, sign_with_secret},
 };
 use crate::support::server::set_cookies;
@@ -14,14 +14,14 @@ use crate::support::server::set_cookies;
 type Attack = (&'static str, fn(&mut Token));
 
 /// Checks that every token is refused in the same way: 401, the same body, no cookie, no new user, and no token in the log.
-async fn all_fail(vendor: &Vendor, attacks: &[Attack]) {
-    let honest = vendor.somebody().presents(|_| {}).await;
-    assert_eq!(honest.status(), 200, "{}", vendor.server.stderr());
-    let users = vendor.server.sqlite3("SELECT count(*) FROM users");
+async fn all_fail(provider: &TestProvider, attacks: &[Attack]) {
+    let honest = provider.somebody().presents(|_| {}).await;
+    assert_eq!(honest.status(), 200, "{}", provider.server.stderr());
+    let users = provider.server.sqlite3("SELECT count(*) FROM users");
     let mut wrong = Vec::new();
     for (name, twist) in attacks {
         let mut presented = String::new();
-        let answer = vendor
+        let answer = provider
             .somebody()
             .presents(|token| {
                 twist(token);
@@ -33,11 +33,11 @@ async fn all_fail(vendor: &Vendor, attacks: &[Attack]) {
         if status != 401 || !cookies.is_empty() || body["code"] != "unauthorized" {
             wrong.push(format!("{name}: {status} {body} {cookies:?}"));
         }
-        let log = vendor.server.stderr();
+        let log = provider.server.stderr();
         assert!(presented.is_empty() || !log.contains(&presented), "{name}: it is in the log");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM users"), users);
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM users"), users);
 }
 
 fn unsigned(token: &mut Token, algorithm: Value, signature: &str) {
@@ -54,8 +54,8 @@ fn strange(token: &mut Token, name: &str, value: Value) {
 
 #[tokio::test]
 async fn the_key_and_not_the_token_decides_the_algorithm() {
-    let vendor = Vendor::open(keycloak());
-    vendor.keys.lock().unwrap().extend([SHORT.jwk(), P256.jwk()]);
+    let provider = TestProvider::open(keycloak());
+    provider.keys.lock().unwrap().extend([SHORT.jwk(), P256.jwk()]);
     let attacks: [Attack; 19] = [
         ("alg none", |t| unsigned(t, json!("none"), "")),
         ("alg None", |t| unsigned(t, json!("None"), "")),
@@ -98,13 +98,13 @@ async fn the_key_and_not_the_token_decides_the_algorithm() {
         ("ES256 said of an RSA key", |t| t.header["alg"] = json!("ES256")),
         ("a modulus of 1024 bits, published", |t| by(&SHORT, t)),
     ];
-    all_fail(&vendor, &attacks).await;
+    all_fail(&provider, &attacks).await;
 }
 
 #[tokio::test]
 async fn keys_and_rules_in_the_header_of_a_token_are_never_used() {
-    let vendor = Vendor::open(keycloak());
-    vendor.world.at("https://keys.example.net/jwks", |_| Told::Json(json!({"keys": [STRANGER.jwk()]})));
+    let provider = TestProvider::open(keycloak());
+    provider.internet.at("https://keys.example.net/jwks", |_| Reply::Json(json!({"keys": [STRANGER.jwk()]})));
     let attacks: [Attack; 13] = [
         ("a key in the header", |t| strange(t, "jwk", STRANGER.jwk())),
         ("the address of a key set", |t| strange(t, "jku", json!("https://keys.example.net/jwks"))),
@@ -120,16 +120,16 @@ async fn keys_and_rules_in_the_header_of_a_token_are_never_used() {
         ("a payload that isn't encoded", |t| t.header["b64"] = json!(false)),
         ("a token in a token", |t| t.header["cty"] = json!("JWT")),
     ];
-    all_fail(&vendor, &attacks).await;
+    all_fail(&provider, &attacks).await;
     assert!(
-        vendor.world.asked("https://keys.example.net/jwks").is_empty(),
+        provider.internet.asked("https://keys.example.net/jwks").is_empty(),
         "nobody goes where a token points"
     );
 }
 
 #[tokio::test]
 async fn claims_of_a_wrong_type_and_repeated_claims_are_refused() {
-    let vendor = Vendor::open(keycloak());
+    let provider = TestProvider::open(keycloak());
     let attacks: [Attack; 22] = [
         ("exp past", |t| t.claims["exp"] = json!(now() - 100)),
         ("exp missing", |t| drop(t.claims.as_object_mut().unwrap().remove("exp"))),
@@ -157,7 +157,7 @@ async fn claims_of_a_wrong_type_and_repeated_claims_are_refused() {
             t.text = Some(RSA.sign_text(&t.header.to_string(), &claims));
         }),
     ];
-    all_fail(&vendor, &attacks).await;
+    all_fail(&provider, &attacks).await;
 }
 
 /// Adds a member in front of the claims, which may repeat a claim; the signature is valid.
@@ -168,7 +168,7 @@ fn twice(token: &mut Token, more: &str) {
 
 #[tokio::test]
 async fn only_the_canonical_encoding_of_a_token_is_accepted() {
-    let vendor = Vendor::open(keycloak());
+    let provider = TestProvider::open(keycloak());
     let attacks: [Attack; 9] = [
         ("padding", |t| t.text = Some(format!("{}=", t.text()))),
         ("a part more", |t| t.text = Some(format!("{}.", t.text()))),
@@ -197,14 +197,14 @@ async fn only_the_canonical_encoding_of_a_token_is_accepted() {
             t.text = Some(format!("{header}.{}", text.split_once('.').unwrap().1));
         }),
     ];
-    all_fail(&vendor, &attacks).await;
-    let long = vendor.somebody().presents(|t| t.claims["x"] = json!("y".repeat(45_000))).await;
+    all_fail(&provider, &attacks).await;
+    let long = provider.somebody().presents(|t| t.claims["x"] = json!("y".repeat(45_000))).await;
     assert_eq!(long.status(), 200, "an ID token may have 64 KiB");
-    let longer = vendor.somebody().presents(|t| t.claims["x"] = json!("y".repeat(50_000))).await;
+    let longer = provider.somebody().presents(|t| t.claims["x"] = json!("y".repeat(50_000))).await;
     assert_eq!(longer.status(), 401);
     let reason = "SELECT count(*) FROM audit WHERE event = 'login.failed' AND detail LIKE '%\"length\"%'";
-    assert_eq!(vendor.server.sqlite3(reason), "1", "a reason of its own");
-    let huge = vendor.somebody().presents(|t| t.claims["x"] = json!("y".repeat(80_000))).await;
+    assert_eq!(provider.server.sqlite3(reason), "1", "a reason of its own");
+    let huge = provider.somebody().presents(|t| t.claims["x"] = json!("y".repeat(80_000))).await;
     assert_eq!(huge.status(), 413, "refused before it is looked at");
 }
 
@@ -214,7 +214,7 @@ async fn an_unverified_mail_address_proves_no_domain() {
     profile.settings = "[provider.keycloak]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
                         issuer = 'https://login.example.org/realms/main'\n\
                         create = 'allowed-domains'\nallowed_domains = ['example.org']";
-    let vendor = Vendor::open(profile);
+    let provider = TestProvider::open(profile);
     let tries: [(Value, Value); 8] = [
         (json!("eve@example.org"), json!(false)),
         (json!("eve@example.org"), json!("false")),
@@ -226,13 +226,13 @@ async fn an_unverified_mail_address_proves_no_domain() {
         (json!(["eve@example.org"]), json!(true)),
     ];
     for (mail, verified) in tries {
-        let eve = vendor.somebody();
+        let eve = provider.somebody();
         let answer = eve
             .presents(|t| (t.claims["email"], t.claims["email_verified"]) = (mail.clone(), verified.clone()))
             .await;
         assert_eq!(answer.status(), 403, "{mail} {verified}");
         assert_eq!(answer.json::<Value>().await.unwrap()["code"], "no_account");
     }
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities"), "0");
-    assert_eq!(vendor.somebody().presents(|_| {}).await.status(), 200);
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM identities"), "0");
+    assert_eq!(provider.somebody().presents(|_| {}).await.status(), 200);
 }

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::token_cases::{Case, EVERYWHERE, End, by, try_all};
 use crate::support::providers::{
-    internet::Told,
-    provider::{Profile, Vendor},
+    internet::Reply,
+    provider::{Profile, TestProvider},
     signer::{ED25519, NEXT, P256},
 };
 
@@ -73,30 +73,30 @@ const CASES: [Case; 12] = [
 
 #[tokio::test]
 async fn valid_tokens_of_a_generic_provider_are_accepted_and_all_others_refused() {
-    let vendor = Vendor::open(keycloak());
+    let provider = TestProvider::open(keycloak());
     let mut any = NEXT.jwk();
     any.as_object_mut().unwrap().remove("alg");
-    vendor.keys.lock().unwrap().extend([P256.jwk(), ED25519.jwk(), any]);
-    try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities"), "1");
+    provider.keys.lock().unwrap().extend([P256.jwk(), ED25519.jwk(), any]);
+    try_all(&provider, &[&EVERYWHERE[..], &CASES].concat()).await;
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM identities"), "1");
 }
 
 #[tokio::test]
 async fn roles_follow_the_claim_at_the_configured_pointer() {
     let more =
         "roles_claim = '/realm_access/roles'\n[provider.keycloak.roles]\neditors = 'editor'\nroots = 'admin'";
-    let vendor = Vendor::with_settings(keycloak(), more);
+    let provider = TestProvider::with_settings(keycloak(), more);
     let roles = async |said: serde_json::Value| {
-        let person = vendor.somebody();
+        let person = provider.somebody();
         person.signs_in(|t| t.claims["realm_access"] = json!({"roles": said})).await;
         person.is().await["roles"].clone()
     };
     assert_eq!(roles(json!(["editors", "everybody"])).await, json!(["editor"]));
-    assert!(vendor.server.cli(&["user", "role", "ada@example.org", "--add", "painter"]).status.success());
+    assert!(provider.server.cli(&["user", "role", "ada@example.org", "--add", "painter"]).status.success());
     assert_eq!(roles(json!(["roots"])).await, json!(["painter", "admin"]));
     assert_eq!(roles(json!([])).await, json!(["painter"]));
     assert!(
-        vendor
+        provider
             .server
             .sqlite3("SELECT actor FROM audit WHERE event = 'user.changed'")
             .contains("provider:keycloak")
@@ -105,7 +105,7 @@ async fn roles_follow_the_claim_at_the_configured_pointer() {
 
 #[tokio::test]
 async fn claims_missing_in_an_id_token_come_from_userinfo_of_the_same_subject() {
-    let vendor = Vendor::open(keycloak());
+    let provider = TestProvider::open(keycloak());
     let userinfo = "https://login.example.org/realms/main/protocol/openid-connect/userinfo";
     let bare = |t: &mut crate::support::providers::provider::Token| {
         for claim in ["email", "email_verified", "name", "preferred_username"] {
@@ -123,18 +123,18 @@ async fn claims_missing_in_an_id_token_come_from_userinfo_of_the_same_subject() 
         ),
     ] {
         let answer = said.clone();
-        vendor.world.at(userinfo, move |_| Told::Json(answer.clone()));
-        assert_eq!(vendor.somebody().signs_in(bare).await.status(), status, "{said}");
+        provider.internet.at(userinfo, move |_| Reply::Json(answer.clone()));
+        assert_eq!(provider.somebody().signs_in(bare).await.status(), status, "{said}");
     }
     assert_eq!(
-        vendor.server.sqlite3("SELECT name, issuer, subject FROM users JOIN identities ON user_id = id"),
+        provider.server.sqlite3("SELECT name, issuer, subject FROM users JOIN identities ON user_id = id"),
         format!("ada@example.org|https://login.example.org/realms/main|{sub}")
     );
-    let asked = vendor.world.asked(userinfo);
+    let asked = provider.internet.asked(userinfo);
     assert!(asked.iter().all(|asked| asked.authorization.as_deref().unwrap().starts_with("Bearer access-")));
-    vendor.somebody().signs_in(|_| {}).await;
+    provider.somebody().signs_in(|_| {}).await;
     assert_eq!(
-        vendor.world.asked(userinfo).len(),
+        provider.internet.asked(userinfo).len(),
         asked.len(),
         "a token that says all of it costs no question"
     );

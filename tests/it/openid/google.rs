@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::token_cases::{Case, EVERYWHERE, End, by, try_all};
 use crate::support::providers::{
-    provider::{Profile, Vendor},
+    provider::{Profile, TestProvider},
     signer::NEXT,
 };
 
@@ -73,11 +73,11 @@ const CASES: [Case; 10] = [
 
 #[tokio::test]
 async fn valid_google_tokens_are_accepted_and_all_others_refused() {
-    let vendor = Vendor::open(google());
-    vendor.keys.lock().unwrap().push(NEXT.jwk());
-    try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
+    let provider = TestProvider::open(google());
+    provider.keys.lock().unwrap().push(NEXT.jwk());
+    try_all(&provider, &[&EVERYWHERE[..], &CASES].concat()).await;
     assert_eq!(
-        vendor.server.sqlite3("SELECT issuer, subject FROM identities ORDER BY subject"),
+        provider.server.sqlite3("SELECT issuer, subject FROM identities ORDER BY subject"),
         "https://accounts.google.com|110169484474386276334\nhttps://accounts.google.com|4",
         "both spellings of the issuer are one"
     );
@@ -85,8 +85,8 @@ async fn valid_google_tokens_are_accepted_and_all_others_refused() {
 
 #[tokio::test]
 async fn the_request_to_google_follows_its_documentation() {
-    let vendor = Vendor::open(google());
-    let url = vendor.somebody().leaves().await;
+    let provider = TestProvider::open(google());
+    let url = provider.somebody().leaves().await;
     assert!(url.as_str().starts_with("https://accounts.google.com/o/oauth2/v2/auth?"), "{url}");
     let value = |name: &str| url.query_pairs().find(|(n, _)| n == name).map(|(_, value)| value.into_owned());
     for (name, expected) in [
@@ -95,7 +95,7 @@ async fn the_request_to_google_follows_its_documentation() {
         ("scope", "openid profile email"),
         ("code_challenge_method", "S256"),
         ("hd", "example.org"),
-        ("redirect_uri", &format!("{}/auth/provider/google/callback", vendor.server.origin)),
+        ("redirect_uri", &format!("{}/auth/provider/google/callback", provider.server.origin)),
     ] {
         assert_eq!(value(name).as_deref(), Some(expected), "{name}");
     }
@@ -106,8 +106,8 @@ async fn the_request_to_google_follows_its_documentation() {
 
 #[tokio::test]
 async fn a_trusted_authorized_party_may_present_id_tokens() {
-    let vendor = Vendor::with_settings(google(), "authorized_parties = ['our-phone-app']");
-    let phone = vendor.somebody();
+    let provider = TestProvider::with_settings(google(), "authorized_parties = ['our-phone-app']");
+    let phone = provider.somebody();
     assert_eq!(phone.presents(|t| t.claims["azp"] = json!("our-phone-app")).await.status(), 200);
     assert_eq!(phone.presents(|t| t.claims["azp"] = json!("another-app")).await.status(), 401);
     assert_eq!(phone.presents(|t| t.claims["aud"] = json!("our-phone-app")).await.status(), 401);

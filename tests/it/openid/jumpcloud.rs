@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::token_cases::{Case, EVERYWHERE, End, by, try_all};
 use crate::support::providers::{
-    provider::{Profile, Vendor},
+    provider::{Profile, TestProvider},
     signer::NEXT,
 };
 
@@ -68,13 +68,13 @@ const CASES: [Case; 8] = [
 
 #[tokio::test]
 async fn valid_jumpcloud_tokens_are_accepted_and_all_others_refused() {
-    let vendor = Vendor::open(jumpcloud());
+    let provider = TestProvider::open(jumpcloud());
     let mut encryption = NEXT.jwk();
     encryption["use"] = json!("enc");
-    vendor.keys.lock().unwrap().push(encryption);
-    try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
+    provider.keys.lock().unwrap().push(encryption);
+    try_all(&provider, &[&EVERYWHERE[..], &CASES].concat()).await;
     assert_eq!(
-        vendor
+        provider
             .server
             .sqlite3("SELECT issuer, subject, name, roles FROM identities JOIN users ON user_id = id"),
         "https://oauth.id.jumpcloud.com/|5f7b3a0e9d1c2b4a6e8f0a1b|ada@example.com|[\"ops\"]"

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::token_cases::{Case, EVERYWHERE, End, try_all};
-use crate::support::providers::provider::{Profile, Vendor};
+use crate::support::providers::provider::{Profile, TestProvider};
 
 fn discovery(issuer: &str, base: &str) -> Value {
     json!({
@@ -76,9 +76,9 @@ const CASES: [Case; 7] = [
 
 #[tokio::test]
 async fn valid_okta_tokens_are_accepted_and_all_others_refused() {
-    let vendor = Vendor::open(okta());
-    try_all(&vendor, &[&EVERYWHERE[..], &CASES].concat()).await;
-    let redeemed = vendor.world.asked("https://dev-1.okta.com/oauth2/v1/token");
+    let provider = TestProvider::open(okta());
+    try_all(&provider, &[&EVERYWHERE[..], &CASES].concat()).await;
+    let redeemed = provider.internet.asked("https://dev-1.okta.com/oauth2/v1/token");
     assert!(redeemed.iter().all(|asked| asked.authorization.is_some()));
 }
 
@@ -92,8 +92,8 @@ async fn a_custom_okta_server_is_another_issuer_with_its_own_endpoints() {
     profile.token_endpoint = "https://dev-1.okta.com/oauth2/default/v1/token";
     profile.jwks_uri = "https://dev-1.okta.com/oauth2/default/v1/keys";
     profile.discovery = Some(discovery(profile.issuer, profile.issuer));
-    let vendor = Vendor::open(profile);
-    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
-    let org = vendor.somebody().signs_in(|t| t.claims["iss"] = json!("https://dev-1.okta.com")).await;
+    let provider = TestProvider::open(profile);
+    assert_eq!(provider.somebody().signs_in(|_| {}).await.status(), 303);
+    let org = provider.somebody().signs_in(|t| t.claims["iss"] = json!("https://dev-1.okta.com")).await;
     assert_eq!(org.status(), 401);
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{generic_provider::keycloak, google::google, token_cases::by};
 use crate::support::providers::{
-    internet::{Told, World},
-    provider::{Profile, Vendor},
+    internet::{Internet, Reply},
+    provider::{Profile, TestProvider},
     signer::{NEXT, RSA},
 };
 use crate::support::server::{PASSWORD, set_cookies};
@@ -29,9 +29,9 @@ fn direct() -> Profile {
 
 #[tokio::test]
 async fn an_outage_of_one_provider_affects_only_its_users() {
-    let world = World::new();
-    let vendor = Vendor::closed(world, keycloak(), OTHER);
-    let ada = vendor.somebody();
+    let internet = Internet::new();
+    let provider = TestProvider::closed(internet, keycloak(), OTHER);
+    let ada = provider.somebody();
     let down = ada.browser.send(ada.request(reqwest::Method::GET, "/auth/provider/keycloak")).await;
     assert_eq!((down.status().as_u16(), down.headers()["retry-after"].to_str().unwrap()), (503, "10"));
     assert!(set_cookies(&down).is_empty());
@@ -48,21 +48,21 @@ async fn an_outage_of_one_provider_affects_only_its_users() {
     // Meanwhile logins at the other provider work.
     let google = google();
     let (document, jwks) = (google.discovery.clone().unwrap(), json!({"keys": [RSA.jwk()]}));
-    vendor.world.at("https://accounts.google.com/.well-known/openid-configuration", move |_| {
-        Told::Json(document.clone())
+    provider.internet.at("https://accounts.google.com/.well-known/openid-configuration", move |_| {
+        Reply::Json(document.clone())
     });
-    vendor.world.at(google.jwks_uri, move |_| Told::Json(jwks.clone()));
-    let person = vendor.somebody();
+    provider.internet.at(google.jwks_uri, move |_| Reply::Json(jwks.clone()));
+    let person = provider.somebody();
     let nonce = person.nonce().await;
-    let mut token = vendor.token(&nonce);
+    let mut token = provider.token(&nonce);
     (token.claims["iss"], token.claims["azp"]) = (json!(google.issuer), json!("our-client-id"));
     let body = json!({"provider": "google", "id_token": token.text(), "nonce": nonce});
     assert_eq!(person.post("/auth/login", body).await.status(), 200);
 
     // The provider becomes available, and logins work without a restart of the server.
-    vendor.build();
+    provider.build();
     crate::support::server::eventually("the provider is back", || async {
-        vendor.somebody().presents(|_| {}).await.status() == 200
+        provider.somebody().presents(|_| {}).await.status() == 200
     })
     .await;
 }
@@ -70,67 +70,67 @@ async fn an_outage_of_one_provider_affects_only_its_users() {
 #[tokio::test]
 async fn an_invalid_key_set_is_a_503_and_accepts_no_token() {
     let jwks = direct().jwks_uri;
-    type Place = fn() -> Told;
+    type Place = fn() -> Reply;
     let places: [(&str, Place); 10] = [
-        ("away", || Told::Error(500, json!({}))),
-        ("gone", || Told::Error(404, json!({"keys": [RSA.jwk()]}))),
-        ("empty", || Told::Json(json!({"keys": []}))),
-        ("without keys", || Told::Json(json!({}))),
-        ("no JSON", || Told::Bytes(b"<html>".to_vec())),
+        ("away", || Reply::Error(500, json!({}))),
+        ("gone", || Reply::Error(404, json!({"keys": [RSA.jwk()]}))),
+        ("empty", || Reply::Json(json!({"keys": []}))),
+        ("without keys", || Reply::Json(json!({}))),
+        ("no JSON", || Reply::Bytes(b"<html>".to_vec())),
         ("huge", || {
-            Told::Bytes(
+            Reply::Bytes(
                 format!("{{\"keys\": [{}], \"x\": \"{}\"}}", RSA.jwk(), "y".repeat(300_000)).into_bytes(),
             )
         }),
-        ("elsewhere", || Told::Redirect("https://keys.example.net/jwks".into())),
-        ("in this machine", || Told::Redirect("http://127.0.0.1:1/jwks".into())),
+        ("elsewhere", || Reply::Redirect("https://keys.example.net/jwks".into())),
+        ("in this machine", || Reply::Redirect("http://127.0.0.1:1/jwks".into())),
         ("keys for something else", || {
             let mut key = RSA.jwk();
             key["key_ops"] = json!(["wrapKey"]);
-            Told::Json(json!({"keys": [key]}))
+            Reply::Json(json!({"keys": [key]}))
         }),
         ("private keys", || {
             let mut key = RSA.jwk();
             key["d"] = json!("AQAB");
-            Told::Json(json!({"keys": [key]}))
+            Reply::Json(json!({"keys": [key]}))
         }),
     ];
     for (name, place) in places {
-        let vendor = Vendor::open(direct());
-        vendor.world.at("https://keys.example.net/jwks", |_| Told::Json(json!({"keys": [RSA.jwk()]})));
-        vendor.world.at(jwks, move |_| place());
-        let answer = vendor.somebody().presents(|_| {}).await;
+        let provider = TestProvider::open(direct());
+        provider.internet.at("https://keys.example.net/jwks", |_| Reply::Json(json!({"keys": [RSA.jwk()]})));
+        provider.internet.at(jwks, move |_| place());
+        let answer = provider.somebody().presents(|_| {}).await;
         assert_eq!((answer.status().as_u16(), set_cookies(&answer).len()), (503, 0), "{name}");
         assert_eq!(answer.json::<Value>().await.unwrap()["code"], "provider_away", "{name}");
         assert!(
-            vendor.world.asked("https://keys.example.net/jwks").is_empty(),
+            provider.internet.asked("https://keys.example.net/jwks").is_empty(),
             "{name}: no redirect is followed"
         );
-        assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 503, "{name}");
-        assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM sessions"), "0", "{name}");
+        assert_eq!(provider.somebody().signs_in(|_| {}).await.status(), 503, "{name}");
+        assert_eq!(provider.server.sqlite3("SELECT count(*) FROM sessions"), "0", "{name}");
     }
 }
 
 #[tokio::test]
 async fn a_slow_provider_delays_only_its_own_logins() {
-    let vendor = Vendor::open(direct());
-    vendor.world.at(direct().jwks_uri, |_| Told::Late(json!({"keys": [RSA.jwk()]})));
+    let provider = TestProvider::open(direct());
+    provider.internet.at(direct().jwks_uri, |_| Reply::Late(json!({"keys": [RSA.jwk()]})));
     let waiting = AtomicBool::new(true);
     let slow = async {
-        let all = (0..8).map(|_| async { vendor.somebody().presents(|_| {}).await.status().as_u16() });
+        let all = (0..8).map(|_| async { provider.somebody().presents(|_| {}).await.status().as_u16() });
         let slow = futures_util::future::join_all(all).await;
         waiting.store(false, Ordering::SeqCst);
         slow
     };
     let meanwhile = async {
-        let ada = vendor.server.ada().await;
+        let ada = provider.server.ada().await;
         (ada.status().await, waiting.load(Ordering::SeqCst))
     };
     let (slow, ada) = tokio::join!(slow, meanwhile);
     assert!(slow.iter().all(|status| *status == 503), "{slow:?}");
     assert_eq!(ada, (200, true), "she is in while they still wait");
     // All logins wait for the same answer, not for one answer each.
-    assert_eq!(vendor.world.asked(direct().jwks_uri).len(), 1);
+    assert_eq!(provider.internet.asked(direct().jwks_uri).len(), 1);
 }
 
 #[tokio::test]
@@ -148,44 +148,44 @@ async fn a_discovery_document_of_another_issuer_or_with_internal_addresses_is_re
     for (name, twist) in twists {
         let mut profile = keycloak();
         twist(profile.discovery.as_mut().unwrap());
-        let vendor = Vendor::open(profile);
-        let person = vendor.somebody();
+        let provider = TestProvider::open(profile);
+        let person = provider.somebody();
         let answer =
             person.browser.send(person.request(reqwest::Method::GET, "/auth/provider/keycloak")).await;
         assert_eq!(answer.status(), 503, "{name}");
-        assert_eq!(vendor.world.all_asked(), 1, "{name}: only for the document");
+        assert_eq!(provider.internet.all_asked(), 1, "{name}: only for the document");
     }
 }
 
 #[tokio::test]
 async fn no_login_fails_while_the_provider_rotates_its_keys() {
-    let vendor = Vendor::open(keycloak());
-    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
+    let provider = TestProvider::open(keycloak());
+    assert_eq!(provider.somebody().signs_in(|_| {}).await.status(), 303);
     // The next key is published, then used for signatures, and then the old key is withdrawn. Foreign tokens arrive in between.
-    vendor.keys.lock().unwrap().push(NEXT.jwk());
-    assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented")).await.status(), 401);
-    assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented too")).await.status(), 401);
-    assert_eq!(vendor.somebody().presents(|t| by(&NEXT, t)).await.status(), 200);
-    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
-    *vendor.keys.lock().unwrap() = vec![NEXT.jwk()];
-    assert_eq!(vendor.somebody().signs_in(|t| by(&NEXT, t)).await.status(), 303);
+    provider.keys.lock().unwrap().push(NEXT.jwk());
+    assert_eq!(provider.somebody().presents(|t| t.header["kid"] = json!("invented")).await.status(), 401);
+    assert_eq!(provider.somebody().presents(|t| t.header["kid"] = json!("invented too")).await.status(), 401);
+    assert_eq!(provider.somebody().presents(|t| by(&NEXT, t)).await.status(), 200);
+    assert_eq!(provider.somebody().signs_in(|_| {}).await.status(), 303);
+    *provider.keys.lock().unwrap() = vec![NEXT.jwk()];
+    assert_eq!(provider.somebody().signs_in(|t| by(&NEXT, t)).await.status(), 303);
     // The provider replaces its key without notice, in the same minute in which foreign tokens arrive.
-    *vendor.keys.lock().unwrap() = vec![crate::support::providers::signer::P256.jwk()];
-    assert_eq!(vendor.somebody().presents(|t| t.header["kid"] = json!("invented")).await.status(), 401);
+    *provider.keys.lock().unwrap() = vec![crate::support::providers::signer::P256.jwk()];
+    assert_eq!(provider.somebody().presents(|t| t.header["kid"] = json!("invented")).await.status(), 401);
     assert_eq!(
-        vendor.somebody().signs_in(|t| by(&crate::support::providers::signer::P256, t)).await.status(),
+        provider.somebody().signs_in(|t| by(&crate::support::providers::signer::P256, t)).await.status(),
         303
     );
     assert_eq!(
-        vendor.somebody().presents(|t| by(&crate::support::providers::signer::P256, t)).await.status(),
+        provider.somebody().presents(|t| by(&crate::support::providers::signer::P256, t)).await.status(),
         200
     );
 }
 
 #[tokio::test]
 async fn no_provider_is_contacted_before_the_first_login() {
-    let vendor = Vendor::open(keycloak());
-    vendor.server.ada().await;
-    assert_eq!(vendor.world.all_asked(), 0);
+    let provider = TestProvider::open(keycloak());
+    provider.server.ada().await;
+    assert_eq!(provider.internet.all_asked(), 0);
     assert!(PASSWORD.len() > 8);
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::generic_provider::keycloak;
 use crate::support::providers::{
-    internet::Told,
-    provider::{Person, Vendor},
+    internet::Reply,
+    provider::{Person, TestProvider},
 };
 use crate::support::server::{ACCESS, set_cookies};
 
@@ -29,7 +29,7 @@ async fn opens_a_tab(person: &Person<'_>, rd: &str) -> Url {
 /// Completes the login of the tab with a code.
 async fn finishes(person: &Person<'_>, url: &Url) -> Response {
     let asked = query(url);
-    let code = person.vendor.grant(url, &person.vendor.token(&asked["nonce"]));
+    let code = person.provider.grant(url, &person.provider.token(&asked["nonce"]));
     person.comes_back(url, &[("code", &code), ("state", &asked["state"])]).await
 }
 
@@ -41,9 +41,9 @@ fn ends(response: &Response) -> (u16, &str) {
 
 #[tokio::test]
 async fn parallel_logins_of_several_tabs_finish_in_any_order() {
-    let vendor = Vendor::open(keycloak());
+    let provider = TestProvider::open(keycloak());
     for order in [vec![0, 1], vec![1, 0], vec![3, 0, 4, 2, 1]] {
-        let person = vendor.somebody();
+        let person = provider.somebody();
         let mut tabs = Vec::new();
         for number in 0..order.len() {
             tabs.push(opens_a_tab(&person, &format!("/tab/{number}")).await);
@@ -55,13 +55,13 @@ async fn parallel_logins_of_several_tabs_finish_in_any_order() {
         }
         assert_eq!(person.browser.status().await, 200);
     }
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
 }
 
 #[tokio::test]
 async fn a_sixth_login_drops_the_oldest_and_the_cookies_keep_within_8_kib() {
-    let vendor = Vendor::open(keycloak());
-    let person = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let person = provider.somebody();
     let mut tabs = Vec::new();
     for _ in 0..6 {
         tabs.push(person.leaves().await);
@@ -72,7 +72,7 @@ async fn a_sixth_login_drops_the_oldest_and_the_cookies_keep_within_8_kib() {
         assert_eq!(finishes(&person, tab).await.status(), 303);
     }
 
-    let person = vendor.somebody();
+    let person = provider.somebody();
     let mut last = None;
     for number in 0..8 {
         last = Some(opens_a_tab(&person, &format!("/{number}{}", "x".repeat(2000))).await);
@@ -85,8 +85,8 @@ async fn a_sixth_login_drops_the_oldest_and_the_cookies_keep_within_8_kib() {
 
 #[tokio::test]
 async fn several_nonces_and_logins_can_be_open_at_once() {
-    let vendor = Vendor::open(keycloak());
-    let person = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let person = provider.somebody();
     let tab = person.leaves().await;
     let mut nonces = Vec::new();
     for _ in 0..6 {
@@ -95,7 +95,7 @@ async fn several_nonces_and_logins_can_be_open_at_once() {
     assert_eq!(person.browser.jar.logins().len(), 6, "five nonces and a login");
     let mut refused = Vec::new();
     for (number, nonce) in nonces.iter().enumerate() {
-        let token = vendor.token(nonce).text();
+        let token = provider.token(nonce).text();
         let body = json!({"provider": "keycloak", "id_token": token, "nonce": nonce});
         let status = person.post("/auth/login", body).await.status();
         if status != 200 {
@@ -107,7 +107,7 @@ async fn several_nonces_and_logins_can_be_open_at_once() {
     assert_eq!(person.browser.jar.logins().len(), 1, "each nonce's cookie is cleared at its own end");
     let (one, other) = (person.nonce().await, person.nonce().await);
     for nonce in [one, other] {
-        let bearer = vendor.token(&nonce).text();
+        let bearer = provider.token(&nonce).text();
         let request = person.request(Method::GET, "/auth/session").bearer_auth(bearer);
         assert_eq!(person.browser.send(request).await.status(), 200);
     }
@@ -116,27 +116,27 @@ async fn several_nonces_and_logins_can_be_open_at_once() {
 
 #[tokio::test]
 async fn back_or_reload_of_the_callback_redirects_to_the_target_of_the_login() {
-    let vendor = Vendor::open(keycloak());
+    let provider = TestProvider::open(keycloak());
     for (rd, to) in [("/auth/sessions?x=1", "/auth/sessions?x=1"), ("", "/auth/account")] {
-        let person = vendor.somebody();
+        let person = provider.somebody();
         let url = opens_a_tab(&person, rd).await;
         let asked = query(&url);
-        let code = vendor.grant(&url, &vendor.token(&asked["nonce"]));
+        let code = provider.grant(&url, &provider.token(&asked["nonce"]));
         let answer = [("code", code.as_str()), ("state", asked["state"].as_str())];
         assert_eq!(ends(&person.comes_back(&url, &answer).await), (303, to));
         let count = "SELECT (SELECT count(*) FROM audit), (SELECT group_concat(sid) FROM sessions)";
-        let before = vendor.server.sqlite3(count);
+        let before = provider.server.sqlite3(count);
         // More attempts than the limit on failed attempts allows.
         for _ in 0..15 {
             let again = person.comes_back(&url, &answer).await;
             assert_eq!((ends(&again), set_cookies(&again).len()), ((303, to), 0));
         }
-        assert_eq!(vendor.server.sqlite3(count), before, "no audit row and no new session");
+        assert_eq!(provider.server.sqlite3(count), before, "no audit row and no new session");
 
         // Any other callback is refused, whether the browser is signed in or not.
         let others = [answer[0], ("state", "another")];
         assert_eq!(person.comes_back(&url, &others).await.status(), 401);
-        let stranger = vendor.somebody();
+        let stranger = provider.somebody();
         assert_eq!(stranger.comes_back(&url, &answer).await.status(), 401);
         stranger.browser.log_in("ada").await;
         assert_eq!(stranger.comes_back(&url, &answer).await.status(), 401);
@@ -148,8 +148,8 @@ async fn back_or_reload_of_the_callback_redirects_to_the_target_of_the_login() {
 
 #[tokio::test]
 async fn a_providers_error_and_a_cancelled_login_count_as_no_failure() {
-    let vendor = Vendor::open(keycloak());
-    let person = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let person = provider.somebody();
     for (error, status, says) in [
         ("server_error", 503, "The provider is not available"),
         ("temporarily_unavailable", 503, "The provider is not available"),
@@ -167,7 +167,7 @@ async fn a_providers_error_and_a_cancelled_login_count_as_no_failure() {
             assert!(page.contains(says) && page.contains("Sign in with Keycloak"), "{error}: {page}");
         }
     }
-    let failed = vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
+    let failed = provider.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
     assert_eq!(failed, "0");
     let done = person.signs_in(|_| {}).await;
     assert_eq!(done.status(), 303);
@@ -176,8 +176,8 @@ async fn a_providers_error_and_a_cancelled_login_count_as_no_failure() {
 
 #[tokio::test]
 async fn a_link_that_is_cancelled_at_the_provider_leads_back_to_the_account() {
-    let vendor = Vendor::open(keycloak());
-    let person = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let person = provider.somebody();
     person.browser.log_in("ada").await;
     for (error, end) in [("access_denied", (303, "/auth/account")), ("server_error", (503, ""))] {
         let asked = person.post("/auth/provider/keycloak/link", json!({})).await;
@@ -187,26 +187,26 @@ async fn a_link_that_is_cancelled_at_the_provider_leads_back_to_the_account() {
         let back = person.comes_back(&url, &[("error", error), ("state", &state)]).await;
         assert_eq!(ends(&back), end, "{error}");
     }
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities"), "0");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM identities"), "0");
 }
 
 #[tokio::test]
 async fn concurrent_requests_of_one_callback_begin_one_session_and_all_redirect_to_its_target() {
-    let vendor = Vendor::open(keycloak());
-    let person = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let person = provider.somebody();
     let url = opens_a_tab(&person, "/auth/sessions").await;
     let asked = query(&url);
     let before = person.browser.jar.logins();
-    let code = vendor.grant(&url, &vendor.token(&asked["nonce"]));
+    let code = provider.grant(&url, &provider.token(&asked["nonce"]));
     let answer = [("code", code.as_str()), ("state", asked["state"].as_str())];
     let all = futures_util::future::join_all((0..5).map(|_| person.comes_back(&url, &answer))).await;
     assert!(all.iter().all(|back| ends(back) == (303, "/auth/sessions")), "{all:?}");
     assert_eq!(all.iter().filter(|back| !set_cookies(back).is_empty()).count(), 1, "cookies are set once");
     assert_eq!(person.browser.status().await, 200);
-    assert_eq!(vendor.world.asked(vendor.profile.token_endpoint).len(), 1, "a code is redeemed once");
+    assert_eq!(provider.internet.asked(provider.profile.token_endpoint).len(), 1, "a code is redeemed once");
 
     // The answer to the first request was lost: the browser still has the old cookies and is not signed in.
-    let retry = vendor.somebody();
+    let retry = provider.somebody();
     for (name, value) in &before {
         retry.browser.jar.set(name, value);
     }
@@ -223,10 +223,10 @@ async fn concurrent_requests_of_one_callback_begin_one_session_and_all_redirect_
     let late = person.comes_back(&url, &answer).await;
     assert_eq!((late.status().as_u16(), set_cookies(&late).len()), (401, 0));
     assert!(late.text().await.unwrap().contains("url=/auth/sessions"));
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM sessions"), "1");
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM sessions"), "1");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
 
-    let stranger = vendor.somebody();
+    let stranger = provider.somebody();
     assert_eq!(
         stranger.comes_back(&url, &answer).await.status(),
         401,
@@ -236,25 +236,25 @@ async fn concurrent_requests_of_one_callback_begin_one_session_and_all_redirect_
 
 #[tokio::test]
 async fn concurrent_requests_of_a_linking_callback_all_lead_to_the_account() {
-    let vendor = Vendor::open(keycloak());
-    let person = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let person = provider.somebody();
     person.browser.log_in("ada").await;
     let asked = person.post("/auth/provider/keycloak/link", json!({})).await;
     let said: serde_json::Value = asked.json().await.unwrap();
     let url = Url::parse(said["location"].as_str().unwrap()).unwrap();
     let asked = query(&url);
-    let code = vendor.grant(&url, &vendor.token(&asked["nonce"]));
+    let code = provider.grant(&url, &provider.token(&asked["nonce"]));
     let answer = [("code", code.as_str()), ("state", asked["state"].as_str())];
     let all = futures_util::future::join_all((0..3).map(|_| person.comes_back(&url, &answer))).await;
     assert!(all.iter().all(|back| ends(back) == (303, "/auth/account")), "{all:?}");
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities"), "1");
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM identities"), "1");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
 }
 
 #[tokio::test]
 async fn the_error_of_a_callback_names_a_repeated_parameter() {
-    let vendor = Vendor::open(keycloak());
-    let person = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let person = provider.somebody();
     let url = person.leaves().await;
     for name in ["code", "state", "error", "iss"] {
         let back = person.comes_back(&url, &[(name, "x"), (name, "y")]).await;
@@ -272,10 +272,10 @@ async fn reloading_a_refused_login_is_no_new_attempt_and_shows_the_same_page() {
     let mut profile = keycloak();
     profile.settings = "[provider.keycloak]\nclient_id = 'our-client-id'\nclient_secret_file = 'secret'\n\
                         issuer = 'https://login.example.org/realms/main'\nlabel = 'Keycloak'";
-    let vendor = Vendor::open(profile);
-    let person = vendor.somebody();
-    let failed = || vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
-    let asked = || vendor.world.asked(vendor.profile.token_endpoint).len();
+    let provider = TestProvider::open(profile);
+    let person = provider.somebody();
+    let failed = || provider.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'");
+    let asked = || provider.internet.asked(provider.profile.token_endpoint).len();
     // A code that the provider refuses, and an identity that no user has.
     for (granted, status, says) in
         [(false, 401, "Please try again"), (true, 403, "No user of this server has this identity")]
@@ -283,7 +283,7 @@ async fn reloading_a_refused_login_is_no_new_attempt_and_shows_the_same_page() {
         let url = person.leaves().await;
         let asks = query(&url);
         let code = match granted {
-            true => vendor.grant(&url, &vendor.token(&asks["nonce"])),
+            true => provider.grant(&url, &provider.token(&asks["nonce"])),
             false => "invented".to_owned(),
         };
         let (failed_before, asked_before) = (failed(), asked());
@@ -304,29 +304,31 @@ async fn reloading_a_refused_login_is_no_new_attempt_and_shows_the_same_page() {
     // If the provider cannot be reached, the next request asks it again.
     let url = person.leaves().await;
     let asks = query(&url);
-    let code = vendor.grant(&url, &vendor.token(&asks["nonce"]));
-    vendor.world.at(vendor.profile.token_endpoint, |_| Told::Error(503, json!({})));
+    let code = provider.grant(&url, &provider.token(&asks["nonce"]));
+    provider.internet.at(provider.profile.token_endpoint, |_| Reply::Error(503, json!({})));
     let answer = [("code", code.as_str()), ("state", asks["state"].as_str())];
     assert_eq!(person.comes_back(&url, &answer).await.status(), 503);
-    vendor.build();
+    provider.build();
     assert_eq!(person.comes_back(&url, &answer).await.status(), 403, "nobody has this identity");
 }
 
 #[tokio::test]
 async fn concurrent_requests_of_one_callback_at_two_nodes_begin_one_session() {
     use std::sync::atomic::{AtomicU32, Ordering};
-    let vendor = Vendor::open(keycloak());
-    let other = vendor.server.beside();
+    let provider = TestProvider::open(keycloak());
+    let other = provider.server.beside();
     // Both nodes have the provider's keys.
-    assert_eq!(vendor.somebody().signs_in(|_| {}).await.status(), 303);
-    let person = vendor.somebody();
+    assert_eq!(provider.somebody().signs_in(|_| {}).await.status(), 303);
+    let person = provider.somebody();
     let url = opens_a_tab(&person, "/auth/sessions").await;
     let asked = query(&url);
-    let token = vendor.token(&asked["nonce"]).text();
+    let token = provider.token(&asked["nonce"]).text();
     let times = AtomicU32::new(0);
-    vendor.world.at(vendor.profile.token_endpoint, move |_| match times.fetch_add(1, Ordering::SeqCst) {
-        0 => Told::Json(json!({"id_token": token, "token_type": "bearer"})),
-        _ => Told::Error(400, json!({"error": "invalid_grant"})),
+    provider.internet.at(provider.profile.token_endpoint, move |_| {
+        match times.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::Json(json!({"id_token": token, "token_type": "bearer"})),
+            _ => Reply::Error(400, json!({"error": "invalid_grant"})),
+        }
     });
     let answer = [("code", "once"), ("state", asked["state"].as_str())];
     let back = Url::parse_with_params("x:/auth/provider/keycloak/callback", answer).unwrap();
@@ -339,6 +341,6 @@ async fn concurrent_requests_of_one_callback_at_two_nodes_begin_one_session() {
     let (first, second) = if !set_cookies(&here).is_empty() { (here, there) } else { (there, here) };
     assert_eq!(ends(&first), (303, "/auth/sessions"));
     assert_eq!((ends(&second), set_cookies(&second).len()), ((303, "/auth/sessions"), 0));
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM sessions"), "2");
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM sessions"), "2");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'"), "0");
 }

@@ -4,11 +4,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::generic_provider::keycloak;
-use crate::support::providers::provider::{Person, Vendor};
+use crate::support::providers::provider::{Person, TestProvider};
 use crate::support::server::{ACCESS, LOGIN, REFRESH, set_cookies};
 
 fn token(person: &Person<'_>, nonce: &str) -> String {
-    person.vendor.token(nonce).text()
+    person.provider.token(nonce).text()
 }
 
 async fn login(person: &Person<'_>, token: &str, nonce: &str) -> u16 {
@@ -18,8 +18,8 @@ async fn login(person: &Person<'_>, token: &str, nonce: &str) -> u16 {
 
 #[tokio::test]
 async fn a_nonce_works_once_and_only_for_the_browser_that_requested_it() {
-    let vendor = Vendor::open(keycloak());
-    let (ada, eve) = (vendor.somebody(), vendor.somebody());
+    let provider = TestProvider::open(keycloak());
+    let (ada, eve) = (provider.somebody(), provider.somebody());
     let nonce = ada.nonce().await;
     let (name, cookie) = ada.browser.jar.logins().remove(0);
     let stolen = token(&ada, &nonce);
@@ -41,13 +41,13 @@ async fn a_nonce_works_once_and_only_for_the_browser_that_requested_it() {
     ada.browser.jar.set(&name, &cookie);
     assert_eq!(login(&ada, &stolen, &nonce).await, 401, "spent");
     assert_eq!(login(&ada, &token(&ada, &nonce), &nonce).await, 401, "for any token");
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM used"), "1");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM used"), "1");
 }
 
 #[tokio::test]
 async fn a_program_without_cookies_uses_a_ticket_with_its_nonce() {
-    let vendor = Vendor::open(keycloak());
-    let phone = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let phone = provider.somebody();
     let asked = phone.post("/auth/login/nonce", json!({"transport": "body"})).await;
     assert!(set_cookies(&asked).is_empty());
     let answer: Value = asked.json().await.unwrap();
@@ -75,8 +75,8 @@ async fn a_program_without_cookies_uses_a_ticket_with_its_nonce() {
 
 #[tokio::test]
 async fn an_id_token_as_bearer_begins_a_session_on_any_request_and_the_request_is_processed() {
-    let vendor = Vendor::open(keycloak());
-    let ada = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let ada = provider.somebody();
     let nonce = ada.nonce().await;
     let token = token(&ada, &nonce);
     let ask = || ada.request(Method::GET, "/auth/session").bearer_auth(&token);
@@ -95,10 +95,10 @@ async fn an_id_token_as_bearer_begins_a_session_on_any_request_and_the_request_i
         "the token itself was good once"
     );
 
-    let stranger = vendor.somebody();
+    let stranger = provider.somebody();
     let nonce = stranger.nonce().await;
     for (claim, value) in [("iss", "https://nobody.example"), ("aud", "another")] {
-        let mut bad = vendor.token(&nonce);
+        let mut bad = provider.token(&nonce);
         bad.claims[claim] = json!(value);
         let request = stranger.request(Method::GET, "/auth/session").bearer_auth(bad.text());
         assert_eq!(stranger.browser.send(request).await.status(), 401, "{claim}");
@@ -107,8 +107,8 @@ async fn an_id_token_as_bearer_begins_a_session_on_any_request_and_the_request_i
 
 #[tokio::test]
 async fn other_sites_get_no_nonce_and_cannot_present_tokens() {
-    let vendor = Vendor::open(keycloak());
-    let ada = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let ada = provider.somebody();
     let nonce = ada.nonce().await;
     let body = json!({"provider": "keycloak", "id_token": token(&ada, &nonce), "nonce": nonce});
     for (path, body) in [("/auth/login/nonce", json!({})), ("/auth/login", body.clone())] {
@@ -129,8 +129,8 @@ async fn other_sites_get_no_nonce_and_cannot_present_tokens() {
 
 #[tokio::test]
 async fn failed_id_tokens_are_counted_per_address_and_delay_no_other_user() {
-    let vendor = Vendor::open(keycloak());
-    let (eve, ada) = (vendor.somebody(), vendor.somebody());
+    let provider = TestProvider::open(keycloak());
+    let (eve, ada) = (provider.somebody(), provider.somebody());
     let mut answers = Vec::new();
     for _ in 0..12 {
         answers.push(eve.presents(|t| t.claims["nonce"] = json!("x")).await.status().as_u16());
@@ -138,7 +138,7 @@ async fn failed_id_tokens_are_counted_per_address_and_delay_no_other_user() {
     assert!(answers[..10].iter().all(|status| *status == 401) && answers.contains(&429), "{answers:?}");
     assert_eq!(ada.presents(|_| {}).await.status(), 200);
     assert!(
-        vendor
+        provider
             .server
             .sqlite3("SELECT count(*) FROM audit WHERE event = 'login.failed'")
             .parse::<u32>()

@@ -6,7 +6,7 @@ use reqwest::{Method, Response, Url};
 use serde_json::{Value, json};
 
 use super::{generic_provider::keycloak, google::google};
-use crate::support::providers::provider::{Person, Token, Vendor, now};
+use crate::support::providers::provider::{Person, TestProvider, Token, now};
 
 /// Goes to the provider by a button and comes back with a token that `twist` has changed.
 async fn by(person: &Person<'_>, button: &str, twist: impl FnOnce(&mut Token)) -> (Url, Response) {
@@ -19,14 +19,15 @@ async fn by(person: &Person<'_>, button: &str, twist: impl FnOnce(&mut Token)) -
 
 async fn returns(person: &Person<'_>, url: &Url, twist: impl FnOnce(&mut Token)) -> Response {
     let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
-    let mut token = person.vendor.token(&query["nonce"]);
+    let mut token = person.provider.token(&query["nonce"]);
     twist(&mut token);
-    let code = person.vendor.grant(url, &token);
+    let code = person.provider.grant(url, &token);
     person.comes_back(url, &[("code", &code), ("state", &query["state"])]).await
 }
 
 async fn asks_to_link(person: &Person<'_>) -> Result<Url, String> {
-    let answer = person.post(&format!("/auth/provider/{}/link", person.vendor.profile.name), json!({})).await;
+    let answer =
+        person.post(&format!("/auth/provider/{}/link", person.provider.profile.name), json!({})).await;
     let said: Value = answer.json().await.unwrap();
     match said["location"].as_str() {
         Some(url) => Ok(Url::parse(url).unwrap()),
@@ -34,13 +35,13 @@ async fn asks_to_link(person: &Person<'_>) -> Result<Url, String> {
     }
 }
 
-fn auth_time(vendor: &Vendor) -> String {
-    vendor.server.sqlite3("SELECT auth_time FROM sessions ORDER BY n DESC LIMIT 1")
+fn auth_time(provider: &TestProvider) -> String {
+    provider.server.sqlite3("SELECT auth_time FROM sessions ORDER BY n DESC LIMIT 1")
 }
 
 #[tokio::test]
 async fn a_provider_login_counts_as_recent_only_by_the_tokens_auth_time() {
-    let vendor = Vendor::open(keycloak());
+    let provider = TestProvider::open(keycloak());
     let secs = |ago: i64| json!(i64::try_from(now()).unwrap() - ago);
     for (said, recent, why) in [
         (Some(secs(0)), true, "just now"),
@@ -52,7 +53,7 @@ async fn a_provider_login_counts_as_recent_only_by_the_tokens_auth_time() {
         (Some(json!(-1)), false, "a time that is none"),
         (None, false, "nothing"),
     ] {
-        let person = vendor.somebody();
+        let person = provider.somebody();
         let done = person.signs_in(|t| {
             let claims = t.claims.as_object_mut().unwrap();
             claims.remove("auth_time");
@@ -65,8 +66,8 @@ async fn a_provider_login_counts_as_recent_only_by_the_tokens_auth_time() {
 
 #[tokio::test]
 async fn a_reauthentication_must_be_new_and_of_the_same_user() {
-    let vendor = Vendor::open(keycloak());
-    let person = vendor.somebody();
+    let provider = TestProvider::open(keycloak());
+    let person = provider.somebody();
     person.signs_in(|_| {}).await; // Keycloak says 2023
     assert_eq!(asks_to_link(&person).await.unwrap_err(), "reauth_required");
     let form = person.request(Method::POST, "/auth/provider/keycloak/link").form(&[("x", "")]);
@@ -102,13 +103,13 @@ async fn a_reauthentication_must_be_new_and_of_the_same_user() {
     assert_ne!(person.is().await["sid"], sid, "a new session in place of the old one");
     let url = asks_to_link(&person).await.unwrap();
     assert_eq!(returns(&person, &url, |t| t.claims["sub"] = json!("one more")).await.status(), 303);
-    assert_eq!(vendor.server.sqlite3("SELECT count(*) FROM identities WHERE subject = 'one more'"), "1");
+    assert_eq!(provider.server.sqlite3("SELECT count(*) FROM identities WHERE subject = 'one more'"), "1");
 }
 
 #[tokio::test]
 async fn the_reauthentication_request_to_google_has_max_age_and_no_prompt() {
-    let vendor = Vendor::open(google());
-    let person = vendor.somebody();
+    let provider = TestProvider::open(google());
+    let person = provider.somebody();
     let (url, back) =
         by(&person, "/auth/provider/google?again", |t| t.claims["auth_time"] = json!(now())).await;
     assert!(url.query_pairs().any(|(name, value)| name == "max_age" && value == "0"), "{url}");
@@ -120,11 +121,11 @@ async fn the_reauthentication_request_to_google_has_max_age_and_no_prompt() {
 
 #[tokio::test]
 async fn the_right_to_link_is_checked_again_at_the_callback() {
-    let vendor = Vendor::open(keycloak());
-    let (server, one_more) = (&vendor.server, |t: &mut Token| t.claims["sub"] = json!("one more"));
+    let provider = TestProvider::open(keycloak());
+    let (server, one_more) = (&provider.server, |t: &mut Token| t.claims["sub"] = json!("one more"));
     let links = || server.sqlite3("SELECT count(*) FROM identities");
     let leaves = async || {
-        let person = vendor.somebody();
+        let person = provider.somebody();
         person.browser.log_in("ada").await;
         let url = asks_to_link(&person).await.unwrap();
         (person, url)
@@ -162,13 +163,13 @@ async fn the_right_to_link_is_checked_again_at_the_callback() {
     let url = Url::parse(said["location"].as_str().unwrap()).unwrap();
     assert_eq!(returns(&person, &url, one_more).await.status(), 303);
     assert_eq!(links(), "1");
-    assert_ne!(auth_time(&vendor), "");
+    assert_ne!(auth_time(&provider), "");
 }
 
 #[tokio::test]
 async fn an_access_token_alone_starts_no_link() {
-    let vendor = Vendor::open(keycloak());
-    let (person, thief) = (vendor.somebody(), vendor.somebody());
+    let provider = TestProvider::open(keycloak());
+    let (person, thief) = (provider.somebody(), provider.somebody());
     person.browser.log_in("ada").await;
     let access = person.browser.jar.get(crate::support::server::ACCESS).unwrap();
     let bearer =

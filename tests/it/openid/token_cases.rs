@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::providers::{
-    provider::{Token, Vendor, now},
+    provider::{TestProvider, Token, now},
     signer::{RSA, STRANGER, Signer},
 };
 use crate::support::server::{ACCESS, set_cookies};
@@ -21,7 +21,7 @@ pub enum End {
 
 pub type Case = (&'static str, End, fn(&mut Token));
 
-/// Cases that have the same result for every vendor.
+/// Cases that have the same result for every provider.
 pub const EVERYWHERE: [Case; 14] = [
     ("as documented", End::In, |_| {}),
     ("a minute of clocks apart", End::In, |t| {
@@ -59,11 +59,11 @@ pub fn by(signer: &'static Signer, token: &mut Token) {
 }
 
 /// Tries all cases and reports every case with another result.
-pub async fn try_all(vendor: &Vendor, cases: &[Case]) {
+pub async fn try_all(provider: &TestProvider, cases: &[Case]) {
     assert!(cases.len() >= 12, "only {}", cases.len());
     let mut wrong = Vec::new();
     for (name, end, twist) in cases {
-        let person = vendor.somebody();
+        let person = provider.somebody();
         let answer = person.signs_in(twist).await;
         let status = answer.status().as_u16();
         let cookies = set_cookies(&answer);
@@ -81,16 +81,16 @@ pub async fn try_all(vendor: &Vendor, cases: &[Case]) {
     assert!(
         wrong.is_empty(),
         "{}:\n  {}\n{}",
-        vendor.profile.name,
+        provider.profile.name,
         wrong.join("\n  "),
-        vendor.server.stderr()
+        provider.server.stderr()
     );
-    refuses_codes(vendor).await;
+    refuses_codes(provider).await;
 }
 
-/// Checks the vendor's refusals at its token endpoint, in the vendor's format.
-async fn refuses_codes(vendor: &Vendor) {
-    let person = vendor.somebody();
+/// Checks the provider's refusals at its token endpoint, in the provider's format.
+async fn refuses_codes(provider: &TestProvider) {
+    let person = provider.somebody();
     let url = person.leaves().await;
     let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     let invented = person.comes_back(&url, &[("code", "invented"), ("state", &state)]).await;

@@ -7,9 +7,9 @@ use bulla::internals::{
     token::Refused,
 };
 
-use super::small_town;
+use super::one_node_and_user;
 use crate::support::{
-    installation::{Town, device, millis, secs},
+    installation::{Installation, device, millis, secs},
     stores::every_store,
 };
 
@@ -27,7 +27,7 @@ every_store![
 ];
 
 async fn an_access_token_authenticates_and_names_its_user() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let principal = node.sessions.authenticate(issued.access.as_str()).unwrap();
     assert_eq!(principal, issued.principal);
@@ -37,14 +37,14 @@ async fn an_access_token_authenticates_and_names_its_user() {
 }
 
 async fn reading_a_session_with_its_user_equals_reading_each_alone() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let sid = node.begin(&user).await.row.sid;
     let both = async || node.store.session_and_user(sid).await.unwrap().0;
     let (row, with) = both().await.unwrap();
     assert_eq!(Some(row), node.row(sid).await);
     assert!(with.is_some() && with == node.store.user(&user.id).await.unwrap());
     // As in an installation whose users belong to another program.
-    town.shell().run("UPDATE sessions SET user_id = 'theirs'");
+    installation.shell().run("UPDATE sessions SET user_id = 'theirs'");
     let (row, with) = both().await.unwrap();
     assert!(row.user_id.as_str() == "theirs" && with.is_none());
     node.log_out(sid).await;
@@ -52,17 +52,17 @@ async fn reading_a_session_with_its_user_equals_reading_each_alone() {
 }
 
 async fn an_access_token_expires() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(millis(119_999));
+    installation.clock.advance(millis(119_999));
     assert!(node.sessions.authenticate(issued.access.as_str()).is_ok());
-    town.clock.advance(millis(1));
+    installation.clock.advance(millis(1));
     let denied = node.sessions.authenticate(issued.access.as_str());
     assert!(matches!(denied, Err(Denied::Token(Refused::Expired))), "{denied:?}");
 }
 
 async fn access_and_refresh_tokens_are_not_interchangeable() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let denied = node.sessions.authenticate(issued.refresh.as_str());
     assert!(matches!(denied, Err(Denied::Token(Refused::Tag))), "{denied:?}");
@@ -71,15 +71,15 @@ async fn access_and_refresh_tokens_are_not_interchangeable() {
 }
 
 async fn the_cap_ends_the_oldest_session() {
-    let town = Town::with(Policy { session_cap: 3, ..Policy::default() });
-    let node = town.node().await;
+    let installation = Installation::with(Policy { session_cap: 3, ..Policy::default() });
+    let node = installation.node().await;
     let user = node.user("ada").await;
     let mut all = vec![];
     for expected in [0, 1, 2, 2] {
         let issued = node.begin(&user).await;
         assert_eq!(issued.others, expected);
         all.push(issued);
-        town.clock.advance(secs(1));
+        installation.clock.advance(secs(1));
     }
     assert!(matches!(node.sessions.authenticate(all[0].access.as_str()), Err(Denied::Session)));
     assert!(matches!(node.renew(&all[0].refresh).await, Err(Denied::Session)));
@@ -90,7 +90,7 @@ async fn the_cap_ends_the_oldest_session() {
 }
 
 async fn a_login_ends_the_session_that_its_request_presents() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let first = node.begin(&user).await;
     let presented = Some(first.refresh.as_str());
     let second = node.sessions.begin(&user, Transport::Cookie, device(), presented).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_login_ends_the_session_that_its_request_presents() {
 }
 
 async fn basic_from_the_same_device_reuses_its_row_and_revokes_nothing() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let begin = async || node.sessions.begin(&user, Transport::Basic, device(), None).await.unwrap();
     let (first, second) = (begin().await, begin().await);
     assert_eq!(first.row.sid, second.row.sid);
@@ -117,7 +117,7 @@ async fn basic_from_the_same_device_reuses_its_row_and_revokes_nothing() {
 }
 
 async fn a_user_disabled_or_deleted_meanwhile_begins_no_session() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let gone = node.user("bob").await;
     let disabled = UserChange { disabled: Some(true), ..UserChange::default() };
     let event = || AuditEvent::new("user.changed", "tests", "");
@@ -131,7 +131,7 @@ async fn a_user_disabled_or_deleted_meanwhile_begins_no_session() {
 }
 
 async fn claims_too_long_for_a_cookie_begin_no_session_and_rotate_none() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let long = serde_json::json!({"note": "x".repeat(2900)});
     let claims = long.as_object().cloned();
@@ -141,14 +141,14 @@ async fn claims_too_long_for_a_cookie_begin_no_session_and_rotate_none() {
     let user = User { claims: row.claims, ..user };
     let denied = node.sessions.begin(&user, Transport::Cookie, device(), None).await;
     assert!(matches!(denied, Err(Denied::Seal(_))), "{denied:?}");
-    town.clock.advance(secs(60));
-    let before = town.stored(issued.row.sid);
+    installation.clock.advance(secs(60));
+    let before = installation.stored(issued.row.sid);
     assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Seal(_))));
-    assert_eq!(town.stored(issued.row.sid), before);
+    assert_eq!(installation.stored(issued.row.sid), before);
 }
 
 async fn a_new_password_ends_all_sessions_but_the_callers_new_one() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let event = AuditEvent::new("password.changed", "tests", "");
     node.store.change_password(&user.id, "$old".into(), None, event).await.unwrap();
     let (first, second) = (node.begin(&user).await, node.begin(&user).await);

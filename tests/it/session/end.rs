@@ -6,9 +6,9 @@ use bulla::internals::{
     store::{AuditEvent, User, UserChange},
 };
 
-use super::small_town;
+use super::one_node_and_user;
 use crate::support::{
-    installation::{Node, Town, millis, secs},
+    installation::{Installation, Node, millis, secs},
     stores::every_store,
 };
 
@@ -26,33 +26,33 @@ every_store![
 ];
 
 async fn a_session_ends_exactly_at_its_idle_time() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let (kept, lost) = (node.begin(&user).await, node.begin(&user).await);
-    town.clock.advance(millis(1_799_999));
+    installation.clock.advance(millis(1_799_999));
     assert!(node.renew(&kept.refresh).await.is_ok());
-    town.clock.advance(millis(1));
+    installation.clock.advance(millis(1));
     let denied = node.renew(&lost.refresh).await;
     assert!(matches!(denied, Err(Denied::Session)), "{denied:?}");
 }
 
 async fn a_renewal_never_moves_the_absolute_end() {
-    let town = Town::with(Policy { session_max_age: secs(1900), ..Policy::default() });
-    let node = town.node().await;
+    let installation = Installation::with(Policy { session_max_age: secs(1900), ..Policy::default() });
+    let node = installation.node().await;
     let user = node.user("ada").await;
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(1000));
+    installation.clock.advance(secs(1000));
     let next = node.renew(&issued.refresh).await.unwrap();
     assert_eq!(next.refresh_max_age, secs(900), "what is left");
-    town.clock.advance(secs(899));
+    installation.clock.advance(secs(899));
     let last = node.renew(next.refresh.as_ref().unwrap()).await.unwrap();
     assert_eq!(last.refresh_max_age, secs(1));
-    town.clock.advance(secs(1));
+    installation.clock.advance(secs(1));
     assert!(matches!(node.renew(last.refresh.as_ref().unwrap()).await, Err(Denied::Session)));
 }
 
 async fn a_logout_applies_at_once_on_its_node_and_soon_on_others() {
-    let (town, node, user) = small_town().await;
-    let other = town.node().await;
+    let (installation, node, user) = one_node_and_user().await;
+    let other = installation.node().await;
     let issued = node.begin(&user).await;
     assert!(other.sessions.authenticate(issued.access.as_str()).is_ok());
     assert!(node.log_out(issued.row.sid).await);
@@ -60,33 +60,33 @@ async fn a_logout_applies_at_once_on_its_node_and_soon_on_others() {
     assert!(matches!(node.sessions.authenticate(issued.access.as_str()), Err(Denied::Session)));
     assert!(matches!(other.renew(&issued.refresh).await, Err(Denied::Session)));
     assert!(other.hears_of(&issued.access).await);
-    let later = town.node().await;
+    let later = installation.node().await;
     assert!(matches!(later.sessions.authenticate(issued.access.as_str()), Err(Denied::Session)));
 }
 
 async fn a_session_deleted_in_a_database_shell_is_revoked() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let kept = node.begin(&user).await;
-    town.shell().run(&format!("DELETE FROM sessions WHERE sid = '{}'", issued.row.sid));
+    installation.shell().run(&format!("DELETE FROM sessions WHERE sid = '{}'", issued.row.sid));
     assert!(node.hears_of(&issued.access).await);
     assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Session)));
     assert!(node.sessions.authenticate(kept.access.as_str()).is_ok());
 }
 
 async fn disabling_a_user_ends_their_sessions() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.shell().run("UPDATE users SET disabled = 1 WHERE name = 'ada'");
+    installation.shell().run("UPDATE users SET disabled = 1 WHERE name = 'ada'");
     assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Session)));
     assert!(node.hears_of(&issued.access).await);
     assert!(matches!(node.sessions.confirm(&issued.principal).await, Err(Denied::Session)));
 }
 
 async fn a_logout_by_refresh_token_finds_its_session_at_any_generation() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     node.renew(&issued.refresh).await.unwrap();
     let found = node.sessions.identify(issued.refresh.as_str()).await.unwrap();
     assert_eq!(found.map(|row| row.sid), Some(issued.row.sid));
@@ -95,7 +95,7 @@ async fn a_logout_by_refresh_token_finds_its_session_at_any_generation() {
 }
 
 async fn ending_all_sessions_of_a_user_ends_no_others() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let other = node.user("bob").await;
     let (one, two, kept) = (node.begin(&user).await, node.begin(&user).await, node.begin(&other).await);
     let event = AuditEvent::new("logout", user.id.to_string(), "");
@@ -110,14 +110,14 @@ async fn ending_all_sessions_of_a_user_ends_no_others() {
 }
 
 async fn changes_are_authorized_by_the_row_and_not_by_the_token() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let change = UserChange { roles: Some(vec![]), ..UserChange::default() };
     node.store.change_user(&user.id, change, AuditEvent::new("user.role", "tests", "")).await.unwrap();
     assert!(issued.principal.has_role("reader"), "the token still says so");
     let (row, now) = node.sessions.confirm(&issued.principal).await.unwrap();
     assert_eq!((row.sid, now.roles), (issued.row.sid, vec![]));
-    town.clock.advance(secs(1800));
+    installation.clock.advance(secs(1800));
     assert!(matches!(node.sessions.confirm(&issued.principal).await, Err(Denied::Session)));
 }
 
@@ -125,12 +125,12 @@ async fn changes_are_authorized_by_the_row_and_not_by_the_token() {
 async fn race<F: Future<Output = ()> + Send + 'static>(
     end: impl Fn(Node, User, bulla::internals::ids::Sid) -> F,
 ) {
-    let town = Town::new();
-    let nodes = [town.node().await, town.node().await];
+    let installation = Installation::new();
+    let nodes = [installation.node().await, installation.node().await];
     for round in 0..40 {
         let user = nodes[0].user(&format!("user{round}")).await;
         let issued = nodes[0].begin(&user).await;
-        town.clock.advance(secs(60));
+        installation.clock.advance(secs(60));
         let renewals: Vec<_> = nodes
             .iter()
             .map(|node| {
@@ -140,7 +140,7 @@ async fn race<F: Future<Output = ()> + Send + 'static>(
             .collect();
         let ending = tokio::spawn(end(nodes[round % 2].clone(), user, issued.row.sid));
         ending.await.unwrap();
-        assert!(town.stored(issued.row.sid).is_empty(), "round {round}");
+        assert!(installation.stored(issued.row.sid).is_empty(), "round {round}");
         for renewal in renewals {
             match renewal.await.unwrap() {
                 Ok(renewed) => {
@@ -152,7 +152,7 @@ async fn race<F: Future<Output = ()> + Send + 'static>(
                 Err(denied) => assert!(matches!(denied, Denied::Session), "{denied:?}"),
             }
         }
-        assert!(town.stored(issued.row.sid).is_empty(), "round {round}");
+        assert!(installation.stored(issued.row.sid).is_empty(), "round {round}");
     }
 }
 

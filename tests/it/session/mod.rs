@@ -11,14 +11,14 @@ mod revocation;
 
 use bulla::internals::{session::Renewed, store::User};
 
-use crate::support::installation::{Node, Town};
+use crate::support::installation::{Installation, Node};
 
-/// A town with one node and one user.
-async fn small_town() -> (Town, Node, User) {
-    let town = Town::new();
-    let node = town.node().await;
+/// A installation with one node and one user.
+async fn one_node_and_user() -> (Installation, Node, User) {
+    let installation = Installation::new();
+    let node = installation.node().await;
     let user = node.user("ada").await;
-    (town, node, user)
+    (installation, node, user)
 }
 
 fn generation(node: &Node, renewed: &Renewed) -> Option<u64> {

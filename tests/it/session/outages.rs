@@ -8,23 +8,23 @@ use bulla::internals::{
     token::Refused,
 };
 
-use super::{generation, small_town};
-use crate::support::installation::{ManualClock, Town, millis, secs};
+use super::{generation, one_node_and_user};
+use crate::support::installation::{Installation, ManualClock, millis, secs};
 
 #[tokio::test]
 async fn setting_the_stores_clock_back_ten_minutes_ends_no_session() {
-    let town = Town::new();
+    let installation = Installation::new();
     let own = ManualClock::new();
-    let node = town.node_with_clock(own.clone()).await;
+    let node = installation.node_with_clock(own.clone()).await;
     let user = node.user("ada").await;
     let issued = node.begin(&user).await;
     let advance = |by| {
-        town.clock.advance(by);
+        installation.clock.advance(by);
         own.advance(by);
     };
     advance(secs(60));
     let next = node.renew(&issued.refresh).await.unwrap().refresh.unwrap();
-    town.clock.set_back(secs(600));
+    installation.clock.set_back(secs(600));
     let renewed = node.renew(&next).await.unwrap();
     assert_eq!((renewed.outcome, generation(&node, &renewed)), ("repeat", None));
     let parent = node.renew(&issued.refresh).await.unwrap();
@@ -36,22 +36,22 @@ async fn setting_the_stores_clock_back_ten_minutes_ends_no_session() {
 
 #[tokio::test]
 async fn a_node_whose_clock_is_set_back_refuses_tokens_for_a_while_and_ends_no_session() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.set_back(secs(600));
-    let before = town.stored(issued.row.sid);
+    installation.clock.set_back(secs(600));
+    let before = installation.stored(issued.row.sid);
     assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Token(Refused::Future))));
-    assert_eq!(town.stored(issued.row.sid), before);
-    town.clock.advance(secs(540));
+    assert_eq!(installation.stored(issued.row.sid), before);
+    installation.clock.advance(secs(540));
     assert!(node.renew(&issued.refresh).await.is_ok());
 }
 
 #[tokio::test]
 async fn during_an_outage_of_the_store_a_refresh_is_unavailable_and_later_it_succeeds() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(60));
-    let locker = town.shell();
+    installation.clock.advance(secs(60));
+    let locker = installation.shell();
     locker.run("BEGIN IMMEDIATE");
     let denied = node.renew(&issued.refresh).await;
     assert!(matches!(denied, Err(Denied::CannotTell(StoreError::Unavailable(_)))), "{denied:?}");
@@ -64,14 +64,15 @@ async fn during_an_outage_of_the_store_a_refresh_is_unavailable_and_later_it_suc
 #[tokio::test]
 async fn with_a_stale_feed_the_policy_decides_whether_tokens_pass() {
     for (on_stale, refuses) in [(OnStale::Refuse, true), (OnStale::Serve, false)] {
-        let town = Town::with(Policy { on_stale, max_staleness: millis(300), ..Policy::default() });
-        let node = town.node().await;
+        let installation =
+            Installation::with(Policy { on_stale, max_staleness: millis(300), ..Policy::default() });
+        let node = installation.node().await;
         let user = node.user("ada").await;
         let issued = node.begin(&user).await;
         assert!(node.sessions.authenticate(issued.access.as_str()).is_ok());
         // The database file is replaced while it is open, so the follower can no longer guarantee that it knows all
         // revocations.
-        std::fs::rename(town.file(), town.file().with_extension("old")).unwrap();
+        std::fs::rename(installation.file(), installation.file().with_extension("old")).unwrap();
         let mut denied = Ok(issued.principal);
         for _ in 0..100 {
             tokio::time::sleep(millis(20)).await;
@@ -87,7 +88,7 @@ async fn with_a_stale_feed_the_policy_decides_whether_tokens_pass() {
 
 #[tokio::test]
 async fn outcomes_are_counted() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     node.sessions.authenticate(issued.access.as_str()).unwrap();
     node.sessions.authenticate("garbage").unwrap_err();

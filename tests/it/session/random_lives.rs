@@ -6,8 +6,8 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-use super::small_town;
-use crate::support::installation::{Node, Town, millis};
+use super::one_node_and_user;
+use crate::support::installation::{Installation, Node, millis};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -64,15 +64,20 @@ impl Account {
     }
 }
 
-async fn live(town: &Town, node: &Node, user: &User, steps: &[Step]) -> Result<(), TestCaseError> {
+async fn live(
+    installation: &Installation,
+    node: &Node,
+    user: &User,
+    steps: &[Step],
+) -> Result<(), TestCaseError> {
     let issued = node.begin(user).await;
     let began = issued.row.created_at;
     let mut account = Account { alive: true, newest: 0, rotated: 0, pardon: None, idle_end: 1_800_000 };
     let mut tokens = vec![issued.refresh.clone()];
     for step in steps {
-        let now = town.clock.now().since(began).as_millis() as u64;
+        let now = installation.clock.now().since(began).as_millis() as u64;
         match *step {
-            Step::Wait(by) => town.clock.advance(millis(by)),
+            Step::Wait(by) => installation.clock.advance(millis(by)),
             Step::LogOut => {
                 let had = account.alive;
                 account.alive = false;
@@ -120,11 +125,11 @@ async fn live(town: &Town, node: &Node, user: &User, steps: &[Step]) -> Result<(
 #[test]
 fn random_operations_follow_the_refresh_table() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (town, node, user) = runtime.block_on(small_town());
+    let (installation, node, user) = runtime.block_on(one_node_and_user());
     let config = Config { cases: 96, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&prop::collection::vec(step(), 1..40), |steps| {
-            runtime.block_on(live(&town, &node, &user, &steps))
+            runtime.block_on(live(&installation, &node, &user, &steps))
         })
         .unwrap();
 }

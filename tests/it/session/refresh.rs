@@ -7,9 +7,9 @@ use bulla::internals::{
     token::Refused,
 };
 
-use super::{generation, small_town};
+use super::{generation, one_node_and_user};
 use crate::support::{
-    installation::{Town, device, millis, secs},
+    installation::{Installation, device, millis, secs},
     stores::every_store,
 };
 
@@ -31,92 +31,92 @@ every_store![
 ];
 
 async fn before_the_rotation_interval_a_refresh_gives_only_an_access_token() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(millis(59_999));
-    let before = town.stored(issued.row.sid);
+    installation.clock.advance(millis(59_999));
+    let before = installation.stored(issued.row.sid);
     let renewed = node.renew(&issued.refresh).await.unwrap();
     assert!(renewed.refresh.is_none());
     let access = renewed.access;
     assert!(node.sessions.authenticate(access.as_str()).is_ok());
-    assert_eq!(town.stored(issued.row.sid), before);
+    assert_eq!(installation.stored(issued.row.sid), before);
 }
 
 async fn after_the_rotation_interval_the_token_rotates_and_the_idle_end_moves() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     let renewed = node.renew(&issued.refresh).await.unwrap();
     assert_eq!((renewed.outcome, generation(&node, &renewed)), ("rotate", Some(1)));
     assert_eq!(renewed.refresh_max_age, secs(1800));
     let row = node.row(issued.row.sid).await.unwrap();
-    assert_eq!((row.generation, row.rotated_at), (1, town.clock.now()));
-    assert_eq!(row.idle_expires_at, town.clock.now().plus(secs(1800)));
+    assert_eq!((row.generation, row.rotated_at), (1, installation.clock.now()));
+    assert_eq!(row.idle_expires_at, installation.clock.now().plus(secs(1800)));
     assert_eq!(row.expires_at, issued.row.expires_at, "the absolute end never moves");
 }
 
 #[tokio::test]
 async fn a_rotation_keeps_the_secret_which_is_never_stored() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     let next = node.renew(&issued.refresh).await.unwrap().refresh.unwrap();
     let (first, second) = (node.opened(&issued.refresh), node.opened(&next));
     assert_eq!(first["key"], second["key"]);
     let key = first["key"].as_str().unwrap().to_owned();
-    let mut raw = std::fs::read(town.file()).unwrap();
-    raw.extend(std::fs::read(town.file().with_extension("db-wal")).unwrap());
+    let mut raw = std::fs::read(installation.file()).unwrap();
+    raw.extend(std::fs::read(installation.file().with_extension("db-wal")).unwrap());
     let holds = |text: &[u8]| raw.windows(text.len()).any(|window| window == text);
     assert!(holds(issued.row.sid.to_string().as_bytes()) && !holds(key.as_bytes()));
 }
 
 async fn a_lost_answer_is_repeated_within_the_window_without_a_write() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     node.renew(&issued.refresh).await.unwrap();
-    let before = town.stored(issued.row.sid);
+    let before = installation.stored(issued.row.sid);
     for step in [0, 5000, 4999] {
-        town.clock.advance(millis(step));
+        installation.clock.advance(millis(step));
         let again = node.renew(&issued.refresh).await.unwrap();
         assert_eq!((again.outcome, generation(&node, &again)), ("repeat", Some(1)));
     }
-    assert_eq!(town.stored(issued.row.sid), before);
+    assert_eq!(installation.stored(issued.row.sid), before);
     assert!(node.events("refresh.pardon").await.is_empty());
 }
 
 async fn a_late_previous_token_is_pardoned_once_and_repeated_without_a_write() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     node.renew(&issued.refresh).await.unwrap();
-    town.clock.advance(secs(10));
+    installation.clock.advance(secs(10));
     let pardoned = node.renew(&issued.refresh).await.unwrap();
     assert_eq!((pardoned.outcome, generation(&node, &pardoned)), ("pardon", Some(1)));
     let row = node.row(issued.row.sid).await.unwrap();
-    assert_eq!((row.pardoned_gen, row.pardoned_at), (Some(0), Some(town.clock.now())));
-    assert_eq!(row.rotated_at, town.clock.now());
-    town.clock.advance(secs(30));
-    let before = town.stored(issued.row.sid);
+    assert_eq!((row.pardoned_gen, row.pardoned_at), (Some(0), Some(installation.clock.now())));
+    assert_eq!(row.rotated_at, installation.clock.now());
+    installation.clock.advance(secs(30));
+    let before = installation.stored(issued.row.sid);
     let again = node.renew(&issued.refresh).await.unwrap();
     assert_eq!(generation(&node, &again), Some(1));
-    assert_eq!(town.stored(issued.row.sid), before);
+    assert_eq!(installation.stored(issued.row.sid), before);
     assert_eq!(node.events("refresh.pardon").await.len(), 1);
 }
 
 async fn a_second_late_previous_token_within_one_hour_ends_the_session() {
-    let (town, node, user) = small_town().await;
-    let other = town.node().await;
+    let (installation, node, user) = one_node_and_user().await;
+    let other = installation.node().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     node.renew(&issued.refresh).await.unwrap();
-    town.clock.advance(secs(10));
+    installation.clock.advance(secs(10));
     let first = node.renew(&issued.refresh).await.unwrap().refresh.unwrap();
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     let rotated = node.renew(&first).await.unwrap();
     let access = rotated.access.clone();
     assert!(other.sessions.authenticate(access.as_str()).is_ok());
-    town.clock.advance(secs(10));
+    installation.clock.advance(secs(10));
     let thief = Device { user_agent: "thief/1".into(), ip: "198.51.100.9".into() };
     let denied = node.sessions.renew(first.as_str(), &thief).await;
     assert!(matches!(denied, Err(Denied::Reuse)), "{denied:?}");
@@ -137,11 +137,11 @@ async fn a_second_late_previous_token_within_one_hour_ends_the_session() {
 }
 
 async fn a_token_two_generations_old_ends_the_session_at_once() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let mut token = issued.refresh.clone();
     for _ in 0..2 {
-        town.clock.advance(secs(60));
+        installation.clock.advance(secs(60));
         token = node.renew(&token).await.unwrap().refresh.unwrap();
     }
     assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Reuse)));
@@ -150,21 +150,21 @@ async fn a_token_two_generations_old_ends_the_session_at_once() {
 }
 
 async fn a_previous_token_as_old_as_two_idle_times_is_pardoned() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
-    town.clock.advance(millis(1_799_999));
+    installation.clock.advance(millis(1_799_999));
     node.renew(&issued.refresh).await.unwrap();
-    town.clock.advance(millis(1_799_999));
+    installation.clock.advance(millis(1_799_999));
     assert_eq!(node.renew(&issued.refresh).await.unwrap().outcome, "pardon");
 }
 
 #[tokio::test]
 async fn a_token_two_generations_old_ends_the_session_also_on_its_last_day() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let mut token = issued.refresh.clone();
     for _ in 0..6 * 24 * 3 {
-        town.clock.advance(secs(1200));
+        installation.clock.advance(secs(1200));
         token = node.renew(&token).await.unwrap().refresh.unwrap();
     }
     assert!(matches!(node.renew(&issued.refresh).await, Err(Denied::Reuse)));
@@ -172,7 +172,7 @@ async fn a_token_two_generations_old_ends_the_session_also_on_its_last_day() {
 }
 
 async fn a_token_ahead_of_its_row_moves_the_row_forward_and_is_recorded() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let ahead = node.forged(&issued.refresh, |payload| payload["gen"] = 7.into());
     let renewed = node.renew(&ahead).await.unwrap();
@@ -184,11 +184,11 @@ async fn a_token_ahead_of_its_row_moves_the_row_forward_and_is_recorded() {
 }
 
 async fn a_wrong_key_or_name_leaves_the_row_untouched() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let stranger = node.user("eve").await;
-    town.clock.advance(secs(60));
-    let before = town.stored(issued.row.sid);
+    installation.clock.advance(secs(60));
+    let before = installation.stored(issued.row.sid);
     for forged in [
         node.forged(&issued.refresh, |p| p["key"] = "A".repeat(43).into()),
         node.forged(&issued.refresh, |p| {
@@ -210,17 +210,17 @@ async fn a_wrong_key_or_name_leaves_the_row_untouched() {
         let denied = node.renew(&shapeless).await;
         assert!(matches!(denied, Err(Denied::Token(Refused::Payload))), "{denied:?}");
     }
-    assert_eq!(town.stored(issued.row.sid), before);
+    assert_eq!(installation.stored(issued.row.sid), before);
     assert!(node.renew(&issued.refresh).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_chain_of_1000_rotations_works() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let mut token = issued.refresh;
     for expected in 1..=1000 {
-        town.clock.advance(secs(60));
+        installation.clock.advance(secs(60));
         let renewed = node.renew(&token).await.unwrap();
         assert_eq!(generation(&node, &renewed), Some(expected));
         token = renewed.refresh.unwrap();
@@ -228,10 +228,10 @@ async fn a_chain_of_1000_rotations_works() {
 }
 
 async fn sixty_four_concurrent_renewals_on_three_nodes_make_one_rotation() {
-    let (town, node, user) = small_town().await;
-    let nodes = [node.clone(), town.node().await, town.node().await];
+    let (installation, node, user) = one_node_and_user().await;
+    let nodes = [node.clone(), installation.node().await, installation.node().await];
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(90));
+    installation.clock.advance(secs(90));
     let renewals: Vec<_> = (0..64)
         .map(|n| {
             let (node, token) = (nodes[n % 3].clone(), issued.refresh.clone());
@@ -253,7 +253,7 @@ async fn sixty_four_concurrent_renewals_on_three_nodes_make_one_rotation() {
 }
 
 async fn a_new_access_token_has_the_present_roles() {
-    let (_town, node, user) = small_town().await;
+    let (_town, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let roles = Some(vec!["admin".into()]);
     let change = UserChange { roles, ..UserChange::default() };
@@ -265,13 +265,13 @@ async fn a_new_access_token_has_the_present_roles() {
 }
 
 async fn a_renewal_from_another_address_is_recorded_once_per_change() {
-    let (town, node, user) = small_town().await;
+    let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let elsewhere = Device { ip: "198.51.100.9".into(), ..device() };
     let mut refresh = issued.refresh;
     // The first renewal is too early to rotate and only records the event.
     for (wait, outcome) in [(0, "repeat"), (60, "rotate"), (60, "rotate"), (1, "repeat")] {
-        town.clock.advance(secs(wait));
+        installation.clock.advance(secs(wait));
         let renewed = node.sessions.renew(refresh.as_str(), &elsewhere).await.unwrap();
         assert_eq!(renewed.outcome, outcome);
         refresh = renewed.refresh.unwrap_or(refresh);
@@ -283,11 +283,11 @@ async fn a_renewal_from_another_address_is_recorded_once_per_change() {
     assert_eq!(event.detail["to"], serde_json::json!(elsewhere));
     assert_eq!(node.row(issued.row.sid).await.unwrap().device, elsewhere);
     // Another agent is a change as well, even at the rotation itself; an unknown address is no change.
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     let unknown = Device { ip: String::new(), ..elsewhere.clone() };
     refresh = node.sessions.renew(refresh.as_str(), &unknown).await.unwrap().refresh.unwrap();
     assert_eq!(node.events("refresh.moved").await.len(), 1);
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     let agent = Device { user_agent: "thief/1".into(), ..elsewhere };
     let renewed = node.sessions.renew(refresh.as_str(), &agent).await.unwrap();
     assert_eq!((renewed.outcome, node.events("refresh.moved").await.len()), ("rotate", 2));
@@ -302,8 +302,8 @@ async fn a_renewal_from_another_address_is_recorded_once_per_change() {
 }
 
 async fn a_bound_user_agent_stays_bound_when_another_renews() {
-    let town = Town::with(Policy { bind_agent: true, ..Policy::default() });
-    let node = town.node().await;
+    let installation = Installation::with(Policy { bind_agent: true, ..Policy::default() });
+    let node = installation.node().await;
     let user = node.user("ada").await;
     let issued = node.begin(&user).await;
     let other = Device { user_agent: "other/2".into(), ..device() };
@@ -312,18 +312,18 @@ async fn a_bound_user_agent_stays_bound_when_another_renews() {
     }
     assert_eq!(node.events("refresh.moved").await.len(), 1);
     assert_eq!(node.row(issued.row.sid).await.unwrap().device, device());
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     node.renew(&issued.refresh).await.unwrap();
     let renewed = node.sessions.renew(issued.refresh.as_str(), &other).await.unwrap();
     assert_eq!(renewed.outcome, "pardon");
 }
 
 async fn with_bound_user_agents_another_agent_needs_a_pardon() {
-    let town = Town::with(Policy { bind_agent: true, ..Policy::default() });
-    let node = town.node().await;
+    let installation = Installation::with(Policy { bind_agent: true, ..Policy::default() });
+    let node = installation.node().await;
     let user = node.user("ada").await;
     let issued = node.begin(&user).await;
-    town.clock.advance(secs(60));
+    installation.clock.advance(secs(60));
     node.renew(&issued.refresh).await.unwrap();
     let other = Device { user_agent: "other/2".into(), ..device() };
     let renewed = node.sessions.renew(issued.refresh.as_str(), &other).await.unwrap();

@@ -16,7 +16,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{
-    installation::Town,
+    installation::Installation,
     server::{ACCESS, Browser, Jar, REFRESH, Server, eventually},
 };
 
@@ -243,8 +243,8 @@ async fn a_refresh_that_races_with_a_rollover_succeeds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_starts_during_a_revocation_gets_it() {
-    let town = Town::new();
-    let node = town.node().await;
+    let installation = Installation::new();
+    let node = installation.node().await;
     let user = node.user("ada").await;
     for round in 0..40 {
         let (before, meanwhile) = (node.begin(&user).await, node.begin(&user).await);
@@ -254,7 +254,7 @@ async fn a_node_that_starts_during_a_revocation_gets_it() {
             tokio::time::sleep(Duration::from_micros(round * 100)).await;
             assert!(ender.log_out(sid).await);
         });
-        let new = town.node().await;
+        let new = installation.node().await;
         assert!(new.sessions.authenticate(before.access.as_str()).is_err(), "complete before it is ready");
         ending.await.unwrap();
         let ended = Instant::now();
@@ -265,11 +265,11 @@ async fn a_node_that_starts_during_a_revocation_gets_it() {
 
 #[tokio::test]
 async fn a_revocation_that_cannot_be_committed_is_an_error_and_does_not_apply() {
-    let town = Town::new();
-    let node = town.node().await;
+    let installation = Installation::new();
+    let node = installation.node().await;
     let user = node.user("ada").await;
     let issued = node.begin(&user).await;
-    let shell = town.shell();
+    let shell = installation.shell();
     shell.run("BEGIN IMMEDIATE");
     let ended = node.sessions.end(issued.row.sid, AuditEvent::new("logout", "tests", "")).await;
     assert!(ended.is_err());

@@ -25,7 +25,7 @@ every_store![
     a_one_time_value_is_accepted_once,
 ];
 
-impl House {
+impl Fixture {
     async fn client(&self, name: &str) -> ClientRow {
         let new = NewClient {
             id: ClientId::generate().unwrap(),
@@ -55,16 +55,17 @@ impl House {
 }
 
 async fn events_of_clients_contain_their_names_and_changes() {
-    let house = House::new().await;
-    let id = house.client("reports").await.id;
+    let fixture = Fixture::new().await;
+    let id = fixture.client("reports").await.id;
     let change = ClientChange { scopes: Some(scope("read")), disabled: Some(true), ..Default::default() };
-    house.alter(&id, change).await.unwrap();
-    house.secret(&id, 9, std::time::Duration::ZERO).await;
-    assert!(house.store.delete_client(&id, event("client.deleted")).await.unwrap());
-    assert!(!house.store.delete_client(&id, event("client.deleted")).await.unwrap());
+    fixture.alter(&id, change).await.unwrap();
+    fixture.secret(&id, 9, std::time::Duration::ZERO).await;
+    assert!(fixture.store.delete_client(&id, event("client.deleted")).await.unwrap());
+    assert!(!fixture.store.delete_client(&id, event("client.deleted")).await.unwrap());
 
-    let detail =
-        async |name: &str| house.events(name).await.into_iter().map(|event| event.detail).collect::<Vec<_>>();
+    let detail = async |name: &str| {
+        fixture.events(name).await.into_iter().map(|event| event.detail).collect::<Vec<_>>()
+    };
     let named = [serde_json::json!({"name": "reports"})];
     assert_eq!(detail("client.added").await, named);
     let changed = serde_json::json!({
@@ -84,10 +85,10 @@ fn off() -> ClientChange {
 }
 
 async fn a_client_reads_back_as_it_was_added_and_changed() {
-    let house = House::new().await;
-    let added = house.client("cron").await;
-    assert_eq!(house.client_row(&added.id).await.as_ref(), Some(&added));
-    assert_eq!(house.revoked(), Vec::<String>::new(), "nothing was taken away");
+    let fixture = Fixture::new().await;
+    let added = fixture.client("cron").await;
+    assert_eq!(fixture.client_row(&added.id).await.as_ref(), Some(&added));
+    assert_eq!(fixture.revoked(), Vec::<String>::new(), "nothing was taken away");
     let change = ClientChange {
         jwks: Some(r#"{"keys":[]}"#.into()),
         scopes: Some(scope("")),
@@ -96,21 +97,21 @@ async fn a_client_reads_back_as_it_was_added_and_changed() {
         disabled: Some(true),
         ..ClientChange::default()
     };
-    let changed = house.alter(&added.id, change).await.unwrap();
+    let changed = fixture.alter(&added.id, change).await.unwrap();
     assert!(changed.disabled && changed.scopes.is_empty() && changed.jwks.is_some());
     assert_eq!(
         (&changed.name, changed.secret_hash, changed.created_at),
         (&added.name, None, added.created_at),
         "keys take a secret's place"
     );
-    assert_eq!(house.client_row(&added.id).await, Some(changed));
-    assert_eq!(house.revoked(), [format!("client:{}", added.id)]);
-    assert!(house.store.delete_client(&added.id, event("client.deleted")).await.unwrap());
-    assert!(!house.store.delete_client(&added.id, event("client.deleted")).await.unwrap());
-    assert_eq!(house.client_row(&added.id).await, None);
-    assert_eq!(house.alter(&added.id, off()).await, None);
+    assert_eq!(fixture.client_row(&added.id).await, Some(changed));
+    assert_eq!(fixture.revoked(), [format!("client:{}", added.id)]);
+    assert!(fixture.store.delete_client(&added.id, event("client.deleted")).await.unwrap());
+    assert!(!fixture.store.delete_client(&added.id, event("client.deleted")).await.unwrap());
+    assert_eq!(fixture.client_row(&added.id).await, None);
+    assert_eq!(fixture.alter(&added.id, off()).await, None);
     for name in ["client.added", "client.changed", "client.deleted"] {
-        let events = house.events(name).await;
+        let events = fixture.events(name).await;
         assert_eq!(
             events.iter().map(|row| row.subject.as_str()).collect::<Vec<_>>(),
             [added.id.as_str()],
@@ -120,8 +121,8 @@ async fn a_client_reads_back_as_it_was_added_and_changed() {
 }
 
 async fn a_name_belongs_to_one_client() {
-    let house = House::new().await;
-    let first = house.client("cron").await;
+    let fixture = Fixture::new().await;
+    let first = fixture.client("cron").await;
     let again = NewClient {
         id: ClientId::generate().unwrap(),
         name: "cron".into(),
@@ -132,18 +133,18 @@ async fn a_name_belongs_to_one_client() {
         audiences: vec![],
         redirect_uris: vec![],
     };
-    let other = house.another().await;
+    let other = fixture.another().await;
     for (store, id, name) in
-        [(&house.store, again.id.clone(), "cron"), (&other.store, first.id.clone(), "other")]
+        [(&fixture.store, again.id.clone(), "cron"), (&other.store, first.id.clone(), "other")]
     {
         let refused = store
             .add_client(NewClient { id, name: name.into(), ..again.clone() }, event("client.added"))
             .await;
         assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     }
-    assert_eq!(house.client_row(&first.id).await, Some(first));
+    assert_eq!(fixture.client_row(&first.id).await, Some(first));
     let at_once = (0..8).map(|n| {
-        let store = if n % 2 == 0 { house.store.clone() } else { other.store.clone() };
+        let store = if n % 2 == 0 { fixture.store.clone() } else { other.store.clone() };
         let client = NewClient { id: ClientId::generate().unwrap(), name: "new".into(), ..again.clone() };
         tokio::spawn(async move { store.add_client(client, event("client.added")).await.is_ok() })
     });
@@ -152,14 +153,14 @@ async fn a_name_belongs_to_one_client() {
 }
 
 async fn clients_come_in_pages() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let mut ids = Vec::new();
     for n in 0..5 {
-        ids.push(house.client(&format!("c{n}")).await.id);
+        ids.push(fixture.client(&format!("c{n}")).await.id);
     }
     ids.sort();
     let page = async |after: Option<&ClientId>| {
-        let rows = house.store.clients(after, 2).await.unwrap();
+        let rows = fixture.store.clients(after, 2).await.unwrap();
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     assert_eq!(page(None).await, ids[..2]);
@@ -168,89 +169,89 @@ async fn clients_come_in_pages() {
 }
 
 async fn a_secret_change_with_overlap_revokes_nothing_and_one_without_revokes() {
-    let house = House::new().await;
-    let id = house.client("cron").await.id;
-    let second = house.secret(&id, 2, secs(3600)).await;
+    let fixture = Fixture::new().await;
+    let id = fixture.client("cron").await.id;
+    let second = fixture.secret(&id, 2, secs(3600)).await;
     let former = second.former.unwrap();
     assert_eq!((second.secret_hash, former.hash), (Some(Digest([2; 32])), Digest([1; 32])));
-    let (read, now) = house.store.client(&id).await.unwrap();
+    let (read, now) = fixture.store.client(&id).await.unwrap();
     assert_eq!(read.unwrap().former, Some(former));
     assert!(former.until > now.plus(secs(3500)) && former.until <= now.plus(secs(3600)));
-    assert_eq!(house.revoked(), Vec::<String>::new());
+    assert_eq!(fixture.revoked(), Vec::<String>::new());
     // The first secret would still have been valid for an hour.
-    house.secret(&id, 3, secs(3600)).await;
-    assert_eq!(house.revoked().len(), 1);
-    house.secret(&id, 4, std::time::Duration::ZERO).await;
-    assert_eq!(house.revoked().len(), 2);
+    fixture.secret(&id, 3, secs(3600)).await;
+    assert_eq!(fixture.revoked().len(), 1);
+    fixture.secret(&id, 4, std::time::Duration::ZERO).await;
+    assert_eq!(fixture.revoked().len(), 2);
     // The removal of a secret that has already expired revokes nothing more.
-    house.secret(&id, 5, secs(3600)).await;
-    let shell = house.town.shell();
+    fixture.secret(&id, 5, secs(3600)).await;
+    let shell = fixture.installation.shell();
     shell.run("UPDATE clients SET former_until = 1");
-    assert_eq!(house.revoked().len(), 3);
+    assert_eq!(fixture.revoked().len(), 3);
     shell.run("UPDATE clients SET former_until = NULL, former_hash = NULL");
-    assert_eq!(house.revoked().len(), 3);
+    assert_eq!(fixture.revoked().len(), 3);
     shell.run("UPDATE clients SET name = 'other', redirect_uris = '[]'");
-    assert_eq!(house.revoked().len(), 3, "neither name nor address is a right");
-    assert!(house.events("client.changed").await.len() == 4);
+    assert_eq!(fixture.revoked().len(), 3, "neither name nor address is a right");
+    assert!(fixture.events("client.changed").await.len() == 4);
 }
 
 async fn a_session_begins_only_for_an_enabled_client() {
-    let house = House::new().await;
-    let (user, client) = (house.user("ada").await.id, house.client("app").await.id);
+    let fixture = Fixture::new().await;
+    let (user, client) = (fixture.user("ada").await.id, fixture.client("app").await.id);
     let grant = |client: &ClientId| Some(Grant { client: client.clone(), scope: scope("read") });
     let begin = async |client: &ClientId| {
         let new = NewSession { grant: grant(client), ..new_session(&user) };
-        house.store.begin_session(new, 20, event("login")).await.unwrap()
+        fixture.store.begin_session(new, 20, event("login")).await.unwrap()
     };
     let row = begin(&client).await.unwrap();
     assert_eq!(row.grant, grant(&client));
-    assert_eq!(house.row(row.sid).await.as_ref(), Some(&row));
-    assert_eq!(house.rotate(&row).await.unwrap(), Written::Applied);
-    assert_eq!(house.row(row.sid).await.unwrap().grant, grant(&client));
+    assert_eq!(fixture.row(row.sid).await.as_ref(), Some(&row));
+    assert_eq!(fixture.rotate(&row).await.unwrap(), Written::Applied);
+    assert_eq!(fixture.row(row.sid).await.unwrap().grant, grant(&client));
     assert!(begin(&ClientId::generate().unwrap()).await.is_none(), "there is none");
-    house.alter(&client, off()).await.unwrap();
+    fixture.alter(&client, off()).await.unwrap();
     assert!(begin(&client).await.is_none());
 }
 
 async fn a_session_of_an_app_needs_a_live_login_of_its_user() {
-    let house = House::new().await;
-    let (ada, bob) = (house.user("ada").await.id, house.user("bob").await.id);
-    let client = house.client("app").await.id;
-    let (login, others) = (house.begin(&ada).await.sid, house.begin(&bob).await.sid);
+    let fixture = Fixture::new().await;
+    let (ada, bob) = (fixture.user("ada").await.id, fixture.user("bob").await.id);
+    let client = fixture.client("app").await.id;
+    let (login, others) = (fixture.begin(&ada).await.sid, fixture.begin(&bob).await.sid);
     let begin = async |login, cap| {
         let grant = Some(Grant { client: client.clone(), scope: scope("read") });
         let new = NewSession { grant, login: Some(login), ..new_session(&ada) };
-        house.store.begin_session(new, cap, event("login")).await.unwrap()
+        fixture.store.begin_session(new, cap, event("login")).await.unwrap()
     };
     assert!(begin(login, 20).await.is_some());
     assert!(begin(others, 20).await.is_none(), "another user's");
     assert!(begin(Sid::generate().unwrap(), 20).await.is_none(), "there is none");
     assert!(begin(login, 1).await.is_some(), "though it be in the way of it");
-    assert_eq!(house.row(login).await, None);
+    assert_eq!(fixture.row(login).await, None);
     assert!(begin(login, 20).await.is_none(), "it has ended");
 }
 
 async fn deleting_a_client_ends_its_sessions() {
-    let house = House::new().await;
-    let user = house.user("ada").await.id;
-    let own = house.begin(&user).await;
+    let fixture = Fixture::new().await;
+    let user = fixture.user("ada").await.id;
+    let own = fixture.begin(&user).await;
     for (name, by) in [
         ("disabled", "UPDATE clients SET disabled = 1 WHERE name = 'disabled'"),
         ("deleted", "DELETE FROM clients WHERE name = 'deleted'"),
         ("renumbered", "UPDATE clients SET id = 'other' WHERE name = 'renumbered'"),
     ] {
-        let client = house.client(name).await.id;
+        let client = fixture.client(name).await.id;
         let grant = Some(Grant { client, scope: scope("read") });
-        let row = house.begin_as(NewSession { grant, ..new_session(&user) }, 20).await;
-        house.town.shell().run(by);
-        assert_eq!(house.row(row.sid).await, None, "{name}");
-        assert!(house.hears(row.sid).await, "{name}");
+        let row = fixture.begin_as(NewSession { grant, ..new_session(&user) }, 20).await;
+        fixture.installation.shell().run(by);
+        assert_eq!(fixture.row(row.sid).await, None, "{name}");
+        assert!(fixture.hears(row.sid).await, "{name}");
     }
-    assert!(house.row(own.sid).await.is_some());
+    assert!(fixture.row(own.sid).await.is_some());
 }
 
 async fn a_reduction_of_a_clients_rights_in_a_shell_revokes_its_tokens() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     for (name, by) in [
         ("scopes", "UPDATE clients SET scopes = '[\"read\"]' WHERE name = 'scopes'"),
         ("audiences", "UPDATE clients SET audiences = '[]' WHERE name = 'audiences'"),
@@ -260,39 +261,39 @@ async fn a_reduction_of_a_clients_rights_in_a_shell_revokes_its_tokens() {
         ("renumbered", "UPDATE clients SET id = 'other' WHERE name = 'renumbered'"),
         ("deleted", "DELETE FROM clients WHERE name = 'deleted'"),
     ] {
-        let client = house.client(name).await;
-        let issued = house.store.issue_to_client(&client, event("service.issued")).await.unwrap().unwrap();
-        let denied = || async { house.list.denies_client(client.id.as_str(), issued) };
+        let client = fixture.client(name).await;
+        let issued = fixture.store.issue_to_client(&client, event("service.issued")).await.unwrap().unwrap();
+        let denied = || async { fixture.list.denies_client(client.id.as_str(), issued) };
         assert!(!denied().await, "{name}");
-        house.town.shell().run(by);
+        fixture.installation.shell().run(by);
         let took = crate::support::server::eventually(name, denied).await;
         println!("{name}: in force after {took:?}");
     }
 }
 
 async fn a_token_is_issued_only_if_the_client_is_unchanged_since_the_check() {
-    let house = House::new().await;
-    let client = house.client("cron").await;
+    let fixture = Fixture::new().await;
+    let client = fixture.client("cron").await;
     let issue = async |judged: &ClientRow| {
-        house.store.issue_to_client(judged, event("service.issued")).await.unwrap()
+        fixture.store.issue_to_client(judged, event("service.issued")).await.unwrap()
     };
-    let before = house.now().await;
+    let before = fixture.now().await;
     let issued = issue(&client).await.unwrap();
-    assert!(before <= issued && issued <= house.now().await);
-    let changed = house.secret(&client.id, 2, secs(3600)).await;
+    assert!(before <= issued && issued <= fixture.now().await);
+    let changed = fixture.secret(&client.id, 2, secs(3600)).await;
     assert_eq!(issue(&client).await, None, "it has changed since");
     assert!(issue(&changed).await.is_some());
-    house.store.delete_client(&client.id, event("client.deleted")).await.unwrap();
+    fixture.store.delete_client(&client.id, event("client.deleted")).await.unwrap();
     assert_eq!(issue(&changed).await, None);
-    assert_eq!(house.events("service.issued").await.len(), 2);
+    assert_eq!(fixture.events("service.issued").await.len(), 2);
 }
 
 /// With many writers at once: every token that was issued before a change has a time that the change's revocation covers.
 async fn every_token_issued_before_a_change_is_revoked_by_it() {
-    let house = House::new().await;
-    let other = house.another().await;
+    let fixture = Fixture::new().await;
+    let other = fixture.another().await;
     for round in 0..8 {
-        let client = house.client(&format!("c{round}")).await;
+        let client = fixture.client(&format!("c{round}")).await;
         let issue = |store: &Arc<dyn Store>| {
             let (store, client) = (store.clone(), client.clone());
             tokio::spawn(async move {
@@ -303,15 +304,16 @@ async fn every_token_issued_before_a_change_is_revoked_by_it() {
                 times
             })
         };
-        let issuing = [issue(&house.store), issue(&other.store)];
+        let issuing = [issue(&fixture.store), issue(&other.store)];
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         // With this many writers, the change may have to be tried again.
-        let change =
-            || async { house.store.change_client(&client.id, off(), event("client.changed")).await.is_ok() };
+        let change = || async {
+            fixture.store.change_client(&client.id, off(), event("client.changed")).await.is_ok()
+        };
         crate::support::server::eventually("the change", change).await;
         for issuing in issuing {
             for time in issuing.await.unwrap() {
-                let denied = || async { house.list.denies_client(client.id.as_str(), time) };
+                let denied = || async { fixture.list.denies_client(client.id.as_str(), time) };
                 crate::support::server::eventually("denied", denied).await;
             }
         }
@@ -319,31 +321,31 @@ async fn every_token_issued_before_a_change_is_revoked_by_it() {
 }
 
 async fn a_token_without_a_session_row_is_revoked_once() {
-    let house = House::new().await;
-    let (sid, until) = (Sid::generate().unwrap(), house.now().await.plus(secs(3720)));
-    let revoke = || house.store.revoke(Target::Session(sid), until, event("service.revoked"));
+    let fixture = Fixture::new().await;
+    let (sid, until) = (Sid::generate().unwrap(), fixture.now().await.plus(secs(3720)));
+    let revoke = || fixture.store.revoke(Target::Session(sid), until, event("service.revoked"));
     assert!(revoke().await.unwrap());
-    assert!(house.list.denies(sid), "in this process at once");
+    assert!(fixture.list.denies(sid), "in this process at once");
     assert!(!revoke().await.unwrap());
-    assert_eq!(house.revoked(), [sid.to_string()]);
-    assert_eq!(house.events("service.revoked").await.len(), 1);
-    let all = house.store.revocations().await.unwrap();
+    assert_eq!(fixture.revoked(), [sid.to_string()]);
+    assert_eq!(fixture.events("service.revoked").await.len(), 1);
+    let all = fixture.store.revocations().await.unwrap();
     assert_eq!(all[0].expires_at, until);
 }
 
 async fn a_one_time_value_is_accepted_once() {
-    let (house, later) = (House::new().await, secs(120));
-    let other = house.another().await;
-    let until = house.now().await.plus(later);
+    let (fixture, later) = (Fixture::new().await, secs(120));
+    let other = fixture.another().await;
+    let until = fixture.now().await.plus(later);
     let spend = |store: &Arc<dyn Store>, byte: u8| {
         let store = store.clone();
         async move { store.spend([byte; 32], until).await.unwrap() }
     };
-    assert!(spend(&house.store, 1).await);
-    assert!(!spend(&house.store, 1).await && !spend(&other.store, 1).await);
+    assert!(spend(&fixture.store, 1).await);
+    assert!(!spend(&fixture.store, 1).await && !spend(&other.store, 1).await);
     assert!(spend(&other.store, 2).await);
     let all = futures_util::future::join_all(
-        (0..16).map(|n| spend(if n % 2 == 0 { &house.store } else { &other.store }, 3)),
+        (0..16).map(|n| spend(if n % 2 == 0 { &fixture.store } else { &other.store }, 3)),
     );
     assert_eq!(all.await.into_iter().filter(|first| *first).count(), 1);
 }

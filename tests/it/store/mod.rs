@@ -28,11 +28,11 @@ use bulla::internals::{
     },
 };
 
-use crate::support::installation::{Town, device, new_session, secs};
+use crate::support::installation::{Installation, device, new_session, secs};
 
 /// A store, its database and clock, and a denylist that follows its feed.
-struct House {
-    town: Town,
+struct Fixture {
+    installation: Installation,
     store: Arc<dyn Store>,
     list: Arc<Denylist>,
     _following: FollowHandle,
@@ -42,21 +42,21 @@ fn event(name: &'static str) -> AuditEvent {
     AuditEvent::new(name, "tests", "")
 }
 
-impl House {
+impl Fixture {
     async fn new() -> Self {
-        let town = Town::new();
-        let store = town.store().await;
+        let installation = Installation::new();
+        let store = installation.store().await;
         let list = Arc::new(Denylist::default());
         let following = store.follow(list.clone()).await.unwrap();
-        Self { town, store, list, _following: following }
+        Self { installation, store, list, _following: following }
     }
 
     /// Opens the same database as another process does.
     async fn another(&self) -> Self {
-        let store = self.town.store().await;
+        let store = self.installation.store().await;
         let list = Arc::new(Denylist::default());
         let following = store.follow(list.clone()).await.unwrap();
-        Self { town: self.town.clone(), store, list, _following: following }
+        Self { installation: self.installation.clone(), store, list, _following: following }
     }
 
     async fn user(&self, name: &str) -> UserRow {
@@ -107,7 +107,7 @@ impl House {
     /// Sets the end of a session to `then`, as if time had passed. The change by hand is recorded as a revocation, so this
     /// deletes the revocation.
     fn idle_since(&self, sid: Sid, then: i64) {
-        self.town.shell().run(&format!(
+        self.installation.shell().run(&format!(
             "UPDATE sessions SET idle_expires_at = {then} WHERE sid = '{sid}';
              DELETE FROM revocations WHERE target = '{sid}'"
         ));
@@ -115,7 +115,7 @@ impl House {
 
     /// The targets in the revocations table, in the order of their numbers.
     fn revoked(&self) -> Vec<String> {
-        let rows = self.town.shell().run("SELECT target FROM revocations ORDER BY seq");
+        let rows = self.installation.shell().run("SELECT target FROM revocations ORDER BY seq");
         rows.into_iter().flatten().collect()
     }
 

@@ -15,7 +15,7 @@ use bulla::internals::{
 };
 use futures_util::future::join_all;
 
-use super::{House, disabled, event, roles};
+use super::{Fixture, disabled, event, roles};
 use crate::support::{
     installation::{new_session, secs},
     stores::every_store,
@@ -40,9 +40,9 @@ every_store![
     a_client_begins_a_session_only_with_its_present_scopes,
 ];
 
-async fn with_password(house: &House, name: &str) -> UserRow {
+async fn with_password(fixture: &Fixture, name: &str) -> UserRow {
     let new = NewUser { name: name.into(), password_hash: Some("$old".into()), ..NewUser::default() };
-    house.store.add_user(new, event("user.added")).await.unwrap()
+    fixture.store.add_user(new, event("user.added")).await.unwrap()
 }
 
 fn verified(hash: &str) -> Proof {
@@ -61,49 +61,49 @@ async fn change(
     store.change_password(&caller.user_id, new.into(), Some(next), event).await
 }
 
-async fn hash_of(house: &House, user: &UserRow) -> Option<String> {
-    house.store.user(&user.id).await.unwrap().unwrap().password_hash
+async fn hash_of(fixture: &Fixture, user: &UserRow) -> Option<String> {
+    fixture.store.user(&user.id).await.unwrap().unwrap().password_hash
 }
 
 async fn a_new_password_replaces_only_the_verified_one() {
-    let house = House::new().await;
-    let ada = with_password(&house, "ada").await;
-    let own = house.begin(&ada.id).await;
-    let lost = change(&house.store, &own, "$older", "$new").await;
+    let fixture = Fixture::new().await;
+    let ada = with_password(&fixture, "ada").await;
+    let own = fixture.begin(&ada.id).await;
+    let lost = change(&fixture.store, &own, "$older", "$new").await;
     assert!(matches!(lost, Err(StoreError::Moved)), "{lost:?}");
-    assert_eq!(hash_of(&house, &ada).await.as_deref(), Some("$old"));
-    assert_eq!(house.live(&ada.id).await, [own.sid]);
-    assert!(house.events("password.changed").await.is_empty() && house.revoked().is_empty());
-    let begun = change(&house.store, &own, "$old", "$new").await.unwrap().unwrap();
-    assert_eq!(house.live(&ada.id).await, [begun.sid]);
+    assert_eq!(hash_of(&fixture, &ada).await.as_deref(), Some("$old"));
+    assert_eq!(fixture.live(&ada.id).await, [own.sid]);
+    assert!(fixture.events("password.changed").await.is_empty() && fixture.revoked().is_empty());
+    let begun = change(&fixture.store, &own, "$old", "$new").await.unwrap().unwrap();
+    assert_eq!(fixture.live(&ada.id).await, [begun.sid]);
     assert_eq!(begun.auth_time, Some(begun.created_at));
 }
 
 async fn a_new_password_is_set_only_if_the_callers_session_is_live() {
-    let house = House::new().await;
-    let ada = with_password(&house, "ada").await;
-    let (own, kept) = (house.begin(&ada.id).await, house.begin(&ada.id).await);
-    let over = house.begin_as(NewSession { idle: secs(1), ..new_session(&ada.id) }, 20).await;
-    house.town.clock.advance(secs(2));
-    house.store.end_sessions(SessionEnd::One(own.sid), event("logout")).await.unwrap();
-    let bob = house.begin(&house.user("bob").await.id).await;
+    let fixture = Fixture::new().await;
+    let ada = with_password(&fixture, "ada").await;
+    let (own, kept) = (fixture.begin(&ada.id).await, fixture.begin(&ada.id).await);
+    let over = fixture.begin_as(NewSession { idle: secs(1), ..new_session(&ada.id) }, 20).await;
+    fixture.installation.clock.advance(secs(2));
+    fixture.store.end_sessions(SessionEnd::One(own.sid), event("logout")).await.unwrap();
+    let bob = fixture.begin(&fixture.user("bob").await.id).await;
     let anothers = SessionRow { sid: bob.sid, ..kept.clone() };
     for ended in [own, over, anothers] {
-        let answer = change(&house.store, &ended, "$old", "$new").await;
+        let answer = change(&fixture.store, &ended, "$old", "$new").await;
         assert!(matches!(answer, Err(StoreError::Ended)), "{answer:?}");
     }
-    assert_eq!(hash_of(&house, &ada).await.as_deref(), Some("$old"));
-    assert_eq!(house.live(&ada.id).await, [kept.sid]);
+    assert_eq!(hash_of(&fixture, &ada).await.as_deref(), Some("$old"));
+    assert_eq!(fixture.live(&ada.id).await, [kept.sid]);
 }
 
 async fn of_concurrent_changes_that_verified_one_password_one_is_written() {
-    let house = House::new().await;
-    let other = house.another().await;
+    let fixture = Fixture::new().await;
+    let other = fixture.another().await;
     for round in 0..6 {
-        let ada = with_password(&house, &format!("ada {round}")).await;
-        let callers = join_all((0..4).map(|_| house.begin(&ada.id))).await;
+        let ada = with_password(&fixture, &format!("ada {round}")).await;
+        let callers = join_all((0..4).map(|_| fixture.begin(&ada.id))).await;
         let changes = callers.iter().enumerate().map(|(n, caller)| {
-            let store = if n % 2 == 0 { &house.store } else { &other.store };
+            let store = if n % 2 == 0 { &fixture.store } else { &other.store };
             async move { change(store, caller, "$old", &format!("$new {n}")).await }
         });
         let answers = join_all(changes).await;
@@ -112,44 +112,44 @@ async fn of_concurrent_changes_that_verified_one_password_one_is_written() {
             matches!(answer, Err(StoreError::Ended | StoreError::Moved))
         };
         assert!(won.len() == 1 && answers.iter().filter(|answer| lost(answer)).count() == 3, "{answers:?}");
-        assert_eq!(hash_of(&house, &ada).await, Some(format!("$new {}", won[0])));
-        assert_eq!(house.live(&ada.id).await.len(), 1);
+        assert_eq!(hash_of(&fixture, &ada).await, Some(format!("$new {}", won[0])));
+        assert_eq!(fixture.live(&ada.id).await.len(), 1);
     }
 }
 
 async fn a_change_that_verified_the_old_password_does_not_replace_an_administrators_new_one() {
-    let house = House::new().await;
-    let other = house.another().await;
+    let fixture = Fixture::new().await;
+    let other = fixture.another().await;
     for round in 0..6 {
-        let ada = with_password(&house, &format!("ada {round}")).await;
-        let callers = join_all((0..4).map(|_| house.begin(&ada.id))).await;
+        let ada = with_password(&fixture, &format!("ada {round}")).await;
+        let callers = join_all((0..4).map(|_| fixture.begin(&ada.id))).await;
         let thief = join_all(callers.iter().map(|caller| change(&other.store, caller, "$old", "$thief")));
-        let admin = house.store.change_password(&ada.id, "$admin".into(), None, event("password.changed"));
+        let admin = fixture.store.change_password(&ada.id, "$admin".into(), None, event("password.changed"));
         let (_, set) = tokio::join!(thief, admin);
         set.unwrap();
-        assert_eq!(hash_of(&house, &ada).await.as_deref(), Some("$admin"));
-        assert!(house.live(&ada.id).await.is_empty());
+        assert_eq!(hash_of(&fixture, &ada).await.as_deref(), Some("$admin"));
+        assert!(fixture.live(&ada.id).await.is_empty());
     }
 }
 
 async fn a_password_change_that_races_with_a_revocation_leaves_no_session() {
-    let house = House::new().await;
-    let other = house.another().await;
+    let fixture = Fixture::new().await;
+    let other = fixture.another().await;
     for round in 0..6 {
-        let ada = with_password(&house, &format!("ada {round}")).await;
-        let callers = join_all((0..4).map(|_| house.begin(&ada.id))).await;
+        let ada = with_password(&fixture, &format!("ada {round}")).await;
+        let callers = join_all((0..4).map(|_| fixture.begin(&ada.id))).await;
         let thief = join_all(callers.iter().map(|caller| change(&other.store, caller, "$old", "$thief")));
         let (_, ended) = tokio::join!(thief, async {
             match round % 2 {
                 0 => {
                     let all = SessionEnd::AllOf(ada.id.clone());
-                    house.store.end_sessions(all, event("session.revoked")).await.map(drop)
+                    fixture.store.end_sessions(all, event("session.revoked")).await.map(drop)
                 }
-                _ => house.change(&ada.id, disabled(true)).await.map(drop),
+                _ => fixture.change(&ada.id, disabled(true)).await.map(drop),
             }
         });
         ended.unwrap();
-        assert!(house.live(&ada.id).await.is_empty(), "round {round}");
+        assert!(fixture.live(&ada.id).await.is_empty(), "round {round}");
     }
 }
 
@@ -169,22 +169,22 @@ async fn chain(
 }
 
 async fn no_chain_of_changes_survives_a_revocation_of_all_sessions() {
-    let house = House::new().await;
-    let users = join_all((0..4).map(async |n| with_password(&house, &format!("ada {n}")).await)).await;
+    let fixture = Fixture::new().await;
+    let users = join_all((0..4).map(async |n| with_password(&fixture, &format!("ada {n}")).await)).await;
     for round in 0..8 {
         let (changes, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let mut chains = Vec::new();
         for user in &users {
-            let caller = house.begin(&user.id).await;
-            chains.push(tokio::spawn(chain(house.store.clone(), caller, changes.clone(), stop.clone())));
+            let caller = fixture.begin(&user.id).await;
+            chains.push(tokio::spawn(chain(fixture.store.clone(), caller, changes.clone(), stop.clone())));
         }
         while changes.load(Ordering::SeqCst) < 4 && !chains.iter().all(tokio::task::JoinHandle::is_finished) {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         if round % 2 == 0 {
-            house.store.end_sessions(SessionEnd::Everyones, event("session.revoked")).await.unwrap();
+            fixture.store.end_sessions(SessionEnd::Everyones, event("session.revoked")).await.unwrap();
         } else {
-            let shell = house.town.shell();
+            let shell = fixture.installation.shell();
             // At the level SERIALIZABLE the statement can fail and must be repeated.
             let ends = move || while shell.try_run("DELETE FROM sessions").is_err() {};
             tokio::task::spawn_blocking(ends).await.unwrap();
@@ -194,24 +194,24 @@ async fn no_chain_of_changes_survives_a_revocation_of_all_sessions() {
             chain.await.unwrap();
         }
         for user in &users {
-            assert_eq!(house.live(&user.id).await, [], "round {round}, {}", user.name);
+            assert_eq!(fixture.live(&user.id).await, [], "round {round}, {}", user.name);
         }
     }
 }
 
 async fn a_session_begins_only_if_the_verified_password_is_unchanged() {
-    let house = House::new().await;
-    let ada = with_password(&house, "ada").await;
+    let fixture = Fixture::new().await;
+    let ada = with_password(&fixture, "ada").await;
     let basic = |hash: &str| NewSession {
         transport: Transport::Basic,
         takes_over_basic: true,
         proof: verified(hash),
         ..new_session(&ada.id)
     };
-    let begin = async |new: NewSession| house.store.begin_session(new, 20, event("login")).await;
+    let begin = async |new: NewSession| fixture.store.begin_session(new, 20, event("login")).await;
     let own = begin(basic("$old")).await.unwrap().unwrap();
     assert_eq!(own.auth_time, Some(own.created_at));
-    house.town.clock.advance(secs(5));
+    fixture.installation.clock.advance(secs(5));
     let again = begin(basic("$old")).await.unwrap().unwrap();
     assert_eq!(
         (again.sid, again.auth_time),
@@ -221,10 +221,10 @@ async fn a_session_begins_only_if_the_verified_password_is_unchanged() {
     for new in [basic("$older"), NewSession { proof: verified("$older"), ..new_session(&ada.id) }] {
         assert!(matches!(begin(new).await, Err(StoreError::Moved)));
     }
-    assert_eq!(house.row(own.sid).await, Some(again), "nothing was written");
-    house.store.delete_user(&ada.id, event("user.deleted")).await.unwrap();
+    assert_eq!(fixture.row(own.sid).await, Some(again), "nothing was written");
+    fixture.store.delete_user(&ada.id, event("user.deleted")).await.unwrap();
     assert!(begin(basic("$old")).await.unwrap().is_none());
-    assert!(house.live(&ada.id).await.is_empty());
+    assert!(fixture.live(&ada.id).await.is_empty());
 }
 
 fn identity(subject: &str) -> Identity {
@@ -232,44 +232,47 @@ fn identity(subject: &str) -> Identity {
 }
 
 async fn a_session_begins_only_if_the_proven_identity_is_still_linked() {
-    let house = House::new().await;
-    let (ada, bob) = (with_password(&house, "ada").await, with_password(&house, "bob").await);
-    house.store.link(&ada.id, identity("1"), event("identity.linked")).await.unwrap();
-    house.store.link(&bob.id, identity("2"), event("identity.linked")).await.unwrap();
+    let fixture = Fixture::new().await;
+    let (ada, bob) = (with_password(&fixture, "ada").await, with_password(&fixture, "bob").await);
+    fixture.store.link(&ada.id, identity("1"), event("identity.linked")).await.unwrap();
+    fixture.store.link(&bob.id, identity("2"), event("identity.linked")).await.unwrap();
     let begin = async |subject: &str| {
         let proof = Proof { identity: Some(identity(subject)), ..Proof::default() };
         let new = NewSession { proof, ..new_session(&ada.id) };
-        house.store.begin_session(new, 20, event("login")).await.unwrap()
+        fixture.store.begin_session(new, 20, event("login")).await.unwrap()
     };
     assert_eq!(begin("1").await.unwrap().auth_time, None, "nothing says when");
     assert!(begin("2").await.is_none() && begin("3").await.is_none());
-    house.store.unlink(&ada.id, identity("1"), event("identity.unlinked")).await.unwrap();
+    fixture.store.unlink(&ada.id, identity("1"), event("identity.unlinked")).await.unwrap();
     assert!(begin("1").await.is_none());
-    assert_eq!(house.live(&ada.id).await.len(), 1);
+    assert_eq!(fixture.live(&ada.id).await.len(), 1);
 }
 
 async fn an_ended_session_links_and_unlinks_nothing() {
-    let house = House::new().await;
-    let ada = with_password(&house, "ada").await;
-    let (own, ended) = (house.begin(&ada.id).await, house.begin(&ada.id).await);
-    house.store.end_sessions(SessionEnd::One(ended.sid), event("logout")).await.unwrap();
+    let fixture = Fixture::new().await;
+    let ada = with_password(&fixture, "ada").await;
+    let (own, ended) = (fixture.begin(&ada.id).await, fixture.begin(&ada.id).await);
+    fixture.store.end_sessions(SessionEnd::One(ended.sid), event("logout")).await.unwrap();
     let link = async |row: &SessionRow| {
         let linked = event("identity.linked").by(row.as_caller());
-        house.store.link(&ada.id, identity("1"), linked).await
+        fixture.store.link(&ada.id, identity("1"), linked).await
     };
     let unlink = async |row: &SessionRow| {
         let unlinked = event("identity.unlinked").by(row.as_caller());
-        house.store.unlink(&ada.id, identity("1"), unlinked).await
+        fixture.store.unlink(&ada.id, identity("1"), unlinked).await
     };
     assert!(matches!(link(&ended).await, Err(StoreError::Ended)));
-    assert!(house.store.identities(&ada.id).await.unwrap().is_empty());
+    assert!(fixture.store.identities(&ada.id).await.unwrap().is_empty());
     link(&own).await.unwrap();
-    assert_eq!(house.store.linked_identities(&ada.id).await.unwrap()[0].linked_at, Some(house.now().await));
+    assert_eq!(
+        fixture.store.linked_identities(&ada.id).await.unwrap()[0].linked_at,
+        Some(fixture.now().await)
+    );
     assert!(matches!(unlink(&ended).await, Err(StoreError::Ended)));
-    assert_eq!(house.store.identities(&ada.id).await.unwrap(), [identity("1")]);
+    assert_eq!(fixture.store.identities(&ada.id).await.unwrap(), [identity("1")]);
     assert!(unlink(&own).await.unwrap());
     assert_eq!(
-        (house.events("identity.linked").await.len(), house.events("identity.unlinked").await.len()),
+        (fixture.events("identity.linked").await.len(), fixture.events("identity.unlinked").await.len()),
         (1, 1)
     );
 }
@@ -288,11 +291,12 @@ fn new_client(scopes: &[&str]) -> NewClient {
 }
 
 async fn a_caller_who_has_lost_a_required_right_changes_nothing() {
-    let house = House::new().await;
-    let store = &house.store;
-    let (root, eve) = (house.user_with("root", &["admin"]).await, house.user_with("eve", &["admin"]).await);
+    let fixture = Fixture::new().await;
+    let store = &fixture.store;
+    let (root, eve) =
+        (fixture.user_with("root", &["admin"]).await, fixture.user_with("eve", &["admin"]).await);
     let client = store.add_client(new_client(&["admin"]), event("client.added")).await.unwrap();
-    let session = house.begin(&eve.id).await;
+    let session = fixture.begin(&eve.id).await;
     let person = Caller::Person { sid: session.sid, user: eve.id.clone(), role: Some("admin") };
     let machine = Caller::Client { id: client.id.clone(), scope: "admin" };
     let does = |name, caller: &Caller| event(name).by(caller.clone());
@@ -321,9 +325,9 @@ async fn a_caller_who_has_lost_a_required_right_changes_nothing() {
             .unwrap()
             .unwrap();
     }
-    house.change(&eve.id, roles(&["reader"])).await.unwrap();
+    fixture.change(&eve.id, roles(&["reader"])).await.unwrap();
     all_refused(&person).await;
-    house.change(&eve.id, roles(&["admin"])).await.unwrap();
+    fixture.change(&eve.id, roles(&["admin"])).await.unwrap();
     store.end_sessions(SessionEnd::One(session.sid), event("logout")).await.unwrap();
     all_refused(&person).await;
     let never = Caller::Person { sid: Sid([9; 16]), user: eve.id.clone(), role: None };
@@ -334,9 +338,9 @@ async fn a_caller_who_has_lost_a_required_right_changes_nothing() {
 }
 
 async fn of_two_administrators_who_act_against_each_other_one_succeeds() {
-    let house = House::new().await;
-    let other = house.another().await;
-    house.user_with("root", &["admin"]).await;
+    let fixture = Fixture::new().await;
+    let other = fixture.another().await;
+    fixture.user_with("root", &["admin"]).await;
     let act = async |store: &Arc<dyn Store>, kind: usize, by: &SessionRow, against: &SessionRow| {
         let caller = Caller::Person { sid: by.sid, user: by.user_id.clone(), role: Some("admin") };
         let (event, user) = (event("acts").by(caller), &against.user_id);
@@ -352,9 +356,9 @@ async fn of_two_administrators_who_act_against_each_other_one_succeeds() {
     // Each kind of act against the same kind, and some against another kind.
     for round in 0..24 {
         let (one, two) = (round % 6, if round < 12 { round % 6 } else { (round + 3) % 6 });
-        let begin = async |name: String| house.begin(&house.user_with(&name, &["admin"]).await.id).await;
+        let begin = async |name: String| fixture.begin(&fixture.user_with(&name, &["admin"]).await.id).await;
         let (ada, bob) = (begin(format!("ada {round}")).await, begin(format!("bob {round}")).await);
-        let answers = tokio::join!(act(&house.store, one, &ada, &bob), act(&other.store, two, &bob, &ada));
+        let answers = tokio::join!(act(&fixture.store, one, &ada, &bob), act(&other.store, two, &bob, &ada));
         let answers = [answers.0, answers.1];
         let lost = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Ended))).count();
         assert_eq!((lost, answers.iter().filter(|a| a.is_ok()).count()), (1, 1), "{one} {two}: {answers:?}");
@@ -362,84 +366,84 @@ async fn of_two_administrators_who_act_against_each_other_one_succeeds() {
 }
 
 async fn roles_are_added_and_removed_on_the_present_row() {
-    let house = House::new().await;
-    let other = house.another().await;
-    let ada = house.user_with("ada", &["editor"]).await;
+    let fixture = Fixture::new().await;
+    let other = fixture.another().await;
+    let ada = fixture.user_with("ada", &["editor"]).await;
     let change = |add: &[&str], remove: &[&str]| UserChange {
         add_roles: add.iter().map(|role| (*role).to_owned()).collect(),
         remove_roles: remove.iter().map(|role| (*role).to_owned()).collect(),
         ..UserChange::default()
     };
     let changes = (0..8).map(|n| {
-        let (house, id) = (if n % 2 == 0 { &house } else { &other }, &ada.id);
+        let (fixture, id) = (if n % 2 == 0 { &fixture } else { &other }, &ada.id);
         let role = format!("role {n}");
-        async move { house.change(id, change(&[&role, "editor"], &["absent"])).await.unwrap().unwrap() }
+        async move { fixture.change(id, change(&[&role, "editor"], &["absent"])).await.unwrap().unwrap() }
     });
     join_all(changes).await;
-    let mut found = house.store.user(&ada.id).await.unwrap().unwrap().roles;
+    let mut found = fixture.store.user(&ada.id).await.unwrap().unwrap().roles;
     found.sort();
     let mut all: Vec<String> = (0..8).map(|n| format!("role {n}")).collect();
     all.insert(0, "editor".into());
     assert_eq!(found, all, "no change was lost");
-    let left = house.change(&ada.id, change(&["a"], &["editor", "role 3"])).await.unwrap().unwrap();
+    let left = fixture.change(&ada.id, change(&["a"], &["editor", "role 3"])).await.unwrap().unwrap();
     assert!(
         left.roles.len() == 8 && left.roles.contains(&"a".into()) && !left.roles.contains(&"role 3".into())
     );
 }
 
 async fn a_proof_is_recorded_only_if_session_and_password_are_unchanged() {
-    let house = House::new().await;
-    let (ada, bob) = (with_password(&house, "ada").await, with_password(&house, "bob").await);
-    let own = house.begin(&ada.id).await;
+    let fixture = Fixture::new().await;
+    let (ada, bob) = (with_password(&fixture, "ada").await, with_password(&fixture, "bob").await);
+    let own = fixture.begin(&ada.id).await;
     assert_eq!(own.auth_time, None);
-    house.town.clock.advance(secs(5));
+    fixture.installation.clock.advance(secs(5));
     let note = async |sid, user: &UserRow, hash: Option<&str>| {
         let hash = hash.map(|hash| SecretText::new(hash.into()));
-        house.store.note_proof(sid, &user.id, hash).await.unwrap()
+        fixture.store.note_proof(sid, &user.id, hash).await.unwrap()
     };
     assert!(!note(own.sid, &ada, Some("$older")).await && !note(own.sid, &bob, Some("$old")).await);
     assert!(!note(Sid([9; 16]), &ada, None).await);
-    assert_eq!(house.row(own.sid).await.unwrap().auth_time, None);
+    assert_eq!(fixture.row(own.sid).await.unwrap().auth_time, None);
     assert!(note(own.sid, &ada, Some("$old")).await);
     assert_eq!(
-        house.row(own.sid).await.unwrap(),
-        SessionRow { auth_time: Some(house.now().await), ..own.clone() }
+        fixture.row(own.sid).await.unwrap(),
+        SessionRow { auth_time: Some(fixture.now().await), ..own.clone() }
     );
-    house.town.clock.advance(secs(60));
-    assert_eq!(house.rotate(&own).await.unwrap(), Written::Applied);
-    let kept = house.row(own.sid).await.unwrap().auth_time;
+    fixture.installation.clock.advance(secs(60));
+    assert_eq!(fixture.rotate(&own).await.unwrap(), Written::Applied);
+    let kept = fixture.row(own.sid).await.unwrap().auth_time;
     assert_eq!(kept, Some(own.created_at.plus(secs(5))), "a rotation proves nothing");
-    house.town.clock.advance(secs(3600));
+    fixture.installation.clock.advance(secs(3600));
     assert!(!note(own.sid, &ada, None).await, "it is over");
 }
 
 async fn a_new_password_reports_the_recently_linked_identities() {
-    let house = House::new().await;
-    let ada = with_password(&house, "ada").await;
+    let fixture = Fixture::new().await;
+    let ada = with_password(&fixture, "ada").await;
     let link = async |subject| {
-        house.store.link(&ada.id, identity(subject), event("identity.linked")).await.unwrap();
+        fixture.store.link(&ada.id, identity(subject), event("identity.linked")).await.unwrap();
     };
     link("old").await;
-    house.town.clock.advance(secs(31 * 86_400));
+    fixture.installation.clock.advance(secs(31 * 86_400));
     link("new").await;
-    let shell = house.town.shell();
+    let shell = fixture.installation.shell();
     let by_hand =
         "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', 'by hand', '{}')";
     shell.run(&by_hand.replace("{}", ada.id.as_str()));
-    let own = house.begin(&ada.id).await;
-    change(&house.store, &own, "$old", "$new").await.unwrap().unwrap();
+    let own = fixture.begin(&ada.id).await;
+    change(&fixture.store, &own, "$old", "$new").await.unwrap().unwrap();
     let subjects = |linked: &serde_json::Value| -> Vec<String> {
         let all = linked.as_array().unwrap().iter();
         all.map(|one| one["subject"].as_str().unwrap().to_owned()).collect()
     };
-    let noted = house.events("password.changed").await.pop().unwrap();
+    let noted = fixture.events("password.changed").await.pop().unwrap();
     assert_eq!(subjects(&noted.detail["recently_linked"]), ["by hand", "new"]);
-    assert_eq!(noted.detail["recently_linked"][1]["linked_at"], serde_json::json!(house.now().await));
-    let told = house.store.newly_linked(&ada.id).await.unwrap();
+    assert_eq!(noted.detail["recently_linked"][1]["linked_at"], serde_json::json!(fixture.now().await));
+    let told = fixture.store.newly_linked(&ada.id).await.unwrap();
     assert_eq!(told.iter().map(|one| one.identity.subject.as_str()).collect::<Vec<_>>(), ["by hand", "new"]);
     let set = AuditEvent::new("password.changed", "cli", "");
-    house.store.change_password(&ada.id, "$third".into(), None, set).await.unwrap();
-    let noted = house.events("password.changed").await.pop().unwrap();
+    fixture.store.change_password(&ada.id, "$third".into(), None, set).await.unwrap();
+    let noted = fixture.events("password.changed").await.pop().unwrap();
     assert_eq!(
         subjects(&noted.detail["recently_linked"]),
         ["by hand", "new"],
@@ -448,17 +452,18 @@ async fn a_new_password_reports_the_recently_linked_identities() {
 }
 
 async fn a_client_begins_a_session_only_with_its_present_scopes() {
-    let house = House::new().await;
-    let ada = house.user("ada").await;
-    let client = house.store.add_client(new_client(&["read", "write"]), event("client.added")).await.unwrap();
+    let fixture = Fixture::new().await;
+    let ada = fixture.user("ada").await;
+    let client =
+        fixture.store.add_client(new_client(&["read", "write"]), event("client.added")).await.unwrap();
     let begin = async |scope: &str| {
         let grant =
             bulla::internals::store::Grant { client: client.id.clone(), scope: scope.parse().unwrap() };
         let new = NewSession { grant: Some(grant), ..new_session(&ada.id) };
-        house.store.begin_session(new, 20, event("login")).await.unwrap().is_some()
+        fixture.store.begin_session(new, 20, event("login")).await.unwrap().is_some()
     };
     assert!(begin("read write").await && !begin("read admin").await);
     let narrower = ClientChange { scopes: Some("read".parse().unwrap()), ..ClientChange::default() };
-    house.store.change_client(&client.id, narrower, event("client.changed")).await.unwrap();
+    fixture.store.change_client(&client.id, narrower, event("client.changed")).await.unwrap();
     assert!(begin("read").await && !begin("read write").await);
 }

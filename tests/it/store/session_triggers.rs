@@ -23,8 +23,8 @@ every_store![
     a_row_with_an_explicit_number_does_not_exhaust_the_sequence,
 ];
 
-pub(super) async fn one(house: &House) -> SessionRow {
-    house.begin(&house.user("ada").await.id).await
+pub(super) async fn one(fixture: &Fixture) -> SessionRow {
+    fixture.begin(&fixture.user("ada").await.id).await
 }
 
 /// 32 bytes, as an SQL literal.
@@ -37,14 +37,14 @@ pub(super) fn hash(byte: u8) -> String {
 }
 
 /// Whether the deletion of a session that ended this long ago is recorded as a revocation.
-async fn revokes_after(house: &House, ago: std::time::Duration) -> bool {
-    let row = one(house).await;
-    let then = house.now().await.minus(ago).millis();
-    let shell = house.town.shell();
-    house.idle_since(row.sid, then);
-    assert!(house.revoked().is_empty());
+async fn revokes_after(fixture: &Fixture, ago: std::time::Duration) -> bool {
+    let row = one(fixture).await;
+    let then = fixture.now().await.minus(ago).millis();
+    let shell = fixture.installation.shell();
+    fixture.idle_since(row.sid, then);
+    assert!(fixture.revoked().is_empty());
     shell.run("DELETE FROM sessions");
-    !house.revoked().is_empty()
+    !fixture.revoked().is_empty()
 }
 
 fn insert(row: &SessionRow, user: &str) -> String {
@@ -58,91 +58,91 @@ fn insert(row: &SessionRow, user: &str) -> String {
 }
 
 async fn a_deleted_session_is_revoked_for_seventeen_minutes() {
-    let house = House::new().await;
-    let row = one(&house).await;
-    let shell = house.town.shell();
+    let fixture = Fixture::new().await;
+    let row = one(&fixture).await;
+    let shell = fixture.installation.shell();
     shell.run(&format!("DELETE FROM sessions WHERE sid = '{}'", row.sid));
-    assert_eq!(house.revoked(), [row.sid.to_string()]);
-    let now = house.now().await.millis();
+    assert_eq!(fixture.revoked(), [row.sid.to_string()]);
+    let now = fixture.now().await.millis();
     let when = shell.number("SELECT revoked_at FROM revocations");
     assert!((now..now + 60_000).contains(&when), "{when} is not {now}");
     assert_eq!(shell.number("SELECT expires_at - revoked_at FROM revocations"), 1_020_000);
-    assert!(house.hears(row.sid).await);
+    assert!(fixture.hears(row.sid).await);
 }
 
 async fn deleting_a_long_expired_session_revokes_nothing() {
-    assert!(!revokes_after(&House::new().await, secs(1021)).await);
+    assert!(!revokes_after(&Fixture::new().await, secs(1021)).await);
 }
 
 async fn deleting_a_just_expired_session_revokes_it() {
     // An access token from the last moment of the session may still be valid.
-    assert!(revokes_after(&House::new().await, secs(900)).await);
+    assert!(revokes_after(&Fixture::new().await, secs(900)).await);
 }
 
 async fn an_insert_over_a_live_session_fails_and_changes_nothing() {
-    let house = House::new().await;
-    let row = one(&house).await;
-    let inserted = house.town.shell().try_run(&insert(&row, "666"));
-    assert!(inserted.is_err() && house.revoked().is_empty(), "{inserted:?}");
-    assert_eq!(house.row(row.sid).await, Some(row));
+    let fixture = Fixture::new().await;
+    let row = one(&fixture).await;
+    let inserted = fixture.installation.shell().try_run(&insert(&row, "666"));
+    assert!(inserted.is_err() && fixture.revoked().is_empty(), "{inserted:?}");
+    assert_eq!(fixture.row(row.sid).await, Some(row));
 }
 
 async fn an_upsert_over_a_live_session_revokes_it() {
-    let house = House::new().await;
-    let row = one(&house).await;
+    let fixture = Fixture::new().await;
+    let row = one(&fixture).await;
     let upsert =
         " ON CONFLICT (sid) DO UPDATE SET user_id = excluded.user_id, secret_hash = excluded.secret_hash";
-    house.town.shell().run(&format!("{}{upsert}", insert(&row, "666")));
-    assert!(house.revoked().contains(&row.sid.to_string()));
-    assert!(house.hears(row.sid).await);
+    fixture.installation.shell().run(&format!("{}{upsert}", insert(&row, "666")));
+    assert!(fixture.revoked().contains(&row.sid.to_string()));
+    assert!(fixture.hears(row.sid).await);
 }
 
 async fn changing_the_sid_or_user_of_a_session_revokes_it() {
-    let house = House::new().await;
-    let (ada, shell) = (house.user("ada").await, house.town.shell());
+    let fixture = Fixture::new().await;
+    let (ada, shell) = (fixture.user("ada").await, fixture.installation.shell());
     for change in ["sid = 'AAAAAAAAAAAAAAAAAAAAAA'", "user_id = '666'"] {
-        let row = house.begin(&ada.id).await;
+        let row = fixture.begin(&ada.id).await;
         shell.run(&format!("UPDATE sessions SET {change} WHERE sid = '{}'", row.sid));
-        assert_eq!(house.revoked().last(), Some(&row.sid.to_string()), "{change}");
+        assert_eq!(fixture.revoked().last(), Some(&row.sid.to_string()), "{change}");
         shell.run("DELETE FROM sessions; DELETE FROM revocations");
     }
 }
 
 async fn a_shortened_life_revokes_and_a_longer_one_does_not() {
-    let house = House::new().await;
-    let (row, shell) = (one(&house).await, house.town.shell());
+    let fixture = Fixture::new().await;
+    let (row, shell) = (one(&fixture).await, fixture.installation.shell());
     shell.run("UPDATE sessions SET expires_at = expires_at + 1000");
     shell.run("UPDATE sessions SET expires_at = expires_at");
-    assert!(house.revoked().is_empty());
+    assert!(fixture.revoked().is_empty());
     shell.run("UPDATE sessions SET expires_at = expires_at - 1");
-    assert_eq!(house.revoked(), [row.sid.to_string()]);
+    assert_eq!(fixture.revoked(), [row.sid.to_string()]);
 }
 
 async fn a_rotation_in_a_shell_revokes_nothing() {
-    let house = House::new().await;
-    one(&house).await;
-    house.town.shell().run(&format!(
+    let fixture = Fixture::new().await;
+    one(&fixture).await;
+    fixture.installation.shell().run(&format!(
         "UPDATE sessions SET generation = 9, rotated_at = 1, idle_expires_at = idle_expires_at - 1000,
                secret_hash = {}, user_agent = 'x'",
         hash(9)
     ));
-    assert!(house.revoked().is_empty());
+    assert!(fixture.revoked().is_empty());
 }
 
 async fn an_idle_end_set_into_the_past_revokes() {
-    let house = House::new().await;
-    let (row, shell) = (one(&house).await, house.town.shell());
+    let fixture = Fixture::new().await;
+    let (row, shell) = (one(&fixture).await, fixture.installation.shell());
     shell.run("UPDATE sessions SET idle_expires_at = idle_expires_at - 1000");
-    assert!(house.revoked().is_empty(), "a renewal may shorten it");
+    assert!(fixture.revoked().is_empty(), "a renewal may shorten it");
     shell.run("UPDATE sessions SET idle_expires_at = 0");
-    assert_eq!(house.revoked(), [row.sid.to_string()]);
-    assert!(house.hears(row.sid).await);
+    assert_eq!(fixture.revoked(), [row.sid.to_string()]);
+    assert!(fixture.hears(row.sid).await);
 }
 
 async fn unreadable_roles_and_claims_are_refused_by_the_schema() {
-    let house = House::new().await;
-    house.user("ada").await;
-    let shell = house.town.shell();
+    let fixture = Fixture::new().await;
+    fixture.user("ada").await;
+    let shell = fixture.installation.shell();
     let set = |column: &str, value: &str| shell.try_run(&format!("UPDATE users SET {column} = '{value}'"));
     for bad in ["", "admin", "\"admin\"", "[\"admin\"", "null", "7"] {
         assert!(set("roles", bad).is_err() && set("claims", bad).is_err(), "{bad}");
@@ -155,9 +155,9 @@ async fn unreadable_roles_and_claims_are_refused_by_the_schema() {
 }
 
 async fn an_insert_that_does_nothing_on_conflict_revokes_nothing() {
-    let house = House::new().await;
-    let (row, shell) = (one(&house).await, house.town.shell());
-    house.user("admin").await;
+    let fixture = Fixture::new().await;
+    let (row, shell) = (one(&fixture).await, fixture.installation.shell());
+    fixture.user("admin").await;
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
     shell.run("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
     let before = || {
@@ -190,28 +190,28 @@ async fn an_insert_that_does_nothing_on_conflict_revokes_nothing() {
     for sql in statements {
         shell.run(&sql);
         assert_eq!(before(), kept, "{sql}");
-        assert!(house.revoked().is_empty(), "{sql}");
+        assert!(fixture.revoked().is_empty(), "{sql}");
     }
     for or in ["", "OR ABORT", "OR FAIL", "OR ROLLBACK"] {
         let or = if kind() == Kind::Sqlite { or } else { "" };
         shell.try_run(&format!("UPDATE {or} users SET name = 'admin' WHERE id = 1")).unwrap_err();
         assert_eq!(before(), kept, "{or}");
     }
-    assert!(house.revoked().is_empty());
+    assert!(fixture.revoked().is_empty());
     // The triggers of the failed statements leave nothing behind that revokes later.
     shell.run("INSERT INTO users (name, created_at) VALUES ('bob', 1)");
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('new', 'New', 1)");
-    let other = house.begin(&row.user_id).await;
-    assert!(house.revoked().is_empty() && house.live(&row.user_id).await == [other.sid, row.sid]);
+    let other = fixture.begin(&row.user_id).await;
+    assert!(fixture.revoked().is_empty() && fixture.live(&row.user_id).await == [other.sid, row.sid]);
 }
 
 async fn unreadable_values_are_refused_by_the_schema() {
-    let house = House::new().await;
-    let (row, shell) = (one(&house).await, house.town.shell());
+    let fixture = Fixture::new().await;
+    let (row, shell) = (one(&fixture).await, fixture.installation.shell());
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
     shell.run("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
-    house.store.report_node("one", 1, "1").await.unwrap();
-    house.store.note_ring(1, [1; 32]).await.unwrap();
+    fixture.store.report_node("one", 1, "1").await.unwrap();
+    fixture.store.note_ring(1, [1; 32]).await.unwrap();
     let long = format!("sessions.scope = '{}'", "a".repeat(65));
     let mut bad = vec![
         "sessions.transport = 'xyz'",
@@ -307,7 +307,7 @@ async fn unreadable_values_are_refused_by_the_schema() {
     shell.run("INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:x', 1, 9)");
     shell.run("DELETE FROM audit WHERE seq < (SELECT max(seq) FROM audit)");
     shell.run("INSERT INTO clock (one, seen) VALUES (1, 1)");
-    house.store.spend([1; 32], row.expires_at).await.unwrap();
+    fixture.store.spend([1; 32], row.expires_at).await.unwrap();
     for change in bad {
         let (column, _) = change.split_once(" = ").unwrap();
         let (table, column) = column.split_once('.').unwrap();
@@ -317,7 +317,7 @@ async fn unreadable_values_are_refused_by_the_schema() {
         assert!(refused.contains(column) || refused.contains("times"), "{change}: {refused}");
         assert_eq!(shell.run(&format!("SELECT * FROM {table}")), before, "{change}");
     }
-    assert_eq!(house.store.bad_rows().await.unwrap(), []);
+    assert_eq!(fixture.store.bad_rows().await.unwrap(), []);
     // The values that the error message recommends are accepted.
     let hour =
         if kind() == Kind::Sqlite { "unixepoch('now', '+1 hour') * 1000" } else { "bulla_now() + 3600000" };
@@ -326,33 +326,33 @@ async fn unreadable_values_are_refused_by_the_schema() {
 }
 
 async fn a_rolled_back_transaction_revokes_nothing() {
-    let house = House::new().await;
-    let (row, shell) = (one(&house).await, house.town.shell());
+    let fixture = Fixture::new().await;
+    let (row, shell) = (one(&fixture).await, fixture.installation.shell());
     shell.run("BEGIN; DELETE FROM sessions; ROLLBACK");
-    assert!(house.revoked().is_empty() && house.row(row.sid).await.is_some());
+    assert!(fixture.revoked().is_empty() && fixture.row(row.sid).await.is_some());
     // A sequence does not reuse the number of the transaction that was rolled back. The feed delivers the next number
     // nevertheless.
     shell.run("DELETE FROM sessions");
-    assert!(house.hears(row.sid).await);
+    assert!(fixture.hears(row.sid).await);
 }
 
 async fn many_rows_deleted_at_once_are_as_many_revocations() {
-    let house = House::new().await;
-    let ada = house.user("ada").await;
+    let fixture = Fixture::new().await;
+    let ada = fixture.user("ada").await;
     let mut sids = Vec::new();
     for _ in 0..50 {
-        sids.push(house.begin_as(new_session(&ada.id), 1000).await.sid);
+        sids.push(fixture.begin_as(new_session(&ada.id), 1000).await.sid);
     }
-    house.town.shell().run("DELETE FROM sessions WHERE ip = '192.0.2.7'");
+    fixture.installation.shell().run("DELETE FROM sessions WHERE ip = '192.0.2.7'");
     for sid in &sids {
-        assert!(house.hears(*sid).await);
+        assert!(fixture.hears(*sid).await);
     }
-    assert_eq!((house.revoked().len(), house.list.len()), (50, 50));
+    assert_eq!((fixture.revoked().len(), fixture.list.len()), (50, 50));
 }
 
 async fn a_row_with_an_explicit_number_does_not_exhaust_the_sequence() {
-    let house = House::new().await;
-    let shell = house.town.shell();
+    let fixture = Fixture::new().await;
+    let shell = fixture.installation.shell();
     let last = i64::MAX;
     shell
         .try_run(&format!("INSERT INTO users (id, name, created_at) VALUES ({last}, 'zoe', 1)"))
@@ -374,8 +374,8 @@ async fn a_row_with_an_explicit_number_does_not_exhaust_the_sequence() {
         assert!(refused.contains("clients.id"), "{refused}");
     }
     shell.run("INSERT INTO users (id, name, created_at) VALUES (8000000000000000000, 'eve', 1)");
-    let ada = house.user("ada").await;
-    let row = house.begin(&ada.id).await;
+    let ada = fixture.user("ada").await;
+    let row = fixture.begin(&ada.id).await;
     shell.run("DELETE FROM sessions");
-    assert!(house.hears(row.sid).await);
+    assert!(fixture.hears(row.sid).await);
 }

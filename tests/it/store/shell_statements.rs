@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{installation::Town, server::sqlite3};
+use crate::support::{installation::Installation, server::sqlite3};
 
 /// Runs a statement in a database shell. Returns what it revokes of `a` (a session of ada), `b` (a session of bob) and the clients
 /// `client:c` and `client:d`.
 async fn revoked_by(statement: &str, pragma: &str) -> BTreeSet<String> {
-    let town = Town::new();
-    let node = town.node().await;
+    let installation = Installation::new();
+    let node = installation.node().await;
     let (ada, bob) = (node.user("ada").await, node.user("bob").await);
     let [a, b] = [node.begin(&ada).await, node.begin(&bob).await].map(|begun| begun.row.sid.to_string());
     let clients = "INSERT INTO clients (id, name, created_at) VALUES ('c', 'c', 0), ('d', 'd', 0)";
     let statement = statement.replace("$a", &a).replace("$b", &b);
-    sqlite3(&town.file(), &format!("PRAGMA foreign_keys = OFF; {clients}; {pragma}; {statement}"));
-    let revoked = sqlite3(&town.file(), "SELECT target FROM revocations");
+    sqlite3(&installation.file(), &format!("PRAGMA foreign_keys = OFF; {clients}; {pragma}; {statement}"));
+    let revoked = sqlite3(&installation.file(), "SELECT target FROM revocations");
     revoked.lines().map(|target| target.replace(&a, "a").replace(&b, "b")).collect()
 }
 

@@ -27,7 +27,7 @@ every_store![
 ];
 
 async fn a_user_reads_back_by_id_and_by_name_in_any_case_and_composition() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let new = NewUser {
         name: "Zo\u{eb} Müller".into(),
         password_hash: Some("$argon2id$…".into()),
@@ -35,78 +35,78 @@ async fn a_user_reads_back_by_id_and_by_name_in_any_case_and_composition() {
         claims: serde_json::json!({"plan": {"seats": 3}, "nul": "\u{0}"}).as_object().unwrap().clone(),
         identity: None,
     };
-    let row = house.store.add_user(new.clone(), event("user.added")).await.unwrap();
+    let row = fixture.store.add_user(new.clone(), event("user.added")).await.unwrap();
     assert_eq!((&row.name, &row.password_hash, &row.roles), (&new.name, &new.password_hash, &new.roles));
-    assert_eq!((&row.claims, row.disabled, row.created_at), (&new.claims, false, house.now().await));
-    assert_eq!(house.store.user(&row.id).await.unwrap().as_ref(), Some(&row));
+    assert_eq!((&row.claims, row.disabled, row.created_at), (&new.claims, false, fixture.now().await));
+    assert_eq!(fixture.store.user(&row.id).await.unwrap().as_ref(), Some(&row));
     for name in ["Zo\u{eb} Müller", "zoe\u{308} mu\u{308}ller", "ZO\u{cb} MÜLLER"] {
-        assert_eq!(house.store.user_by_name(name).await.unwrap().as_ref(), Some(&row), "{name}");
+        assert_eq!(fixture.store.user_by_name(name).await.unwrap().as_ref(), Some(&row), "{name}");
     }
     for name in ["zoe muller", "", "zo\u{eb} müller ", "nobody", "a\u{0}b", "%", "zo_ müller"] {
-        assert_eq!(house.store.user_by_name(name).await.unwrap(), None, "{name:?}");
+        assert_eq!(fixture.store.user_by_name(name).await.unwrap(), None, "{name:?}");
     }
-    assert_eq!(house.events("user.added").await[0].subject, row.id.to_string());
+    assert_eq!(fixture.events("user.added").await[0].subject, row.id.to_string());
 }
 
 async fn a_name_that_differs_only_by_case_or_homoglyph_is_refused() {
-    let house = House::new().await;
-    house.user("bob").await;
+    let fixture = Fixture::new().await;
+    fixture.user("bob").await;
     for name in ["bob", "BOB", "b\u{43e}b", "ＢＯＢ"] {
         let new = NewUser { name: name.into(), ..NewUser::default() };
-        let refused = house.store.add_user(new, event("user.added")).await;
+        let refused = fixture.store.add_user(new, event("user.added")).await;
         assert!(
             matches!(&refused, Err(StoreError::Conflict(why)) if why.contains("taken")),
             "{name}: {refused:?}"
         );
     }
-    assert_eq!(house.events("user.added").await.len(), 1, "a refusal leaves no event");
-    assert_eq!(house.store.user_by_name("b\u{43e}b").await.unwrap(), None, "but it is another name");
-    house.user("bobby").await;
+    assert_eq!(fixture.events("user.added").await.len(), 1, "a refusal leaves no event");
+    assert_eq!(fixture.store.user_by_name("b\u{43e}b").await.unwrap(), None, "but it is another name");
+    fixture.user("bobby").await;
 }
 
 async fn of_two_lookalike_names_added_at_once_one_is_refused() {
-    let house = House::new().await;
-    let other = house.another().await;
+    let fixture = Fixture::new().await;
+    let other = fixture.another().await;
     for round in 0..10 {
-        let add = |house: &House, name: String| {
-            let store = house.store.clone();
+        let add = |fixture: &Fixture, name: String| {
+            let store = fixture.store.clone();
             async move { store.add_user(NewUser { name, ..NewUser::default() }, event("user.added")).await }
         };
         let (one, two) =
-            tokio::join!(add(&house, format!("bob{round}x")), add(&other, format!("B\u{43e}b{round}X")));
+            tokio::join!(add(&fixture, format!("bob{round}x")), add(&other, format!("B\u{43e}b{round}X")));
         let refused = [one, two].into_iter().filter_map(Result::err).collect::<Vec<_>>();
         assert!(matches!(&refused[..], [StoreError::Conflict(_)]), "round {round}: {refused:?}");
     }
 }
 
 async fn a_name_inserted_in_a_shell_is_found_and_reserved() {
-    let house = House::new().await;
-    house.town.shell().run("INSERT INTO users (name, created_at) VALUES ('Grace', 1)");
-    let row = house.store.user_by_name("grace").await.unwrap().unwrap();
+    let fixture = Fixture::new().await;
+    fixture.installation.shell().run("INSERT INTO users (name, created_at) VALUES ('Grace', 1)");
+    let row = fixture.store.user_by_name("grace").await.unwrap().unwrap();
     assert_eq!((&*row.name, row.password_hash, row.roles), ("Grace", None, vec![]));
     let new = NewUser { name: "GRACE".into(), ..NewUser::default() };
-    assert!(matches!(house.store.add_user(new, event("user.added")).await, Err(StoreError::Conflict(_))));
-    house.town.shell().run("INSERT INTO users (id, name, created_at) VALUES (100, 'Heidi', 1)");
-    assert_eq!(house.user("ivan").await.id.as_str(), "101", "no id twice, whoever gave it out");
+    assert!(matches!(fixture.store.add_user(new, event("user.added")).await, Err(StoreError::Conflict(_))));
+    fixture.installation.shell().run("INSERT INTO users (id, name, created_at) VALUES (100, 'Heidi', 1)");
+    assert_eq!(fixture.user("ivan").await.id.as_str(), "101", "no id twice, whoever gave it out");
 }
 
 async fn an_id_inserted_in_a_shell_is_not_reused() {
     for id in [1, 7] {
-        let house = House::new().await;
+        let fixture = Fixture::new().await;
         let sql = format!("INSERT INTO users (id, name, created_at) VALUES ({id}, 'by hand', 0)");
-        house.town.shell().run(&sql);
-        assert_eq!(house.user("ada").await.id.as_str(), (id + 1).to_string());
+        fixture.installation.shell().run(&sql);
+        assert_eq!(fixture.user("ada").await.id.as_str(), (id + 1).to_string());
     }
 }
 
 async fn users_come_in_pages_in_order_of_id() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let mut ids = Vec::new();
     for n in 0..12 {
-        ids.push(house.user(&format!("user{n}")).await.id);
+        ids.push(fixture.user(&format!("user{n}")).await.id);
     }
     let page = async |after: Option<&UserId>| {
-        let rows = house.store.users(after, 5).await.unwrap();
+        let rows = fixture.store.users(after, 5).await.unwrap();
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     assert_eq!(page(None).await, ids[..5]);
@@ -116,23 +116,23 @@ async fn users_come_in_pages_in_order_of_id() {
 }
 
 async fn a_change_keeps_the_fields_that_it_does_not_name() {
-    let house = House::new().await;
-    let row = house.user_with("ada", &["reader"]).await;
+    let fixture = Fixture::new().await;
+    let row = fixture.user_with("ada", &["reader"]).await;
     let claims = serde_json::json!({"team": "x"}).as_object().cloned();
     let changed =
-        house.change(&row.id, UserChange { claims, ..UserChange::default() }).await.unwrap().unwrap();
+        fixture.change(&row.id, UserChange { claims, ..UserChange::default() }).await.unwrap().unwrap();
     assert_eq!((&changed.roles, changed.claims["team"].as_str()), (&row.roles, Some("x")));
-    let changed = house.change(&row.id, roles(&["writer"])).await.unwrap().unwrap();
+    let changed = fixture.change(&row.id, roles(&["writer"])).await.unwrap().unwrap();
     assert_eq!((changed.roles[0].as_str(), changed.claims["team"].as_str()), ("writer", Some("x")));
-    assert_eq!(house.store.user(&row.id).await.unwrap(), Some(changed));
-    let events = house.events("user.changed").await;
+    assert_eq!(fixture.store.user(&row.id).await.unwrap(), Some(changed));
+    let events = fixture.events("user.changed").await;
     assert!(events.len() == 2 && events.iter().all(|event| event.subject == row.id.to_string()));
-    assert_eq!(house.change(&UserId::new("4711").unwrap(), disabled(true)).await.unwrap(), None);
-    assert_eq!(house.events("user.changed").await.len(), 2);
+    assert_eq!(fixture.change(&UserId::new("4711").unwrap(), disabled(true)).await.unwrap(), None);
+    assert_eq!(fixture.events("user.changed").await.len(), 2);
 }
 
 async fn events_of_users_contain_additions_changes_and_deletions() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let new = NewUser {
         name: "Zoë".into(),
         password_hash: Some("$argon2id$hash".into()),
@@ -140,15 +140,16 @@ async fn events_of_users_contain_additions_changes_and_deletions() {
         claims: serde_json::json!({"team": "secret-1", "seat": 1}).as_object().unwrap().clone(),
         identity: None,
     };
-    let row = house.store.add_user(new, event("user.added")).await.unwrap();
+    let row = fixture.store.add_user(new, event("user.added")).await.unwrap();
     let claims = serde_json::json!({"team": "secret-2", "mail": "secret-3"}).as_object().cloned();
     let change = UserChange { claims, disabled: Some(true), ..roles(&["reader", "ops"]) };
-    house.change(&row.id, change.clone()).await.unwrap().unwrap();
-    house.change(&row.id, change).await.unwrap().unwrap();
-    assert!(house.store.delete_user(&row.id, event("user.deleted")).await.unwrap());
+    fixture.change(&row.id, change.clone()).await.unwrap().unwrap();
+    fixture.change(&row.id, change).await.unwrap().unwrap();
+    assert!(fixture.store.delete_user(&row.id, event("user.deleted")).await.unwrap());
 
-    let detail =
-        async |name: &str| house.events(name).await.into_iter().map(|event| event.detail).collect::<Vec<_>>();
+    let detail = async |name: &str| {
+        fixture.events(name).await.into_iter().map(|event| event.detail).collect::<Vec<_>>()
+    };
     assert_eq!(detail("user.added").await, [serde_json::json!({"name": "Zoë", "roles": ["reader"]})]);
     let changed = serde_json::json!({
         "roles": {"from": ["reader"], "to": ["reader", "ops"]},
@@ -158,149 +159,149 @@ async fn events_of_users_contain_additions_changes_and_deletions() {
     let none = serde_json::json!({"changed": {}});
     assert_eq!(detail("user.changed").await, [serde_json::json!({ "changed": changed }), none]);
     assert_eq!(detail("user.deleted").await, [serde_json::json!({"name": "Zoë"})]);
-    for row in house.store.audit(None, 100).await.unwrap() {
+    for row in fixture.store.audit(None, 100).await.unwrap() {
         let told = row.detail.to_string();
         assert!(!told.contains("secret") && !told.contains("argon2"), "{told}");
     }
 }
 
 async fn concurrent_changes_lose_none() {
-    let house = House::new().await;
-    let other = house.another().await;
+    let fixture = Fixture::new().await;
+    let other = fixture.another().await;
     for round in 0..10 {
-        let user = house.user(&format!("user{round}")).await;
+        let user = fixture.user(&format!("user{round}")).await;
         let claims = serde_json::json!({"team": round}).as_object().cloned();
         let claims = UserChange { claims, ..UserChange::default() };
         let (one, two) =
-            tokio::join!(house.change(&user.id, roles(&["ops"])), other.change(&user.id, claims));
+            tokio::join!(fixture.change(&user.id, roles(&["ops"])), other.change(&user.id, claims));
         assert!(one.unwrap().is_some() && two.unwrap().is_some());
-        let row = house.store.user(&user.id).await.unwrap().unwrap();
+        let row = fixture.store.user(&user.id).await.unwrap().unwrap();
         assert_eq!((row.roles.len(), &row.claims["team"]), (1, &round.into()), "round {round}");
     }
 }
 
 async fn the_last_administrator_stays() {
-    let house = House::new().await;
-    let ada = house.user_with("ada", &["admin", "x"]).await;
-    let off = house.user_with("off", &["admin"]).await;
-    house.user_with("bob", &["administrator", "\"admin\""]).await;
-    house.change(&off.id, disabled(true)).await.unwrap();
+    let fixture = Fixture::new().await;
+    let ada = fixture.user_with("ada", &["admin", "x"]).await;
+    let off = fixture.user_with("off", &["admin"]).await;
+    fixture.user_with("bob", &["administrator", "\"admin\""]).await;
+    fixture.change(&off.id, disabled(true)).await.unwrap();
     for change in [disabled(true), roles(&["x"])] {
-        assert!(matches!(house.change(&ada.id, change).await, Err(StoreError::LastAdmin)));
+        assert!(matches!(fixture.change(&ada.id, change).await, Err(StoreError::LastAdmin)));
     }
     assert!(matches!(
-        house.store.delete_user(&ada.id, event("user.deleted")).await,
+        fixture.store.delete_user(&ada.id, event("user.deleted")).await,
         Err(StoreError::LastAdmin)
     ));
-    assert_eq!(house.store.user(&ada.id).await.unwrap(), Some(ada.clone()));
-    assert_eq!(house.events("user.changed").await.len(), 1, "a refusal leaves no event");
-    house.change(&off.id, disabled(false)).await.unwrap();
-    assert!(house.store.delete_user(&ada.id, event("user.deleted")).await.unwrap());
-    assert!(matches!(house.change(&off.id, roles(&[])).await, Err(StoreError::LastAdmin)));
+    assert_eq!(fixture.store.user(&ada.id).await.unwrap(), Some(ada.clone()));
+    assert_eq!(fixture.events("user.changed").await.len(), 1, "a refusal leaves no event");
+    fixture.change(&off.id, disabled(false)).await.unwrap();
+    assert!(fixture.store.delete_user(&ada.id, event("user.deleted")).await.unwrap());
+    assert!(matches!(fixture.change(&off.id, roles(&[])).await, Err(StoreError::LastAdmin)));
 }
 
 async fn of_two_administrators_who_remove_each_other_one_stays() {
-    let house = House::new().await;
-    let other = house.another().await;
+    let fixture = Fixture::new().await;
+    let other = fixture.another().await;
     for round in 0..10 {
         let (a, b) = (
-            house.user_with(&format!("one{round}"), &["admin"]).await,
-            house.user_with(&format!("two{round}"), &["admin"]).await,
+            fixture.user_with(&format!("one{round}"), &["admin"]).await,
+            fixture.user_with(&format!("two{round}"), &["admin"]).await,
         );
-        let (one, two) = tokio::join!(house.change(&a.id, roles(&[])), async {
+        let (one, two) = tokio::join!(fixture.change(&a.id, roles(&[])), async {
             other.store.delete_user(&b.id, event("user.deleted")).await
         });
         let refused = [one.err(), two.err()].into_iter().flatten().collect::<Vec<_>>();
         assert!(matches!(&refused[..], [StoreError::LastAdmin]), "round {round}: {refused:?}");
         // Remove the remaining administrator before the next round.
-        house.town.shell().run("UPDATE users SET roles = '[]'");
+        fixture.installation.shell().run("UPDATE users SET roles = '[]'");
     }
 }
 
 async fn disabling_a_user_ends_all_sessions_and_enabling_restores_none() {
-    let house = House::new().await;
-    let (ada, bob) = (house.user("ada").await, house.user("bob").await);
-    let (own, others) = (house.begin(&ada.id).await, house.begin(&bob.id).await);
-    house.change(&ada.id, disabled(true)).await.unwrap();
-    assert!(house.list.denies(own.sid) && !house.list.denies(others.sid));
-    house.change(&ada.id, disabled(false)).await.unwrap();
-    assert!(house.row(own.sid).await.is_none() && house.list.denies(own.sid));
-    assert_eq!(house.revoked(), [own.sid.to_string()]);
+    let fixture = Fixture::new().await;
+    let (ada, bob) = (fixture.user("ada").await, fixture.user("bob").await);
+    let (own, others) = (fixture.begin(&ada.id).await, fixture.begin(&bob.id).await);
+    fixture.change(&ada.id, disabled(true)).await.unwrap();
+    assert!(fixture.list.denies(own.sid) && !fixture.list.denies(others.sid));
+    fixture.change(&ada.id, disabled(false)).await.unwrap();
+    assert!(fixture.row(own.sid).await.is_none() && fixture.list.denies(own.sid));
+    assert_eq!(fixture.revoked(), [own.sid.to_string()]);
 }
 
 async fn a_deleted_user_leaves_no_rows_and_the_id_is_not_reused() {
-    let house = House::new().await;
-    let ada = house.user("ada").await;
-    let own = house.begin(&ada.id).await;
-    let shell = house.town.shell();
+    let fixture = Fixture::new().await;
+    let ada = fixture.user("ada").await;
+    let own = fixture.begin(&ada.id).await;
+    let shell = fixture.installation.shell();
     shell.run(&format!(
         "INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '{}')",
         ada.id
     ));
-    assert!(house.store.delete_user(&ada.id, event("user.deleted")).await.unwrap());
-    assert!(house.list.denies(own.sid) && house.row(own.sid).await.is_none());
+    assert!(fixture.store.delete_user(&ada.id, event("user.deleted")).await.unwrap());
+    assert!(fixture.list.denies(own.sid) && fixture.row(own.sid).await.is_none());
     assert_eq!(shell.number("SELECT count(*) FROM identities"), 0);
-    assert!(!house.store.delete_user(&ada.id, event("user.deleted")).await.unwrap());
-    assert_eq!(house.events("user.deleted").await.len(), 1);
-    assert_ne!(house.user("ada").await.id, ada.id);
+    assert!(!fixture.store.delete_user(&ada.id, event("user.deleted")).await.unwrap());
+    assert_eq!(fixture.events("user.deleted").await.len(), 1);
+    assert_ne!(fixture.user("ada").await.id, ada.id);
 }
 
 async fn a_new_password_ends_all_sessions_and_begins_one_for_the_caller() {
-    let house = House::new().await;
-    let ada = house.user("ada").await;
-    let old = [house.begin(&ada.id).await.sid, house.begin(&ada.id).await.sid];
+    let fixture = Fixture::new().await;
+    let ada = fixture.user("ada").await;
+    let old = [fixture.begin(&ada.id).await.sid, fixture.begin(&ada.id).await.sid];
     let next = new_session(&ada.id);
     let changed = event("password.changed");
-    let begun = house
+    let begun = fixture
         .store
         .change_password(&ada.id, "$new".into(), Some(next.clone()), changed.clone())
         .await
         .unwrap();
     assert_eq!(begun.unwrap().sid, next.sid);
-    assert_eq!(house.live(&ada.id).await, [next.sid]);
-    assert!(old.iter().all(|sid| house.list.denies(*sid)) && !house.list.denies(next.sid));
-    let why = house.events("session.revoked").await;
+    assert_eq!(fixture.live(&ada.id).await, [next.sid]);
+    assert!(old.iter().all(|sid| fixture.list.denies(*sid)) && !fixture.list.denies(next.sid));
+    let why = fixture.events("session.revoked").await;
     assert!(why.len() == 2 && why.iter().all(|event| event.detail["reason"] == "password changed"));
-    assert_eq!(house.events("password.changed").await[0].subject, ada.id.to_string());
-    assert_eq!(house.store.user(&ada.id).await.unwrap().unwrap().password_hash.as_deref(), Some("$new"));
-    assert!(house.store.change_password(&ada.id, "$2".into(), None, changed).await.unwrap().is_none());
-    assert!(house.live(&ada.id).await.is_empty());
+    assert_eq!(fixture.events("password.changed").await[0].subject, ada.id.to_string());
+    assert_eq!(fixture.store.user(&ada.id).await.unwrap().unwrap().password_hash.as_deref(), Some("$new"));
+    assert!(fixture.store.change_password(&ada.id, "$2".into(), None, changed).await.unwrap().is_none());
+    assert!(fixture.live(&ada.id).await.is_empty());
 }
 
 async fn a_disabled_user_cannot_change_the_password_and_an_operator_can() {
-    let house = House::new().await;
-    let ada = house.user("ada").await;
-    house.change(&ada.id, disabled(true)).await.unwrap();
+    let fixture = Fixture::new().await;
+    let ada = fixture.user("ada").await;
+    fixture.change(&ada.id, disabled(true)).await.unwrap();
     let next = Some(new_session(&ada.id));
-    let begun = house.store.change_password(&ada.id, "$new".into(), next, event("password.changed")).await;
-    assert!(begun.unwrap().is_none() && house.live(&ada.id).await.is_empty());
-    assert_eq!(house.store.user(&ada.id).await.unwrap().unwrap().password_hash, None);
-    assert!(house.events("password.changed").await.is_empty());
-    let set = house.store.change_password(&ada.id, "$new".into(), None, event("password.changed")).await;
+    let begun = fixture.store.change_password(&ada.id, "$new".into(), next, event("password.changed")).await;
+    assert!(begun.unwrap().is_none() && fixture.live(&ada.id).await.is_empty());
+    assert_eq!(fixture.store.user(&ada.id).await.unwrap().unwrap().password_hash, None);
+    assert!(fixture.events("password.changed").await.is_empty());
+    let set = fixture.store.change_password(&ada.id, "$new".into(), None, event("password.changed")).await;
     assert!(set.unwrap().is_none(), "an operator's, for when the user is let in again");
-    assert_eq!(house.store.user(&ada.id).await.unwrap().unwrap().password_hash.as_deref(), Some("$new"));
+    assert_eq!(fixture.store.user(&ada.id).await.unwrap().unwrap().password_hash.as_deref(), Some("$new"));
 }
 
 async fn a_stronger_hash_replaces_only_the_hash_that_it_upgrades() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let new = NewUser { name: "ada".into(), password_hash: Some("$weak".into()), ..NewUser::default() };
-    let ada = house.store.add_user(new, event("user.added")).await.unwrap();
-    let own = house.begin(&ada.id).await;
-    house.store.rehash_password(&ada.id, "$another", "$wrong".into()).await.unwrap();
-    house.store.rehash_password(&ada.id, "$weak", "$strong".into()).await.unwrap();
-    assert_eq!(house.store.user(&ada.id).await.unwrap().unwrap().password_hash.as_deref(), Some("$strong"));
-    assert!(house.row(own.sid).await.is_some(), "and ends nothing");
+    let ada = fixture.store.add_user(new, event("user.added")).await.unwrap();
+    let own = fixture.begin(&ada.id).await;
+    fixture.store.rehash_password(&ada.id, "$another", "$wrong".into()).await.unwrap();
+    fixture.store.rehash_password(&ada.id, "$weak", "$strong".into()).await.unwrap();
+    assert_eq!(fixture.store.user(&ada.id).await.unwrap().unwrap().password_hash.as_deref(), Some("$strong"));
+    assert!(fixture.row(own.sid).await.is_some(), "and ends nothing");
 }
 
 async fn an_id_that_is_not_a_number_finds_no_user() {
-    let house = House::new().await;
-    house.user("ada").await;
+    let fixture = Fixture::new().await;
+    fixture.user("ada").await;
     for id in ["01", "+1", " 1", "1 ", "ada", "1.0", "99999999999999999999", "-1"] {
         let id = UserId::new(id).unwrap();
-        assert_eq!(house.store.user(&id).await.unwrap(), None, "{id}");
-        assert!(!house.store.delete_user(&id, event("user.deleted")).await.unwrap(), "{id}");
-        assert_eq!(house.change(&id, disabled(true)).await.unwrap(), None, "{id}");
+        assert_eq!(fixture.store.user(&id).await.unwrap(), None, "{id}");
+        assert!(!fixture.store.delete_user(&id, event("user.deleted")).await.unwrap(), "{id}");
+        assert_eq!(fixture.change(&id, disabled(true)).await.unwrap(), None, "{id}");
         let end = SessionEnd::AllOf(id);
-        assert_eq!(house.store.end_sessions(end, event("logout")).await.unwrap(), []);
+        assert_eq!(fixture.store.end_sessions(end, event("logout")).await.unwrap(), []);
     }
 }

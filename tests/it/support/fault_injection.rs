@@ -34,7 +34,7 @@ static ORDERS: AtomicU64 = AtomicU64::new(0);
 
 impl Server {
     /// An installation that obeys [`Self::order`]; its server is not started.
-    pub fn faulty(environment: &[(&str, &str)]) -> Self {
+    pub fn with_faults(environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(environment);
         server.set("LD_PRELOAD", &*LIBRARY);
         server.set("FAULTS", server.path("order"));
@@ -50,7 +50,7 @@ impl Server {
     }
 
     /// Ends the order. Returns whether it has been carried out.
-    pub fn relent(&self) -> bool {
+    pub fn clear_fault(&self) -> bool {
         let _ = std::fs::remove_file(self.path("order"));
         self.path("order.done").exists()
     }

@@ -25,7 +25,7 @@ use bulla::internals::{
 
 use super::{
     cluster,
-    stores::{Ground, Shell},
+    stores::{Shell, TestDatabase},
 };
 
 /// A clock that moves only when it is told to. A PostgreSQL database can be made to follow it.
@@ -107,15 +107,15 @@ pub(crate) fn ring_of(suite: Suite, states: &[KeyState]) -> Ring {
 
 /// The parts that all nodes share.
 #[derive(Clone)]
-pub(crate) struct Town {
-    pub(crate) ground: Arc<Ground>,
+pub(crate) struct Installation {
+    pub(crate) ground: Arc<TestDatabase>,
     /// The nodes' clock and the store's, unless a test gives a node another one.
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) ring: Ring,
     pub(crate) policy: Policy,
 }
 
-impl Town {
+impl Installation {
     pub(crate) fn new() -> Self {
         Self::with(Policy::default())
     }
@@ -123,7 +123,7 @@ impl Town {
     pub(crate) fn with(policy: Policy) -> Self {
         policy.check().unwrap();
         let ring = ring(&[KeyState::Active, KeyState::Staged]);
-        Self { ground: Arc::new(Ground::new()), clock: ManualClock::new(), ring, policy }
+        Self { ground: Arc::new(TestDatabase::new()), clock: ManualClock::new(), ring, policy }
     }
 
     /// The store, opened as another process opens it.

@@ -58,12 +58,12 @@ macro_rules! every_store {
 pub(crate) use every_store;
 
 /// The database of one test.
-pub enum Ground {
+pub enum TestDatabase {
     Sqlite(tempfile::TempDir),
     Postgres(Created),
 }
 
-impl Ground {
+impl TestDatabase {
     pub fn new() -> Self {
         let kind = kind();
         if kind == Kind::Sqlite {

@@ -10,7 +10,7 @@ use bulla::internals::store::AuditEvent;
 use super::database;
 use crate::support::{
     cluster::{Shell, psql},
-    installation::{Town, secs},
+    installation::{Installation, secs},
     server::Server,
     stores::{Kind, over},
 };
@@ -18,8 +18,8 @@ use crate::support::{
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_on_from_the_last_event_misses_no_late_commit() {
     over(Kind::Postgres, async {
-        let town = Town::new();
-        let store = town.store().await;
+        let installation = Installation::new();
+        let store = installation.store().await;
         let record = async |name| store.record(AuditEvent::new(name, "tests", "")).await.unwrap();
         let after = async |seq| {
             let rows = store.audit(Some(seq), 100).await.unwrap();
@@ -27,7 +27,7 @@ async fn reading_on_from_the_last_event_misses_no_late_commit() {
         };
         record("first").await;
         let [(first, _)] = &after(0).await[..] else { panic!("one event") };
-        let (late, never) = (town.shell(), town.shell());
+        let (late, never) = (installation.shell(), installation.shell());
         let write = |event: &str| {
             format!(
                 "BEGIN; INSERT INTO audit (at, event, actor, subject) VALUES (bulla_now(), '{event}', '', '')"
@@ -41,7 +41,7 @@ async fn reading_on_from_the_last_event_misses_no_late_commit() {
         late.run("COMMIT");
         assert_eq!(events(after(*first).await), ["late"], "and goes on waiting for the other one");
         never.run("ROLLBACK");
-        town.clock.advance(secs(61));
+        installation.clock.advance(secs(61));
         assert_eq!(events(after(*first).await), ["late", "after"], "a number that can't come any more");
         record("last").await;
         assert_eq!(events(after(*first).await), ["late", "after", "last"]);

@@ -15,7 +15,7 @@ use super::{begin, database, end, hears, new_session, open, rotate};
 use crate::support::faulty_proxy::{OPEN, Proxy, SILENT};
 use crate::support::{
     cluster::{self, Shell, psql},
-    installation::{Town, millis, secs},
+    installation::{Installation, millis, secs},
     server::eventually,
     stores::{Kind, over},
 };
@@ -83,8 +83,8 @@ async fn a_feed_without_a_database_becomes_stale_and_refuses_by_policy() {
     let policy = Policy { on_stale: OnStale::Refuse, max_staleness: millis(600), ..Policy::default() };
     let proxy = Proxy::before(&created.url).await;
     over(Kind::Postgres, async move {
-        let town = Town::with(policy);
-        let node = town.node_over(&Database::from(proxy.url.as_str())).await;
+        let installation = Installation::with(policy);
+        let node = installation.node_over(&Database::from(proxy.url.as_str())).await;
         let user = node.user("ada").await;
         let issued = node.begin(&user).await;
         assert!(node.sessions.authenticate(issued.access.as_str()).is_ok());

@@ -111,7 +111,7 @@ impl Act {
 
 #[tokio::test]
 async fn a_kill_at_any_write_of_a_commit_leaves_the_whole_commit_or_nothing() {
-    let mut server = Server::faulty(&[
+    let mut server = Server::with_faults(&[
         ("BULLA_SESSION_CAP", "10000"),
         ("BULLA_ACCESS_MAX_AGE", "400ms"),
         ("BULLA_REPLAY_WINDOW", "100ms"),
@@ -127,7 +127,7 @@ async fn a_kill_at_any_write_of_a_commit_leaves_the_whole_commit_or_nothing() {
             if let Some(answer) = acknowledged.as_ref().filter(|_| act != Act::LogOut) {
                 browser.jar.take_from(answer);
             }
-            let died = server.relent();
+            let died = server.clear_fault();
             assert_eq!(
                 acknowledged.is_some(),
                 !died,
@@ -164,7 +164,7 @@ fn migrations() -> usize {
 
 #[tokio::test]
 async fn a_migration_killed_at_any_write_is_completed_by_the_next_start() {
-    let server = Server::faulty(&[]);
+    let server = Server::with_faults(&[]);
     let (mut after, mut killed) = (0, 0);
     loop {
         for file in ["bulla.db", "bulla.db-wal", "bulla.db-shm"] {
@@ -174,7 +174,7 @@ async fn a_migration_killed_at_any_write_is_completed_by_the_next_start() {
         std::fs::write(server.path("bulla.db"), "").unwrap();
         server.order("die", 0, after);
         let migrating = server.cli(&["user", "list"]);
-        let died = server.relent();
+        let died = server.clear_fault();
         assert_eq!(migrating.status.success(), !died, "{}", String::from_utf8_lossy(&migrating.stderr));
         let next = server.cli(&["user", "list"]);
         assert!(next.status.success(), "after {after}: {}", String::from_utf8_lossy(&next.stderr));

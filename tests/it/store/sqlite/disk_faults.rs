@@ -92,7 +92,7 @@ async fn assert_kept(server: &mut Server, alive: &mut [Browser], ended: &mut [Br
 
 #[tokio::test]
 async fn a_full_disk_at_any_write_acknowledges_and_loses_nothing_and_the_server_recovers() {
-    let mut server = Server::faulty(&SHORT);
+    let mut server = Server::with_faults(&SHORT);
     server.crowd(2);
     server.start();
     let (mut alive, mut ended, mut writes) = (Vec::new(), Vec::new(), Vec::new());
@@ -104,7 +104,7 @@ async fn a_full_disk_at_any_write_acknowledges_and_loses_nothing_and_the_server_
             let sessions = server.sqlite3("SELECT count(*) FROM sessions");
             server.order("write", DISK_FULL, after);
             let answer = act.carry_out(&browser, &sid).await;
-            if !server.relent() {
+            if !server.clear_fault() {
                 assert!(answer.status().is_success(), "{what}: {}", answer.status());
                 if act.ends_the_session() {
                     ended.push(browser)
@@ -131,7 +131,7 @@ async fn a_full_disk_at_any_write_acknowledges_and_loses_nothing_and_the_server_
 #[tokio::test]
 async fn with_a_read_only_disk_access_tokens_pass_and_readiness_and_commands_report_it() {
     for error in [DISK_FULL, READ_ONLY, IO_ERROR] {
-        let mut server = Server::faulty(&[]);
+        let mut server = Server::with_faults(&[]);
         server.start();
         let (browser, other) = (server.ada().await, server.ada().await);
         let sid = other.sid().await;
@@ -145,7 +145,7 @@ async fn with_a_read_only_disk_access_tokens_pass_and_readiness_and_commands_rep
         assert_eq!((revoked.status.code(), &*String::from_utf8_lossy(&revoked.stdout)), (Some(5), ""));
         let added = server.cli_with(&["user", "add", "eve", "--password-stdin"], PASSWORD);
         assert_eq!(added.status.code(), Some(5), "{}", String::from_utf8_lossy(&added.stderr));
-        assert!(server.relent());
+        assert!(server.clear_fault());
         assert_eq!(browser.get("/health/ready").await.status(), 200);
         assert_eq!(server.sqlite3("SELECT count(*) FROM users, sessions"), "2", "one user, two sessions");
         assert_eq!(other.status().await, 200);
@@ -156,7 +156,7 @@ async fn with_a_read_only_disk_access_tokens_pass_and_readiness_and_commands_rep
 
 #[tokio::test]
 async fn a_failed_sync_acknowledges_nothing_and_ends_the_server_and_a_restart_recovers() {
-    let mut server = Server::faulty(&SHORT);
+    let mut server = Server::with_faults(&SHORT);
     server.crowd(2);
     server.start();
     let mut alive = vec![server.ada().await];
@@ -167,7 +167,7 @@ async fn a_failed_sync_acknowledges_nothing_and_ends_the_server_and_a_restart_re
         assert_eq!(server.wait(), Some(5), "{act:?}: ends by itself, with an error");
         let said = server.stderr();
         assert!(said.contains("could not be synced") && said.contains("start it again to recover"), "{said}");
-        assert!(server.relent());
+        assert!(server.clear_fault());
         server.start();
         assert_eq!(server.sqlite3("PRAGMA integrity_check"), "ok");
         assert_kept(&mut server, &mut alive, &mut []).await;
@@ -177,7 +177,7 @@ async fn a_failed_sync_acknowledges_nothing_and_ends_the_server_and_a_restart_re
 
 #[tokio::test]
 async fn a_failed_sync_of_a_checkpoint_ends_the_server_too() {
-    let mut server = Server::faulty(&[]);
+    let mut server = Server::with_faults(&[]);
     server.start();
     let mut alive = [server.ada().await];
     server.order("sync", IO_ERROR, 0);
@@ -187,7 +187,7 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_server_too() {
          INSERT INTO audit (at, event, actor, subject, detail) SELECT i, 'x', '', '', '\"' || hex(zeroblob(500)) || '\"' FROM n",
     );
     assert_eq!(server.wait(), Some(5));
-    assert!(server.relent());
+    assert!(server.clear_fault());
     server.start();
     assert_eq!(
         server.sqlite3("PRAGMA integrity_check; SELECT count(*) FROM audit WHERE event = 'x'"),
@@ -280,7 +280,7 @@ async fn a_restored_old_backup_keeps_all_sessions_and_is_recorded() {
 
 #[tokio::test]
 async fn busy_readers_are_a_503_within_one_second() {
-    let mut server = Server::faulty(&SHORT);
+    let mut server = Server::with_faults(&SHORT);
     server.start();
     let browsers = server.adas(12).await;
     // A commit by another process makes everything outdated that the connections have cached of the database.
@@ -293,7 +293,7 @@ async fn busy_readers_are_a_503_within_one_second() {
         (answer, started.elapsed())
     });
     let answers = join_all(asked).await;
-    assert!(server.relent());
+    assert!(server.clear_fault());
     let (unknown, known): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|(answer, _)| answer.status() == 503);
     println!(
@@ -314,7 +314,7 @@ async fn busy_readers_are_a_503_within_one_second() {
 #[tokio::test]
 async fn a_stale_feed_is_not_ready_and_refuses_by_policy() {
     for (on_stale, passes_meanwhile) in [("refuse", false), ("serve", true)] {
-        let mut server = Server::faulty(&[("BULLA_MAX_STALENESS", "1s"), ("BULLA_ON_STALE", on_stale)]);
+        let mut server = Server::with_faults(&[("BULLA_MAX_STALENESS", "1s"), ("BULLA_ON_STALE", on_stale)]);
         server.start();
         let (browser, revoked) = (server.ada().await, server.ada().await);
         let sid = revoked.sid().await;
@@ -327,7 +327,7 @@ async fn a_stale_feed_is_not_ready_and_refuses_by_policy() {
             checks = ready.json::<serde_json::Value>().await.unwrap()["checks"].take();
         }
         assert_eq!(passes(&browser).await, passes_meanwhile, "{on_stale}");
-        assert!(server.relent());
+        assert!(server.clear_fault());
         eventually("ready again", || async { browser.get("/health/ready").await.status() == 200 }).await;
         assert_eq!((browser.status().await, revoked.status().await), (200, 401), "{on_stale}");
         let log = server.stderr();

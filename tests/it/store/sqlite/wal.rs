@@ -12,18 +12,18 @@ use std::{
 use bulla::internals::store::AuditEvent;
 
 use crate::support::{
-    installation::{Node, Town},
+    installation::{Installation, Node},
     server::eventually,
 };
 
 const MIB: u64 = 1 << 20;
 
-fn wal(town: &Town) -> PathBuf {
-    town.file().with_extension("db-wal")
+fn wal(installation: &Installation) -> PathBuf {
+    installation.file().with_extension("db-wal")
 }
 
-fn size(town: &Town) -> u64 {
-    std::fs::metadata(wal(town)).unwrap().len()
+fn size(installation: &Installation) -> u64 {
+    std::fs::metadata(wal(installation)).unwrap().len()
 }
 
 /// Writes `bytes` bytes with many writers at once; returns the longest time that one write took. All writes are acknowledged.
@@ -51,8 +51,8 @@ async fn write(node: &Node, bytes: u64) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wal_is_bounded_under_load_with_busy_readers() {
-    let town = Town::new();
-    let node = town.node().await;
+    let installation = Installation::new();
+    let node = installation.node().await;
     let stop = Arc::new(AtomicBool::new(false));
     let readers = (0..3).map(|_| {
         let (store, stop) = (Arc::clone(&node.store), Arc::clone(&stop));
@@ -67,13 +67,13 @@ async fn the_wal_is_bounded_under_load_with_busy_readers() {
     while written < 120 * MIB {
         write(&node, 4 * MIB).await;
         written += 4 * MIB;
-        most = most.max(size(&town));
+        most = most.max(size(&installation));
     }
     println!("{} MiB written under readers: the WAL was {} MiB at the most", written / MIB, most / MIB);
     // How far the WAL grows meanwhile depends on the disk. From 32 MiB on it is truncated, even during reads and commits.
     eventually("cut under load", || async {
         write(&node, MIB / 8).await;
-        size(&town) < 32 * MIB
+        size(&installation) < 32 * MIB
     })
     .await;
     stop.store(true, Ordering::Relaxed);
@@ -82,13 +82,13 @@ async fn the_wal_is_bounded_under_load_with_busy_readers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_stays_open_blocks_no_commit_and_the_wal_shrinks_after_it() {
-    let town = Town::new();
-    let node = town.node().await;
+    let installation = Installation::new();
+    let node = installation.node().await;
     write(&node, MIB).await;
-    let reader = town.shell();
+    let reader = installation.shell();
     reader.run("BEGIN; SELECT count(*) FROM audit;");
     write(&node, 36 * MIB).await;
-    assert!(size(&town) > 32 * MIB, "the reader needs what it began with");
+    assert!(size(&installation) > 32 * MIB, "the reader needs what it began with");
     // Longer than several attempts to truncate the WAL.
     let (started, mut longest) = (Instant::now(), Duration::ZERO);
     while started.elapsed() < Duration::from_secs(2) {
@@ -96,6 +96,6 @@ async fn a_reader_that_stays_open_blocks_no_commit_and_the_wal_shrinks_after_it(
     }
     println!("the longest commit beside a reader that never ends: {longest:?}");
     reader.run("COMMIT");
-    eventually("cut", || async { size(&town) < MIB }).await;
+    eventually("cut", || async { size(&installation) < MIB }).await;
     assert_eq!(node.store.audit(None, 1).await.unwrap().len(), 1);
 }

@@ -61,7 +61,7 @@ static CERTIFICATE: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// A request that the simulated server has received.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Received {
     /// Host and path of the URL.
     pub place: String,
     pub query: BTreeMap<String, String>,
@@ -70,7 +70,7 @@ pub struct Asked {
 }
 
 /// An answer of the simulated server.
-pub enum Told {
+pub enum Reply {
     Json(Value),
     /// An answer with another `Date` header.
     Dated(Value, &'static str),
@@ -81,22 +81,22 @@ pub enum Told {
     Late(Value),
 }
 
-type Place = Arc<dyn Fn(&Asked) -> Told + Send + Sync>;
+type Place = Arc<dyn Fn(&Received) -> Reply + Send + Sync>;
 
 #[derive(Default)]
 struct Map {
     places: Mutex<BTreeMap<String, Place>>,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<Received>>,
 }
 
 /// All simulated servers. A URL without a registered answer is answered by 404.
 #[derive(Clone)]
-pub struct World {
+pub struct Internet {
     map: Arc<Map>,
     proxy: SocketAddr,
 }
 
-impl World {
+impl Internet {
     pub fn new() -> Self {
         let map = Arc::<Map>::default();
         let tls = serve(Arc::clone(&map));
@@ -130,13 +130,13 @@ impl World {
     }
 
     /// Sets or replaces the answer of a URL.
-    pub fn at(&self, url: &str, place: impl Fn(&Asked) -> Told + Send + Sync + 'static) {
+    pub fn at(&self, url: &str, place: impl Fn(&Received) -> Reply + Send + Sync + 'static) {
         let place_name = url.strip_prefix("https://").unwrap_or(url).to_owned();
         self.map.places.lock().unwrap().insert(place_name, Arc::new(place));
     }
 
     /// The requests to a URL so far.
-    pub fn asked(&self, url: &str) -> Vec<Asked> {
+    pub fn asked(&self, url: &str) -> Vec<Received> {
         let name = url.strip_prefix("https://").unwrap_or(url);
         self.map.asked.lock().unwrap().iter().filter(|asked| asked.place == name).cloned().collect()
     }
@@ -156,7 +156,7 @@ fn pairs(text: &str) -> BTreeMap<String, String> {
 async fn answer(map: web::Data<Arc<Map>>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
     let host = request.connection_info().host().split(':').next().unwrap().to_owned();
     let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-    let asked = Asked {
+    let asked = Received {
         place: format!("{host}{}", request.path()),
         query: pairs(request.query_string()),
         form: pairs(std::str::from_utf8(&body).unwrap()),
@@ -166,14 +166,14 @@ async fn answer(map: web::Data<Arc<Map>>, request: HttpRequest, body: web::Bytes
     let place = map.places.lock().unwrap().get(&asked.place).cloned();
     match place.map(|place| place(&asked)) {
         None => HttpResponse::NotFound().finish(),
-        Some(Told::Json(value)) => HttpResponse::Ok().json(value),
-        Some(Told::Dated(value, date)) => HttpResponse::Ok().insert_header(("date", date)).json(value),
-        Some(Told::Error(status, value)) => {
+        Some(Reply::Json(value)) => HttpResponse::Ok().json(value),
+        Some(Reply::Dated(value, date)) => HttpResponse::Ok().insert_header(("date", date)).json(value),
+        Some(Reply::Error(status, value)) => {
             HttpResponse::build(StatusCode::from_u16(status).unwrap()).json(value)
         }
-        Some(Told::Redirect(to)) => HttpResponse::Found().insert_header(("location", to)).finish(),
-        Some(Told::Bytes(bytes)) => HttpResponse::Ok().content_type("application/json").body(bytes),
-        Some(Told::Late(value)) => {
+        Some(Reply::Redirect(to)) => HttpResponse::Found().insert_header(("location", to)).finish(),
+        Some(Reply::Bytes(bytes)) => HttpResponse::Ok().content_type("application/json").body(bytes),
+        Some(Reply::Late(value)) => {
             tokio::time::sleep(Duration::from_secs(8)).await;
             HttpResponse::Ok().json(value)
         }

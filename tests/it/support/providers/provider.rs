@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    internet::{Asked, Told, World},
+    internet::{Internet, Received, Reply},
     signer::{RSA, Signer},
 };
 use crate::support::server::{Browser, Server};
@@ -27,7 +27,7 @@ use crate::support::server::{Browser, Server};
 pub const CLIENT: &str = "our-client-id";
 pub const SECRET: &str = "our client's secret & more";
 
-/// A vendor's documented behavior.
+/// A provider's documented behavior.
 #[derive(Clone)]
 pub struct Profile {
     /// The provider's name in the settings.
@@ -60,7 +60,7 @@ impl Token {
     }
 }
 
-/// The codes and access tokens that a vendor has issued.
+/// The codes and access tokens that a provider has issued.
 #[derive(Default)]
 struct Grants {
     codes: BTreeMap<String, Grant>,
@@ -76,9 +76,9 @@ struct Grant {
     said: Value,
 }
 
-/// A running vendor and one of our servers that is configured for it.
-pub struct Vendor {
-    pub world: World,
+/// A running provider and one of our servers that is configured for it.
+pub struct TestProvider {
+    pub internet: Internet,
     pub profile: Profile,
     pub server: Server,
     pub keys: Arc<Mutex<Vec<Value>>>,
@@ -90,24 +90,24 @@ pub fn now() -> u64 {
     SystemClock.now().millis().unsigned_abs() / 1000
 }
 
-impl Vendor {
-    /// Starts the vendor, and our server with the vendor's preset.
+impl TestProvider {
+    /// Starts the provider, and our server with the provider's preset.
     pub fn open(profile: Profile) -> Self {
-        let vendor = Self::closed(World::new(), profile, "");
-        vendor.build();
-        vendor
+        let provider = Self::closed(Internet::new(), profile, "");
+        provider.build();
+        provider
     }
 
     /// As [`Self::open`], with further settings.
     pub fn with_settings(profile: Profile, more: &str) -> Self {
-        let vendor = Self::closed(World::new(), profile, more);
-        vendor.build();
-        vendor
+        let provider = Self::closed(Internet::new(), profile, more);
+        provider.build();
+        provider
     }
 
-    /// Starts our server; the vendor's addresses do not answer yet.
-    pub fn closed(world: World, profile: Profile, more: &str) -> Self {
-        let mut environment = world.environment();
+    /// Starts our server; the provider's addresses do not answer yet.
+    pub fn closed(internet: Internet, profile: Profile, more: &str) -> Self {
+        let mut environment = internet.environment();
         environment.push(("BULLA_TRUSTED_PROXIES".into(), "127.0.0.1".into()));
         let environment: Vec<(&str, &str)> =
             environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -118,37 +118,37 @@ impl Vendor {
         std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &settings).unwrap();
         server.start();
         let keys = Arc::new(Mutex::new(vec![RSA.jwk()]));
-        Self { world, profile, server, keys, grants: Arc::default(), codes: AtomicU32::new(0) }
+        Self { internet, profile, server, keys, grants: Arc::default(), codes: AtomicU32::new(0) }
     }
 
-    /// Publishes the vendor's documents and its token endpoint.
+    /// Publishes the provider's documents and its token endpoint.
     pub fn build(&self) {
         let profile = &self.profile;
         if let Some(document) = profile.discovery.clone() {
             let url = format!("{}/.well-known/openid-configuration", profile.issuer.trim_end_matches('/'));
-            self.world.at(&url, move |_| Told::Json(document.clone()));
+            self.internet.at(&url, move |_| Reply::Json(document.clone()));
         }
         let keys = Arc::clone(&self.keys);
-        self.world.at(profile.jwks_uri, move |_| Told::Json(json!({"keys": *keys.lock().unwrap()})));
+        self.internet.at(profile.jwks_uri, move |_| Reply::Json(json!({"keys": *keys.lock().unwrap()})));
         let (grants, refusal) = (Arc::clone(&self.grants), profile.refusal.clone());
-        self.world.at(profile.token_endpoint, move |asked| match redeem(asked, &grants) {
-            Some(answer) => Told::Json(answer),
-            None => Told::Error(400, refusal.clone()),
+        self.internet.at(profile.token_endpoint, move |asked| match redeem(asked, &grants) {
+            Some(answer) => Reply::Json(answer),
+            None => Reply::Error(400, refusal.clone()),
         });
         let grants = Arc::clone(&self.grants);
         if let Some(url) = profile.discovery.as_ref().and_then(|said| said["userinfo_endpoint"].as_str()) {
-            self.world.at(url, move |asked| {
+            self.internet.at(url, move |asked| {
                 let token = asked.authorization.as_deref().and_then(|header| header.strip_prefix("Bearer "));
                 match token.and_then(|token| grants.lock().unwrap().people.get(token).cloned()) {
-                    Some(person) => Told::Json(person),
-                    None => Told::Error(401, json!({"error": "invalid_token"})),
+                    Some(person) => Reply::Json(person),
+                    None => Reply::Error(401, json!({"error": "invalid_token"})),
                 }
             });
         }
-        self.world.at(profile.authorization_endpoint, |_| Told::Bytes(b"<h1>Sign in</h1>".to_vec()));
+        self.internet.at(profile.authorization_endpoint, |_| Reply::Bytes(b"<h1>Sign in</h1>".to_vec()));
     }
 
-    /// An ID token with the vendor's usual claims.
+    /// An ID token with the provider's usual claims.
     pub fn token(&self, nonce: &str) -> Token {
         let mut claims = json!({
             "iss": self.profile.issuer, "aud": CLIENT, "iat": now(), "exp": now() + 3600, "nonce": nonce,
@@ -162,7 +162,7 @@ impl Vendor {
     /// A person with a new browser and another IP address.
     pub fn somebody(&self) -> Person<'_> {
         let address = format!("198.51.100.{}", self.codes.fetch_add(1, Ordering::SeqCst) % 250);
-        Person { vendor: self, browser: self.server.browser(), address }
+        Person { provider: self, browser: self.server.browser(), address }
     }
 
     /// Issues a code for the authorization request in `url`; the code can be redeemed for this token.
@@ -182,7 +182,7 @@ impl Vendor {
 
 /// Redeems a code (RFC 6749, 4.1.3, and RFC 7636, 4.6): only for our client, once, and with the code's own redirect URI and
 /// verifier.
-fn redeem(asked: &Asked, grants: &Mutex<Grants>) -> Option<Value> {
+fn redeem(asked: &Received, grants: &Mutex<Grants>) -> Option<Value> {
     let form = |name: &str| asked.form.get(name).map(String::as_str);
     let encoded = |text: &str| -> String {
         reqwest::Url::parse_with_params("x:/", [("", text)]).unwrap().query().unwrap()[1..].to_owned()
@@ -205,7 +205,7 @@ fn redeem(asked: &Asked, grants: &Mutex<Grants>) -> Option<Value> {
 
 /// A person who signs in.
 pub struct Person<'a> {
-    pub vendor: &'a Vendor,
+    pub provider: &'a TestProvider,
     pub browser: Browser,
     pub address: String,
 }
@@ -219,9 +219,9 @@ impl Person<'_> {
         self.browser.send(self.request(Method::POST, path).json(&body)).await
     }
 
-    /// Clicks the vendor's button; returns the URL of the redirect.
+    /// Clicks the provider's button; returns the URL of the redirect.
     pub async fn leaves(&self) -> Url {
-        let path = format!("/auth/provider/{}", self.vendor.profile.name);
+        let path = format!("/auth/provider/{}", self.provider.profile.name);
         let sent = self.browser.send(self.request(Method::GET, &path)).await;
         assert_eq!(sent.status(), 303, "{}", sent.text().await.unwrap());
         Url::parse(sent.headers()["location"].to_str().unwrap()).unwrap()
@@ -247,9 +247,9 @@ impl Person<'_> {
     pub async fn signs_in(&self, twist: impl FnOnce(&mut Token)) -> Response {
         let url = self.leaves().await;
         let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
-        let mut token = self.vendor.token(&query["nonce"]);
+        let mut token = self.provider.token(&query["nonce"]);
         twist(&mut token);
-        let code = self.vendor.grant(&url, &token);
+        let code = self.provider.grant(&url, &token);
         self.comes_back(&url, &[("code", &code), ("state", &query["state"])]).await
     }
 
@@ -262,9 +262,9 @@ impl Person<'_> {
     /// Presents a token that `twist` has changed.
     pub async fn presents(&self, twist: impl FnOnce(&mut Token)) -> Response {
         let nonce = self.nonce().await;
-        let mut token = self.vendor.token(&nonce);
+        let mut token = self.provider.token(&nonce);
         twist(&mut token);
-        let body = json!({"provider": self.vendor.profile.name, "id_token": token.text(), "nonce": nonce});
+        let body = json!({"provider": self.provider.profile.name, "id_token": token.text(), "nonce": nonce});
         self.post("/auth/login", body).await
     }
 
