@@ -206,7 +206,7 @@ async fn walk(about: &Value, notes: &Value) -> Done {
 
     let verifier = Secret::<32>::generate()?.to_base64url();
     let code = app.code(&URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))).await?;
-    println!("A  the client shows its authorization grant: a code, and the verifier that goes with it");
+    println!("A  the client presents its authorization grant: a code, and the verifier of the code");
     let grant = [
         ("grant_type", "authorization_code"),
         ("code", &code),
@@ -216,11 +216,11 @@ async fn walk(about: &Value, notes: &Value) -> Done {
     let tokens = app.token(&grant).await?;
     let refresh = text(&tokens, "refresh_token")?;
     let mut access = app.for_notes(text(&tokens, "access_token")?).await?;
-    println!("B  it gets an access token, for the audience {AUDIENCE}, and a refresh token");
-    println!("C  it shows the access token to the resource server");
+    println!("B  the client gets an access token for the audience {AUDIENCE}, and a refresh token");
+    println!("C  the client presents the access token to the resource server");
     let answer = ask(&access).await?.error_for_status()?;
-    println!("D  which opens it by its own key, and serves: {}", answer.text().await?);
-    println!("E  it shows it again, until …");
+    println!("D  the resource server opens it with its own key, and answers: {}", answer.text().await?);
+    println!("E  the client presents the access token again, until it has expired");
     let answer = loop {
         let answer = ask(&access).await?;
         if answer.status() != 200 {
@@ -229,13 +229,13 @@ async fn walk(about: &Value, notes: &Value) -> Done {
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let why = answer.headers().get("www-authenticate").ok_or("no reason")?.to_str()?;
-    println!("F  … it is too old: {} {why}", answer.status().as_u16());
-    println!("G  the client shows its refresh token to the authorization server");
+    println!("F  the resource server refuses it: {} {why}", answer.status().as_u16());
+    println!("G  the client presents its refresh token to the authorization server");
     let tokens = app.token(&[("grant_type", "refresh_token"), ("refresh_token", refresh)]).await?;
     access = app.for_notes(text(&tokens, "access_token")?).await?;
     let rotated = text(&tokens, "refresh_token")? != refresh;
-    println!("H  it gets a new access token, and a new refresh token: {rotated}");
+    println!("H  the client gets a new access token, and a new refresh token: {rotated}");
     ask(&access).await?.error_for_status()?;
-    println!("   with which it is served again");
+    println!("   the resource server accepts the new access token");
     Ok(())
 }

@@ -77,12 +77,14 @@ fn arguments(command: &str) -> Option<String> {
     (program == "bulla" || program.ends_with("/bulla")).then(|| arguments.collect::<Vec<_>>().join(" "))
 }
 
-/// All `bulla` commands of a page: in shell blocks, in terminal sessions, and in the text.
+/// All `bulla` commands of a page: in shell blocks, in terminal sessions, in services, and in the text.
 fn invocations(text: &str) -> Vec<String> {
     let sessions = blocks(text, "console").into_iter().flat_map(str::lines);
     let typed = sessions.filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned);
+    let services = blocks(text, "ini").into_iter().flat_map(str::lines);
+    let started = services.filter_map(|line| line.strip_prefix("ExecStart=")).map(str::to_owned);
     let mut found: Vec<String> =
-        commands(text).into_iter().chain(typed).filter_map(|line| arguments(&line)).collect();
+        commands(text).into_iter().chain(typed).chain(started).filter_map(|line| arguments(&line)).collect();
     let fenced = text.split("```").step_by(2).collect::<String>();
     let inline = fenced.split('`').skip(1).step_by(2);
     found.extend(inline.filter_map(|code| {

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -46,16 +47,47 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts all of them. `None` if nginx is missing.
-async fn protected() -> Option<Protected> {
+/// The program nginx. `None` if it is missing.
+fn nginx() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let Some(nginx) = folders.find(|folder| folder.join("nginx").exists()).map(|folder| folder.join("nginx"))
-    else {
+    let program = folders.find_map(|folder| Some(folder.join("nginx")).filter(|program| program.exists()));
+    if program.is_none() {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "nginx is missing");
         eprintln!("skipped: nginx is missing");
-        return None;
-    };
+    }
+    program
+}
+
+/// A complete configuration with the server blocks of a page. nginx writes its files into `folder`.
+fn complete(blocks: &str, folder: &Path) -> String {
+    let folder = folder.display().to_string();
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {folder};"));
+    let temporary = temporary.join(" ");
+    format!(
+        "daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr warn; events {{}}\n\
+         http {{ access_log off; {temporary}\n{blocks}\n}}"
+    )
+}
+
+#[test]
+fn nginx_accepts_the_configuration_of_the_operations_page() {
+    let Some(nginx) = nginx() else { return };
+    let page = read("docs/operations.md");
+    let shown = block(&page, "nginx");
+    assert!(shown.contains("listen 443 ssl;"), "{shown}");
+    let folder = tempfile::tempdir().unwrap();
+    let configuration = shown.replace("443 ssl", &format!("127.0.0.1:{}", free_port()));
+    let file = folder.path().join("nginx.conf");
+    std::fs::write(&file, complete(&configuration, folder.path())).unwrap();
+    let output = Command::new(nginx).args(["-t", "-e", "stderr", "-c"]).arg(file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Starts all of them. `None` if nginx is missing.
+async fn protected() -> Option<Protected> {
+    let nginx = nginx()?;
     let (front, back) = (free_port(), free_port());
     let origin = format!("http://localhost:{front}");
     let mut server = Server::new(&[("BULLA_PUBLIC_URL", &origin), ("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
@@ -74,13 +106,7 @@ async fn protected() -> Option<Protected> {
         assert!(text.contains(from), "the page no longer has {from}");
         text.replace(from, to)
     });
-    let folder = server.dir.path().display().to_string();
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("{name}_temp_path {folder};"));
-    let configuration = format!(
-        "daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr warn; events {{}}\nhttp {{ access_log off; {}\n{configuration}\n}}",
-        temporary.join(" ")
-    );
+    let configuration = complete(&configuration, server.dir.path());
     std::fs::write(server.path("nginx.conf"), configuration).unwrap();
     let mut command = Command::new(nginx);
     command.args(["-e", "stderr", "-c"]).arg(server.path("nginx.conf")).stdin(Stdio::null());
