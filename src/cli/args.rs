@@ -131,7 +131,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let error_text = suggest.typed(&error.to_string());
+            let error_text = suggest.complete(&error.to_string());
             match log.is_json() {
                 true => log::fail(&error_text),
                 false => {

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{CliError, Context, actor, open_store, say_unread, table};
+use super::{CliError, Context, actor, open_store, say_skipped_rows, table};
 use crate::{
     config::{format_duration, parse_duration},
     ids::{Audience, ClientId},
@@ -26,7 +26,7 @@ pub(super) enum ClientCommand {
         /// The name, which users see when they sign in to an app.
         name: String,
         #[command(flatten)]
-        what: What,
+        permissions: Permissions,
         /// Add a public client: an app on a user's device, which can't keep a secret.
         #[arg(long)]
         public: bool,
@@ -43,7 +43,7 @@ pub(super) enum ClientCommand {
         /// The name or id of the client.
         client: String,
         #[command(flatten)]
-        what: What,
+        permissions: Permissions,
     },
     /// Create a new secret; the old one stays valid for a time
     #[command(
@@ -78,7 +78,7 @@ pub(super) enum ClientCommand {
 
 /// What a client may do.
 #[derive(Args, Debug)]
-pub(super) struct What {
+pub(super) struct Permissions {
     /// A scope that the client may request (repeatable). `admin` admits it to /admin; `introspect` lets it introspect all tokens.
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
@@ -93,8 +93,8 @@ pub(super) struct What {
     jwks: Option<PathBuf>,
 }
 
-impl What {
-    fn says_nothing(&self) -> bool {
+impl Permissions {
+    fn is_empty(&self) -> bool {
         let lists = [&self.scopes, &self.audiences, &self.redirect_uris];
         self.jwks.is_none() && lists.iter().all(|list| list.is_empty())
     }
@@ -122,20 +122,24 @@ impl From<BadClient> for CliError {
 pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), CliError> {
     let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     match command {
-        ClientCommand::Add { name, what, public } => add(&*store, ctx, name, what, public).await,
+        ClientCommand::Add { name, permissions, public } => {
+            add(&*store, ctx, name, permissions, public).await
+        }
         ClientCommand::List => list(&*store, ctx).await,
         ClientCommand::Show { client } => show(ctx, &find(&*store, &client).await?),
-        ClientCommand::Change { client, what } => {
-            if what.says_nothing() {
-                let what = "nothing to change: give --scope, --audience, --redirect-uri or --jwks";
-                return Err(CliError::Usage(what.into()));
+        ClientCommand::Change { client, permissions } => {
+            if permissions.is_empty() {
+                let why = "nothing to change: give --scope, --audience, --redirect-uri or --jwks";
+                return Err(CliError::Usage(why.into()));
             }
             let some = |list: Vec<String>| if list.is_empty() { None } else { Some(list) };
-            let jwks = what.keys()?.map(registration::jwks).transpose()?;
+            let jwks = permissions.keys()?.map(registration::jwks).transpose()?;
             let change = ClientChange {
-                scopes: some(what.scopes).map(registration::scopes).transpose()?,
-                audiences: some(what.audiences).map(registration::audiences).transpose()?,
-                redirect_uris: some(what.redirect_uris).map(registration::redirect_uris).transpose()?,
+                scopes: some(permissions.scopes).map(registration::scopes).transpose()?,
+                audiences: some(permissions.audiences).map(registration::audiences).transpose()?,
+                redirect_uris: some(permissions.redirect_uris)
+                    .map(registration::redirect_uris)
+                    .transpose()?,
                 jwks,
                 ..ClientChange::default()
             };
@@ -185,19 +189,19 @@ async fn add(
     store: &dyn Store,
     ctx: &Context,
     name: String,
-    what: What,
+    permissions: Permissions,
     public: bool,
 ) -> Result<(), CliError> {
-    let jwks = what.keys()?;
-    let What { scopes, audiences, redirect_uris, .. } = what;
+    let jwks = permissions.keys()?;
+    let Permissions { scopes, audiences, redirect_uris, .. } = permissions;
     let (new, secret) = Registration { name, scopes, audiences, redirect_uris, jwks, public }.client()?;
     let row = store.add_client(new, actor::event("client.added", "")).await?;
-    hand_out(ctx, &row, secret.as_ref())
+    print_credentials(ctx, &row, secret.as_ref())
 }
 
 /// Prints the data that the client's operator needs. The secret goes to stdout with it, so that it can be piped to where it is
 /// stored.
-fn hand_out(ctx: &Context, row: &ClientRow, secret: Option<&SecretText>) -> Result<(), CliError> {
+fn print_credentials(ctx: &Context, row: &ClientRow, secret: Option<&SecretText>) -> Result<(), CliError> {
     if ctx.json {
         let mut shown = describe(row);
         if let Some(secret) = secret {
@@ -236,7 +240,7 @@ async fn rotate(store: &dyn Store, ctx: &Context, client: &str, overlap: Duratio
         Some(_) => format!("{}: the old secret stays valid for {}", row.name, format_duration(overlap)),
         None => format!("{}: the old secret is no longer valid, its tokens revoked", row.name),
     });
-    hand_out(ctx, &row, Some(&secret))
+    print_credentials(ctx, &row, Some(&secret))
 }
 
 /// Whether a client is enabled.
@@ -247,13 +251,13 @@ enum Switch {
 }
 
 async fn switch(store: &dyn Store, ctx: &Context, client: &str, to: Switch) -> Result<(), CliError> {
-    let (disabled, event, what) = match to {
+    let (disabled, event, state) = match to {
         Switch::On => (false, "client.enabled", "enabled"),
         Switch::Off => (true, "client.disabled", "disabled, its tokens revoked"),
     };
     let change = ClientChange { disabled: Some(disabled), ..ClientChange::default() };
     let row = self::change(store, client, change, event).await?;
-    ctx.say(&format!("{}: {what}", row.name));
+    ctx.say(&format!("{}: {state}", row.name));
     Ok(())
 }
 
@@ -296,7 +300,7 @@ fn show(ctx: &Context, row: &ClientRow) -> Result<(), CliError> {
 
 async fn list(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
     let rows = all(store).await?;
-    say_unread(store, "clients", ctx).await?;
+    say_skipped_rows(store, "clients", ctx).await?;
     if ctx.json {
         return ctx.print(&json!({"clients": rows.iter().map(describe).collect::<Vec<_>>()}).to_string());
     }

@@ -8,12 +8,12 @@ mod clock;
 mod site;
 mod tls;
 
-use super::{CliError, Context, keys::lost, modes, print, suggest::Suggest, table};
+use super::{CliError, Context, keys::lost_ring, modes, print, suggest::Suggest, table};
 use crate::{
     clock::since_boot,
     config::Settings,
     fetch::Fetch,
-    http::way_back,
+    http::callback_url,
     identity::openid::{Provider, examine},
     keyring::{KeyDirectory, RingError},
     store::{
@@ -61,7 +61,7 @@ async fn installation(ctx: &Context, checks: &mut Vec<Check>) {
     let mark = facts.as_ref().and_then(|facts| facts.ring_mark);
     let ring = directory.load().map_err(|error| match (&error, mark) {
         // If the database has recorded another ring, a new ring is refused, so `init` would not repair this.
-        (RingError::Missing(path), Some(_)) => lost(path),
+        (RingError::Missing(path), Some(_)) => lost_ring(path),
         _ => error.to_string(),
     });
     let described =
@@ -105,7 +105,7 @@ async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
     if let Some(leap) = look(facts.clock, None, Look { now: facts.now, boot: since_boot() }).leap {
         checks.push(Check::new("clock", Err::<String, _>(leap)));
     }
-    if let Some(fault) = clock::judge(ctx.clock.now(), &facts) {
+    if let Some(fault) = clock::clock_fault(ctx.clock.now(), &facts) {
         checks.push(Check::new("clock", Err::<String, _>(fault)));
     }
     Some(facts)
@@ -155,7 +155,7 @@ fn secrets(ctx: &Context, checks: &mut Vec<Check>) {
 async fn providers(ctx: &Context, checks: &mut Vec<Check>) {
     let fetch = Arc::new(Fetch::default());
     for settings in &ctx.settings.providers {
-        let redirect = way_back(&origin(&ctx.settings), &settings.name);
+        let redirect = callback_url(&origin(&ctx.settings), &settings.name);
         let provider = Provider::new(settings.clone(), Arc::clone(&fetch));
         for finding in examine(&provider, &redirect, ctx.clock.now()).await {
             checks.push(Check::new(format!("{}: {}", settings.name, finding.what), finding.found));
@@ -174,14 +174,14 @@ fn report(checks: &[Check], as_json: bool, suggest: &Suggest) -> Result<(), CliE
     if as_json {
         let line = |check: &Check| match &check.found {
             Ok(detail) => json!({"name": check.name, "ok": true, "detail": detail}),
-            Err(detail) => json!({"name": check.name, "ok": false, "detail": suggest.typed(detail)}),
+            Err(detail) => json!({"name": check.name, "ok": false, "detail": suggest.complete(detail)}),
         };
         let lines: Vec<_> = checks.iter().map(line).collect();
         print(&json!({"faults": faults, "checks": lines}).to_string())?;
     } else {
         let line = |check: &Check| match &check.found {
             Ok(detail) => vec!["ok".into(), check.name.clone(), detail.clone()],
-            Err(detail) => vec!["FAULT".into(), check.name.clone(), suggest.typed(detail)],
+            Err(detail) => vec!["FAULT".into(), check.name.clone(), suggest.complete(detail)],
         };
         print(&table(&checks.iter().map(line).collect::<Vec<_>>()))?;
     }

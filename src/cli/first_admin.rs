@@ -41,12 +41,12 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
     let hash =
         bulla.hasher().hash(&SecretText::new(password.to_string())).await.map_err(|error| failed(&error))?;
     // Writes the password before the user exists. If the folder is not writable, no user with an unknown password remains.
-    let noted = match io::stderr().is_terminal() && !ctx.settings.log_json {
+    let written = match io::stderr().is_terminal() && !ctx.settings.log_json {
         true => None,
         false => {
             let folder = folder(ctx);
-            let noted = Note::write(&folder, &password);
-            Some(noted.map_err(|error| failed(&format!("{}: {error}", folder.join(FILE).display())))?)
+            let written = PasswordFile::write(&folder, &password);
+            Some(written.map_err(|error| failed(&format!("{}: {error}", folder.join(FILE).display())))?)
         }
     };
     let user = NewUser {
@@ -60,7 +60,7 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
         Err(StoreError::Conflict(_)) => return Ok(()),
         added => added?,
     };
-    match noted {
+    match written {
         None => ctx.say(&format!(
             "Created the first administrator. Name: admin  Password: {}  (shown only now)",
             *password
@@ -90,17 +90,17 @@ fn folder(ctx: &Context) -> PathBuf {
 
 /// A password in a file with a temporary name. The file gets its final name only when the user exists. A node that loses the race
 /// for the first user therefore can't replace the password of the winner.
-struct Note {
-    passing: Option<PathBuf>,
+struct PasswordFile {
+    temporary: Option<PathBuf>,
     path: PathBuf,
 }
 
-impl Note {
+impl PasswordFile {
     fn write(folder: &Path, password: &str) -> io::Result<Self> {
         let random = Secret::<6>::generate().map_err(io::Error::other)?.to_base64url();
-        let passing = folder.join(format!(".{FILE}.{}", *random));
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&passing)?;
-        let note = Self { passing: Some(passing), path: folder.join(FILE) };
+        let temporary = folder.join(format!(".{FILE}.{}", *random));
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let note = Self { temporary: Some(temporary), path: folder.join(FILE) };
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         writeln!(file, "{password}")?;
         file.sync_all()?;
@@ -109,18 +109,18 @@ impl Note {
 
     /// Gives the file its final name and returns the path. Replaces a file of an earlier installation.
     fn keep(mut self) -> io::Result<PathBuf> {
-        if let Some(passing) = &self.passing {
-            fs::rename(passing, &self.path)?;
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.path)?;
         }
-        self.passing = None;
+        self.temporary = None;
         Ok(std::mem::take(&mut self.path))
     }
 }
 
-impl Drop for Note {
+impl Drop for PasswordFile {
     fn drop(&mut self) {
-        if let Some(passing) = &self.passing {
-            let _ = fs::remove_file(passing);
+        if let Some(temporary) = &self.temporary {
+            let _ = fs::remove_file(temporary);
         }
     }
 }
@@ -132,10 +132,12 @@ mod tests {
     #[test]
     fn a_note_that_is_not_kept_leaves_nothing_and_one_that_is_kept_is_its_owners_alone() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Note::write(folder.path(), "secret").unwrap());
+        drop(PasswordFile::write(folder.path(), "secret").unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        let (first, second) =
-            (Note::write(folder.path(), "first").unwrap(), Note::write(folder.path(), "second").unwrap());
+        let (first, second) = (
+            PasswordFile::write(folder.path(), "first").unwrap(),
+            PasswordFile::write(folder.path(), "second").unwrap(),
+        );
         let path = first.keep().unwrap();
         drop(second);
         assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::{
     CliError, Context,
-    keys::{lost, suite_note},
+    keys::{lost_ring, suite_note},
 };
 use crate::{
     config::{self, Settings},
@@ -52,7 +52,7 @@ pub(super) async fn run(
     } else {
         let mark = store.ring_mark().await?;
         if mark.is_some() {
-            return Err(CliError::Failed(lost(&settings.keys)));
+            return Err(CliError::Failed(lost_ring(&settings.keys)));
         }
         let ring = keys.init_at(args.suite, ctx.clock.now())?;
         store.note_ring(ring.generation, ring.fingerprint).await?;
@@ -64,7 +64,7 @@ pub(super) async fn run(
     }
     restore_triggers(&*store, ctx).await?;
     ctx.say(&format!("{}: the database is ready", settings.database));
-    let given = beside_file(file, to_be_found(given, ctx), settings);
+    let given = relative_to_file(file, settings_to_write(given, ctx), settings);
     write_sample(file, &given, ctx)?;
     ctx.say("next: `bulla user add NAME --role admin`, then `bulla serve`");
     Ok(())
@@ -100,7 +100,7 @@ async fn restore_triggers(store: &dyn Store, ctx: &Context) -> Result<(), CliErr
 }
 
 /// Returns the settings to write into the file. No password is among them, because other users may read the file.
-fn to_be_found(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static str, String)> {
+fn settings_to_write(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static str, String)> {
     let Database::Postgres(url) = &ctx.settings.database else { return given.to_vec() };
     if url.holds_password() {
         ctx.say("the password of the database is not written to the settings file; pass it in BULLA_DATABASE or PGPASSFILE");
@@ -111,7 +111,7 @@ fn to_be_found(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static
 
 /// Rewrites paths relative to the folder of the settings file, because the file's paths are resolved there. If that folder is not
 /// the working directory, the default paths are written into the file too.
-fn beside_file(
+fn relative_to_file(
     file: &Path,
     mut given: Vec<(&'static str, String)>,
     settings: &Settings,

@@ -170,7 +170,7 @@ pub async fn run(args: KeysArgs, ctx: &Context) -> Result<(), CliError> {
         _ if args.no_database => Database::none(),
         KeysCommand::Rotate(_) => {
             keys.load()?;
-            Database::expected(ctx).await?
+            Database::open_required(ctx).await?
         }
         _ => Database::open(ctx).await,
     };
@@ -212,7 +212,8 @@ async fn rotate(
     let old = keys.load()?;
     old.check_mark(database.mark(ctx).await)?;
     // A server without this ring does not have its staged key. It would refuse tokens sealed under that key.
-    let behind = if args.now { Vec::new() } else { database.behind(ctx, old.generation, args.wait).await };
+    let behind =
+        if args.now { Vec::new() } else { database.servers_behind(ctx, old.generation, args.wait).await };
     if !behind.is_empty() {
         return Err(CliError::Failed(format!(
             "not rolled over: generation {} of the key ring is not yet loaded on {}; distribute the keys directory, \
@@ -222,7 +223,7 @@ async fn rotate(
         )));
     }
     let min_staged = if args.now { Duration::ZERO } else { args.min_staged };
-    let keep = match database.doubts_clock(old.newest_change(), now).await {
+    let keep = match database.clock_doubt(old.newest_change(), now).await {
         None => keep,
         Some(doubt) => {
             ctx.say(&format!("warning: no retired key is deleted: {doubt}"));
@@ -237,7 +238,7 @@ async fn rotate(
     note_suite(ctx, &ring);
     let behind = match args.wait.is_zero() {
         true => Vec::new(),
-        false => database.behind(ctx, ring.generation, args.wait).await,
+        false => database.servers_behind(ctx, ring.generation, args.wait).await,
     };
     if !behind.is_empty() {
         ctx.say(&format!(
@@ -316,7 +317,7 @@ async fn not_before(
 }
 
 /// Returns the remedy for a lost ring that the database has recorded.
-pub(super) fn lost(path: &std::path::Path) -> String {
+pub(super) fn lost_ring(path: &std::path::Path) -> String {
     format!(
         "{}: the key ring is missing. The database has recorded a key ring, so bulla init does not create a new one; \
          restore the newest copy of the keys directory. If there is no copy, `bulla keys revoke --all` creates a new \
@@ -328,7 +329,7 @@ pub(super) fn lost(path: &std::path::Path) -> String {
 /// Explains why there is no ring at a path: either none was ever created, or it was lost.
 pub(super) async fn no_ring(path: std::path::PathBuf, ctx: &Context) -> CliError {
     match ctx.settings.database.look(&*ctx.clock).await {
-        Ok(Found::Present(facts)) if facts.ring_mark.is_some() => CliError::NotFound(lost(&path)),
+        Ok(Found::Present(facts)) if facts.ring_mark.is_some() => CliError::NotFound(lost_ring(&path)),
         _ => CliError::NoRing(path),
     }
 }

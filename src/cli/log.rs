@@ -53,7 +53,7 @@ impl io::Write for Lines {
     /// Receives a complete line, because the logger writes each line in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match std::str::from_utf8(line) {
-            Ok(text) => io::stderr().write_all(self.0.typed(text).as_bytes())?,
+            Ok(text) => io::stderr().write_all(self.0.complete(text).as_bytes())?,
             Err(_) => io::stderr().write_all(line)?,
         }
         Ok(line.len())

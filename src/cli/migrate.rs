@@ -28,7 +28,7 @@ impl MigrateArgs {
         matches!(&self.to, Some(Database::Postgres(url)) if url.holds_password())
     }
 
-    fn ends(&self, settings: &Database) -> Result<(PathBuf, PostgresUrl), CliError> {
+    fn source_and_target(&self, settings: &Database) -> Result<(PathBuf, PostgresUrl), CliError> {
         let usage =
             |text: &str| Err(CliError::Usage(format!("{text}; `bulla migrate --help` shows the usage")));
         match (self.from.as_ref().unwrap_or(settings), self.to.as_ref().unwrap_or(settings)) {
@@ -46,7 +46,7 @@ impl MigrateArgs {
 
 /// Moves users, identities, sessions, clients, revocations, used nonces and the audit.
 pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliError> {
-    let (from, to) = args.ends(&ctx.settings.database)?;
+    let (from, to) = args.source_and_target(&ctx.settings.database)?;
     let old = Database::from(from.as_path());
     expect_database(&old).await.map_err(|error| match error {
         // A new, empty database is not what is to be moved.
@@ -59,7 +59,7 @@ pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliErro
     let left = |error: StoreError| named(&old, error);
     let store = old.open_for(Arc::clone(&ctx.clock), ctx.settings.allow_group_read).await.map_err(left)?;
     if !args.rehearse {
-        unused(&*store, &old, ctx).await?;
+        wait_until_unused(&*store, &old, ctx).await?;
     }
     drop(store);
     let moved = match transfer(&from, &to, ctx.clock.now(), &actor::actor()).await {
@@ -87,7 +87,7 @@ fn named(database: &Database, error: StoreError) -> CliError {
 
 /// Waits until no server uses the file. A server that was just stopped looks like a server whose next report is due, so this
 /// takes some seconds.
-async fn unused(store: &dyn Store, database: &Database, ctx: &Context) -> Result<(), CliError> {
+async fn wait_until_unused(store: &dyn Store, database: &Database, ctx: &Context) -> Result<(), CliError> {
     let first = store.nodes().await?;
     if first.is_empty() {
         return Ok(());

@@ -51,7 +51,7 @@ impl Context {
 
     /// Prints a message for the person at the terminal to stderr. A closed stderr is not an error.
     pub fn say(&self, text: &str) {
-        let _ = writeln!(std::io::stderr(), "{}", self.suggest.typed(text));
+        let _ = writeln!(std::io::stderr(), "{}", self.suggest.complete(text));
     }
 }
 
@@ -165,7 +165,7 @@ fn no_database(database: &Database) -> String {
 }
 
 /// Prints how many rows of a table a list has skipped.
-async fn say_unread(store: &dyn Store, table: &str, ctx: &Context) -> Result<(), CliError> {
+async fn say_skipped_rows(store: &dyn Store, table: &str, ctx: &Context) -> Result<(), CliError> {
     match store.bad_rows().await?.iter().filter(|row| row.table == table).count() {
         0 => {}
         1 => ctx.say("1 row can't be read and isn't listed; `bulla doctor` names it and the statement that repairs it"),

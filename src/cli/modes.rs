@@ -20,7 +20,7 @@ enum Readers {
 }
 
 /// Returns the existing files that contain secrets or control the server.
-fn watched(ctx: &Context) -> Vec<(PathBuf, Readers)> {
+fn files_to_check(ctx: &Context) -> Vec<(PathBuf, Readers)> {
     let secret = if ctx.settings.allow_group_read { Readers::Group } else { Readers::None };
     let of_file = if holds_password(&ctx.file) { secret } else { Readers::All };
     let mut files = vec![(ctx.file.clone(), of_file)];
@@ -56,7 +56,7 @@ pub(super) fn open_to_others(ctx: &Context) -> Vec<String> {
             file.display()
         ))
     };
-    watched(ctx).into_iter().filter_map(open).collect()
+    files_to_check(ctx).into_iter().filter_map(open).collect()
 }
 
 /// Whether a settings file contains a password.

@@ -94,7 +94,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     }
     let address = listener.local_addr().map_err(listen)?;
     let port = address.port();
-    take_descriptors();
+    raise_file_limit();
     let tls = settings.tls.as_ref().map(|files| tls(&files.cert, &files.key)).transpose();
     let tls = tls.map_err(CliError::Failed)?;
     if let Some(open) = settings.tls.as_ref().and_then(|files| certificate::open(&files.key)) {
@@ -114,13 +114,13 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
         .allow_group_read(settings.allow_group_read)
         .clock(Arc::clone(&ctx.clock));
     let builder = if args.init { builder.init() } else { builder };
-    let bulla = builder.start().await.map_err(|error| started(error, args.init))?;
+    let bulla = builder.start().await.map_err(|error| start_error(error, args.init))?;
     if args.init {
         first_admin(&bulla, ctx).await?;
     }
     // Registers the signal handlers before the server is announced. A signal that arrives right after that is then handled and
     // does not kill the process.
-    let signals = Signals::take()
+    let signals = Signals::register()
         .map_err(|error| CliError::Failed(format!("signal handlers can't be installed: {error}")))?;
     let how = Serve { workers: settings.workers, shutdown_timeout: settings.shutdown_timeout, tls, admin };
     let server = serve(&bulla, listener, how).map_err(listen)?;
@@ -154,7 +154,7 @@ fn site(settings: &Settings, port: u16) -> Site {
     site.trust_networks(settings.trusted_proxies.iter().copied()).forwarded_header(settings.forwarded_header)
 }
 
-fn started(error: StartError, init: bool) -> CliError {
+fn start_error(error: StartError, init: bool) -> CliError {
     match error {
         StartError::Store(error) => error.into(),
         StartError::Ring(error) if init => CliError::from(error),
@@ -165,7 +165,7 @@ fn started(error: StartError, init: bool) -> CliError {
 
 /// Raises the soft limit on open files to the hard limit. Every connection needs a descriptor, and the usual soft limit of 1,024
 /// is soon reached.
-fn take_descriptors() {
+fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
@@ -182,7 +182,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn take() -> std::io::Result<Self> {
+    fn register() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,

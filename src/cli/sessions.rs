@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Context, actor, ago, open_store, say_unread, table, users};
+use super::{CliError, Context, actor, ago, open_store, say_skipped_rows, table, users};
 use crate::{ids::Sid, store::SessionEnd};
 
 /// The largest number of sessions in a list.
@@ -47,7 +47,7 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
                 None => None,
             };
             let (rows, now) = store.sessions(user.as_ref(), MOST).await?;
-            say_unread(&*store, "sessions", ctx).await?;
+            say_skipped_rows(&*store, "sessions", ctx).await?;
             if rows.len() >= MOST as usize {
                 ctx.say(&format!(
                     "only the newest {MOST} sessions are listed; --user NAME lists the sessions of one user"

@@ -51,7 +51,7 @@ impl Suggest {
     }
 
     /// Returns the text with its suggested commands completed.
-    pub(super) fn typed(&self, text: &str) -> String {
+    pub(super) fn complete(&self, text: &str) -> String {
         let mut parts = text.split('`');
         let mut out = parts.next().unwrap_or_default().to_owned();
         let mut quoted = true;
@@ -83,18 +83,18 @@ mod tests {
     #[test]
     fn a_suggestion_is_about_the_installation_that_the_command_was_about() {
         let here = suggest(&["user", "list"]);
-        assert_eq!(here.typed("no ring; `bulla init` makes one"), "no ring; `bulla init` makes one");
+        assert_eq!(here.complete("no ring; `bulla init` makes one"), "no ring; `bulla init` makes one");
         let there = suggest(&["--keys", "my keys", "--database", "x.db", "user", "list"]);
         assert_eq!(
-            there.typed("`bulla init` or `chmod 600 x`, `sudo -u '#1' bulla …`"),
+            there.complete("`bulla init` or `chmod 600 x`, `sudo -u '#1' bulla …`"),
             "`bulla init --keys 'my keys' --database x.db` or `chmod 600 x`, \
              `sudo -u '#1' bulla --keys 'my keys' --database x.db user list`"
         );
         let secret = suggest(&["--database", "postgres://ada:hunter2@h/d", "user", "list"]);
-        assert!(!secret.typed("`bulla init` `sudo bulla …`").contains("hunter2"));
-        assert_eq!(there.typed(&there.typed("`bulla init`")), there.typed("`bulla init`"));
+        assert!(!secret.complete("`bulla init` `sudo bulla …`").contains("hunter2"));
+        assert_eq!(there.complete(&there.complete("`bulla init`")), there.complete("`bulla init`"));
         let odd = suggest(&["--keys", "my \"keys\"", "serve"]).in_json();
-        let line: serde_json::Value = serde_json::from_str(&odd.typed("[\"`bulla init`\"]")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&odd.complete("[\"`bulla init`\"]")).unwrap();
         assert_eq!(line[0], "`bulla init --keys 'my \"keys\"'`");
     }
 }

@@ -5,7 +5,7 @@ use std::{io::Read as _, sync::Arc};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Context, actor, open_store, say_unread, table};
+use super::{CliError, Context, actor, open_store, say_skipped_rows, table};
 use crate::{
     identity::{Hasher, PasswordRule},
     ids::typed,
@@ -242,7 +242,7 @@ async fn list(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
         }
         rows.extend(page);
     }
-    say_unread(store, "users", ctx).await?;
+    say_skipped_rows(store, "users", ctx).await?;
     if ctx.json {
         return ctx.print(&json!({"users": rows.iter().map(as_json).collect::<Vec<_>>()}).to_string());
     }

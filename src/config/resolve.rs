@@ -100,14 +100,14 @@ pub struct BadSetting(pub String);
 /// One layer of settings: their texts and places by name.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    values: BTreeMap<String, Said>,
+    values: BTreeMap<String, Given>,
     pub(super) providers: BTreeMap<String, Fields>,
     warnings: Vec<String>,
 }
 
 /// The text of a setting, and its place.
 #[derive(Clone, Debug)]
-struct Said {
+struct Given {
     text: String,
     place: String,
 }
@@ -115,7 +115,7 @@ struct Said {
 impl Layer {
     /// Returns the layer of the given flags.
     pub fn flags(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        let said = |text| Said { text, place: "on the command line".into() };
+        let said = |text| Given { text, place: "on the command line".into() };
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), said(value))).collect();
         Self { values, providers: BTreeMap::new(), warnings: Vec::new() }
     }
@@ -154,7 +154,7 @@ impl Layer {
                 .map_err(|_| BadSetting(format!("{name} in the environment: must be UTF-8")))?;
             match of_provider {
                 Some(rest) => providers::from_environment(rest, text, &mut providers)?,
-                None => drop(values.insert(setting, Said { text, place: "in the environment".into() })),
+                None => drop(values.insert(setting, Given { text, place: "in the environment".into() })),
             }
         }
         let warning = |names: &str| {
@@ -196,7 +196,7 @@ impl Layer {
                     )));
                 }
             };
-            values.insert(name, Said { text, place });
+            values.insert(name, Given { text, place });
         }
         Ok(Self { values, providers, warnings: Vec::new() })
     }

@@ -5,7 +5,8 @@
 //! [`Principal`](crate::session::Principal). [`serve`] runs the whole server.
 //!
 //! `wire` reads and writes the parts of HTTP messages, `pages` renders HTML, and `guard` authenticates requests: these know no web
-//! framework. `actix` adapts them to actix-web, `routes` has the handlers by family and the table of all routes, and `server` listens.
+//! framework. `actix` adapts them to actix-web, `routes` has the handlers by family and the table of all routes, and `server`
+//! listens.
 
 pub(crate) mod actix;
 mod bulla;
@@ -18,7 +19,7 @@ mod wire;
 pub use crate::{installation::StartError, problem::Problem};
 pub use actix::{Guard, Guarded};
 pub use bulla::{Builder, Bulla};
-pub(crate) use routes::way_back;
+pub(crate) use routes::callback_url;
 pub(crate) use server::certificate;
 pub use server::{Serve, drain, serve, tls};
 pub use wire::site::Site;

@@ -52,7 +52,7 @@ pub(crate) async fn watch(installation: Weak<Installation>) {
     for turn in 0_u64.. {
         time.tick().await;
         let Some(installation) = installation.upgrade() else { return };
-        if let Err(error) = installation.sessions.look_at_clock().await {
+        if let Err(error) = installation.sessions.check_clock().await {
             tracing::debug!(%error, "the clock could not be checked");
         }
         if turn % 2 == 1

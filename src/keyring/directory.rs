@@ -148,7 +148,7 @@ impl KeyDirectory {
             Ok(read) if read.fingerprint == last.fingerprint => Reload::Unchanged,
             _ => match self
                 .load()
-                .and_then(|ring| ring.may_follow(last).map(|()| ring).map_err(|e| self.blame(e)))
+                .and_then(|ring| ring.check_successor(last).map(|()| ring).map_err(|e| self.blame(e)))
             {
                 Ok(ring) => Reload::Changed(ring),
                 Err(error) => Reload::Degraded(self.salvage(last), error),
@@ -175,7 +175,7 @@ impl KeyDirectory {
     #[doc(hidden)]
     pub fn revoke_all(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
         match self.read_listing() {
-            Err(RingError::Missing(_)) if above > 0 => self.begin_anew(above, now),
+            Err(RingError::Missing(_)) if above > 0 => self.replace_unreadable(above, now),
             Err(RingError::Bad { path, fault }) if path == self.ring_path() => {
                 // The file has the wrong mode or owner; the operator mends that first.
                 let Ok(damaged) = read::file(&path, self.readers(), MAX_RING) else {
@@ -183,7 +183,7 @@ impl KeyDirectory {
                 };
                 match above.max(Listing::generation_of(&damaged).unwrap_or(0)) {
                     0 => Err(bad(&path, fault)),
-                    known => self.begin_anew(known, now),
+                    known => self.replace_unreadable(known, now),
                 }
             }
             _ => self
@@ -192,7 +192,7 @@ impl KeyDirectory {
     }
 
     /// Replaces a ring that can't be read by one with new keys, and deletes the old key files.
-    fn begin_anew(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
+    fn replace_unreadable(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
         write::make_directory(&self.path)?;
         let _lock = Lock::take(&self.path)?;
         let none = Listing { generation: above, not_before: Timestamp::EPOCH, keys: Vec::new() };
@@ -335,7 +335,7 @@ impl KeyDirectory {
     /// read that file, since it holds no secret, but only its owner may be able to write it.
     fn salvage(&self, last: &Ring) -> Ring {
         match self.read_listing_for(Readers::Any) {
-            Ok(read) if read.listing.generation > last.generation => last.heeding(&read.listing),
+            Ok(read) if read.listing.generation > last.generation => last.with_changes_of(&read.listing),
             _ => last.clone(),
         }
     }

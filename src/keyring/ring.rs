@@ -87,7 +87,7 @@ impl Ring {
     }
 
     /// Checks that this ring may take the place of `last` in a running process.
-    pub(super) fn may_follow(&self, last: &Self) -> Result<(), RingError> {
+    pub(super) fn check_successor(&self, last: &Self) -> Result<(), RingError> {
         self.check_mark(Some((last.generation, last.fingerprint)))?;
         let revived = last
             .keys
@@ -105,12 +105,12 @@ impl Ring {
         }
     }
 
-    /// Applies to this ring what can be applied of a newer listing whose ring can't be loaded: revocations, a later `not_before`, and
-    /// the promotion of a key that this ring holds.
+    /// Applies to this ring what can be applied of a newer listing whose ring can't be loaded: revocations, a later `not_before`,
+    /// and the promotion of a key that this ring holds.
     ///
     /// Generation and fingerprint stay, so that the newer ring is tried again. If the active key is revoked and its successor isn't
     /// held, the staged key seals; if that is revoked too, no key seals.
-    pub(super) fn heeding(&self, newer: &Listing) -> Self {
+    pub(super) fn with_changes_of(&self, newer: &Listing) -> Self {
         let mut ring = self.clone();
         ring.not_before = ring.not_before.max(newer.not_before);
         let listed = |kid| newer.keys.iter().find(|key| key.kid == kid);

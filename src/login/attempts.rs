@@ -31,8 +31,8 @@ pub(crate) enum Failed<E> {
 }
 
 impl Logins {
-    /// Checks a proof under the throttle: refuses the attempt with the time to wait, or runs `check` and counts its result. A failure
-    /// is logged and a sample of the failures is recorded in the audit.
+    /// Checks a proof under the throttle: refuses the attempt with the time to wait, or runs `check` and counts its result. A
+    /// failure is logged and a sample of the failures is recorded in the audit.
     pub(crate) async fn attempt<T, E: From<Problem>>(
         &self,
         account: Account<'_>,
@@ -70,7 +70,7 @@ impl Logins {
             (Account::User(name), Some(known))
                 if throttled.reason == Reason::Account && self.has_logged_in_from(name, known).await? =>
             {
-                self.throttle.spare(account, known);
+                self.throttle.exempt(account, known);
                 match self.throttle.admit(account, ip, clock).await {
                     Ok(charge) => return Ok(charge),
                     Err(throttled) => throttled,
@@ -84,10 +84,10 @@ impl Logins {
     async fn has_logged_in_from(&self, name: &str, ip: std::net::IpAddr) -> Result<bool, StoreError> {
         let store = &self.sessions.parts().store;
         // The users of an embedding program have no names in this store.
-        if !self.own_users || !self.throttle.may_ask(Account::User(name), ip) {
+        if !self.own_users || !self.throttle.should_look_up(Account::User(name), ip) {
             return Ok(false);
         }
-        let Some(user) = store.user_by_name(typed(name)).await? else { return Ok(false) };
+        let Some(user) = store.user_by_name(trimmed(name)).await? else { return Ok(false) };
         let since = store.now().await?.minus(REMEMBERED);
         let addresses = store.login_addresses(&user.id, since, LOGINS).await?;
         Ok(addresses.iter().filter_map(|ip| ip.parse().ok()).any(|known| network(known) == network(ip)))
@@ -118,12 +118,12 @@ impl Logins {
     ) -> Result<(), StoreError> {
         let device = requester.device.clone();
         let (subject, event) = match (account, outcome) {
-            (Account::User(name), "failed") => (cut(&folded(name)), "login.failed"),
-            (Account::User(name), _) => (cut(&folded(name)), "login.throttled"),
+            (Account::User(name), "failed") => (shortened(&folded(name)), "login.failed"),
+            (Account::User(name), _) => (shortened(&folded(name)), "login.throttled"),
             (Account::Provider(name), "failed") => (format!("provider:{name}"), "login.failed"),
             (Account::Provider(name), _) => (format!("provider:{name}"), "login.throttled"),
-            (Account::Client(id), "failed") => (format!("client:{}", cut(id)), "client.failed"),
-            (Account::Client(id), _) => (format!("client:{}", cut(id)), "client.throttled"),
+            (Account::Client(id), "failed") => (format!("client:{}", shortened(id)), "client.failed"),
+            (Account::Client(id), _) => (format!("client:{}", shortened(id)), "client.throttled"),
         };
         self.sessions.counters().add(event);
         // Escaped, because a name can contain text that looks like a line of the log.
@@ -153,12 +153,12 @@ impl Logins {
 }
 
 /// A name as it is looked up. Spaces around it are removed. A name that is too long for any user is cut.
-pub(super) fn typed(name: &str) -> &str {
+pub(super) fn trimmed(name: &str) -> &str {
     let name = name.trim();
     name.char_indices().nth(SHOWN + 1).map_or(name, |(end, _)| &name[..end])
 }
 
-fn cut(text: &str) -> String {
+fn shortened(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }
 
@@ -252,8 +252,8 @@ mod tests {
 
     #[test]
     fn a_name_is_trimmed_and_no_longer_than_needed() {
-        assert_eq!(typed(" ada\u{3000}"), "ada");
-        assert_eq!(typed(&"\u{fdfa}".repeat(5461)).chars().count(), 129);
-        assert_eq!(typed(&"a".repeat(128)).len(), 128);
+        assert_eq!(trimmed(" ada\u{3000}"), "ada");
+        assert_eq!(trimmed(&"\u{fdfa}".repeat(5461)).chars().count(), 129);
+        assert_eq!(trimmed(&"a".repeat(128)).len(), 128);
     }
 }

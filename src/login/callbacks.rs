@@ -40,7 +40,7 @@ pub(crate) struct Callbacks {
 
 impl Callbacks {
     /// Waits, for a limited time, until no other request processes the callback of this login.
-    pub(crate) async fn take(&self, state: &str) -> Turn {
+    pub(crate) async fn wait_for_turn(&self, state: &str) -> Turn {
         let turn = self.of(state);
         match Arc::clone(&turn).try_lock_owned() {
             Ok(held) => Turn { waited: false, held: Some(held) },
@@ -88,15 +88,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_of_one_login_take_turns_and_those_of_others_do_not_wait() {
         let turns = Callbacks::default();
-        let first = turns.take("one").await;
-        assert!(!first.waited && !turns.take("other").await.waited);
-        let late = turns.take("one").await;
+        let first = turns.wait_for_turn("one").await;
+        assert!(!first.waited && !turns.wait_for_turn("other").await.waited);
+        let late = turns.wait_for_turn("one").await;
         assert!(late.waited && late.held.is_none(), "too long");
-        let (second, ()) = tokio::join!(turns.take("one"), async { drop(first) });
+        let (second, ()) = tokio::join!(turns.wait_for_turn("one"), async { drop(first) });
         assert!(second.waited && second.held.is_some());
         drop(second);
-        assert!(!turns.take("one").await.waited);
-        assert!(!turns.take("last").await.waited);
+        assert!(!turns.wait_for_turn("one").await.waited);
+        assert!(!turns.wait_for_turn("last").await.waited);
         assert_eq!(turns.running.lock().unwrap().len(), 1, "what nobody waits for is forgotten");
     }
 }

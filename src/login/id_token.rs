@@ -15,7 +15,7 @@ use crate::{
 /// The fields of a login by such a token.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Presented {
+pub(crate) struct PresentedToken {
     pub(crate) provider: String,
     id_token: Option<SecretText>,
     /// Accepted only for Facebook.
@@ -37,7 +37,7 @@ impl Logins {
     pub(crate) async fn by_presented(
         &self,
         requester: &Requester,
-        presented: &Presented,
+        presented: &PresentedToken,
         kept: Option<&str>,
         transport: Transport,
         replaces: Option<&str>,
@@ -61,8 +61,8 @@ impl Logins {
         self.by_token(requester, provider, token, nonce, transport, replaces).await
     }
 
-    /// Begins a session by an ID token that is sent as a bearer token. `kept` returns the token in the login cookie of a nonce. Also
-    /// returns the nonce, whose cookie is no longer needed.
+    /// Begins a session by an ID token that is sent as a bearer token. `kept` returns the token in the login cookie of a nonce.
+    /// Also returns the nonce, whose cookie is no longer needed.
     pub(crate) async fn by_bearer<'a>(
         &self,
         requester: &Requester,

@@ -1,8 +1,8 @@
 //! Logins: begins sessions by a password, by a login on a provider's pages, or by an ID token that a client presents (step 3 of
 //! docs/design/sessions.md). Knows no HTTP.
 //!
-//! The usual call is [`Logins::by_password`]. Every proof is checked by [`Logins::attempt`], which asks the throttle first and counts,
-//! logs and records a failure.
+//! The usual call is [`Logins::by_password`]. Every proof is checked by [`Logins::attempt`], which asks the throttle first and
+//! counts, logs and records a failure.
 
 mod attempts;
 mod callbacks;
@@ -20,7 +20,7 @@ use crate::{identity::openid::Providers, session::Sessions, store::Device};
 pub(crate) use attempts::Failed;
 use attempts::Sampler;
 pub(crate) use callbacks::Callbacks;
-pub(crate) use id_token::{Presented, is_jws};
+pub(crate) use id_token::{PresentedToken, is_jws};
 pub(crate) use pending::{LIFE, Pending, ProviderLogin, same};
 pub(crate) use provider::Returned;
 pub(crate) use reauthentication::Intent;

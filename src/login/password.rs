@@ -1,7 +1,7 @@
 //! Begins a session by name and password, and checks the present password of a person who is signed in.
 
 use crate::{
-    login::{Account, Failed, Logins, Requester, attempts::typed},
+    login::{Account, Failed, Logins, Requester, attempts::trimmed},
     problem::Problem,
     secret::SecretText,
     session::{Denied, Issued},
@@ -23,7 +23,7 @@ impl Logins {
         replaces: Option<&str>,
     ) -> Result<Issued, Problem> {
         let check = async {
-            let (name, mut proofs) = (typed(name), 1);
+            let (name, mut proofs) = (trimmed(name), 1);
             loop {
                 let device = requester.device.clone();
                 match self.prove_and_begin(name, password, transport, device, replaces).await {
@@ -43,7 +43,7 @@ impl Logins {
 
     /// Checks the present password of a person who is signed in, with the same throttle as a login. Returns the value against which
     /// it was checked, such as the stored hash.
-    pub(crate) async fn present_password(
+    pub(crate) async fn check_current_password(
         &self,
         requester: &Requester,
         user: &User,
@@ -86,13 +86,17 @@ impl Logins {
         };
         match in_store {
             true => Ok(issued),
-            false => self.stands(issued, users.still(&user, password, &against).await).await,
+            false => self.confirm_password(issued, users.still(&user, password, &against).await).await,
         }
     }
 
     /// For users whose passwords are not in the store: checks the password again after the session has begun. If it is no longer
     /// valid, the session ends before its tokens are issued.
-    async fn stands(&self, issued: Issued, still: Result<bool, LoginError>) -> Result<Issued, LoginError> {
+    async fn confirm_password(
+        &self,
+        issued: Issued,
+        still: Result<bool, LoginError>,
+    ) -> Result<Issued, LoginError> {
         let why = match still {
             Ok(true) => return Ok(issued),
             Ok(false) => LoginError::Wrong,

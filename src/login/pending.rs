@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::{
     clock::Timestamp,
-    login::{Logins, reauthentication::Again},
+    login::{Logins, reauthentication::ExpectedLogin},
     problem::Problem,
     session::SKEW,
     token::{OpenBuffer, SealedToken},
@@ -51,7 +51,7 @@ pub(crate) struct ProviderLogin {
     pub(crate) link: Option<String>,
     /// Set if a person who is signed in logs in again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) again: Option<Again>,
+    pub(crate) again: Option<ExpectedLogin>,
 }
 
 impl ProviderLogin {

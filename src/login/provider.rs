@@ -6,7 +6,7 @@ use crate::{
     identity::openid::{Freshness, NoUser, OpenIdError, Proven, Provider},
     login::{
         Account, Failed, Intent, Logins, Pending, ProviderLogin, Requester,
-        reauthentication::{Again, proven_at},
+        reauthentication::{ExpectedLogin, proven_at},
     },
     problem::Problem,
     session::{Issued, Present},
@@ -62,28 +62,28 @@ impl Logins {
         intent: Intent,
     ) -> Result<Started, Problem> {
         let freshness = match intent {
-            Intent::Again(_) => Freshness::Now,
+            Intent::LogInAgain(_) => Freshness::Now,
             Intent::LogIn | Intent::Link(_) => Freshness::Any,
         };
         let since = self.sessions.parts().clock.now();
         let (link, again) = match intent {
             Intent::LogIn => (None, None),
             Intent::Link(sid) => (Some(sid), None),
-            Intent::Again(user) => (None, Some(Again { user, since })),
+            Intent::LogInAgain(user) => (None, Some(ExpectedLogin { user, since })),
         };
-        let invitation = provider.invite(callback, freshness).await;
-        let invitation = invitation.map_err(|error| refused(provider, error))?;
-        let state = invitation.state.to_string();
+        let begun = provider.begin_login(callback, freshness).await;
+        let begun = begun.map_err(|error| refused(provider, error))?;
+        let state = begun.state.to_string();
         let pending = Pending::Provider(ProviderLogin {
             provider: provider.settings().name.clone(),
             state: state.clone(),
-            nonce: invitation.nonce.to_string(),
-            verifier: invitation.verifier.to_string(),
+            nonce: begun.nonce.to_string(),
+            verifier: begun.verifier.to_string(),
             rd: rd.to_owned(),
             link,
             again,
         });
-        Ok(Started { url: invitation.url, state, pending })
+        Ok(Started { url: begun.url, state, pending })
     }
 
     /// Redeems the code with which the browser came back. `None` if the code is used up because another node has finished this
@@ -102,7 +102,7 @@ impl Logins {
             return Err(Problem::unauthorized());
         }
         if let Some(error) = &returned.error {
-            return Err(refused(provider, told(error)));
+            return Err(refused(provider, callback_error(error)));
         }
         if returned.code.is_empty() {
             return Err(Problem::unauthorized());
@@ -143,7 +143,7 @@ impl Logins {
         let user = self.user_of(provider, proven).await?;
         let at = proven_at(proven, self.sessions.parts().clock.now());
         if let Some(again) = &login.again {
-            again.is_met_by(&user, at)?;
+            again.check(&user, at)?;
         }
         let proof = Proof { at, password_hash: None, identity: Some(proven.identity.clone()) };
         let device = requester.device.clone();
@@ -195,7 +195,7 @@ fn undecided(problem: Problem) -> Failed<NotProven> {
 
 /// The meaning of an error in the provider's answer (RFC 6749, 4.1.2.1). Such an error is never an attempt at guessing, so it is
 /// not counted as a failure.
-fn told(error: &str) -> OpenIdError {
+fn callback_error(error: &str) -> OpenIdError {
     match error {
         "server_error" | "temporarily_unavailable" => {
             OpenIdError::Away(format!("it answered the login with the error {error}"))

@@ -16,49 +16,49 @@ pub(crate) enum Intent {
     /// To sign in.
     LogIn,
     /// To sign in again as this user. The provider is asked to authenticate them again.
-    Again(Option<String>),
+    LogInAgain(Option<String>),
     /// To link an identity to the user of this session.
     Link(String),
 }
 
 /// The new login that is expected: its user, and the time from which it counts.
 #[derive(Deserialize, Serialize)]
-pub(crate) struct Again {
+pub(crate) struct ExpectedLogin {
     /// The user of the session. `None` if the request had no session.
     pub(crate) user: Option<String>,
     /// The time when the person was sent to the provider.
     pub(crate) since: Timestamp,
 }
 
-impl Again {
+impl ExpectedLogin {
     /// Checks that a login is the expected one: by the same user, and made after they were sent to the provider.
-    pub(super) fn is_met_by(&self, user: &User, at: ProvenAt) -> Result<(), NotAgain> {
+    pub(super) fn check(&self, user: &User, at: ProvenAt) -> Result<(), NotExpected> {
         if self.user.as_deref().is_some_and(|before| before != user.id.as_str()) {
-            return Err(NotAgain::OtherUser);
+            return Err(NotExpected::OtherUser);
         }
         match at {
             ProvenAt::Then(at) if self.since.since(at) <= SKEW => Ok(()),
-            _ => Err(NotAgain::NotRecent),
+            _ => Err(NotExpected::NotRecent),
         }
     }
 }
 
 /// The reason why a login at a provider is not the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotAgain {
+pub(super) enum NotExpected {
     /// The login is by another user than the one who was signed in.
     OtherUser,
     /// The provider does not state that the person has just signed in there.
     NotRecent,
 }
 
-impl From<NotAgain> for Problem {
-    fn from(why: NotAgain) -> Self {
+impl From<NotExpected> for Problem {
+    fn from(why: NotExpected) -> Self {
         Self::reauth_failed(match why {
-            NotAgain::OtherUser => {
+            NotExpected::OtherUser => {
                 "You signed in to the provider as a different user than here. Please sign in there as the same user."
             }
-            NotAgain::NotRecent => {
+            NotExpected::NotRecent => {
                 "The provider does not confirm that you have just signed in there. Please sign in with your \
                  password, or with another provider."
             }
@@ -91,17 +91,17 @@ mod tests {
             roles: vec![],
             claims: Default::default(),
         };
-        let again = |before: Option<&str>| Again { user: before.map(str::to_owned), since };
+        let again = |before: Option<&str>| ExpectedLogin { user: before.map(str::to_owned), since };
         let then = |at: Timestamp| ProvenAt::Then(at);
         let old = since.minus(SKEW + Duration::from_millis(1));
         for (before, at, answer) in [
             (Some("1"), then(since), Ok(())),
             (None, then(since.minus(SKEW)), Ok(())),
-            (Some("2"), then(since), Err(NotAgain::OtherUser)),
-            (Some("1"), then(old), Err(NotAgain::NotRecent)),
-            (Some("1"), ProvenAt::Unknown, Err(NotAgain::NotRecent)),
+            (Some("2"), then(since), Err(NotExpected::OtherUser)),
+            (Some("1"), then(old), Err(NotExpected::NotRecent)),
+            (Some("1"), ProvenAt::Unknown, Err(NotExpected::NotRecent)),
         ] {
-            assert_eq!(again(before).is_met_by(&user("1"), at), answer, "{before:?} {at:?}");
+            assert_eq!(again(before).check(&user("1"), at), answer, "{before:?} {at:?}");
         }
     }
 }

@@ -70,7 +70,7 @@ pub(crate) struct Throttled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// Only the failures of this account from any address. An address from which the account has logged in before is exempt
-    /// ([`Throttle::spare`]).
+    /// ([`Throttle::exempt`]).
     Account,
     /// The failures of this account from this address, or of all accounts of this kind from this address.
     Address,
@@ -170,13 +170,13 @@ impl Count {
         FREE.saturating_sub(self.failures).max(1)
     }
 
-    fn is_nothing(self) -> bool {
+    fn is_empty(self) -> bool {
         self.failures == 0 && self.pending == 0
     }
 }
 
 /// The state of an attempt according to its counts.
-enum Judgement {
+enum Admission {
     Admitted,
     Waits,
     Refused(Throttled),
@@ -250,12 +250,12 @@ impl Throttle {
             tokio::pin!(decided);
             decided.as_mut().enable();
             let now = clock.now();
-            match self.judge(keys, now, waiting.is_some()) {
-                Judgement::Admitted => {
+            match self.check_and_charge(keys, now, waiting.is_some()) {
+                Admission::Admitted => {
                     return Ok(Charge { throttle: self, keys, at: now, outcome: None });
                 }
-                Judgement::Refused(throttled) => return Err(throttled),
-                Judgement::Waits => {}
+                Admission::Refused(throttled) => return Err(throttled),
+                Admission::Waits => {}
             }
             let busy = Throttled { retry_after: Duration::from_secs(2), reason: Reason::Busy };
             if waiting.is_none() {
@@ -267,7 +267,7 @@ impl Throttle {
 
     /// Whether to look up if this user has logged in from this address before. True only once for each pair, because a refused
     /// client may come again and again.
-    pub(crate) fn may_ask(&self, account: Account<'_>, address: IpAddr) -> bool {
+    pub(crate) fn should_look_up(&self, account: Account<'_>, address: IpAddr) -> bool {
         let Some(pair) = self.keys(account, Some(address)).pair else { return false };
         let mut state = self.lock();
         let asks = !state.asked.last.contains_key(&pair);
@@ -278,7 +278,7 @@ impl Throttle {
     }
 
     /// Exempts an address from the user's count from now on, because earlier records show that the user has logged in from it.
-    pub(crate) fn spare(&self, account: Account<'_>, address: IpAddr) {
+    pub(crate) fn exempt(&self, account: Account<'_>, address: IpAddr) {
         if let Some(pair) = self.keys(account, Some(address)).pair {
             self.lock().known.add(pair);
         }
@@ -286,11 +286,11 @@ impl Throttle {
 
     /// Judges an attempt, and charges it if it is admitted. An attempt that has waited is refused once the free attempts have
     /// failed: of many attempts at once, only the free ones are checked.
-    fn judge(&self, keys: Keys, now: Timestamp, has_waited: bool) -> Judgement {
+    fn check_and_charge(&self, keys: Keys, now: Timestamp, has_waited: bool) -> Admission {
         let mut state = self.lock();
-        let spared = keys.pair.is_some_and(|pair| state.known.last.contains_key(&pair));
+        let exempted = keys.pair.is_some_and(|pair| state.known.last.contains_key(&pair));
         let (mut free_at, mut reason, mut waits) = (now, None, false);
-        for key in keys.all().filter(|key| !(spared && Some(*key) == keys.account)) {
+        for key in keys.all().filter(|key| !(exempted && Some(*key) == keys.account)) {
             let Some(count) = state.counts.get_mut(&key) else { continue };
             count.at(now);
             let mut free = count.free_at;
@@ -309,16 +309,16 @@ impl Throttle {
             waits |= count.pending >= count.room();
         }
         match reason {
-            Some(reason) => Judgement::Refused(Throttled { retry_after: free_at.since(now), reason }),
-            None if waits => Judgement::Waits,
+            Some(reason) => Admission::Refused(Throttled { retry_after: free_at.since(now), reason }),
+            None if waits => Admission::Waits,
             None => {
                 state.charge(keys, now);
-                Judgement::Admitted
+                Admission::Admitted
             }
         }
     }
 
-    fn decide(&self, keys: Keys, outcome: Option<Outcome>, now: Timestamp) {
+    fn record_result(&self, keys: Keys, outcome: Option<Outcome>, now: Timestamp) {
         let mut state = self.lock();
         for key in keys.all() {
             let Some(count) = state.counts.get_mut(&key) else { continue };
@@ -336,7 +336,7 @@ impl Throttle {
                     count.fail(now);
                 }
             }
-            if count.is_nothing() {
+            if count.is_empty() {
                 state.counts.remove(&key);
             }
         }
@@ -394,7 +394,7 @@ impl Charge<'_> {
 
 impl Drop for Charge<'_> {
     fn drop(&mut self) {
-        self.throttle.decide(self.keys, self.outcome, self.at);
+        self.throttle.record_result(self.keys, self.outcome, self.at);
     }
 }
 
@@ -442,7 +442,7 @@ pub(crate) fn network(address: IpAddr) -> u128 {
 fn make_room(counts: &mut HashMap<u64, Count>, now: Timestamp) {
     counts.retain(|_, count| {
         count.at(now);
-        !count.is_nothing()
+        !count.is_empty()
     });
     for failures in 1..MOST_FAILURES {
         if counts.len() <= ROOM / 2 {

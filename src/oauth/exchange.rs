@@ -53,7 +53,7 @@ impl Issuer<'_> {
             principal.grant().map_or(client.row.scopes.clone(), |grant| grant.scope.and(&client.row.scopes));
         let scope = narrowed(form, most)?;
         let grant = Grant { client: client.row.id.clone(), scope: scope.clone() };
-        let narrow = principal.narrowed(&principal.left_of(user), grant);
+        let narrow = principal.narrowed(&principal.restrict(user), grant);
         self.seal(
             audience,
             &Purpose::access(),

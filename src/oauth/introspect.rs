@@ -58,7 +58,7 @@ impl Issuer<'_> {
         match bearer {
             Bearer::Person(principal) => {
                 let (_, user) = self.sessions.confirm(principal).await?;
-                let user = principal.left_of(user);
+                let user = principal.restrict(user);
                 said["sub"] = principal.id().into();
                 said["username"] = user.name.into();
                 said["sid"] = principal.sid().to_string().into();
@@ -68,7 +68,7 @@ impl Issuer<'_> {
                     said["client_id"] = grant.client.as_str().into();
                     said["scope"] = grant.scope.to_string().into();
                 }
-                times(&mut said, principal.issued_at(), self.sessions.parts().policy.access_max_age);
+                add_times(&mut said, principal.issued_at(), self.sessions.parts().policy.access_max_age);
             }
             Bearer::Machine(service) => {
                 self.sessions.confirm_service(service).await?;
@@ -76,7 +76,7 @@ impl Issuer<'_> {
                 said["client_id"] = service.client().as_str().into();
                 said["sid"] = service.sid().to_string().into();
                 said["scope"] = service.scope().to_string().into();
-                times(&mut said, service.issued_at(), SERVICE_MAX_AGE);
+                add_times(&mut said, service.issued_at(), SERVICE_MAX_AGE);
             }
         }
         Ok(said)
@@ -97,7 +97,7 @@ impl Issuer<'_> {
     }
 }
 
-fn times(said: &mut Value, issued_at: Timestamp, life: Duration) {
+fn add_times(said: &mut Value, issued_at: Timestamp, life: Duration) {
     said["iat"] = seconds(issued_at).into();
     said["exp"] = seconds(issued_at.plus(life)).into();
 }

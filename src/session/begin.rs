@@ -182,7 +182,7 @@ impl Sessions {
     ) -> Result<Issued, Denied> {
         let (principal, access) = self.seal_access(user, row.sid, row.grant.clone())?;
         let refresh = self.seal_refresh(&user.id, row.sid, row.generation, key, audience)?;
-        self.still_held(row.grant.as_ref()).await?;
+        self.check_grant(row.grant.as_ref()).await?;
         let (live, _) = self.parts.store.sessions(Some(&user.id), 100).await?;
         let others = live.iter().filter(|other| other.sid != row.sid).count();
         Ok(Issued { principal, row, access, refresh, others })

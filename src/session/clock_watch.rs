@@ -51,12 +51,12 @@ impl ClockWatch {
         // If another server has written first, the next look judges again, from the same earlier look.
         let last = if written { Some(Look { now, boot: before }) } else { last };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seen { last, leap: new.leap };
-        say(known, new.leap);
+        log_change(known, new.leap);
         Ok(new.leap)
     }
 }
 
-fn say(known: Option<Leap>, found: Option<Leap>) {
+fn log_change(known: Option<Leap>, found: Option<Leap>) {
     match (known, found) {
         (None, Some(leap)) => tracing::warn!(before = %leap.before, since = %leap.since, "{leap}"),
         (Some(known), Some(leap)) if known != leap => {

@@ -40,7 +40,7 @@ struct Recent {
 impl Moves {
     /// Whether a renewal comes from another address or agent than the row has, and may be recorded. An unknown address does not
     /// count as another one.
-    pub(super) fn is_news(&self, row: &SessionRow, device: &Device, now: Timestamp) -> bool {
+    pub(super) fn is_new(&self, row: &SessionRow, device: &Device, now: Timestamp) -> bool {
         let was = &row.device;
         let moved = was.user_agent != device.user_agent || (was.ip != device.ip && !device.ip.is_empty());
         moved && self.may_record(row.sid, self.hasher.hash_one((&device.user_agent, &device.ip)), now)

@@ -29,7 +29,7 @@ impl Sessions {
     /// agent is recorded.
     pub async fn present(&self, refresh: &str, device: &Device) -> Result<Option<Present>, Denied> {
         let presented = self.open_refresh(refresh)?;
-        let said = refresh::Presented {
+        let said = refresh::RefreshAttempt {
             secret_hash: presented.key.sha256(),
             generation: presented.generation,
             agent: &device.user_agent,
@@ -39,11 +39,11 @@ impl Sessions {
             let own = |row: &SessionRow| row.user_id == presented.user_id && row.grant.is_none();
             let (row, user) = found.filter(|(row, _)| own(row)).ok_or(Denied::Session)?;
             let user = user.ok_or(Denied::Session)?;
-            match refresh::judge(&(&row).into(), &said, now, &Rule::from(&self.parts().policy)) {
+            match refresh::decide(&(&row).into(), &said, now, &Rule::from(&self.parts().policy)) {
                 // The guard may have pardoned this same token for this request; shortly after a pardon the token is a repeat.
                 Outcome::RepeatSame if row.pardoned_gen == Some(presented.generation) => return Ok(None),
                 Outcome::Rotate { .. } | Outcome::RepeatAccess | Outcome::RepeatSame => {
-                    self.note_move(&row, device, now).await?;
+                    self.record_move(&row, device, now).await?;
                     return Ok(Some(Present { row, user, now }));
                 }
                 Outcome::Pardon { .. } | Outcome::PardonAgain | Outcome::Forward { .. } => return Ok(None),

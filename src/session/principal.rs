@@ -59,7 +59,7 @@ struct Access<'a> {
 
 /// Reads `id` and `sid` from a payload in the form that [`Principal::of`] writes, which nearly every payload has. This takes a
 /// third of a JSON parser's time. The payload was opened before, so it is one object of strict JSON without duplicate keys.
-fn own_head(payload: &str) -> Option<(&str, &str)> {
+fn read_own_form(payload: &str) -> Option<(&str, &str)> {
     let rest = payload.strip_prefix(r#"{"id":""#)?;
     // An escape can hide a quote or a name, and a client's token has more fields: the JSON parser reads both. A `sid` has no
     // escapes.
@@ -89,7 +89,7 @@ impl Serialize for UserId {
 impl Principal {
     /// Reads an opened access token. It must have an `id` of 1 to 255 bytes and a `sid`.
     pub(super) fn read(opened: Opened<&str>) -> Result<Self, Refused> {
-        match own_head(opened.payload) {
+        match read_own_form(opened.payload) {
             Some((id, sid)) => Self::new(id, sid.parse(), None, opened.payload, opened.issued_at),
             None => {
                 let head: Head<'_> = serde_json::from_str(opened.payload).map_err(|_| Refused::Payload)?;
@@ -134,7 +134,7 @@ impl Principal {
     }
 
     /// The same person for a client, with the roles and claims of `user` and the age of this principal. `user` comes from
-    /// [`Self::left_of`].
+    /// [`Self::restrict`].
     #[must_use]
     #[doc(hidden)]
     pub fn narrowed(&self, user: &User, grant: Grant) -> Self {
@@ -143,8 +143,8 @@ impl Principal {
 
     /// The user, with only those of their present roles and claims that the token contains with the same value.
     #[doc(hidden)]
-    pub fn left_of(&self, mut user: User) -> User {
-        let (roles, claims) = (self.said_roles(), self.claims());
+    pub fn restrict(&self, mut user: User) -> User {
+        let (roles, claims) = (self.payload_roles(), self.claims());
         user.roles.retain(|role| roles.contains(role));
         user.claims.retain(|name, value| claims.get(name) == Some(value));
         user
@@ -173,11 +173,11 @@ impl Principal {
     /// The roles at the time of sealing. Empty for a token that was granted to a client: the scope decides what an app may do, not
     /// the roles of its user.
     pub fn roles(&self) -> Vec<String> {
-        if self.grant.is_some() { Vec::new() } else { self.said_roles() }
+        if self.grant.is_some() { Vec::new() } else { self.payload_roles() }
     }
 
     /// The roles in the payload.
-    fn said_roles(&self) -> Vec<String> {
+    fn payload_roles(&self) -> Vec<String> {
         serde_json::from_str(self.payload()).map_or_else(|_| Vec::new(), |Roles { roles }| roles)
     }
 

@@ -1,8 +1,8 @@
 //! The refresh rule (docs/design/sessions.md): a pure function of row, presented token, time and policy.
 //!
 //! The other parts of a renewal are I/O around it: open the token, read the row, write the decision if the row is still the one
-//! that was judged, seal the answer. `tests/it/session/refresh_model/` searches all interleavings of clients, thieves and nodes with this same
-//! function.
+//! that was judged, seal the answer. `tests/it/session/refresh_model/` searches all interleavings of clients, thieves and nodes
+//! with this same function.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl<'a> From<&'a SessionRow> for Chain<'a> {
 
 /// The content of a refresh token, and the agent that presented it.
 #[derive(Clone, Copy, Debug)]
-pub struct Presented<'a> {
+pub struct RefreshAttempt<'a> {
     /// SHA-256 of the key in the token.
     pub secret_hash: Digest,
     /// The generation in the token.
@@ -114,7 +114,7 @@ pub enum Outcome {
 ///
 /// `now` is the store's clock at the time the row was read. The caller checks first that the row exists and that its user may have
 /// a session. The keys are compared in constant time.
-pub fn judge(row: &Chain<'_>, presented: &Presented<'_>, now: Timestamp, rule: &Rule) -> Outcome {
+pub fn decide(row: &Chain<'_>, presented: &RefreshAttempt<'_>, now: Timestamp, rule: &Rule) -> Outcome {
     if now >= row.ends_at || presented.secret_hash != row.secret_hash {
         return Outcome::Invalid;
     }
@@ -129,14 +129,23 @@ pub fn judge(row: &Chain<'_>, presented: &Presented<'_>, now: Timestamp, rule: &
         }
     } else if presented.generation + 1 == row.generation {
         let stranger = rule.bind_agent && presented.agent != row.agent;
-        if age < rule.window && !stranger { Outcome::RepeatSame } else { late(row, presented, now, rule) }
+        if age < rule.window && !stranger {
+            Outcome::RepeatSame
+        } else {
+            decide_late_repeat(row, presented, now, rule)
+        }
     } else {
         Outcome::Reuse
     }
 }
 
 /// Judges a repeat of the last rotation that comes too late to be a plain repeat.
-fn late(row: &Chain<'_>, presented: &Presented<'_>, now: Timestamp, rule: &Rule) -> Outcome {
+fn decide_late_repeat(
+    row: &Chain<'_>,
+    presented: &RefreshAttempt<'_>,
+    now: Timestamp,
+    rule: &Rule,
+) -> Outcome {
     let Pardon::Every(every) = rule.pardon else { return Outcome::Reuse };
     match row.pardoned {
         Some((generation, at)) if now.since(at) < every => {
@@ -178,8 +187,8 @@ mod tests {
     }
 
     fn present_with(row: &Chain<'_>, generation: u64, rule: &Rule) -> Outcome {
-        let presented = Presented { secret_hash: KEY, generation, agent: "ours" };
-        judge(row, &presented, Timestamp::from_millis(NOW), rule)
+        let presented = RefreshAttempt { secret_hash: KEY, generation, agent: "ours" };
+        decide(row, &presented, Timestamp::from_millis(NOW), rule)
     }
 
     #[test]
@@ -194,8 +203,8 @@ mod tests {
     #[test]
     fn another_key_is_invalid_and_never_reuse() {
         for generation in [0, 3, 4, 5, 6, u64::MAX] {
-            let presented = Presented { secret_hash: Digest([8; 32]), generation, agent: "ours" };
-            let outcome = judge(&row(99_000), &presented, Timestamp::from_millis(NOW), &rule());
+            let presented = RefreshAttempt { secret_hash: Digest([8; 32]), generation, agent: "ours" };
+            let outcome = decide(&row(99_000), &presented, Timestamp::from_millis(NOW), &rule());
             assert_eq!(outcome, Outcome::Invalid);
         }
     }
@@ -270,15 +279,15 @@ mod tests {
 
     #[test]
     fn a_repeat_from_another_agent_is_a_pardon_if_agents_are_bound() {
-        let presented = Presented { secret_hash: KEY, generation: 4, agent: "theirs" };
+        let presented = RefreshAttempt { secret_hash: KEY, generation: 4, agent: "theirs" };
         let now = Timestamp::from_millis(NOW);
         let bound = Rule { bind_agent: true, ..rule() };
-        assert_eq!(judge(&row(0), &presented, now, &rule()), Outcome::RepeatSame);
-        assert_eq!(judge(&row(0), &presented, now, &bound), Outcome::Pardon { generation: 4 });
+        assert_eq!(decide(&row(0), &presented, now, &rule()), Outcome::RepeatSame);
+        assert_eq!(decide(&row(0), &presented, now, &bound), Outcome::Pardon { generation: 4 });
         assert_eq!(present_with(&row(0), 4, &bound), Outcome::RepeatSame);
         let spent = Chain { pardoned: Some((3, now)), ..row(0) };
-        assert_eq!(judge(&spent, &presented, now, &bound), Outcome::Reuse);
-        let current = Presented { generation: 5, ..presented };
-        assert_eq!(judge(&row(60_000), &current, now, &bound), Outcome::Rotate { to: 6 });
+        assert_eq!(decide(&spent, &presented, now, &bound), Outcome::Reuse);
+        let current = RefreshAttempt { generation: 5, ..presented };
+        assert_eq!(decide(&row(60_000), &current, now, &bound), Outcome::Rotate { to: 6 });
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     session::{
         Denied, Principal, Sessions,
         refresh::{self, Outcome, Rule},
-        sessions::Presented,
+        sessions::OpenedRefresh,
     },
     store::{AuditEvent, Device, Grant, SessionChange, SessionRow, StoreError, Transport, Written},
     token::SealedToken,
@@ -53,21 +53,21 @@ impl Sessions {
     /// Step 2: authenticates by the row of the refresh token. Reads row and user, judges, and writes only if the row is still the
     /// one that was judged; otherwise judges again. All times are the store's.
     pub async fn renew(&self, refresh: &str, device: &Device) -> Result<Renewed, Denied> {
-        self.renew_held(refresh, device, None).await
+        self.renew_and_count(refresh, device, None).await
     }
 
     /// Like [`Self::renew`], for a session that the client of `grant` holds. The access token has the scope of `grant`.
     pub async fn renew_for(&self, grant: &Grant, refresh: &str, device: &Device) -> Result<Renewed, Denied> {
-        self.renew_held(refresh, device, Some(grant)).await
+        self.renew_and_count(refresh, device, Some(grant)).await
     }
 
-    async fn renew_held(
+    async fn renew_and_count(
         &self,
         refresh: &str,
         device: &Device,
         grant: Option<&Grant>,
     ) -> Result<Renewed, Denied> {
-        let outcome = self.renew_opened(refresh, device, grant).await;
+        let outcome = self.try_renew(refresh, device, grant).await;
         self.counters.add(match &outcome {
             Ok(renewed) => match renewed.outcome {
                 "rotate" => "refresh.rotate",
@@ -82,7 +82,7 @@ impl Sessions {
         outcome
     }
 
-    async fn renew_opened(
+    async fn try_renew(
         &self,
         refresh: &str,
         device: &Device,
@@ -95,7 +95,7 @@ impl Sessions {
             let of_these = |row: &SessionRow| row.user_id == presented.user_id && row.holder() == holder;
             let (row, user) = found.filter(|(row, _)| of_these(row)).ok_or(Denied::Session)?;
             let user = user.ok_or(Denied::Session)?;
-            let decided = self.decide(&row, &presented, device, now)?;
+            let decided = self.decide_write(&row, &presented, device, now)?;
             // The tokens are sealed after the decision, with the current roles and claims, and before the write. If sealing fails,
             // no rotation is used up.
             let answer = match &decided.write {
@@ -106,11 +106,11 @@ impl Sessions {
                 }
             };
             if answer.is_ok() {
-                self.note_move(&row, device, now).await?;
+                self.record_move(&row, device, now).await?;
             }
             match self.write(&row, decided.write).await? {
                 Written::Applied => {
-                    self.still_held(grant).await?;
+                    self.check_grant(grant).await?;
                     return answer;
                 }
                 Written::Lost => self.counters.add("session.conflict"),
@@ -121,7 +121,7 @@ impl Sessions {
 
     /// Checks that the client may still hold the tokens that have just been sealed for it. The check comes after the sealing: a
     /// later change revokes the tokens of the client that were issued until then, including these.
-    pub(super) async fn still_held(&self, grant: Option<&Grant>) -> Result<(), Denied> {
+    pub(super) async fn check_grant(&self, grant: Option<&Grant>) -> Result<(), Denied> {
         let Some(grant) = grant else { return Ok(()) };
         let (client, _) = self.parts.store.client(&grant.client).await?;
         let client = client.filter(|client| !client.disabled).ok_or(Denied::Session)?;
@@ -133,15 +133,15 @@ impl Sessions {
     }
 
     /// Judges the token; writes nothing.
-    fn decide(
+    fn decide_write(
         &self,
         row: &SessionRow,
-        presented: &Presented,
+        presented: &OpenedRefresh,
         device: &Device,
         now: Timestamp,
     ) -> Result<Decided, Denied> {
         let policy = &self.parts.policy;
-        let said = refresh::Presented {
+        let said = refresh::RefreshAttempt {
             secret_hash: presented.key.sha256(),
             generation: presented.generation,
             agent: &device.user_agent,
@@ -160,7 +160,7 @@ impl Sessions {
             write: Write::Change(SessionChange::Rotate { to, idle, now }, event),
         };
         let event = |name| event(name, row, evidence(row, presented, device, now));
-        Ok(match refresh::judge(&row.into(), &said, now, &Rule::from(policy)) {
+        Ok(match refresh::decide(&row.into(), &said, now, &Rule::from(policy)) {
             Outcome::Invalid => return Err(Denied::Session),
             Outcome::Reuse => Decided { write: Write::End(event("refresh.reuse")), ..stays("reuse", None) },
             Outcome::RepeatAccess => stays("repeat", None),
@@ -179,13 +179,13 @@ impl Sessions {
 
     /// Records that a session is renewed from another address or agent than before, once per change. The row gets the new values;
     /// if sessions are bound to their agent, it keeps the first agent.
-    pub(super) async fn note_move(
+    pub(super) async fn record_move(
         &self,
         row: &SessionRow,
         device: &Device,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        if !self.moves.is_news(row, device, now) {
+        if !self.moves.is_new(row, device, now) {
             return Ok(());
         }
         let mut to = device.clone();
@@ -210,11 +210,11 @@ impl Sessions {
                 }
                 Ok(written)
             }
-            Write::End(event) => self.end_judged(row, event).await,
+            Write::End(event) => self.end_if_unchanged(row, event).await,
         }
     }
 
-    async fn end_judged(&self, row: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
+    async fn end_if_unchanged(&self, row: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
         let written = self.parts.store.delete_judged(row, event).await?;
         if written == Written::Applied {
             tracing::warn!(sid = %row.sid, user = %row.user_id, "an outdated refresh token was used again, so the \
@@ -227,12 +227,13 @@ impl Sessions {
     pub(super) async fn end_reused(
         &self,
         row: &SessionRow,
-        presented: &Presented,
+        presented: &OpenedRefresh,
         device: &Device,
         now: Timestamp,
     ) -> Result<Written, StoreError> {
-        let ended =
-            self.end_judged(row, event("refresh.reuse", row, evidence(row, presented, device, now))).await?;
+        let ended = self
+            .end_if_unchanged(row, event("refresh.reuse", row, evidence(row, presented, device, now)))
+            .await?;
         if ended == Written::Applied {
             self.counters.add("refresh.reuse");
         }
@@ -243,7 +244,7 @@ impl Sessions {
         &self,
         (principal, access): (Principal, SealedToken),
         row: &SessionRow,
-        presented: &Presented,
+        presented: &OpenedRefresh,
         decided: &Decided,
         now: Timestamp,
     ) -> Result<Renewed, Denied> {
@@ -267,7 +268,12 @@ fn event(name: &'static str, row: &SessionRow, evidence: serde_json::Value) -> A
     AuditEvent::new(name, row.user_id.to_string(), row.sid.to_string()).with(evidence)
 }
 
-fn evidence(row: &SessionRow, presented: &Presented, device: &Device, now: Timestamp) -> serde_json::Value {
+fn evidence(
+    row: &SessionRow,
+    presented: &OpenedRefresh,
+    device: &Device,
+    now: Timestamp,
+) -> serde_json::Value {
     serde_json::json!({
         "presented_generation": presented.generation,
         "generation": row.generation,

@@ -95,7 +95,7 @@ pub(super) struct RefreshPayload {
 }
 
 /// A refresh token that was opened and whose form was checked.
-pub(super) struct Presented {
+pub(super) struct OpenedRefresh {
     pub(super) user_id: UserId,
     pub(super) sid: Sid,
     pub(super) generation: u64,
@@ -170,7 +170,7 @@ impl Sessions {
     /// Opens a refresh token. The row decides how old it can be, so it opens for as long as any row can live. A client whose
     /// rotation was lost can honestly present the previous token up to twice the idle time later, and an outdated token reveals a
     /// thief at any age.
-    pub(super) fn open_refresh(&self, refresh: &str) -> Result<Presented, Refused> {
+    pub(super) fn open_refresh(&self, refresh: &str) -> Result<OpenedRefresh, Refused> {
         let (now, max_age) = (self.parts.clock.now(), self.parts.policy.session_max_age + SKEW);
         let mut buffer = OpenBuffer::new();
         let payload: RefreshPayload = self
@@ -178,7 +178,7 @@ impl Sessions {
             .tokens
             .refresh(|keys| keys.open_at(refresh, now, max_age, &mut buffer)?.parse())?
             .payload;
-        Ok(Presented {
+        Ok(OpenedRefresh {
             user_id: UserId::new(payload.id).map_err(|_| Refused::Payload)?,
             sid: payload.sid.parse().map_err(|_| Refused::Payload)?,
             generation: Some(payload.generation).filter(|g| *g < MOST_ROTATIONS).ok_or(Refused::Payload)?,
@@ -252,13 +252,13 @@ impl Sessions {
     pub async fn examine(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let (row, now) = self.parts.store.session(presented.sid).await?;
-        let said = refresh::Presented {
+        let said = refresh::RefreshAttempt {
             secret_hash: presented.key.sha256(),
             generation: presented.generation,
             agent: row.as_ref().map_or("", |row| &row.device.user_agent),
         };
         let holds = |row: &SessionRow| {
-            let outcome = refresh::judge(&row.into(), &said, now, &Rule::from(&self.parts.policy));
+            let outcome = refresh::decide(&row.into(), &said, now, &Rule::from(&self.parts.policy));
             !matches!(outcome, Outcome::Invalid | Outcome::Reuse | Outcome::Pardon { .. })
         };
         Ok(row.clone().filter(holds))
@@ -303,14 +303,14 @@ impl Sessions {
     /// while the store's clock has leapt.
     pub async fn sweep(&self, audit_keep: Duration) -> Result<u64, StoreError> {
         self.denylist.prune();
-        match self.look_at_clock().await? {
+        match self.check_clock().await? {
             Some(_) => Ok(0),
             None => self.parts.store.sweep(KEEP, audit_keep).await,
         }
     }
 
     /// Checks whether the store's clock has leapt, and remembers the result in the store. A server calls this every few seconds.
-    pub async fn look_at_clock(&self) -> Result<Option<Leap>, StoreError> {
+    pub async fn check_clock(&self) -> Result<Option<Leap>, StoreError> {
         self.watch.look(&*self.parts.store).await
     }
 

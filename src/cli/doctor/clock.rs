@@ -8,7 +8,7 @@ use crate::{clock::Timestamp, store::Facts};
 const SKEW: Duration = Duration::from_secs(60);
 
 /// Returns the fault of the clock, if there is one.
-pub(super) fn judge(here: Timestamp, facts: &Facts) -> Option<String> {
+pub(super) fn clock_fault(here: Timestamp, facts: &Facts) -> Option<String> {
     let there = facts.now;
     if here.since(there).max(there.since(here)) > SKEW {
         return Some(format!(
@@ -43,7 +43,7 @@ mod tests {
                 now: at(now),
                 newest,
             };
-            judge(at(here), &facts)
+            clock_fault(at(here), &facts)
         };
         assert_eq!(found(1000, 1000, None), None);
         assert_eq!(found(1000, 1030, Some(1030)), None);

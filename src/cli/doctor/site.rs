@@ -13,7 +13,7 @@ use crate::{
 /// Checks `public_url`, if it is set.
 pub(super) async fn examine(settings: &Settings, fetch: &Fetch) -> Option<Check> {
     let url = settings.public_url.as_deref()?;
-    if let Some(fault) = judge(url, settings) {
+    if let Some(fault) = url_fault(url, settings) {
         return Some(Check::new("public_url", Err::<String, _>(format!("{url}: {fault}"))));
     }
     let request = Request::get(format!("{url}/auth/login")).body(Vec::new()).ok()?;
@@ -30,14 +30,14 @@ pub(super) async fn examine(settings: &Settings, fetch: &Fetch) -> Option<Check>
 }
 
 /// Returns why browsers can't reach the server at this URL, with the setting to change.
-fn judge(url: &str, settings: &Settings) -> Option<String> {
+fn url_fault(url: &str, settings: &Settings) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (host, port) = match rest.rsplit_once(':').filter(|_| !rest.ends_with(']')) {
         Some((host, port)) => (host, port.parse().ok()),
         None => (rest, None),
     };
     let port: u16 = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
-    if let Some(why) = impossible(host) {
+    if let Some(why) = host_fault(host) {
         return Some(format!("{why}; set public_url to the address that users enter in the browser"));
     }
     let (tls, proxies) = (settings.tls.is_some(), !settings.trusted_proxies.is_empty());
@@ -64,7 +64,7 @@ fn judge(url: &str, settings: &Settings) -> Option<String> {
 }
 
 /// Returns why a host name or address can't be the server's.
-fn impossible(host: &str) -> Option<String> {
+fn host_fault(host: &str) -> Option<String> {
     let unspecified = host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_unspecified())
         || host.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_unspecified());
     if unspecified {
@@ -91,10 +91,10 @@ mod tests {
     use super::*;
     use crate::config::Layer;
 
-    fn judged(text: &str) -> Option<String> {
+    fn fault_of(text: &str) -> Option<String> {
         let layer = Layer::file(Path::new("bulla.toml"), text).unwrap();
         let settings = Settings::resolve(&[layer]).unwrap();
-        judge(settings.public_url.as_deref().unwrap(), &settings)
+        url_fault(settings.public_url.as_deref().unwrap(), &settings)
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
             "public_url = 'http://[::1]:9000'\nlisten = '127.0.0.1:9000'".into(),
             format!("public_url = 'http://localhost:9000'{proxy}"),
         ] {
-            assert_eq!(judged(&good), None, "{good}");
+            assert_eq!(fault_of(&good), None, "{good}");
         }
         for (bad, says) in [
             (format!("public_url = 'https://login..example.org'{proxy}"), "not a valid host name"),
@@ -123,7 +123,7 @@ mod tests {
             ("public_url = 'http://localhost:8080'\ntls_cert = 'c'\ntls_key = 'k'".into(), "https://"),
             ("public_url = 'http://localhost:9000'".into(), "listens on port 8080"),
         ] {
-            assert!(judged(&bad).is_some_and(|fault| fault.contains(says)), "{bad}: {:?}", judged(&bad));
+            assert!(fault_of(&bad).is_some_and(|fault| fault.contains(says)), "{bad}: {:?}", fault_of(&bad));
         }
     }
 }

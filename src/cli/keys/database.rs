@@ -45,7 +45,7 @@ impl Database {
     }
 
     /// Opens the database for a command that requires it.
-    pub(super) async fn expected(ctx: &Context) -> Result<Self, CliError> {
+    pub(super) async fn open_required(ctx: &Context) -> Result<Self, CliError> {
         Self::try_open(ctx).await.map_err(|error| {
             CliError::Unavailable(format!(
                 "not rolled over: {error}; without the database it is unknown which servers lack the staged key; \
@@ -75,7 +75,7 @@ impl Database {
 
     /// Returns the reason why the clock can't decide which keys are old, if there is one: a server has seen it leap, or it is
     /// more than a year after the ring's last change.
-    pub(super) async fn doubts_clock(&self, ring_changed: Timestamp, now: Timestamp) -> Option<String> {
+    pub(super) async fn clock_doubt(&self, ring_changed: Timestamp, now: Timestamp) -> Option<String> {
         if let Some(store) = &self.0
             && let Ok((Some(mark), now)) = store.clock_mark().await
             && let Some(leap) = look(Some(mark), None, Look { now, boot: since_boot() }).leap
@@ -108,7 +108,12 @@ impl Database {
     }
 
     /// Waits until every running server has this generation in force, at most `wait`. Returns the servers that are still behind.
-    pub(super) async fn behind(&self, ctx: &Context, generation: u64, wait: Duration) -> Vec<NodeRow> {
+    pub(super) async fn servers_behind(
+        &self,
+        ctx: &Context,
+        generation: u64,
+        wait: Duration,
+    ) -> Vec<NodeRow> {
         let started = Instant::now();
         loop {
             let mut nodes = self.nodes(ctx).await;

@@ -127,13 +127,13 @@ where
             }
             Decision::Undecided(tried) => {
                 let (service, guard) = (Rc::clone(&self.service), self.guard.clone());
-                Answer::Climbing { future: Box::pin(climb(guard, service, request, tried)) }
+                Answer::Climbing { future: Box::pin(authenticate_request(guard, service, request, tried)) }
             }
         }
     }
 }
 
-async fn climb<S, B>(
+async fn authenticate_request<S, B>(
     Guard { bulla, admits }: Guard,
     service: Rc<S>,
     request: ServiceRequest,
@@ -142,16 +142,16 @@ async fn climb<S, B>(
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    match admits.climb(&bulla.0, request.request(), tried).await {
-        Ok(climbed) => {
-            request.extensions_mut().insert(climbed.principal);
+    match admits.authenticate_request(&bulla.0, request.request(), tried).await {
+        Ok(authenticated) => {
+            request.extensions_mut().insert(authenticated.principal);
             let mut response = match service.call(request).await {
                 Ok(response) => response.map_into_left_body(),
                 // If a handler fails after a rotation, the browser must still get the new cookies.
-                Err(error) if climbed.cookies.is_empty() => return Err(error),
-                Err(error) => return Err(WithCookies { error, cookies: climbed.cookies }.into()),
+                Err(error) if authenticated.cookies.is_empty() => return Err(error),
+                Err(error) => return Err(WithCookies { error, cookies: authenticated.cookies }.into()),
             };
-            add_cookies(response.headers_mut(), &climbed.cookies);
+            add_cookies(response.headers_mut(), &authenticated.cookies);
             Ok(response)
         }
         Err(problem) => Ok(refuse(&bulla, request, &problem)),

@@ -6,7 +6,7 @@ use crate::{
     http::{
         Problem,
         bulla::Shared,
-        guard::ladder::Climbed,
+        guard::ladder::Authenticated,
         wire::{request::Request, request_log},
     },
     session::{Denied, Machine, Principal},
@@ -41,7 +41,7 @@ pub(crate) enum Decision {
     Person(Principal),
     /// The request is refused.
     Refused(Problem),
-    /// Further steps must be tried, by [`Admits::climb`].
+    /// Further steps must be tried, by [`Admits::authenticate_request`].
     Undecided(Option<Denied>),
 }
 
@@ -73,7 +73,7 @@ impl Admits {
             Ok(None) => {}
             Err(problem) => return Decision::Refused(problem),
         }
-        match shared.first_step(request) {
+        match shared.authenticate_access_token(request) {
             Ok(principal) => match self.check(&principal) {
                 Ok(()) => {
                     request_log::speaks_for(|| principal.id().to_string());
@@ -86,16 +86,16 @@ impl Admits {
     }
 
     /// Tries all steps, after [`decide`](Self::decide) was [`Undecided`](Decision::Undecided).
-    pub(crate) async fn climb(
+    pub(crate) async fn authenticate_request(
         &self,
         shared: &Shared,
         request: &impl Request,
         tried: Option<Denied>,
-    ) -> Result<Climbed, Problem> {
-        let climbed = patiently(shared.climb(request, tried)).await?;
-        self.check(&climbed.principal)?;
-        request_log::speaks_for(|| climbed.principal.id().to_string());
-        Ok(climbed)
+    ) -> Result<Authenticated, Problem> {
+        let authenticated = patiently(shared.authenticate_request(request, tried)).await?;
+        self.check(&authenticated.principal)?;
+        request_log::speaks_for(|| authenticated.principal.id().to_string());
+        Ok(authenticated)
     }
 
     /// Refuses the token of an app that is not admitted.

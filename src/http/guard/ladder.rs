@@ -20,16 +20,19 @@ use crate::{
 
 /// An authenticated request, and the cookies to send with its answer.
 #[derive(Debug)]
-pub(crate) struct Climbed {
+pub(crate) struct Authenticated {
     pub(crate) principal: Principal,
     /// The `Set-Cookie` lines; can be empty.
     pub(crate) cookies: SetCookies,
 }
 
 impl Shared {
-    /// Tries only step 1, the access token, without I/O. After an error, [`Self::climb`] continues. The error tells it whether the
-    /// token was already opened, because each token is opened and counted only once.
-    pub(crate) fn first_step(&self, request: &impl Request) -> Result<Principal, Option<Denied>> {
+    /// Tries only step 1, the access token, without I/O. After an error, [`Self::authenticate_request`] continues. The error tells
+    /// it whether the token was already opened, because each token is opened and counted only once.
+    pub(crate) fn authenticate_access_token(
+        &self,
+        request: &impl Request,
+    ) -> Result<Principal, Option<Denied>> {
         if forgery::is_unsafe(request) {
             return Err(None); // where the forgery rule must be asked first
         }
@@ -49,28 +52,28 @@ impl Shared {
     }
 
     /// Tries all steps. `tried` is the result of step 1 if it has been tried.
-    pub(crate) async fn climb(
+    pub(crate) async fn authenticate_request(
         &self,
         request: &impl Request,
         tried: Option<Denied>,
-    ) -> Result<Climbed, Problem> {
+    ) -> Result<Authenticated, Problem> {
         match Authorization::of(request)? {
             Authorization::Bearer(token) if is_jws(token) => {
                 let (issued, nonce) = self.with_bearer(request, token).await?;
                 let mut cookies = SetCookies::default();
-                self.hand_out(&mut cookies, &issued);
+                self.set_session_cookies(&mut cookies, &issued);
                 CookieJar::clear_login(&mut cookies, &login_id(&nonce));
-                Ok(Climbed { principal: issued.principal, cookies })
+                Ok(Authenticated { principal: issued.principal, cookies })
             }
-            Authorization::Bearer(token) => Ok(recognised(self.open(token, tried)?)),
+            Authorization::Bearer(token) => Ok(without_cookies(self.open(token, tried)?)),
             Authorization::Basic { name, password } if !credentials::from_browser(request) => {
                 let issued = self
                     .logins()
                     .by_password(&self.site.requester(request), &name, &password, Transport::Basic, None)
                     .await?;
                 let mut cookies = SetCookies::default();
-                self.hand_out(&mut cookies, &issued);
-                Ok(Climbed { principal: issued.principal, cookies })
+                self.set_session_cookies(&mut cookies, &issued);
+                Ok(Authenticated { principal: issued.principal, cookies })
             }
             Authorization::Basic { .. } => Err(Problem::unauthorized()),
             Authorization::Absent => self.by_cookies(request, &self.carried(request)??, tried).await,
@@ -114,22 +117,23 @@ impl Shared {
         request: &impl Request,
         carried: &Carried<'_>,
         tried: Option<Denied>,
-    ) -> Result<Climbed, Problem> {
+    ) -> Result<Authenticated, Problem> {
         let denied = match carried.access.map(|token| self.open(token, tried)) {
-            Some(Ok(principal)) => return Ok(recognised(principal)),
+            Some(Ok(principal)) => return Ok(without_cookies(principal)),
             Some(Err(denied)) => denied,
             None => Denied::Session,
         };
         let Some(refresh) = carried.refresh else { return Err(denied.into()) };
         let renewed = self.renew(request, refresh).await?;
         let mut cookies = SetCookies::default();
-        self.hand_on(&mut cookies, &renewed);
-        Ok(Climbed { principal: renewed.principal, cookies })
+        self.set_renewed_cookies(&mut cookies, &renewed);
+        Ok(Authenticated { principal: renewed.principal, cookies })
     }
 
     /// Step 2: renews by the refresh token. A request that another site caused uses no refresh token. A rotation would allow that
     /// site to cause rotations whose cookies the browser may not keep. An answer without a rotation would allow a stolen token to
-    /// be used without a trace. A navigation is answered with a page that loads again by itself ([`Asker`](super::refusal::Asker)).
+    /// be used without a trace. A navigation is answered with a page that loads again by itself
+    /// ([`ClientKind`](super::refusal::ClientKind)).
     pub(crate) async fn renew(&self, request: &impl Request, refresh: &str) -> Result<Renewed, Problem> {
         if forgery::is_cross_site(request) {
             return Err(Problem::cross_site());
@@ -139,7 +143,7 @@ impl Shared {
 
     /// Sets the cookies of a session that has just begun. With transport `hybrid` the access token is not put into a cookie; with
     /// `body` neither token is.
-    pub(crate) fn hand_out(&self, cookies: &mut SetCookies, issued: &Issued) {
+    pub(crate) fn set_session_cookies(&self, cookies: &mut SetCookies, issued: &Issued) {
         request_log::speaks_for(|| issued.principal.id().to_string());
         let policy = &self.sessions().parts().policy;
         if matches!(issued.row.transport, Transport::Cookie | Transport::Basic) {
@@ -152,7 +156,7 @@ impl Shared {
     }
 
     /// Sets the cookies of a renewal. The refresh token came in a cookie, so the new tokens are sent in cookies.
-    pub(crate) fn hand_on(&self, cookies: &mut SetCookies, renewed: &Renewed) {
+    pub(crate) fn set_renewed_cookies(&self, cookies: &mut SetCookies, renewed: &Renewed) {
         request_log::speaks_for(|| renewed.principal.id().to_string());
         let policy = &self.sessions().parts().policy;
         if renewed.transport != Transport::Hybrid {
@@ -170,6 +174,6 @@ impl From<Ambiguous> for Problem {
     }
 }
 
-fn recognised(principal: Principal) -> Climbed {
-    Climbed { principal, cookies: SetCookies::default() }
+fn without_cookies(principal: Principal) -> Authenticated {
+    Authenticated { principal, cookies: SetCookies::default() }
 }

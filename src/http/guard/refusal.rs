@@ -9,19 +9,19 @@ use crate::http::{
 
 /// The kind of client that gets the refusal.
 #[derive(Debug)]
-pub(crate) enum Asker {
+pub(crate) enum ClientKind {
     /// A person's browser that navigates to a page.
     Person {
         /// The address to which a login returns; empty if it can't return.
         back: String,
         /// Whether a page that loads again by itself makes the next request same-origin.
-        can_come_back: bool,
+        can_reload: bool,
     },
     /// Any other client.
     Program,
 }
 
-impl Asker {
+impl ClientKind {
     pub(crate) fn of(request: &impl Request, site: &Site) -> Self {
         if !credentials::is_navigation(request) {
             return Self::Program;
@@ -30,7 +30,7 @@ impl Asker {
         let back = request.target().filter(|_| !forgery::is_unsafe(request));
         Self::Person {
             back: back.unwrap_or_default().to_owned(),
-            can_come_back: forgery::can_come_back(request, site),
+            can_reload: forgery::can_reload(request, site),
         }
     }
 
@@ -38,7 +38,7 @@ impl Asker {
     pub(crate) fn refuse(&self, problem: &Problem, ways: &[pages::Way]) -> Answer {
         let page = match self {
             Self::Program => return Answer::problem(problem),
-            Self::Person { can_come_back: true, back } if problem.is_cross_site() => {
+            Self::Person { can_reload: true, back } if problem.is_cross_site() => {
                 return Answer::page(pages::again(back));
             }
             Self::Person { back, .. } if problem.code() == "unauthorized" => {
@@ -53,7 +53,7 @@ impl Asker {
 impl Shared {
     /// The answer of a guard to a request that it refuses, with the protective headers.
     pub(crate) fn refuse(&self, request: &impl Request, problem: &Problem) -> Answer {
-        let answer = Asker::of(request, &self.site).refuse(problem, &self.ways);
+        let answer = ClientKind::of(request, &self.site).refuse(problem, &self.ways);
         self.protection
             .headers(answer.is_page())
             .fold(answer, |answer, (name, value)| answer.header(name, value))
@@ -67,7 +67,7 @@ mod tests {
 
     fn told(request: Sample, problem: &Problem) -> (u16, String) {
         let site = Site::public("https://app.example");
-        let answer = Asker::of(&request, &site).refuse(problem, &[]);
+        let answer = ClientKind::of(&request, &site).refuse(problem, &[]);
         (answer.status, answer.body)
     }
 

@@ -19,7 +19,7 @@ use crate::{
 
 /// A person's session that the request itself presents.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct PresentedSession {
     pub(crate) row: SessionRow,
     pub(crate) user: User,
     /// The store's time when the row was read. `None` if the request contains the password (HTTP Basic).
@@ -28,12 +28,12 @@ pub(crate) struct Shown {
 
 /// The present password, in requests that accept it.
 #[derive(Default, Deserialize)]
-pub(crate) struct Current {
+pub(crate) struct CurrentPassword {
     #[serde(default)]
     current: Option<SecretText>,
 }
 
-impl Current {
+impl CurrentPassword {
     /// An empty field of a form counts as absent.
     pub(crate) fn password(&self) -> Option<&SecretText> {
         self.current.as_ref().filter(|password| !password.expose().is_empty())
@@ -44,16 +44,16 @@ impl Shared {
     /// The session that a person's request presents: a refresh token in the cookie, which its row would rotate or repeat. It must
     /// name the same session and user as the access token, if there is one. HTTP Basic contains the password, which is a stronger
     /// proof. A Bearer token of a person is refused.
-    pub(crate) async fn in_session(
+    pub(crate) async fn presented_session(
         &self,
         request: &impl Request,
         principal: &Principal,
-    ) -> Result<Shown, Problem> {
+    ) -> Result<PresentedSession, Problem> {
         match Authorization::of(request)? {
             Authorization::Bearer(_) => return Err(Problem::session_required()),
             Authorization::Basic { .. } => {
                 let (row, user) = self.sessions().confirm(principal).await?;
-                return Ok(Shown { row, user, now: None });
+                return Ok(PresentedSession { row, user, now: None });
             }
             Authorization::Absent => {}
         }
@@ -64,7 +64,9 @@ impl Shared {
                 && principal.grant().is_none()
         };
         match self.sessions().present(refresh, &self.site.device(request)).await {
-            Ok(Some(Present { row, user, now })) if same(&row) => Ok(Shown { row, user, now: Some(now) }),
+            Ok(Some(Present { row, user, now })) if same(&row) => {
+                Ok(PresentedSession { row, user, now: Some(now) })
+            }
             Ok(_) => Err(Problem::session_required()),
             // The refresh token belongs to no live session. If the access token's session has ended too, the answer is 401.
             Err(Denied::Token(_) | Denied::Session) => {
@@ -77,15 +79,17 @@ impl Shared {
 
     /// Checks that the person of this session has proven their identity recently: by the present password in the request, or by a
     /// login within `reauth_within`.
-    pub(crate) async fn recently(
+    pub(crate) async fn require_recent_proof(
         &self,
         request: &impl Request,
-        shown: &Shown,
-        current: &Current,
+        shown: &PresentedSession,
+        current: &CurrentPassword,
     ) -> Result<(), Problem> {
         if let Some(password) = current.password() {
-            let verified =
-                self.logins().present_password(&self.site.requester(request), &shown.user, password).await?;
+            let verified = self
+                .logins()
+                .check_current_password(&self.site.requester(request), &shown.user, password)
+                .await?;
             return self.note_proof(shown, verified).await;
         }
         match shown.now.is_none_or(|now| self.is_recent(&shown.row, now)) {
@@ -100,7 +104,7 @@ impl Shared {
 
     /// Sets a new `auth_time` of the session, so that it counts as recent when the provider sends the browser back to link an
     /// identity.
-    async fn note_proof(&self, shown: &Shown, verified: SecretText) -> Result<(), Problem> {
+    async fn note_proof(&self, shown: &PresentedSession, verified: SecretText) -> Result<(), Problem> {
         let (parts, row) = (self.sessions().parts(), &shown.row);
         let verified = parts.users.keeps_passwords_in_store().then_some(verified);
         if parts.store.note_proof(row.sid, &row.user_id, verified).await? {
@@ -114,7 +118,7 @@ impl Shared {
     }
 
     /// The login page for a person whose form requires a new login. It shows the reason and leads back to the account page.
-    pub(crate) async fn log_in_again(&self, principal: &Principal, problem: &Problem) -> Answer {
+    pub(crate) async fn new_login_page(&self, principal: &Principal, problem: &Problem) -> Answer {
         let user = self.sessions().parts().users.find(&principal.user_id()).await;
         let name = user.ok().flatten().map(|user| user.name).unwrap_or_default();
         let page = pages::Login {

@@ -196,7 +196,7 @@ pub(crate) fn account(page: &Account<'_>) -> Option<String> {
 }
 
 pub(crate) fn error(problem: &Problem) -> Option<String> {
-    let (title, advice) = in_plain_words(problem);
+    let (title, advice) = title_and_advice(problem);
     let page = ErrorPage {
         title,
         detail: problem.detail(),
@@ -210,7 +210,7 @@ pub(crate) fn error(problem: &Problem) -> Option<String> {
 }
 
 /// A title, and advice on what the person can do.
-fn in_plain_words(problem: &Problem) -> (&'static str, &'static str) {
+fn title_and_advice(problem: &Problem) -> (&'static str, &'static str) {
     match problem.code() {
         "misdirected" => {
             ("Wrong address", "Open the address below. If it is the one you opened, tell the administrator.")

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::{
     http::{
         Bulla, Problem,
-        guard::session_proof::Shown,
+        guard::session_proof::PresentedSession,
         pages,
         routes::{
             body::{self, Kind},
@@ -126,9 +126,9 @@ pub(crate) async fn end(
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let (_, kind) = body::read::<serde_json::Map<String, serde_json::Value>>(&request, &body)?;
-    let Shown { row, user, .. } = match bulla.0.in_session(&request, &principal).await {
+    let PresentedSession { row, user, .. } = match bulla.0.presented_session(&request, &principal).await {
         Err(problem) if kind == Kind::Form && problem.asks_for_a_login() => {
-            return Ok(bulla.0.log_in_again(&principal, &problem).await.into());
+            return Ok(bulla.0.new_login_page(&principal, &problem).await.into());
         }
         shown => shown?,
     };
@@ -168,9 +168,9 @@ pub(crate) async fn password(
 ) -> Result<HttpResponse, Problem> {
     let (input, kind) = body::read::<Change>(&request, &body)?;
     let rule = bulla.0.installation.password.ok_or_else(Problem::not_found)?;
-    let shown = match bulla.0.in_session(&request, &principal).await {
+    let shown = match bulla.0.presented_session(&request, &principal).await {
         Err(problem) if kind == Kind::Form && problem.asks_for_a_login() => {
-            return Ok(bulla.0.log_in_again(&principal, &problem).await.into());
+            return Ok(bulla.0.new_login_page(&principal, &problem).await.into());
         }
         shown => shown?,
     };
@@ -194,7 +194,7 @@ pub(crate) async fn password(
 async fn change(
     bulla: &Bulla,
     request: &HttpRequest,
-    shown: &Shown,
+    shown: &PresentedSession,
     rule: PasswordRule,
     input: Change,
 ) -> Result<Issued, Problem> {
@@ -202,10 +202,16 @@ async fn change(
     // HTTP Basic contains the present password, so the body need not repeat it.
     let verified = match (&input.current, Authorization::of(request)?) {
         (Some(current), _) => {
-            shared.logins().present_password(&shared.site.requester(request), &shown.user, current).await?
+            shared
+                .logins()
+                .check_current_password(&shared.site.requester(request), &shown.user, current)
+                .await?
         }
         (None, Authorization::Basic { password, .. }) => {
-            shared.logins().present_password(&shared.site.requester(request), &shown.user, &password).await?
+            shared
+                .logins()
+                .check_current_password(&shared.site.requester(request), &shown.user, &password)
+                .await?
         }
         (None, _) => return Err(body::malformed()),
     };

@@ -73,7 +73,7 @@ async fn in_person(
     request: &HttpRequest,
     principal: &Principal,
 ) -> Result<Administrator, Problem> {
-    let shown = bulla.0.in_session(request, principal).await?;
+    let shown = bulla.0.presented_session(request, principal).await?;
     administrator(&shown.row, &shown.user)
 }
 

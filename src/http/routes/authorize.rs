@@ -7,7 +7,7 @@ use crate::{
         Bulla, Problem,
         actix::add_cookies,
         bulla::Shared,
-        guard::{ladder::Climbed, refusal::Asker},
+        guard::{ladder::Authenticated, refusal::ClientKind},
         pages,
         routes::{account, body, renewal::known},
         wire::{
@@ -32,7 +32,7 @@ pub(crate) async fn begin(bulla: web::Data<Bulla>, request: HttpRequest) -> Resu
             "The request of the app is too long, or contains a character that a URL must not contain.",
         )),
         Ok(_) => Ok(body::see_other(&onward)),
-        Err(objection) => object(objection),
+        Err(objection) => answer_objection(objection),
     }
 }
 
@@ -41,13 +41,13 @@ pub(crate) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
     let shared = &bulla.0;
     let authorization = match shared.issuer().authorization(request.query_string()).await {
         Ok(authorization) => authorization,
-        Err(objection) => return object(objection),
+        Err(objection) => return answer_objection(objection),
     };
-    let climbed = match shared.climb(&request, None).await {
-        Ok(climbed) => climbed,
+    let authenticated = match shared.authenticate_request(&request, None).await {
+        Ok(authenticated) => authenticated,
         Err(problem) => return shared.log_in_first(&request, &authorization, problem),
     };
-    let answer = match in_person(&bulla, &request, &climbed).await {
+    let answer = match in_person(&bulla, &request, &authenticated).await {
         Ok((login, user)) => match shared.issuer().approve(&authorization, &login, &user).await {
             Ok(returned) => Ok(send_on(&request, &authorization, &returned)),
             Err(denied) => Err(denied.into()),
@@ -55,9 +55,10 @@ pub(crate) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
         Err(problem) => shared.log_in_first(&request, &authorization, problem),
     };
     // If the session was renewed, its cookies are sent with a refusal too.
-    let mut response = answer
-        .unwrap_or_else(|problem| Asker::of(&request, &shared.site).refuse(&problem, &shared.ways).into());
-    add_cookies(response.headers_mut(), &climbed.cookies);
+    let mut response = answer.unwrap_or_else(|problem| {
+        ClientKind::of(&request, &shared.site).refuse(&problem, &shared.ways).into()
+    });
+    add_cookies(response.headers_mut(), &authenticated.cookies);
     Ok(response)
 }
 
@@ -67,10 +68,10 @@ pub(crate) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
 async fn in_person(
     bulla: &Bulla,
     request: &HttpRequest,
-    climbed: &Climbed,
+    authenticated: &Authenticated,
 ) -> Result<(SessionRow, User), Problem> {
-    let (login, user) = account::confirm(bulla, &climbed.principal).await?;
-    if !climbed.cookies.is_empty() || bulla.0.brings(request, &login).await? {
+    let (login, user) = account::confirm(bulla, &authenticated.principal).await?;
+    if !authenticated.cookies.is_empty() || bulla.0.presents_session(request, &login).await? {
         return Ok((login, user));
     }
     match login.transport {
@@ -81,7 +82,7 @@ async fn in_person(
 
 impl Shared {
     /// Whether a request has the refresh cookie of this session, and its row would rotate or repeat it.
-    async fn brings(&self, request: &HttpRequest, session: &SessionRow) -> Result<bool, Problem> {
+    async fn presents_session(&self, request: &HttpRequest, session: &SessionRow) -> Result<bool, Problem> {
         let Some(refresh) = self.carried(request)??.refresh else { return Ok(false) };
         let present = known(self.sessions().present(refresh, &self.site.device(request)).await)?.flatten();
         Ok(present.is_some_and(|present| present.row.sid == session.sid))
@@ -121,7 +122,7 @@ fn send_on(request: &HttpRequest, authorization: &Authorization, to: &Returned) 
     Answer::page(page).header("refresh", format!("0;url={}", to.0)).into()
 }
 
-fn object(objection: Objection) -> Result<HttpResponse, Problem> {
+fn answer_objection(objection: Objection) -> Result<HttpResponse, Problem> {
     match objection {
         Objection::Back(to) => Ok(body::see_other(&to.0)),
         Objection::Here(why) => Err(Problem::bad_request(why)),

@@ -13,7 +13,7 @@ pub(crate) const COOKIES_LOST: &str = "Name and password are right, but your bro
 impl Shared {
     /// The address after a login by the form: over TLS `rd`, on plain HTTP first the page that checks for the cookies. The
     /// authorization request of an app is resumed without this check.
-    pub(crate) fn after_login(&self, rd: String) -> String {
+    pub(crate) fn redirect_after_login(&self, rd: String) -> String {
         if self.site.is_tls() || rd.starts_with("/auth/authorize?") {
             return rd;
         }
@@ -22,7 +22,7 @@ impl Shared {
     }
 
     /// Whether a request has the cookies of a login. Ambiguous cookies count too.
-    pub(crate) fn has_come_back(&self, request: &HttpRequest) -> bool {
+    pub(crate) fn has_login_cookies(&self, request: &HttpRequest) -> bool {
         self.cookies
             .read(request)
             .map_or(true, |carried| carried.access.is_some() || carried.refresh.is_some())

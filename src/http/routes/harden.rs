@@ -16,9 +16,9 @@ use crate::{
     http::{
         Bulla, Problem,
         actix::{guard::WithCookies, protect},
-        guard::refusal::Asker,
+        guard::refusal::ClientKind,
         pages::Way,
-        routes::catch_panic::survive,
+        routes::catch_panic::catch_panic,
         wire::incoming,
     },
     store::patiently,
@@ -30,64 +30,70 @@ pub(crate) async fn secure(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let asker = Asker::of(request.request(), &bulla.0.site);
-    let mut response = told(&bulla, asker, patiently(survive(next.call(request))).await)?;
+    let client_kind = ClientKind::of(request.request(), &bulla.0.site);
+    let mut response = adapt_errors(&bulla, client_kind, patiently(catch_panic(next.call(request))).await)?;
     protect(&bulla.0.protection, response.headers_mut());
     Ok(response)
 }
 
 /// Gives an error the form that suits the client, unless an inner middleware has already done so.
-pub(crate) fn told<B: MessageBody + 'static>(
+pub(crate) fn adapt_errors<B: MessageBody + 'static>(
     bulla: &Bulla,
-    asker: Asker,
+    client_kind: ClientKind,
     answer: Result<ServiceResponse<B>, Error>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let response = match answer {
         Ok(response) => response,
-        Err(error) if error.as_error::<Told>().is_some() => return Err(error),
-        Err(error) => return Err(Told { error, asker, bulla: bulla.clone() }.into()),
+        Err(error) if error.as_error::<ErrorForClient>().is_some() => return Err(error),
+        Err(error) => return Err(ErrorForClient { error, client_kind, bulla: bulla.clone() }.into()),
     };
     let error = response.response().error();
-    let told = error.and_then(|error| tell(error, &asker, response.headers(), &bulla.0.ways));
-    let Some(mut told) = told else { return Ok(response.map_into_left_body()) };
-    protect(&bulla.0.protection, told.headers_mut());
-    Ok(response.into_response(told).map_into_right_body())
+    let adapted = error.and_then(|error| adapt_error(error, &client_kind, response.headers(), &bulla.0.ways));
+    let Some(mut adapted) = adapted else { return Ok(response.map_into_left_body()) };
+    protect(&bulla.0.protection, adapted.headers_mut());
+    Ok(response.into_response(adapted).map_into_right_body())
 }
 
 /// The answer to an error in the form for its client. Keeps the cookies and the CORS header of the original answer `said`. `None`
 /// if the original answer is suitable.
-fn tell(error: &Error, asker: &Asker, said: &HeaderMap, ways: &[Way]) -> Option<HttpResponse> {
-    let mut told = HttpResponse::from(asker.refuse(&in_our_words(error)?, ways));
+fn adapt_error(
+    error: &Error,
+    client_kind: &ClientKind,
+    said: &HeaderMap,
+    ways: &[Way],
+) -> Option<HttpResponse> {
+    let mut adapted = HttpResponse::from(client_kind.refuse(&as_problem(error)?, ways));
     for name in [header::SET_COOKIE, header::ACCESS_CONTROL_ALLOW_ORIGIN] {
         for value in said.get_all(&name) {
-            told.headers_mut().append(name.clone(), value.clone());
+            adapted.headers_mut().append(name.clone(), value.clone());
         }
     }
-    Some(told)
+    Some(adapted)
 }
 
 /// An error that is being returned, with the data for its answer.
 #[derive(Debug)]
-struct Told {
+struct ErrorForClient {
     error: Error,
-    asker: Asker,
+    client_kind: ClientKind,
     bulla: Bulla,
 }
 
-impl std::fmt::Display for Told {
+impl std::fmt::Display for ErrorForClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl actix_web::ResponseError for Told {
+impl actix_web::ResponseError for ErrorForClient {
     fn status_code(&self) -> StatusCode {
         self.error.as_response_error().status_code()
     }
 
     fn error_response(&self) -> HttpResponse {
         let said = self.error.error_response();
-        let mut response = tell(&self.error, &self.asker, said.headers(), &self.bulla.0.ways).unwrap_or(said);
+        let mut response =
+            adapt_error(&self.error, &self.client_kind, said.headers(), &self.bulla.0.ways).unwrap_or(said);
         protect(&self.bulla.0.protection, response.headers_mut());
         response
     }
@@ -95,12 +101,12 @@ impl actix_web::ResponseError for Told {
 
 /// The problem for an error. An error of the framework itself (a body that is too large or incomplete, an extractor's error) also
 /// becomes a problem, without its cause.
-fn in_our_words(error: &Error) -> Option<Problem> {
+fn as_problem(error: &Error) -> Option<Problem> {
     if let Some(problem) = error.as_error::<Problem>() {
         return Some(problem.clone());
     }
     if let Some(shared) = error.as_error::<WithCookies>() {
-        return in_our_words(&shared.error);
+        return as_problem(&shared.error);
     }
     let body = match error.as_error::<JsonPayloadError>() {
         Some(JsonPayloadError::ContentType) => return Some(Problem::unsupported_media_type()),

@@ -8,7 +8,7 @@ use crate::{
         Bulla, Problem,
         actix::add_cookies,
         bulla::Shared,
-        guard::session_proof::{Current, Shown},
+        guard::session_proof::{CurrentPassword, PresentedSession},
         pages,
         routes::{
             account,
@@ -38,11 +38,11 @@ pub(crate) async fn link(
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let shared = &bulla.0;
-    let (current, kind) = body::read::<Current>(&request, &body)?;
+    let (current, kind) = body::read::<CurrentPassword>(&request, &body)?;
     let provider = shared.logins().providers().named(&name).ok_or_else(Problem::not_found)?;
     let shown = match (may_change(shared, &request, &principal, &current).await, kind) {
         (Err(problem), Kind::Form) if problem.asks_for_a_login() => {
-            return Ok(shared.log_in_again(&principal, &problem).await.into());
+            return Ok(shared.new_login_page(&principal, &problem).await.into());
         }
         (shown, _) => shown?,
     };
@@ -64,10 +64,10 @@ async fn may_change(
     shared: &Shared,
     request: &HttpRequest,
     principal: &Principal,
-    current: &Current,
-) -> Result<Shown, Problem> {
-    let shown = shared.in_session(request, principal).await?;
-    shared.recently(request, &shown, current).await?;
+    current: &CurrentPassword,
+) -> Result<PresentedSession, Problem> {
+    let shown = shared.presented_session(request, principal).await?;
+    shared.require_recent_proof(request, &shown, current).await?;
     Ok(shown)
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Which {
     issuer: String,
     subject: String,
     #[serde(flatten)]
-    current: Current,
+    current: CurrentPassword,
 }
 
 /// `POST /auth/identities/unlink`: unlinks an identity, but never the last login method. An identity of another user is answered
@@ -90,11 +90,11 @@ pub(crate) async fn unlink(
     let (Which { issuer, subject, current }, kind) = body::read::<Which>(&request, &body)?;
     let shown = match (may_change(&bulla.0, &request, &principal, &current).await, kind) {
         (Err(problem), Kind::Form) if problem.asks_for_a_login() => {
-            return Ok(bulla.0.log_in_again(&principal, &problem).await.into());
+            return Ok(bulla.0.new_login_page(&principal, &problem).await.into());
         }
         (shown, _) => shown?,
     };
-    let Shown { row, user, .. } = &shown;
+    let PresentedSession { row, user, .. } = &shown;
     let identity = Identity { issuer, subject };
     let event = AuditEvent::new("identity.unlinked", user.id.to_string(), "")
         .with(serde_json::json!({"issuer": identity.issuer, "subject": identity.subject}))

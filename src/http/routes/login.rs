@@ -19,7 +19,7 @@ use crate::{
             cookies::{CookieJar, SetCookies},
         },
     },
-    login::Presented,
+    login::PresentedToken,
     secret::SecretText,
     session::Issued,
     store::Transport,
@@ -33,7 +33,7 @@ pub(crate) struct Login {
     #[serde(default)]
     rd: String,
     #[serde(flatten)]
-    presented: Presented,
+    presented: PresentedToken,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +71,7 @@ pub(crate) async fn page(
 ) -> HttpResponse {
     let (rd, ways) = (query.rd(&bulla.0), &bulla.0.ways[..]);
     let signed_in = query.signed_in.is_some();
-    if signed_in && bulla.0.has_come_back(&request) {
+    if signed_in && bulla.0.has_login_cookies(&request) {
         return body::see_other(if rd.is_empty() { "/auth/account" } else { &rd });
     }
     let error = signed_in.then_some(COOKIES_LOST);
@@ -111,7 +111,7 @@ pub(crate) async fn login(
     let rd = if input.rd.is_empty() { "/auth/account".into() } else { shared.site.return_to(&input.rd) };
     match (done, kind) {
         (Ok(issued), Kind::Form) => {
-            Ok(shared.with_cookies(body::see_other(&shared.after_login(rd)), &issued))
+            Ok(shared.with_cookies(body::see_other(&shared.redirect_after_login(rd)), &issued))
         }
         (Ok(issued), Kind::Json) => Ok(shared.with_cookies(shared.tokens(&issued), &issued)),
         (Err(problem), Kind::Json) => Err(problem),
@@ -158,7 +158,7 @@ impl Shared {
 
     pub(crate) fn with_cookies(&self, mut response: HttpResponse, issued: &Issued) -> HttpResponse {
         let mut cookies = SetCookies::default();
-        self.hand_out(&mut cookies, issued);
+        self.set_session_cookies(&mut cookies, issued);
         add_cookies(response.headers_mut(), &cookies);
         response
     }

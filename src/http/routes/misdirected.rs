@@ -10,7 +10,7 @@ use crate::http::Site;
 const SHOWN: usize = 100;
 
 /// Logs the first such refusal of this process. Later ones are not logged, because any client can cause them.
-pub(crate) fn note(request: &HttpRequest, site: &Site) {
+pub(crate) fn log_once(request: &HttpRequest, site: &Site) {
     static FIRST: Once = Once::new();
     FIRST.call_once(|| {
         let host = request.headers().get(header::HOST);

@@ -22,5 +22,5 @@ mod provider_failure;
 mod renewal;
 mod table;
 
-pub(crate) use provider::way_back;
+pub(crate) use provider::callback_url;
 pub(crate) use table::{Listener, app};

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     http::{Bulla, Problem, actix::add_cookies, bulla::Shared, routes::body, wire::cookies::SetCookies},
-    login::{LIFE, Pending, Presented},
+    login::{LIFE, Pending, PresentedToken},
     secret::Secret,
     session::Issued,
     store::Transport,
@@ -47,7 +47,7 @@ impl Shared {
     pub(crate) async fn with_presented(
         &self,
         request: &HttpRequest,
-        presented: &Presented,
+        presented: &PresentedToken,
         transport: Transport,
     ) -> Result<Issued, Problem> {
         let carried = self.cookies.read(request).unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::{
         bulla::Shared,
         guard::login_cookies::login_id,
         pages,
-        routes::{body, login::Return, provider_failure::spent, renewal::known},
+        routes::{body, login::Return, provider_failure::already_finished, renewal::known},
         wire::{
             answer::Answer,
             cookies::{Carried, CookieJar, SetCookies},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// `GET /auth/provider/{name}`: sends a browser to the provider's pages.
-pub(crate) async fn go(
+pub(crate) async fn start(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
     name: web::Path<String>,
@@ -30,7 +30,7 @@ pub(crate) async fn go(
     let provider = shared.logins().providers().named(&name).ok_or_else(Problem::not_found)?;
     let rd = query.rd(shared);
     let intent = match query.is_again() {
-        true => Intent::Again(shared.who_is_here(&request).await?),
+        true => Intent::LogInAgain(shared.presented_user(&request).await?),
         false => Intent::LogIn,
     };
     match shared.send_to(&request, provider, &rd, intent).await {
@@ -39,13 +39,13 @@ pub(crate) async fn go(
             add_cookies(response.headers_mut(), &cookies);
             Ok(response)
         }
-        Err(problem) => Ok(shared.sorry(provider, &problem, &rd)),
+        Err(problem) => Ok(shared.login_page_with_error(provider, &problem, &rd)),
     }
 }
 
 /// `GET /auth/provider/{name}/callback`: the browser comes back from the provider. This is a cross-site navigation, but it still
 /// gets cookies.
-pub(crate) async fn back(
+pub(crate) async fn callback(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
     name: web::Path<String>,
@@ -64,18 +64,18 @@ pub(crate) async fn back(
         {
             return Ok(body::see_other(&rd));
         }
-        _ => return Ok(shared.sorry(provider, &Problem::unauthorized(), "")),
+        _ => return Ok(shared.login_page_with_error(provider, &Problem::unauthorized(), "")),
     };
-    let turn = logins.callbacks().take(&flow.state).await;
+    let turn = logins.callbacks().wait_for_turn(&flow.state).await;
     // Another request of this browser has finished the login; its answer has the cookies. If this request has no session, it was
     // sent before that answer arrived, or the answer was lost.
     let sent_before = turn.waited || carried.refresh.is_none();
     if logins.is_finished(&flow).await? {
-        return Ok(spent(&flow, sent_before));
+        return Ok(already_finished(&flow, sent_before));
     }
     let requester = shared.site.requester(&request);
     let done = async {
-        let callback = shared.way_back(&request, provider);
+        let callback = shared.callback_url(&request, provider);
         let proven = logins.redeem(&requester, provider, &flow, &query, &callback).await?;
         let Some(proven) = proven else { return Ok(None) };
         let response = match &flow.link {
@@ -100,10 +100,10 @@ pub(crate) async fn back(
         logins.callbacks().refused(request.query_string(), problem);
     }
     match done {
-        Ok(None) => Ok(spent(&flow, sent_before)),
+        Ok(None) => Ok(already_finished(&flow, sent_before)),
         Ok(Some(mut response)) => {
             logins.note_finished(&flow).await;
-            add_cookies(response.headers_mut(), &shared.ended(&request, &flow));
+            add_cookies(response.headers_mut(), &shared.cookies_at_end(&request, &flow));
             Ok(response)
         }
         // The person pressed "Cancel" at the provider. This is not an error, and nothing is linked.
@@ -111,7 +111,7 @@ pub(crate) async fn back(
         Err(problem) if flow.link.is_some() && !problem.asks_for_a_login() => {
             Ok(Answer::problem_page(&problem, pages::error(&problem)).into())
         }
-        Err(problem) => Ok(shared.sorry(provider, &problem, &flow.rd)),
+        Err(problem) => Ok(shared.login_page_with_error(provider, &problem, &flow.rd)),
     }
 }
 
@@ -124,14 +124,15 @@ impl Shared {
         rd: &str,
         intent: Intent,
     ) -> Result<(String, SetCookies), Problem> {
-        let started = self.logins().start(provider, &self.way_back(request, provider), rd, intent).await?;
+        let started =
+            self.logins().start(provider, &self.callback_url(request, provider), rd, intent).await?;
         let mut cookies = SetCookies::default();
         self.keep(request, &mut cookies, &started.state, started.pending)?;
         Ok((started.url, cookies))
     }
 
     /// The cookies at the end of a login. The login's cookie is replaced by one that records that this browser has finished it.
-    fn ended(&self, request: &HttpRequest, flow: &ProviderLogin) -> SetCookies {
+    fn cookies_at_end(&self, request: &HttpRequest, flow: &ProviderLogin) -> SetCookies {
         let mut cookies = SetCookies::default();
         if self.keep(request, &mut cookies, &flow.state, flow.finished()).is_err() {
             CookieJar::clear_login(&mut cookies, &login_id(&flow.state));
@@ -147,12 +148,12 @@ impl Shared {
         }
     }
 
-    fn way_back(&self, request: &HttpRequest, provider: &Provider) -> String {
-        way_back(self.site.origin_of(request), &provider.settings().name)
+    fn callback_url(&self, request: &HttpRequest, provider: &Provider) -> String {
+        callback_url(self.site.origin_of(request), &provider.settings().name)
     }
 
     /// The user whose session the request presents. `None` if it presents none.
-    async fn who_is_here(&self, request: &HttpRequest) -> Result<Option<String>, Problem> {
+    async fn presented_user(&self, request: &HttpRequest) -> Result<Option<String>, Problem> {
         let Some(refresh) = self.carried(request)?.unwrap_or_default().refresh else { return Ok(None) };
         let row = known(self.sessions().identify(refresh).await)?.flatten();
         Ok(row.map(|row| row.user_id.to_string()))
@@ -160,6 +161,6 @@ impl Shared {
 }
 
 /// The address to which a provider sends people back. It must be registered at the provider exactly in this form.
-pub(crate) fn way_back(origin: &str, provider: &str) -> String {
+pub(crate) fn callback_url(origin: &str, provider: &str) -> String {
     format!("{origin}/auth/provider/{provider}/callback")
 }

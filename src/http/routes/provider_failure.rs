@@ -10,7 +10,12 @@ use crate::{
 
 impl Shared {
     /// The login page with an error message. It also offers the other login methods.
-    pub(crate) fn sorry(&self, provider: &Provider, problem: &Problem, rd: &str) -> HttpResponse {
+    pub(crate) fn login_page_with_error(
+        &self,
+        provider: &Provider,
+        problem: &Problem,
+        rd: &str,
+    ) -> HttpResponse {
         let failed = format!("The sign-in with {} failed. Please try again.", provider.settings().label);
         let error = if problem.code() == "unauthorized" { &failed } else { problem.detail() };
         // If the login did not prove enough, the person is already signed in, so the page offers to log in again.
@@ -22,7 +27,7 @@ impl Shared {
 
 /// The answer to a code that this browser has already used, which proves nothing. The page leads to the address to which the login
 /// led. If the browser has received the cookies meanwhile, it is signed in there.
-pub(crate) fn spent(flow: &ProviderLogin, sent_before: bool) -> HttpResponse {
+pub(crate) fn already_finished(flow: &ProviderLogin, sent_before: bool) -> HttpResponse {
     if sent_before {
         return body::see_other(flow.leads_to());
     }

@@ -39,16 +39,16 @@ pub(crate) async fn refresh(
     let carried = shared.carried(&request)?;
     if let Some(token) = input.refresh_token {
         let renewed = shared.sessions().renew(token.expose(), &device).await?;
-        return Ok(shared.answer(renewed, Came::InBody));
+        return Ok(shared.answer(renewed, TokenSource::InBody));
     }
     let token = carried?.refresh.ok_or_else(Problem::unauthorized)?;
     let renewed = shared.sessions().renew(token, &device).await?;
-    Ok(shared.answer(renewed, Came::InCookie))
+    Ok(shared.answer(renewed, TokenSource::InCookie))
 }
 
 /// How the refresh token was sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Came {
+enum TokenSource {
     InBody,
     InCookie,
 }
@@ -56,11 +56,11 @@ enum Came {
 impl Shared {
     /// If the refresh token came in a cookie, the body of the answer contains no token, except the access token of transport
     /// `hybrid`.
-    fn answer(&self, renewed: Renewed, came: Came) -> HttpResponse {
+    fn answer(&self, renewed: Renewed, source: TokenSource) -> HttpResponse {
         request_log::speaks_for(|| renewed.principal.id().to_string());
         let mut answer =
             serde_json::json!({"expires_in": self.sessions().parts().policy.access_max_age.as_secs()});
-        let by_body = came == Came::InBody && renewed.transport == Transport::Body;
+        let by_body = source == TokenSource::InBody && renewed.transport == Transport::Body;
         if by_body || renewed.transport == Transport::Hybrid {
             answer["access_token"] = renewed.access.as_str().into();
             answer["token_type"] = "Bearer".into();
@@ -71,7 +71,7 @@ impl Shared {
         let mut response = HttpResponse::Ok().json(answer);
         if !by_body {
             let mut cookies = SetCookies::default();
-            self.hand_on(&mut cookies, &renewed);
+            self.set_renewed_cookies(&mut cookies, &renewed);
             add_cookies(response.headers_mut(), &cookies);
         }
         response
@@ -86,7 +86,7 @@ pub(crate) struct Return {
 
 /// `GET /auth/continue?rd=`: for navigations. If the refresh token is valid, renews the session and goes back to `rd`; otherwise
 /// shows the login page.
-pub(crate) async fn go_on(
+pub(crate) async fn continue_to(
     bulla: web::Data<Bulla>,
     request: HttpRequest,
     query: web::Query<Return>,
@@ -95,14 +95,14 @@ pub(crate) async fn go_on(
     let rd = shared.site.return_to(&query.rd);
     let carried = shared.carried(&request)?.unwrap_or_default();
     let to_login = || {
-        let query = serde_urlencoded(&rd);
+        let query = percent_encode(&rd);
         body::see_other(&format!("/auth/login?rd={query}"))
     };
     let Some(refresh) = carried.refresh else { return Ok(to_login()) };
     match shared.renew(&request, refresh).await {
         Ok(renewed) => {
             let mut cookies = SetCookies::default();
-            shared.hand_on(&mut cookies, &renewed);
+            shared.set_renewed_cookies(&mut cookies, &renewed);
             let mut response = body::see_other(&rd);
             add_cookies(response.headers_mut(), &cookies);
             Ok(response)
@@ -113,7 +113,7 @@ pub(crate) async fn go_on(
 }
 
 /// Percent-encodes a checked address for use in a query.
-fn serde_urlencoded(text: &str) -> String {
+fn percent_encode(text: &str) -> String {
     text.bytes()
         .map(|b| {
             if b.is_ascii_alphanumeric() || b"-._~/".contains(&b) {
@@ -134,16 +134,16 @@ pub(crate) struct Logout {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Choice {
-    Said(bool),
-    Typed(String),
+    Json(bool),
+    Form(String),
 }
 
 impl Choice {
     fn is_yes(&self, said_by: Kind) -> Result<bool, Problem> {
         match (self, said_by) {
-            (Self::Said(yes), _) => Ok(*yes),
-            (Self::Typed(text), Kind::Form) if matches!(text.as_str(), "true" | "on") => Ok(true),
-            (Self::Typed(text), Kind::Form) if matches!(text.as_str(), "false" | "off" | "") => Ok(false),
+            (Self::Json(yes), _) => Ok(*yes),
+            (Self::Form(text), Kind::Form) if matches!(text.as_str(), "true" | "on") => Ok(true),
+            (Self::Form(text), Kind::Form) if matches!(text.as_str(), "false" | "off" | "") => Ok(false),
             _ => Err(Problem::bad_request("The parameter everywhere must be true or false.")),
         }
     }
@@ -157,8 +157,8 @@ pub(crate) async fn logout(
 ) -> Result<HttpResponse, Problem> {
     let shared = &bulla.0;
     let (input, kind) = body::read::<Logout>(&request, &body)?;
-    let everywhere = input.everywhere.unwrap_or(Choice::Said(false)).is_yes(kind)?;
-    let who = shared.whose(&request).await?;
+    let everywhere = input.everywhere.unwrap_or(Choice::Json(false)).is_yes(kind)?;
+    let who = shared.named_session(&request).await?;
     if let Some((SessionRow { user_id: user, sid, grant, .. }, shown_by)) = who {
         request_log::speaks_for(|| user.to_string());
         // An app revokes its tokens at `/oauth/revoke`.
@@ -204,7 +204,7 @@ impl Shared {
 
     /// The session of a request, by either token; renews nothing. If the store is unavailable, this is an error, because a logout
     /// must not appear successful unless it is durable.
-    async fn whose(&self, request: &HttpRequest) -> Result<Option<(SessionRow, ShownBy)>, Problem> {
+    async fn named_session(&self, request: &HttpRequest) -> Result<Option<(SessionRow, ShownBy)>, Problem> {
         match Authorization::of(request)? {
             Authorization::Bearer(token) => {
                 let row = self.named(token).await?.ok_or_else(Problem::unauthorized)?;

@@ -15,12 +15,12 @@ use actix_web::{
 use crate::{
     http::{
         Bulla, Problem,
-        guard::refusal::Asker,
+        guard::refusal::ClientKind,
         routes::{
             account, admin, administrator, assets, authorize, body,
-            catch_panic::survive,
+            catch_panic::catch_panic,
             clients,
-            harden::{secure, told},
+            harden::{adapt_errors, secure},
             health, identities, login, misdirected, oauth, openapi, presented, provider, renewal,
         },
         wire::{
@@ -61,10 +61,10 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
                     .route(post().to(login::login)),
             )
             .service(methods("/login/nonce", "POST").route(post().to(presented::nonce)))
-            .service(methods("/provider/{name}", "GET").route(get().to(provider::go)))
-            .service(methods("/provider/{name}/callback", "GET").route(get().to(provider::back)))
+            .service(methods("/provider/{name}", "GET").route(get().to(provider::start)))
+            .service(methods("/provider/{name}/callback", "GET").route(get().to(provider::callback)))
             .service(methods("/refresh", "POST").route(post().to(renewal::refresh)))
-            .service(methods("/continue", "GET, HEAD").route(get().to(renewal::go_on)))
+            .service(methods("/continue", "GET, HEAD").route(get().to(renewal::continue_to)))
             .service(methods("/logout", "POST").route(post().to(renewal::logout)))
             .service(methods("/authorize", "GET, HEAD").route(get().to(authorize::finish)))
             .service(methods("/assets/forget.svg", "GET, HEAD").route(get().to(assets::forget)))
@@ -86,7 +86,7 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
 }
 
 /// The OAuth routes, for programs.
-fn programs(bulla: &Bulla, app: &mut ServiceConfig) {
+fn oauth_routes(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.service(
         scope("/oauth")
@@ -125,7 +125,7 @@ pub(crate) enum Listener {
 }
 
 /// All routes of the server.
-fn everything(bulla: &Bulla, listener: Listener, app: &mut ServiceConfig) {
+fn server_routes(bulla: &Bulla, listener: Listener, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.app_data(web::Data::new(bulla.clone()))
         .app_data(json())
@@ -139,7 +139,7 @@ fn everything(bulla: &Bulla, listener: Listener, app: &mut ServiceConfig) {
         return;
     }
     app.configure(bulla.routes())
-        .configure(|app| programs(bulla, app))
+        .configure(|app| oauth_routes(bulla, app))
         .service(methods("/", "GET, HEAD").route(get().to(home)))
         .service(methods("/openapi.json", "GET, HEAD").route(get().to(openapi::document)))
         .service(
@@ -223,7 +223,7 @@ async fn watch(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let arrived = incoming::begin(&mut request);
     let Some(bulla) = request.app_data::<web::Data<Bulla>>().cloned() else {
-        let response = survive(next.call(request)).await?;
+        let response = catch_panic(next.call(request)).await?;
         return Ok(incoming::answered(response.map_into_left_body().map_into_left_body(), arrived));
     };
     let line = Line::of(request.request(), &bulla.0.site);
@@ -259,14 +259,14 @@ async fn admit<B: MessageBody + 'static>(
         (!any_host && !bulla.0.site.serves(request.request())).then(expected)
     };
     if refused.as_ref().is_some_and(|problem| problem.code() == "misdirected") {
-        misdirected::note(request.request(), &bulla.0.site);
+        misdirected::log_once(request.request(), &bulla.0.site);
     }
-    let asker = Asker::of(request.request(), &bulla.0.site);
+    let client_kind = ClientKind::of(request.request(), &bulla.0.site);
     let answer = match refused {
-        None => survive(next.call(request)).await.map(ServiceResponse::map_into_left_body),
+        None => catch_panic(next.call(request)).await.map(ServiceResponse::map_into_left_body),
         Some(problem) => Ok(request.error_response(problem).map_into_right_body()),
     };
-    told(bulla, asker, answer)
+    adapt_errors(bulla, client_kind, answer)
 }
 
 /// The app of the whole server, for one listener.
@@ -282,5 +282,8 @@ pub(crate) fn app(
         InitError = (),
     >,
 > {
-    App::new().app_data(listener).wrap(from_fn(watch)).configure(move |app| everything(&bulla, listener, app))
+    App::new()
+        .app_data(listener)
+        .wrap(from_fn(watch))
+        .configure(move |app| server_routes(&bulla, listener, app))
 }

@@ -18,12 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// are accepted in the order in which they were made and distributed to the workers in turn. So this function makes connections of
 /// its own: when they are answered, all earlier connections have been accepted.
 pub async fn drain(listens: SocketAddr, workers: usize) {
-    let own = (0..2 * workers).map(|_| timeout(PATIENCE, knock(listens)));
+    let own = (0..2 * workers).map(|_| timeout(PATIENCE, send_probe(listens)));
     join_all(own).await;
 }
 
 /// Makes one connection. If the listener expects TLS, the request is invalid, but it is still answered.
-async fn knock(listens: SocketAddr) -> io::Result<()> {
+async fn send_probe(listens: SocketAddr) -> io::Result<()> {
     let mut connection = TcpStream::connect(listens).await?;
     connection.write_all(b"GET /health/live HTTP/1.0\r\n\r\n").await?;
     connection.read(&mut [0]).await.map(drop)

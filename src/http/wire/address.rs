@@ -18,8 +18,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Known(IpAddr),
-    /// The peer is not known, or a trusted proxy reports a text that is not an address. If the proxy's own address were used, all its
-    /// clients would count as one.
+    /// The peer is not known, or a trusted proxy reports a text that is not an address. If the proxy's own address were used, all
+    /// its clients would count as one.
     Unknown,
 }
 
@@ -48,12 +48,12 @@ pub(crate) struct Proxies {
     networks: Vec<IpNet>,
     header: ForwardedHeader,
     /// The proxies whose header could not be read. Each is logged once.
-    complained: Mutex<HashSet<IpAddr>>,
+    warned: Mutex<HashSet<IpAddr>>,
 }
 
 impl Clone for Proxies {
     fn clone(&self) -> Self {
-        Self { networks: self.networks.clone(), header: self.header, complained: Mutex::default() }
+        Self { networks: self.networks.clone(), header: self.header, warned: Mutex::default() }
     }
 }
 
@@ -78,12 +78,12 @@ impl Proxies {
             return Address::Known(peer);
         }
         let Some(hops) = self.hops(request) else {
-            self.complain(peer, "can't be parsed");
+            self.warn_once(peer, "can't be parsed");
             return Address::Unknown;
         };
         // A request without the header comes from the proxy itself, for example as a health check.
         if hops.is_empty() && request.has(self.line()) {
-            self.complain(peer, "contains no address");
+            self.warn_once(peer, "contains no address");
             return Address::Unknown;
         }
         let mut client = peer;
@@ -91,7 +91,7 @@ impl Proxies {
         // are not reliable.
         for hop in hops.iter().rev() {
             let Some(ip) = hop else {
-                self.complain(peer, "contains no address");
+                self.warn_once(peer, "contains no address");
                 return Address::Unknown;
             };
             client = *ip;
@@ -132,10 +132,10 @@ impl Proxies {
         }
     }
 
-    fn complain(&self, proxy: IpAddr, what: &str) {
-        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+    fn warn_once(&self, proxy: IpAddr, what: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         // The bound is needed because `trusted_proxies` can be a large network.
-        if complained.len() < 1000 && complained.insert(proxy) {
+        if warned.len() < 1000 && warned.insert(proxy) {
             let header = self.header.name();
             tracing::warn!(
                 %proxy,

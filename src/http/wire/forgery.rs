@@ -41,7 +41,7 @@ pub(crate) fn is_cross_site(request: &impl Request) -> bool {
 /// Whether a cross-site request can be answered with a page that loads again by itself, so that the next request is same-origin.
 /// This is possible for a navigation of a whole tab. If the `Referer` equals the requested address, the request comes from such a
 /// page already. If it is cross-site nevertheless, a proxy overwrites the header and further pages would repeat without end.
-pub(crate) fn can_come_back(request: &impl Request, site: &Site) -> bool {
+pub(crate) fn can_reload(request: &impl Request, site: &Site) -> bool {
     let whole_tab = request.text(Header::SecFetchDest).is_none_or(|dest| dest == "document");
     let from_itself = request.text(Header::Referer).is_some_and(|referer| {
         referer.strip_prefix(site.origin_of(request)) == Some(request.target().unwrap_or("/"))
@@ -172,7 +172,7 @@ mod tests {
     fn a_tab_comes_back_once_and_a_frame_or_a_form_not_at_all() {
         let comes = |request: Sample, headers: &[(&str, &str)]| {
             let request = request.uri("/a?b=c").header("host", "app.example");
-            can_come_back(&request.headers(headers), &site())
+            can_reload(&request.headers(headers), &site())
         };
         assert!(comes(Sample::get(), &[]) && comes(Sample::get(), &[("sec-fetch-dest", "document")]));
         for headers in [

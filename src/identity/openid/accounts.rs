@@ -72,18 +72,19 @@ impl Providers {
     /// roles from the claims.
     pub async fn user(&self, provider: &Provider, proven: &Proven) -> Result<User, NoUser> {
         let settings = provider.settings();
-        let known = self.known(&proven.identity).await?;
+        let known = self.existing_user(&proven.identity).await?;
         let new = known.is_none() && self.may_create;
-        if let Some(why) = proven.incomplete.as_ref().filter(|_| needs_more(settings, proven, new)) {
+        if let Some(why) = proven.incomplete.as_ref().filter(|_| lacks_required_claim(settings, proven, new))
+        {
             return Err(OpenIdError::Away(why.clone()).into());
         }
         let user = match known {
             Some(user) => user,
-            None if new && becomes_user(settings, proven) => self.make(settings, proven).await?,
+            None if new && may_become_user(settings, proven) => self.create_user(settings, proven).await?,
             None => return Err(OpenIdError::NoAccount.into()),
         };
         match &settings.roles {
-            Some(map) => self.govern(settings, map, proven, user).await,
+            Some(map) => self.update_roles(settings, map, proven, user).await,
             None => Ok(user),
         }
     }
@@ -109,7 +110,7 @@ impl Providers {
         self.store.link(user, proven.identity.clone(), event).await
     }
 
-    async fn known(&self, identity: &Identity) -> Result<Option<User>, NoUser> {
+    async fn existing_user(&self, identity: &Identity) -> Result<Option<User>, NoUser> {
         let Some(id) = self.store.identity(identity).await? else { return Ok(None) };
         match self.users.find(&id).await? {
             Some(user) => Ok(Some(user)),
@@ -119,13 +120,13 @@ impl Providers {
 
     /// Creates a user. A name that is taken belongs to another user, however similar the two are. Then a name with a digest of
     /// the identity is tried.
-    async fn make(&self, settings: &ProviderSettings, proven: &Proven) -> Result<User, NoUser> {
+    async fn create_user(&self, settings: &ProviderSettings, proven: &Proven) -> Result<User, NoUser> {
         let mut claims = Map::new();
         let mail = proven.mail.clone().map(Value::String);
         let name = proven.claims.get("name").filter(|name| name.is_string()).cloned();
         claims
             .extend([("name", name), ("email", mail)].into_iter().filter_map(|(k, v)| Some((k.into(), v?))));
-        for name in names(settings, proven) {
+        for name in candidate_names(settings, proven) {
             let new = NewUser {
                 name,
                 claims: claims.clone(),
@@ -139,7 +140,7 @@ impl Providers {
                 Err(error) => return Err(error.into()),
             }
             // Two first logins came at once, and the other one has created the user.
-            if let Some(user) = self.known(&proven.identity).await? {
+            if let Some(user) = self.existing_user(&proven.identity).await? {
                 return Ok(user);
             }
         }
@@ -148,14 +149,14 @@ impl Providers {
 
     /// Adds and removes the roles in the role map. The change applies to the row that the store reads, so a role that another
     /// change adds or removes at the same moment is kept.
-    async fn govern(
+    async fn update_roles(
         &self,
         settings: &ProviderSettings,
         map: &RoleMap,
         proven: &Proven,
         user: User,
     ) -> Result<User, NoUser> {
-        let (give, take) = governed(map, proven.find(&map.claim));
+        let (give, take) = role_changes(map, proven.find(&map.claim));
         let change =
             UserChange { add_roles: give.clone(), remove_roles: take.clone(), ..UserChange::default() };
         let roles = change.roles_after(&user.roles);
@@ -182,7 +183,7 @@ fn user(row: UserRow) -> User {
 }
 
 /// Whether the policy creates a user for this identity.
-fn becomes_user(settings: &ProviderSettings, proven: &Proven) -> bool {
+fn may_become_user(settings: &ProviderSettings, proven: &Proven) -> bool {
     let domain = match settings.preset {
         // A Google account may have an email address of any domain. The claim `hd` names the Workspace of the account.
         Preset::Google => proven.text("hd"),
@@ -198,29 +199,29 @@ fn becomes_user(settings: &ProviderSettings, proven: &Proven) -> bool {
 }
 
 /// Whether the ID token lacks a required claim: the claim for roles or, for a new user, the claims that the policy needs.
-fn needs_more(settings: &ProviderSettings, proven: &Proven, new: bool) -> bool {
+fn lacks_required_claim(settings: &ProviderSettings, proven: &Proven, new: bool) -> bool {
     let roles = settings.roles.as_ref().is_some_and(|map| proven.find(&map.claim).is_none());
     let user = new
         && match &settings.create {
             Create::Never => false,
             Create::Domains(_) if settings.preset == Preset::Google => proven.text("hd").is_none(),
             Create::Domains(_) => !has_mail(&proven.claims),
-            Create::Always => !has_mail(&proven.claims) && said_names(proven).next().is_none(),
+            Create::Always => !has_mail(&proven.claims) && names_at_provider(proven).next().is_none(),
         };
     roles || user
 }
 
 /// Returns the person's names at the provider.
-fn said_names(proven: &Proven) -> impl Iterator<Item = &str> {
+fn names_at_provider(proven: &Proven) -> impl Iterator<Item = &str> {
     ["preferred_username", "cognito:username", "name"].into_iter().filter_map(|claim| proven.text(claim))
 }
 
 /// Returns the names to try, best first: the verified email address, the chosen user name, other names at the provider.
-fn names(settings: &ProviderSettings, proven: &Proven) -> Vec<String> {
+fn candidate_names(settings: &ProviderSettings, proven: &Proven) -> Vec<String> {
     let Identity { issuer, subject } = &proven.identity;
     let digest = Sha256::digest(format!("{issuer} {subject}"));
     let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let chosen = proven.mail.as_deref().into_iter().chain(said_names(proven));
+    let chosen = proven.mail.as_deref().into_iter().chain(names_at_provider(proven));
     let clean = |name: &str| {
         let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_MAX - 9).collect();
         Some(name.trim().to_owned()).filter(|name| is_good_name(name))
@@ -231,7 +232,7 @@ fn names(settings: &ProviderSettings, proven: &Proven) -> Vec<String> {
 }
 
 /// Returns the roles to add and the roles to remove. The claim decides about the roles in the map; all other roles stay.
-fn governed(map: &RoleMap, claim: Option<&Value>) -> (Vec<String>, Vec<String>) {
+fn role_changes(map: &RoleMap, claim: Option<&Value>) -> (Vec<String>, Vec<String>) {
     let said: Vec<&str> = match claim {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
@@ -256,7 +257,7 @@ mod tests {
         };
         let roles = |claim: Value, present: &[&str]| {
             let present: Vec<String> = present.iter().map(|&role| role.into()).collect();
-            let (add_roles, remove_roles) = governed(&map, Some(&claim));
+            let (add_roles, remove_roles) = role_changes(&map, Some(&claim));
             UserChange { add_roles, remove_roles, ..UserChange::default() }.roles_after(&present).join(" ")
         };
         assert_eq!(roles(serde_json::json!(["Ops", "Ops EU", "Everyone"]), &["editor"]), "editor ops");

@@ -82,7 +82,11 @@ pub(super) fn merge(id_token: Map<String, Value>, userinfo: Map<String, Value>) 
 
 /// Whether a signed answer of the userinfo endpoint is from this provider and for this client (Core, 5.3.2). Its times are
 /// checked if it contains any.
-pub(super) fn is_ours(claims: &Map<String, Value>, settings: &ProviderSettings, now: Timestamp) -> bool {
+pub(super) fn is_for_this_client(
+    claims: &Map<String, Value>,
+    settings: &ProviderSettings,
+    now: Timestamp,
+) -> bool {
     let ours = |said: &Value| match said {
         Value::Array(list) => list.iter().any(|one| *one == settings.client_id.as_str()),
         one => *one == settings.client_id.as_str(),
@@ -95,7 +99,7 @@ pub(super) fn is_ours(claims: &Map<String, Value>, settings: &ProviderSettings, 
 }
 
 /// Checks the claims of a token whose signature is valid.
-pub(super) fn judge(
+pub(super) fn check_claims(
     claims: Map<String, Value>,
     settings: &ProviderSettings,
     nonce: &str,

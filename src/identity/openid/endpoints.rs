@@ -85,7 +85,7 @@ fn discovered(text: &str, issuer: &str) -> Result<Url, String> {
     let host = |url: &Url| url.host_str().map(str::to_owned);
     let own = Url::parse(issuer).is_ok_and(|issuer| host(&issuer) == host(&url));
     match host(&url) {
-        Some(name) if is_inside(&name) && !own => Err(format!(
+        Some(name) if is_private_address(&name) && !own => Err(format!(
             "the discovered address {text:?} is on this machine or in a private network, and is refused"
         )),
         _ => Ok(url),
@@ -93,7 +93,7 @@ fn discovered(text: &str, issuer: &str) -> Result<Url, String> {
 }
 
 /// Whether a host is an address of this machine or of a private network.
-fn is_inside(host: &str) -> bool {
+fn is_private_address(host: &str) -> bool {
     if is_loopback(host) {
         return true;
     }

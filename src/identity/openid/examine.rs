@@ -74,14 +74,14 @@ fn clock(theirs: std::time::SystemTime, ours: Timestamp) -> Result<String, Strin
 /// Begins a login and checks whether the provider refuses it at once, as it does for an unregistered redirect URL.
 async fn redirect_is_known(provider: &Provider, redirect: &str) -> Result<String, String> {
     let mend = || format!("register exactly this redirect address at the provider: {redirect}");
-    let invitation = provider.invite(redirect, Freshness::Any).await.map_err(|error| error.to_string())?;
-    let request = Request::get(&invitation.url).body(Vec::new()).map_err(|error| error.to_string())?;
+    let begun = provider.begin_login(redirect, Freshness::Any).await.map_err(|error| error.to_string())?;
+    let request = Request::get(&begun.url).body(Vec::new()).map_err(|error| error.to_string())?;
     let answer = provider.fetch().send(request).await;
     let answer = answer.map_err(|error| format!("the authorization endpoint: {error}"))?;
     let status = answer.status().as_u16();
     let location = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
     // A provider may report the error on a page of its own. An error that it sends back to us is still a login that it accepts.
-    let page = Url::parse(&invitation.url).and_then(|url| url.join(location));
+    let page = Url::parse(&begun.url).and_then(|url| url.join(location));
     let complains = page
         .is_ok_and(|url| url.path().contains("error") || url.query_pairs().any(|(name, _)| name == "error"));
     match status {

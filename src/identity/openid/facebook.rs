@@ -125,7 +125,7 @@ async fn ask(
         (Some(said), 200) if !said.contains_key("error") => Ok(said),
         (Some(said), 200 | 400 | 401 | 403) => {
             let error = said.get("error").unwrap_or(&Value::Null);
-            if blames_the_token(question, error) {
+            if says_token_is_invalid(question, error) {
                 return Err(OpenIdError::Refused("access_token"));
             }
             let code = error.get("code").and_then(Value::as_i64);
@@ -145,7 +145,7 @@ async fn ask(
 /// malformed) and 102 (its session has ended). If the request is about the token: 100 for the parameter `input_token`, for
 /// example for another app's token. Every other error (a rate limit, a failure of the Graph, our own secret) says nothing about
 /// the token.
-fn blames_the_token(question: Question, error: &Value) -> bool {
+fn says_token_is_invalid(question: Question, error: &Value) -> bool {
     let message = || error.get("message").and_then(Value::as_str).unwrap_or_default();
     match (question, error.get("code").and_then(Value::as_i64)) {
         (Question::Me, Some(190 | 102)) => true,

@@ -1,9 +1,9 @@
 //! OpenID Connect: people log in with an account at another provider (OpenID Connect Core 1.0, RFC 6749, RFC 7636).
 //!
-//! A [`Provider`] sends a person to the provider ([`Provider::invite`]) and checks the answer ([`Provider::redeem`]), or checks
-//! an ID token that a client presents ([`Provider::check`]). The result is a proven identity (issuer, subject).
-//! [`Providers::user`] finds its user by the policy of that provider. The crate `oauth2` implements the protocol,
-//! `jws` verifies signatures, and the pure functions in `claims` check the claims of an ID token.
+//! A [`Provider`] sends a person to the provider ([`Provider::begin_login`]) and checks the answer ([`Provider::redeem`]), or
+//! checks an ID token that a client presents ([`Provider::check`]). The result is a proven identity (issuer, subject).
+//! [`Providers::user`] finds its user by the policy of that provider. The crate `oauth2` implements the protocol, `jws` verifies
+//! signatures, and the pure functions in `claims` check the claims of an ID token.
 
 mod accounts;
 mod answer;
@@ -28,7 +28,7 @@ pub use examine::{Finding, examine};
 pub(crate) use fields::{Field, Fields, check_name};
 pub use fields::{PROVIDER_FIELDS, ProviderError};
 pub(crate) use preset::Preset;
-pub use provider::{Freshness, Invitation, Provider};
+pub use provider::{BegunLogin, Freshness, Provider};
 pub use settings::ProviderSettings;
 pub use settings::RoleMap;
 pub(crate) use settings::{ClientAuth, ClientSecret, Create};

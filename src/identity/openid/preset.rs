@@ -83,7 +83,7 @@ impl Preset {
 
     /// The parameters that make the provider authenticate a person again, even if they are logged in there. With `max_age` the ID
     /// token must contain the time of the login. Google does not support `prompt=login`.
-    pub(crate) fn asks_anew(self) -> &'static [(&'static str, &'static str)] {
+    pub(crate) fn reauthentication_parameters(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Google => &[("max_age", "0")],
             Self::Facebook => &[("auth_type", "reauthenticate")],

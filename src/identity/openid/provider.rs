@@ -42,7 +42,7 @@ pub struct Provider {
 
 /// A login at a provider that is about to begin: the URL, and the values that are needed when the person returns.
 #[derive(Debug)]
-pub struct Invitation {
+pub struct BegunLogin {
     /// The URL to which the person is sent.
     pub url: String,
     /// The provider returns it with the person.
@@ -87,7 +87,7 @@ impl Provider {
     }
 
     /// Prepares to send a person to the provider. They return to `redirect`.
-    pub async fn invite(&self, redirect: &str, freshness: Freshness) -> Result<Invitation, OpenIdError> {
+    pub async fn begin_login(&self, redirect: &str, freshness: Freshness) -> Result<BegunLogin, OpenIdError> {
         let draw = || Secret::<32>::generate().map(|secret| secret.to_base64url());
         let drawn = || -> Result<_, crate::secret::NoRandomness> { Ok((draw()?, draw()?, draw()?)) };
         let (state, nonce, verifier) = drawn().map_err(|error| OpenIdError::Away(error.to_string()))?;
@@ -105,12 +105,12 @@ impl Provider {
             request = request.add_extra_param("hd", if domains.len() == 1 { &domains[0] } else { "*" });
         }
         if freshness == Freshness::Now {
-            for (name, value) in self.settings.preset.asks_anew() {
+            for (name, value) in self.settings.preset.reauthentication_parameters() {
                 request = request.add_extra_param(*name, *value);
             }
         }
         let (url, _) = request.url();
-        Ok(Invitation { url: url.into(), state, nonce, verifier })
+        Ok(BegunLogin { url: url.into(), state, nonce, verifier })
     }
 
     /// Redeems a code that was returned to `redirect`, and checks the ID token in the answer.
@@ -141,10 +141,13 @@ impl Provider {
         }
         // The token comes directly from the provider, so no one else can trigger requests for keys in this way. No interval is
         // needed.
-        let proven = self.judge(&granted.id_token, nonce, Duration::ZERO, now).await.map_err(unreadable)?;
+        let proven = self
+            .check_id_token(&granted.id_token, nonce, Duration::ZERO, now)
+            .await
+            .map_err(as_provider_fault)?;
         match &endpoints.userinfo {
-            Some(url) if self.lacks(&proven) => {
-                self.complete(proven, url, granted.access_token.as_ref().map(|token| token.as_str()), now)
+            Some(url) if self.lacks_claims(&proven) => {
+                self.add_userinfo(proven, url, granted.access_token.as_ref().map(|token| token.as_str()), now)
                     .await
             }
             _ => Ok(proven),
@@ -180,14 +183,14 @@ impl Provider {
     }
 
     /// Whether a claim is missing that the userinfo endpoint probably has (Core, 5.4).
-    fn lacks(&self, proven: &Proven) -> bool {
+    fn lacks_claims(&self, proven: &Proven) -> bool {
         let roles = self.settings.roles.as_ref().is_some_and(|map| proven.find(&map.claim).is_none());
         roles || !claims::has_mail(&proven.claims)
     }
 
     /// Adds the userinfo endpoint's claims about the same subject (Core, 5.3). Claims of the ID token take precedence. If the
     /// endpoint can't be read, only the ID token is used, and [`super::Providers::user`] decides whether it is sufficient.
-    async fn complete(
+    async fn add_userinfo(
         &self,
         proven: Proven,
         url: &Result<Url, String>,
@@ -233,13 +236,13 @@ impl Provider {
             return serde_json::from_str(text).map_err(|_| away("the answer is not a JSON object"));
         }
         let said = match Signed::read(text) {
-            Ok(token) => self.verified(token, STRANGER).await,
+            Ok(token) => self.verified_claims(token, STRANGER).await,
             Err(_) => {
                 return Err(away("the answer is neither a JSON object nor a readable signed token (JWS)"));
             }
         };
         let said = said.map_err(|error| away(&format!("the signature of the answer: {error}")))?;
-        match claims::is_ours(&said, &self.settings, now) {
+        match claims::is_for_this_client(&said, &self.settings, now) {
             true => Ok(said),
             false => Err(away("the signed answer is for another client, or from another time")),
         }
@@ -247,7 +250,7 @@ impl Provider {
 
     /// Checks an ID token that a client presents. It must have been issued for `nonce`.
     pub async fn check(&self, id_token: &str, nonce: &str, now: Timestamp) -> Result<Proven, OpenIdError> {
-        self.judge(id_token, nonce, STRANGER, now).await
+        self.check_id_token(id_token, nonce, STRANGER, now).await
     }
 
     /// Checks an access token that a client presents, which is possible only for Facebook. Returns the time until which it could
@@ -260,20 +263,24 @@ impl Provider {
         facebook::check(self, token, now).await
     }
 
-    async fn judge(
+    async fn check_id_token(
         &self,
         id_token: &str,
         nonce: &str,
         spacing: Duration,
         now: Timestamp,
     ) -> Result<Proven, OpenIdError> {
-        let claims = self.verified(Signed::read(id_token)?, spacing).await?;
-        claims::judge(claims, &self.settings, nonce, now)
+        let claims = self.verified_claims(Signed::read(id_token)?, spacing).await?;
+        claims::check_claims(claims, &self.settings, nonce, now)
     }
 
     /// Returns the claims of a token after its signature is verified. If the verification fails, fetches newer keys and tries
     /// again, because a provider may change its key under a new or the same key id.
-    async fn verified(&self, token: Signed, spacing: Duration) -> Result<Map<String, Value>, OpenIdError> {
+    async fn verified_claims(
+        &self,
+        token: Signed,
+        spacing: Duration,
+    ) -> Result<Map<String, Value>, OpenIdError> {
         let fetch = async || self.fetch_keys().await;
         let keys = self.keys.current(fetch).await?;
         let verdict = match keys.verify(&token) {
@@ -311,7 +318,7 @@ impl Provider {
 }
 
 /// Converts the error for an `id_token` that is not a signed token. This is a fault of the provider, not a refusal of the person.
-fn unreadable(error: OpenIdError) -> OpenIdError {
+fn as_provider_fault(error: OpenIdError) -> OpenIdError {
     match error {
         OpenIdError::Refused("form") => OpenIdError::Away(
             "the `id_token` of the token endpoint is not a readable signed token (JWS); encrypted tokens are not supported"

@@ -99,7 +99,7 @@ async fn an_account_is_slowed_from_everywhere_but_where_its_owner_was() {
     assert_eq!(refused.reason, Reason::Account);
     assert_eq!(delay(&throttle, ADA, HOME, 0).await, 0);
     assert_eq!(delay(&throttle, Account::User("bob"), AWAY, 0).await, 0);
-    throttle.spare(ADA, AWAY);
+    throttle.exempt(ADA, AWAY);
     assert_eq!(delay(&throttle, ADA, AWAY, 0).await, 0, "by the audit");
 }
 
@@ -230,17 +230,17 @@ async fn a_flood_of_names_takes_bounded_room_and_washes_no_delay_away() {
 #[tokio::test]
 async fn the_oldest_of_the_spared_go_first() {
     let throttle = Throttle::default();
-    let spare = |n: u32| throttle.spare(ADA, IpAddr::from(n.to_be_bytes()));
-    (0..u32::try_from(ROOM).unwrap()).for_each(spare);
-    spare(0); // seen again
-    (100_000..100_010).for_each(spare);
+    let exempt = |n: u32| throttle.exempt(ADA, IpAddr::from(n.to_be_bytes()));
+    (0..u32::try_from(ROOM).unwrap()).for_each(exempt);
+    exempt(0); // seen again
+    (100_000..100_010).for_each(exempt);
     let knows = |n: u32| {
         let pair = throttle.keys(ADA, Some(IpAddr::from(n.to_be_bytes()))).pair.unwrap();
         throttle.lock().known.last.contains_key(&pair)
     };
     assert!(knows(0) && !knows(1) && !knows(10) && knows(11) && knows(49_999) && knows(100_009));
     for _ in 0..3 * ROOM {
-        spare(7);
+        exempt(7);
     }
     assert!(throttle.lock().known.order.len() <= 2 * ROOM);
 }

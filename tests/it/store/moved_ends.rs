@@ -351,7 +351,7 @@ mod guards {
         };
         let (before, year) = (counts(), secs(365 * 86_400));
         let node = fixture.installation.node().await.sessions;
-        assert_eq!(node.look_at_clock().await.unwrap(), None);
+        assert_eq!(node.check_clock().await.unwrap(), None);
         for ahead in [DECADE, secs(86_400), secs(3600)] {
             fixture.installation.clock.advance(ahead);
             assert_eq!(node.sweep(year).await.unwrap(), 0, "{ahead:?}");

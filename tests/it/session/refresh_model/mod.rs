@@ -19,7 +19,7 @@ use bulla::internals::{
     secret::Digest,
     session::{
         Pardon,
-        refresh::{Chain, Outcome, Presented, Rule, judge},
+        refresh::{Chain, Outcome, RefreshAttempt, Rule, decide},
     },
 };
 
@@ -37,7 +37,7 @@ impl Row {
     const NEW: Self = Self { generation: 0, rotated_at: 0, pardoned: None };
 
     /// The outcome according to the real rule.
-    fn judge(&self, generation: u64, now: i64, rule: &Rule) -> Outcome {
+    fn decide(&self, generation: u64, now: i64, rule: &Rule) -> Outcome {
         let time = |ticks: i64| Timestamp::from_millis(ticks * 1000);
         let row = Chain {
             secret_hash: KEY,
@@ -47,7 +47,7 @@ impl Row {
             ends_at: time(i64::from(i32::MAX)),
             agent: "",
         };
-        judge(&row, &Presented { secret_hash: KEY, generation, agent: "" }, time(now), rule)
+        decide(&row, &RefreshAttempt { secret_hash: KEY, generation, agent: "" }, time(now), rule)
     }
 
     /// The row after an outcome, and the generation that the answer carries; `None` if the row is deleted.

@@ -35,7 +35,7 @@ fn search(bounds: Bounds) -> (usize, bool) {
             frontier.push(World { asked, ..world.clone() });
         }
         for (at, (generation, _)) in world.asked.iter().enumerate() {
-            let outcome = world.row.judge(*generation, now, &rule);
+            let outcome = world.row.decide(*generation, now, &rule);
             let Some((row, carries)) = world.row.after(outcome, now) else {
                 return (frontier.seen.len(), true);
             };

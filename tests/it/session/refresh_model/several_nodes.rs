@@ -155,7 +155,7 @@ fn serving(world: &World, at: usize, play: &Play, frontier: &mut Frontier<World>
     let Some(before) = read else {
         return frontier.push(World { requests: rest, ..world.clone() });
     };
-    let outcome = row(before).judge(request.generation, judged_at, &play.bounds.rule());
+    let outcome = row(before).decide(request.generation, judged_at, &play.bounds.rule());
     let writes = !matches!(outcome, Outcome::RepeatAccess | Outcome::RepeatSame | Outcome::PardonAgain);
     if writes && play.conditional && world.row != Some(before) {
         found.lost_write = true;
