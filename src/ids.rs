@@ -135,7 +135,7 @@ text_id!(
 
 impl UserId {
     /// Stands for the user of a row that can't be read. No token has it.
-    #[cfg(feature = "server")]
+    #[cfg(feature = "sessions")]
     pub(crate) fn unknown() -> Self {
         Self(String::from("\u{fffd}"))
     }

@@ -41,6 +41,9 @@
 //! say in `identity/openid/claims.rs` and how its signature is verified in `jws/key.rs`, what a program may get in `oauth/token.rs`, then every route in one table in
 //! `http/routes/table.rs`, and what a request must bring to change a way in in `http/guard/session_proof.rs`.
 
+// Each feature uses other parts of the shared rooms. The complete build reports unused code.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
+
 // The page's Rust is compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/integrators.md")]
@@ -52,29 +55,29 @@ mod keyring;
 mod secret;
 mod token;
 
-#[cfg(feature = "server")]
+#[cfg(feature = "cli")]
 mod cli;
-#[cfg(feature = "server")]
+#[cfg(feature = "cli")]
 mod config;
-#[cfg(feature = "server")]
+#[cfg(feature = "openid")]
 mod fetch;
-#[cfg(feature = "server")]
+#[cfg(feature = "actix")]
 mod http;
-#[cfg(feature = "server")]
+#[cfg(feature = "sessions")]
 mod identity;
-#[cfg(feature = "server")]
+#[cfg(feature = "sessions")]
 mod installation;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "openid", feature = "oauth"))]
 mod jws;
-#[cfg(feature = "server")]
+#[cfg(feature = "sessions")]
 mod login;
-#[cfg(feature = "server")]
+#[cfg(feature = "oauth")]
 mod oauth;
-#[cfg(feature = "server")]
+#[cfg(feature = "sessions")]
 mod problem;
-#[cfg(feature = "server")]
+#[cfg(feature = "sessions")]
 mod session;
-#[cfg(feature = "server")]
+#[cfg(feature = "sessions")]
 mod store;
 
 pub use clock::Timestamp;
@@ -86,16 +89,19 @@ pub use token::{
     TokenKeys,
 };
 
-#[cfg(feature = "server")]
-pub use http::{Builder, Bulla, Guard, Problem, Site, StartError};
-#[cfg(feature = "server")]
-pub use identity::{
-    HashError, Hasher, PasswordRule,
-    openid::{ProviderError, ProviderSettings},
-};
-#[cfg(feature = "server")]
+#[cfg(feature = "actix")]
+pub use http::{Builder, Bulla, Guard, Site};
+#[cfg(feature = "openid")]
+pub use identity::openid::{ProviderError, ProviderSettings};
+#[cfg(feature = "sessions")]
+pub use identity::{HashError, Hasher, PasswordRule};
+#[cfg(feature = "sessions")]
+pub use installation::StartError;
+#[cfg(feature = "sessions")]
+pub use problem::Problem;
+#[cfg(feature = "sessions")]
 pub use session::{Machine, OnStale, Pardon, Policy, Principal};
-#[cfg(feature = "server")]
+#[cfg(feature = "sessions")]
 pub use store::{LoginError, StoreError, User, Users};
 
 /// The rooms of this crate for its own program, tests and benchmarks. Not part of the public API: it changes without notice.
@@ -114,39 +120,39 @@ pub mod internals {
     pub mod token {
         pub use crate::token::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(feature = "cli")]
     pub mod cli {
         pub use crate::cli::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(feature = "cli")]
     pub mod config {
         pub use crate::config::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(feature = "openid")]
     pub mod fetch {
         pub use crate::fetch::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(feature = "actix")]
     pub mod http {
         pub use crate::http::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(feature = "sessions")]
     pub mod identity {
         pub use crate::identity::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(feature = "oauth")]
     pub mod oauth {
         pub use crate::oauth::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(feature = "sessions")]
     pub mod problem {
         pub use crate::problem::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(feature = "sessions")]
     pub mod session {
         pub use crate::session::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(feature = "sessions")]
     pub mod store {
         pub use crate::store::*;
     }

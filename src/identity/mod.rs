@@ -2,6 +2,7 @@
 //! sessions; its result is a [`crate::store::User`].
 
 mod hasher;
+#[cfg(feature = "openid")]
 pub mod openid;
 mod password;
 

@@ -2,12 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+#[cfg(feature = "openid")]
+use crate::identity::openid::{ProviderSettings, Providers};
 use crate::{
     clock::{Clock, SystemClock},
-    identity::{
-        Hasher, PasswordRule, StoreUsers,
-        openid::{ProviderSettings, Providers},
-    },
+    identity::{Hasher, PasswordRule, StoreUsers},
     installation::{Installation, RingFollower, StoreHealth, TriggerCheck, ring, upkeep},
     keyring::{KeyDirectory, Ring, RingError, Suite},
     login::Logins,
@@ -35,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) directory: KeyDirectory,
     pub(crate) database: Database,
     pub(crate) users: Option<Arc<dyn Users>>,
+    #[cfg(feature = "openid")]
     pub(crate) providers: Vec<ProviderSettings>,
     pub(crate) policy: Policy,
     pub(crate) password: PasswordRule,
@@ -52,6 +52,7 @@ impl Settings {
             directory: KeyDirectory::new(keys),
             database,
             users: None,
+            #[cfg(feature = "openid")]
             providers: Vec::new(),
             policy: Policy::default(),
             password: PasswordRule { min: 8 },
@@ -74,6 +75,7 @@ impl Settings {
         let ours = self.users.is_none();
         let users =
             self.users.unwrap_or_else(|| Arc::new(StoreUsers::new(Arc::clone(&store), Arc::clone(&hasher))));
+        #[cfg(feature = "openid")]
         let providers = Providers::new(self.providers, Arc::clone(&store), Arc::clone(&users), ours);
         let parts = Parts {
             store,
@@ -84,7 +86,13 @@ impl Settings {
         };
         let sessions = Arc::new(Sessions::start(parts).await?);
         let installation = Arc::new(Installation {
-            logins: Logins::new(Arc::clone(&sessions), providers, self.login_queue, ours),
+            logins: Logins::new(
+                Arc::clone(&sessions),
+                #[cfg(feature = "openid")]
+                providers,
+                self.login_queue,
+                ours,
+            ),
             sessions,
             hasher,
             password: ours.then_some(self.password),

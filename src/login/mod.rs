@@ -5,25 +5,19 @@
 //! counts, logs and records a failure.
 
 mod attempts;
-mod callbacks;
-mod id_token;
+#[cfg(feature = "openid")]
+pub(crate) mod openid;
 mod password;
-mod pending;
-mod provider;
-mod reauthentication;
 mod throttle;
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{identity::openid::Providers, session::Sessions, store::Device};
+#[cfg(feature = "openid")]
+use crate::identity::openid::Providers;
+use crate::{session::Sessions, store::Device};
 
 pub(crate) use attempts::Failed;
 use attempts::Sampler;
-pub(crate) use callbacks::Callbacks;
-pub(crate) use id_token::{PresentedToken, is_jws};
-pub(crate) use pending::{LIFE, Pending, ProviderLogin, same};
-pub(crate) use provider::Returned;
-pub(crate) use reauthentication::Intent;
 pub(crate) use throttle::Account;
 use throttle::Throttle;
 
@@ -39,10 +33,12 @@ pub(crate) struct Requester {
 /// The logins of one installation.
 pub(crate) struct Logins {
     sessions: Arc<Sessions>,
+    #[cfg(feature = "openid")]
     providers: Providers,
+    #[cfg(feature = "openid")]
+    callbacks: openid::Callbacks,
     throttle: Throttle,
     sampler: Sampler,
-    callbacks: Callbacks,
     /// Whether the users, and so their names, are in this store.
     own_users: bool,
 }
@@ -51,25 +47,24 @@ impl Logins {
     /// `waiting` is the number of logins that can wait at the throttle.
     pub(crate) fn new(
         sessions: Arc<Sessions>,
-        providers: Providers,
+        #[cfg(feature = "openid")] providers: Providers,
         waiting: usize,
         own_users: bool,
     ) -> Self {
         Self {
             sessions,
+            #[cfg(feature = "openid")]
             providers,
+            #[cfg(feature = "openid")]
+            callbacks: openid::Callbacks::default(),
             throttle: Throttle::new(waiting),
             sampler: Sampler::default(),
-            callbacks: Callbacks::default(),
             own_users,
         }
     }
+}
 
-    pub(crate) fn providers(&self) -> &Providers {
-        &self.providers
-    }
-
-    pub(crate) fn callbacks(&self) -> &Callbacks {
-        &self.callbacks
-    }
+/// Whether a bearer token has the form of a signed token (RFC 7515). Tokens of this server never have it.
+pub(crate) fn is_jws(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 2
 }

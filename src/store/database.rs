@@ -1,5 +1,14 @@
 //! The database of an installation, chosen once at start: a SQLite file or a PostgreSQL server.
 
+#![cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    allow(
+        unused_variables,
+        unreachable_code,
+        reason = "a build with one database leaves out the arms of the other"
+    )
+)]
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -7,23 +16,36 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    BadDatabase, Found, Store, StoreError,
-    postgres::{PostgresStore, PostgresUrl},
-    sqlite::{Options, SqliteStore},
-};
+#[cfg(feature = "postgres")]
+use super::postgres::{PostgresStore, PostgresUrl};
+#[cfg(feature = "sqlite")]
+use super::sqlite::{Options, SqliteStore};
+use super::{BadDatabase, Found, Store, StoreError};
 use crate::clock::Clock;
 
 /// The place where an installation keeps its data. `Debug` and `Display` show no password.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Database {
     /// A SQLite file, for one machine.
+    #[cfg(feature = "sqlite")]
     Sqlite(PathBuf),
     /// A PostgreSQL server that any number of nodes share.
+    #[cfg(feature = "postgres")]
     Postgres(PostgresUrl),
+    /// A database that this build does not support. It can't be opened.
+    #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+    Unsupported,
 }
 
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 const MUST: &str = "must be the path of a SQLite file, or postgres://user@host/name";
+#[cfg(all(feature = "sqlite", not(feature = "postgres")))]
+const MUST: &str = "must be the path of a SQLite file (for PostgreSQL, build with the feature `postgres`)";
+#[cfg(all(feature = "postgres", not(feature = "sqlite")))]
+const MUST: &str = "must be postgres://user@host/name (for a SQLite file, build with the feature `sqlite`)";
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+const MUST: &str = "can't be used: build with the feature `sqlite` or `postgres`";
 
 impl Database {
     /// Opens the database. Creates missing parts (the file, the tables) and migrates the schema to the newest version.
@@ -38,40 +60,57 @@ impl Database {
         allow_group_read: bool,
     ) -> Result<Arc<dyn Store>, StoreError> {
         Ok(match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => {
                 let named = |error: BadDatabase| StoreError::Unavailable(format!("database: {error}"));
                 check_path(path).map_err(named)?;
                 let options = Options { allow_group_read, ..Options::default() };
                 Arc::new(SqliteStore::open_with(path, clock, options)?)
             }
+            #[cfg(feature = "postgres")]
             Self::Postgres(url) => Arc::new(PostgresStore::open(url).await?),
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            Self::Unsupported => return Err(StoreError::Unavailable(format!("database: {MUST}"))),
         })
     }
 
     /// Returns the text of the same database with relative paths resolved against `folder`. `None` if it has no relative path.
     pub(crate) fn beside(&self, folder: PathBuf) -> Option<String> {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(path) if path.is_relative() => {
                 Some(format!("sqlite:{}", folder.join(path).display()))
             }
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => None,
+            #[cfg(feature = "postgres")]
             Self::Postgres(url) => url.beside(&folder),
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            Self::Unsupported => None,
         }
     }
 
     /// Whether the database of an installation already exists.
     pub async fn exists(&self) -> Result<bool, StoreError> {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => SqliteStore::exists(path),
+            #[cfg(feature = "postgres")]
             Self::Postgres(url) => PostgresStore::exists(url).await,
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            Self::Unsupported => Err(StoreError::Unavailable(format!("database: {MUST}"))),
         }
     }
 
     /// Examines the database by reading only: creates, migrates and writes nothing.
     pub(crate) async fn look(&self, clock: &dyn Clock) -> Result<Found, StoreError> {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => SqliteStore::look(path, clock),
+            #[cfg(feature = "postgres")]
             Self::Postgres(url) => PostgresStore::look(url).await,
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            Self::Unsupported => Err(StoreError::Unavailable(format!("database: {MUST}"))),
         }
     }
 }
@@ -79,8 +118,12 @@ impl Database {
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => path.display().fmt(f),
+            #[cfg(feature = "postgres")]
             Self::Postgres(url) => url.fmt(f),
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            Self::Unsupported => f.write_str("an unsupported database"),
         }
     }
 }
@@ -91,11 +134,16 @@ impl FromStr for Database {
     fn from_str(text: &str) -> Result<Self, BadDatabase> {
         let database = Self::from(text);
         match &database {
+            #[cfg(feature = "postgres")]
             Self::Postgres(url) => drop(url.parse()?),
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(_) if text.contains("://") => {
                 return Err(BadDatabase(format!("{MUST}, not another URL")));
             }
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => check_path(path)?,
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            Self::Unsupported => return Err(BadDatabase(MUST.into())),
         }
         Ok(database)
     }
@@ -103,6 +151,7 @@ impl FromStr for Database {
 
 /// Refuses a path that looks like the address of a database, because opening it would create a file with that name, password
 /// included. The user can write such a path with `./` before it.
+#[cfg(feature = "sqlite")]
 fn check_path(path: &Path) -> Result<(), BadDatabase> {
     let bad = |what: &str| Err(BadDatabase(format!("{MUST}{what}")));
     let text = path.to_string_lossy();
@@ -128,7 +177,9 @@ impl From<&str> for Database {
     /// Parses a PostgreSQL URL, which is checked when it is opened, or a path with or without the prefix `sqlite:`.
     fn from(text: &str) -> Self {
         match text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            #[cfg(feature = "postgres")]
             true => Self::Postgres(PostgresUrl::new(text)),
+            #[cfg(feature = "sqlite")]
             false => Self::Sqlite(match text.strip_prefix("sqlite:") {
                 // The prefix says that the text is a path, so a colon or an equals sign in it has no special meaning.
                 Some(path) if path.contains([':', '=', ';', '@']) && !path.starts_with([':', '/', '.']) => {
@@ -136,16 +187,20 @@ impl From<&str> for Database {
                 }
                 path => path.unwrap_or(text).into(),
             }),
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            _ => Self::Unsupported,
         }
     }
 }
 
+#[cfg(feature = "sqlite")]
 impl From<PathBuf> for Database {
     fn from(path: PathBuf) -> Self {
         Self::Sqlite(path)
     }
 }
 
+#[cfg(feature = "sqlite")]
 impl From<&Path> for Database {
     fn from(path: &Path) -> Self {
         Self::Sqlite(path.into())
@@ -158,7 +213,7 @@ impl From<&Self> for Database {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite", feature = "postgres"))]
 mod tests {
     use super::*;
 

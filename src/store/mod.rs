@@ -27,13 +27,17 @@ pub mod clock_leap;
 mod database;
 mod error;
 mod inspection;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 mod rows;
 mod rules;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod time_budget;
 mod traits;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod transfer;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod transfer_stream;
 mod user_source;
 
@@ -41,6 +45,7 @@ pub use clock_leap::{ClockMark, Leap};
 pub use database::Database;
 pub use error::{BadDatabase, StoreError, Written};
 pub(crate) use inspection::{Facts, Found};
+#[cfg(feature = "postgres")]
 pub use postgres::PostgresUrl;
 pub use rows::{
     AuditEvent, AuditRow, BadRow, Caller, ClientChange, ClientRow, Device, FormerSecret, Grant, Identity,
@@ -53,6 +58,7 @@ pub use traits::{
     Audit, ClientRows, Feed, FollowHandle, IdentityRows, Nodes, Revocations, SessionRows, StoreClock, Upkeep,
     UsedNonces, UserRows,
 };
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 pub use transfer::{Moved, transfer};
 pub use user_source::{LoginError, User, Users};
 

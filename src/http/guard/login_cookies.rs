@@ -13,7 +13,7 @@ use crate::{
             request::Request,
         },
     },
-    login::{LIFE, Pending},
+    login::openid::{LIFE, Pending},
 };
 
 /// The largest number of cookies of one kind in one browser.

@@ -16,7 +16,7 @@ use crate::{
         },
         wire::answer::Answer,
     },
-    login::Intent,
+    login::openid::Intent,
     session::Principal,
     store::{AuditEvent, Identity, LinkedIdentity, StoreError},
 };

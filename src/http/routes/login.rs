@@ -19,7 +19,7 @@ use crate::{
             cookies::{CookieJar, SetCookies},
         },
     },
-    login::PresentedToken,
+    login::openid::PresentedToken,
     secret::SecretText,
     session::Issued,
     store::Transport,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     http::{Bulla, Problem, actix::add_cookies, bulla::Shared, routes::body, wire::cookies::SetCookies},
-    login::{LIFE, Pending, PresentedToken},
+    login::openid::{LIFE, Pending, PresentedToken},
     secret::Secret,
     session::Issued,
     store::Transport,

@@ -16,7 +16,7 @@ use crate::{
         },
     },
     identity::openid::Provider,
-    login::{Intent, Pending, ProviderLogin, Returned, same},
+    login::openid::{Intent, Pending, ProviderLogin, Returned, same},
 };
 
 /// `GET /auth/provider/{name}`: sends a browser to the provider's pages.

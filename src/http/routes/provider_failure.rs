@@ -5,7 +5,7 @@ use actix_web::HttpResponse;
 use crate::{
     http::{Problem, bulla::Shared, pages, routes::body, wire::answer::Answer},
     identity::openid::Provider,
-    login::ProviderLogin,
+    login::openid::ProviderLogin,
 };
 
 impl Shared {

@@ -16,6 +16,7 @@ mod environment;
 mod failure;
 mod feeds;
 mod identities;
+#[cfg(feature = "sqlite")]
 mod import;
 mod inspect;
 mod migrate;
@@ -39,6 +40,7 @@ mod users;
 
 use std::sync::Arc;
 
+#[cfg(feature = "sqlite")]
 pub(super) use self::import::{Import, Target};
 pub use self::url::PostgresUrl;
 use self::{

@@ -6,6 +6,7 @@ mod callers;
 mod checkpoint;
 mod clients;
 mod clock;
+#[cfg(feature = "postgres")]
 mod export;
 mod feeds;
 mod file_state;
@@ -33,6 +34,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode};
 
+#[cfg(feature = "postgres")]
 pub(super) use self::export::export;
 use self::{
     checkpoint::Checkpointer,

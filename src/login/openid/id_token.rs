@@ -5,7 +5,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     identity::openid::{OpenIdError, Provider, claimed_nonce},
-    login::{Account, Logins, Pending, Requester, provider::failed, reauthentication::proven_at, same},
+    login::{
+        Account, Logins, Requester,
+        openid::{Pending, provider::failed, reauthentication::proven_at, same},
+    },
     problem::Problem,
     secret::SecretText,
     session::{Issued, SKEW},
@@ -123,9 +126,4 @@ impl Logins {
         let proof = Proof { at, password_hash: None, identity: Some(proven.identity) };
         Ok(self.sessions.begin_by(&user, proof, transport, requester.device.clone(), replaces).await?)
     }
-}
-
-/// Whether a bearer token has the form of a signed token (RFC 7515). Tokens of this server never have it.
-pub(crate) fn is_jws(token: &str) -> bool {
-    token.bytes().filter(|byte| *byte == b'.').count() == 2
 }

@@ -5,8 +5,11 @@ use serde::Deserialize;
 use crate::{
     identity::openid::{Freshness, NoUser, OpenIdError, Proven, Provider},
     login::{
-        Account, Failed, Intent, Logins, Pending, ProviderLogin, Requester,
-        reauthentication::{ExpectedLogin, proven_at},
+        Account, Failed, Logins, Requester,
+        openid::{
+            Intent, Pending, ProviderLogin,
+            reauthentication::{ExpectedLogin, proven_at},
+        },
     },
     problem::Problem,
     session::{Issued, Present},

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::{
     clock::Timestamp,
-    login::{Logins, reauthentication::ExpectedLogin},
+    login::{Logins, openid::reauthentication::ExpectedLogin},
     problem::Problem,
     session::SKEW,
     token::{OpenBuffer, SealedToken},
