@@ -104,3 +104,30 @@ fn the_index_lists_every_page() {
         }
     }
 }
+
+/// The paths in the text: code that begins with a folder of the repository, or names a source file below `src/`.
+fn paths(text: &str) -> Vec<String> {
+    let folders = ["benches/", "clients/", "docs/", "examples/", "scripts/", "src/", "tests/"];
+    let text = prose(text);
+    let code = text.split('`').skip(1).step_by(2);
+    let words = code.filter_map(|code| code.split_whitespace().next());
+    let paths =
+        words.filter(|word| folders.iter().any(|folder| word.starts_with(folder)) || word.ends_with(".rs"));
+    // A name in angle brackets stands for any value.
+    paths.filter(|path| !path.contains('<')).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_path_in_the_text_exists() {
+    let (mut seen, mut missing) = (0, Vec::new());
+    for page in pages() {
+        for path in paths(&read(&page)) {
+            seen += 1;
+            if !["", "src/", "src/store/"].iter().any(|folder| root().join(folder).join(&path).exists()) {
+                missing.push(format!("{page}: {path}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "these paths are missing:\n{}", missing.join("\n"));
+    assert!(seen > 40, "only {seen} paths seen");
+}
