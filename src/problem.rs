@@ -280,10 +280,10 @@ impl From<crate::store::StoreError> for Problem {
         match error {
             StoreError::Conflict(what) => Self::conflict(what),
             StoreError::LastAdmin | StoreError::LastWayIn => Self::conflict(error.to_string()),
-            StoreError::Moved => {
+            StoreError::Stale => {
                 Self::conflict("This has changed in the meantime, and nothing was written. Please try again.")
             }
-            StoreError::Ended => Self::unauthorized(),
+            StoreError::CallerEnded => Self::unauthorized(),
             StoreError::Unavailable(_) | StoreError::Broken | StoreError::Schema(_) => {
                 tracing::warn!(%error, "the store could not answer");
                 Self::unavailable()

@@ -17,8 +17,8 @@ use crate::{
     identity::openid::{Provider, examine},
     keyring::{KeyDirectory, RingError},
     store::{
-        BadRow, Database, Facts, Found,
-        clock_leap::{Look, look},
+        Database, DatabaseFacts, Inspection, UnreadableRow,
+        clock_leap::{ClockReading, detect_leap},
     },
 };
 
@@ -76,10 +76,10 @@ async fn installation(ctx: &Context, checks: &mut Vec<Check>) {
 }
 
 /// Checks the database and its triggers. Returns the other facts read from it.
-async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
+async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<DatabaseFacts> {
     let database = &ctx.settings.database;
-    let facts = match database.look(&*ctx.clock).await {
-        Ok(Found::Present(facts)) => *facts,
+    let facts = match database.inspect(&*ctx.clock).await {
+        Ok(Inspection::Present(facts)) => *facts,
         Ok(found) => {
             checks.push(Check::new("database", Err::<String, _>(unusable(database, &found))));
             return None;
@@ -100,9 +100,11 @@ async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
         )),
     };
     checks.push(Check::new("triggers", triggers));
-    rows(&facts.bad, checks);
+    rows(&facts.unreadable, checks);
     // Uses the last reading of a server. If there is none, uses the reading that a server would take now.
-    if let Some(leap) = look(facts.clock, None, Look { now: facts.now, boot: since_boot() }).leap {
+    if let Some(leap) =
+        detect_leap(facts.clock, None, ClockReading { now: facts.now, boot: since_boot() }).leap
+    {
         checks.push(Check::new("clock", Err::<String, _>(leap)));
     }
     if let Some(fault) = clock::clock_fault(ctx.clock.now(), &facts) {
@@ -112,34 +114,36 @@ async fn database(ctx: &Context, checks: &mut Vec<Check>) -> Option<Facts> {
 }
 
 /// Explains why a database that belongs to no installation can't be used.
-pub(super) fn unusable(database: &Database, found: &Found) -> String {
+pub(super) fn unusable(database: &Database, found: &Inspection) -> String {
     match found {
-        Found::Schema { found, known } if found < known => format!(
+        Inspection::Schema { found, known } if found < known => format!(
             "{database}: the schema has version {found}, this program needs version {known}; `bulla init` updates \
              the schema, and so does the next start of the server"
         ),
-        Found::Schema { found, known } => format!(
+        Inspection::Schema { found, known } => format!(
             "{database}: the schema has version {found}, this program knows versions up to {known}; run a newer \
              version of bulla"
         ),
-        Found::Foreign(tables) if !tables.is_empty() && matches!(database, Database::Sqlite(_)) => format!(
-            "{database}: this is the database of another program (its tables: {}); name the database of Bulla with --database",
-            tables.join(", ")
-        ),
-        Found::Missing | Found::Foreign(_) | Found::Present(_) => super::no_database(database),
+        Inspection::Foreign(tables) if !tables.is_empty() && matches!(database, Database::Sqlite(_)) => {
+            format!(
+                "{database}: this is the database of another program (its tables: {}); name the database of Bulla with --database",
+                tables.join(", ")
+            )
+        }
+        Inspection::Missing | Inspection::Foreign(_) | Inspection::Present(_) => super::no_database(database),
     }
 }
 
 /// Reports each row that can't be read, with the statement that repairs it.
-fn rows(bad: &[BadRow], checks: &mut Vec<Check>) {
-    if bad.is_empty() {
+fn rows(unreadable: &[UnreadableRow], checks: &mut Vec<Check>) {
+    if unreadable.is_empty() {
         checks.push(Check::new("rows", Ok::<_, String>("all rows can be read")));
     }
-    checks.extend(bad.iter().map(|row| {
-        let BadRow { table, key, column } = row;
+    checks.extend(unreadable.iter().map(|row| {
+        let UnreadableRow { table, key, column } = row;
         let found = format!(
             "table {table}, row {key}: the column {column} can't be read; this statement repairs it: {}",
-            row.mend()
+            row.repair_statement()
         );
         Check::new("rows", Err::<String, _>(found))
     }));

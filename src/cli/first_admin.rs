@@ -28,7 +28,7 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
         return Ok(());
     }
     // Users whose rows can't be read count as users too.
-    if store.bad_rows().await?.iter().any(|row| row.table == "users") {
+    if store.unreadable_rows().await?.iter().any(|row| row.table == "users") {
         return Ok(());
     }
     let failed = |error: &dyn std::fmt::Display| {

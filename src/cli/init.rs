@@ -55,7 +55,7 @@ pub(super) async fn run(
             return Err(CliError::Failed(lost_ring(&settings.keys)));
         }
         let ring = keys.init_at(args.suite, ctx.clock.now())?;
-        store.note_ring(ring.generation, ring.fingerprint).await?;
+        store.record_ring(ring.generation, ring.fingerprint).await?;
         ctx.say(&format!(
             "{}: created the key ring, with one active and one staged key",
             settings.keys.display()

@@ -17,7 +17,7 @@ use crate::{
     ids::{Audience, Kid, Purpose},
     keyring::{KeyDirectory, KeyState, Ring, RingError, Suite},
     session::{Policy, SERVICE_MAX_AGE},
-    store::Found,
+    store::Inspection,
 };
 
 /// How long a rotation waits for servers by default. A server that has died counts as gone after this time.
@@ -328,8 +328,8 @@ pub(super) fn lost_ring(path: &std::path::Path) -> String {
 
 /// Explains why there is no ring at a path: either none was ever created, or it was lost.
 pub(super) async fn no_ring(path: std::path::PathBuf, ctx: &Context) -> CliError {
-    match ctx.settings.database.look(&*ctx.clock).await {
-        Ok(Found::Present(facts)) if facts.ring_mark.is_some() => CliError::NotFound(lost_ring(&path)),
+    match ctx.settings.database.inspect(&*ctx.clock).await {
+        Ok(Inspection::Present(facts)) if facts.ring_mark.is_some() => CliError::NotFound(lost_ring(&path)),
         _ => CliError::NoRing(path),
     }
 }

@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{CliError, Context, actor, expect_database};
-use crate::store::{Database, Moved, NODE_LIVES, NodeRow, PostgresUrl, Store, StoreError, transfer};
+use crate::store::{
+    Database, NODE_TIMEOUT, NodeRow, PostgresUrl, Store, StoreError, TransferOutcome, transfer,
+};
 
 /// From where to where.
 #[derive(Args, Debug)]
@@ -94,7 +96,7 @@ async fn wait_until_unused(store: &dyn Store, database: &Database, ctx: &Context
     }
     ctx.say(&format!(
         "a server has used {database} in the last {} s; checking whether it has stopped",
-        NODE_LIVES.as_secs()
+        NODE_TIMEOUT.as_secs()
     ));
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -113,16 +115,16 @@ async fn wait_until_unused(store: &dyn Store, database: &Database, ctx: &Context
     }
 }
 
-fn report(moved: &Moved, from: &Database, to: &Database, ctx: &Context) -> Result<(), CliError> {
+fn report(moved: &TransferOutcome, from: &Database, to: &Database, ctx: &Context) -> Result<(), CliError> {
     let (from, to) = (from.to_string(), to.to_string());
     match moved {
-        Moved::Before(at) => {
+        TransferOutcome::AlreadyTransferred(at) => {
             ctx.say(&format!("{from} was moved to {to} at {at} and hasn't changed since: nothing to do"));
             if ctx.json {
                 ctx.print(&json!({"from": from, "to": to, "already": at}).to_string())?
             }
         }
-        Moved::Now(rows) => {
+        TransferOutcome::Transferred(rows) => {
             let counts: serde_json::Map<_, _> =
                 rows.iter().map(|(table, n)| ((*table).into(), (*n).into())).collect();
             let text: Vec<_> = rows.iter().map(|(table, n)| format!("{n} {table}")).collect();

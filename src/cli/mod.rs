@@ -103,8 +103,8 @@ impl From<StoreError> for CliError {
             | StoreError::Conflict(_)
             | StoreError::LastAdmin
             | StoreError::LastWayIn
-            | StoreError::Moved
-            | StoreError::Ended => Self::Failed(error.to_string()),
+            | StoreError::Stale
+            | StoreError::CallerEnded => Self::Failed(error.to_string()),
         }
     }
 }
@@ -142,7 +142,7 @@ async fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dy
 async fn expect_database(database: &Database) -> Result<(), CliError> {
     match database.exists().await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(CliError::Unavailable(match database.look(&SystemClock).await {
+        Ok(false) => Err(CliError::Unavailable(match database.inspect(&SystemClock).await {
             Ok(found) => doctor::unusable(database, &found),
             Err(_) => no_database(database),
         })),
@@ -166,7 +166,7 @@ fn no_database(database: &Database) -> String {
 
 /// Prints how many rows of a table a list has skipped.
 async fn say_skipped_rows(store: &dyn Store, table: &str, ctx: &Context) -> Result<(), CliError> {
-    match store.bad_rows().await?.iter().filter(|row| row.table == table).count() {
+    match store.unreadable_rows().await?.iter().filter(|row| row.table == table).count() {
         0 => {}
         1 => ctx.say("1 row can't be read and isn't listed; `bulla doctor` names it and the statement that repairs it"),
         more => ctx.say(&format!(

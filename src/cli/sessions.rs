@@ -86,8 +86,8 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
                 (Some(sid), _) => {
                     SessionEnd::One(sid.parse::<Sid>().map_err(|error| CliError::Usage(error.to_string()))?)
                 }
-                (None, Some(name)) => SessionEnd::AllOf(users::find(&*store, &name).await?.id),
-                (None, None) => SessionEnd::Everyones,
+                (None, Some(name)) => SessionEnd::AllOfUser(users::find(&*store, &name).await?.id),
+                (None, None) => SessionEnd::All,
             };
             let one = matches!(which, SessionEnd::One(_));
             let ended = store.end_sessions(which, actor::event("session.revoked", "")).await?;

@@ -72,7 +72,7 @@ impl Installation {
         let reload = move || installation.ring.reload(&installation.sessions.parts().tokens);
         let Ok(Some(ring)) = tokio::task::spawn_blocking(reload).await else { return };
         let store = &self.sessions.parts().store;
-        if let Err(error) = store.note_ring(ring.generation, ring.fingerprint).await {
+        if let Err(error) = store.record_ring(ring.generation, ring.fingerprint).await {
             tracing::warn!(%error, "the generation of the key ring could not be recorded in the database");
         }
     }

@@ -126,7 +126,7 @@ async fn load_ring(
     }
     let ring = directory.load()?;
     ring.check_mark(mark)?;
-    store.note_ring(ring.generation, ring.fingerprint).await?;
+    store.record_ring(ring.generation, ring.fingerprint).await?;
     // If several nodes start at the same time and each has created its own ring, only one of them continues.
     ring.check_mark(store.ring_mark().await?)?;
     Ok(ring)

@@ -29,7 +29,7 @@ impl Logins {
                 match self.prove_and_begin(name, password, transport, device, replaces).await {
                     // The new hash can belong to the same password: the hash was strengthened, or the password was set to the same
                     // value again.
-                    Err(LoginError::Store(StoreError::Moved)) if proofs < MOST_PROOFS => proofs += 1,
+                    Err(LoginError::Store(StoreError::Stale)) if proofs < MOST_PROOFS => proofs += 1,
                     begun => {
                         return begun.map_err(|error| {
                             failed(error, "wrong name or password", Problem::wrong_credentials())

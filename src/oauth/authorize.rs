@@ -210,7 +210,7 @@ impl Issuer<'_> {
     async fn spend(&self, what: &str) -> Result<bool, StoreError> {
         let parts = self.sessions.parts();
         let until = parts.clock.now().plus(CODE_MAX_AGE + SKEW * 2);
-        parts.store.spend(Sha256::digest(what).into(), until).await
+        parts.store.mark_used(Sha256::digest(what).into(), until).await
     }
 
     async fn end_of_code(&self, sid: Sid) -> Result<Refusal, StoreError> {

@@ -111,7 +111,7 @@ impl Issuer<'_> {
         let Some((once, until)) = jwks.and_then(|jwks| assertion.holds(jwks, &here, now)) else {
             return Ok(false);
         };
-        Ok(self.sessions.parts().store.spend(Sha256::digest(once).into(), until).await?)
+        Ok(self.sessions.parts().store.mark_used(Sha256::digest(once).into(), until).await?)
     }
 }
 

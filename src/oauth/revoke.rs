@@ -4,7 +4,7 @@ use crate::{
     ids::Audience,
     oauth::{Client, Issuer, Refusal},
     session::{Bearer, Denied},
-    store::{AuditEvent, Target},
+    store::{AuditEvent, RevocationTarget},
 };
 
 impl Issuer<'_> {
@@ -18,7 +18,8 @@ impl Issuer<'_> {
     }
 
     async fn find_and_revoke(&self, client: &Client, token: &str) -> Result<(), Denied> {
-        let (own, actor) = (Some(&client.row.id), Target::Client(client.row.id.to_string()).to_string());
+        let (own, actor) =
+            (Some(&client.row.id), RevocationTarget::Client(client.row.id.to_string()).to_string());
         let sid = match self.sessions.authenticate_bearer(token) {
             Ok(Bearer::Machine(service)) if service.client() == &client.row.id => {
                 return self.sessions.revoke_service(&service, &actor).await;

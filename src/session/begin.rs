@@ -45,7 +45,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `Denied::Session` if the identity no longer belongs to the user, `StoreError::Moved` if the user's password has changed
+    /// `Denied::Session` if the identity no longer belongs to the user, `StoreError::Stale` if the user's password has changed
     /// meanwhile.
     pub async fn begin_by(
         &self,
@@ -123,7 +123,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `StoreError::Ended` if the caller's session has ended, `StoreError::Moved` if the user's password has changed meanwhile. In
+    /// `StoreError::CallerEnded` if the caller's session has ended, `StoreError::Stale` if the user's password has changed meanwhile. In
     /// both cases nothing is written.
     pub async fn change_password(
         &self,

@@ -9,8 +9,8 @@ use std::{
 use crate::{
     clock::since_boot,
     store::{
-        ClockMark, Leap, Store, StoreError, Written,
-        clock_leap::{Look, look},
+        ClockLeap, ClockMark, Store, StoreError, Written,
+        clock_leap::{ClockReading, detect_leap},
     },
 };
 
@@ -23,12 +23,12 @@ pub(super) struct ClockWatch(Mutex<Seen>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    last: Option<Look>,
-    leap: Option<Leap>,
+    last: Option<ClockReading>,
+    leap: Option<ClockLeap>,
 }
 
 impl ClockWatch {
-    pub(super) fn leap(&self) -> Option<Leap> {
+    pub(super) fn leap(&self) -> Option<ClockLeap> {
         self.seen().leap
     }
 
@@ -38,25 +38,25 @@ impl ClockWatch {
 
     /// Reads both clocks, judges them and keeps the result: in this process, and in the store if the result is new or the mark is
     /// old.
-    pub(super) async fn look(&self, store: &dyn Store) -> Result<Option<Leap>, StoreError> {
+    pub(super) async fn look(&self, store: &dyn Store) -> Result<Option<ClockLeap>, StoreError> {
         let before = since_boot();
         let (mark, now) = store.clock_mark().await?;
         let Seen { last, leap: known } = self.seen();
         // For the first look, the boot clock is read before the store's clock is asked; for the second look, after it. So the time
         // between two looks is never measured too short.
-        let new = look(mark, last, Look { now, boot: since_boot() });
+        let new = detect_leap(mark, last, ClockReading { now, boot: since_boot() });
         let old = |mark: ClockMark| now.since(mark.seen) >= WRITE || now < mark.seen;
         let stale = mark.is_none_or(|mark| mark.leap != new.leap || old(mark));
-        let written = !stale || store.note_clock(mark, new).await? == Written::Applied;
+        let written = !stale || store.write_clock_mark(mark, new).await? == Written::Applied;
         // If another server has written first, the next look judges again, from the same earlier look.
-        let last = if written { Some(Look { now, boot: before }) } else { last };
+        let last = if written { Some(ClockReading { now, boot: before }) } else { last };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seen { last, leap: new.leap };
         log_change(known, new.leap);
         Ok(new.leap)
     }
 }
 
-fn log_change(known: Option<Leap>, found: Option<Leap>) {
+fn log_change(known: Option<ClockLeap>, found: Option<ClockLeap>) {
     match (known, found) {
         (None, Some(leap)) => tracing::warn!(before = %leap.before, since = %leap.since, "{leap}"),
         (Some(known), Some(leap)) if known != leap => {

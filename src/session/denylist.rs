@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::{
     clock::Timestamp,
     ids::Sid,
-    store::{Feed, Revocation, Target},
+    store::{Feed, Revocation, RevocationTarget},
 };
 
 /// Number of parts of the map. Each part has its own lock, so that an insertion delays few lookups.
@@ -143,11 +143,11 @@ impl Denylist {
         let Revocation { target, revoked_at, expires_at, .. } = revocation;
         let until = self.elapsed() + millis(expires_at.since(revoked_at));
         match target {
-            Target::Session(sid) => {
+            RevocationTarget::Session(sid) => {
                 let mut shard = self.shard(sid).write().unwrap_or_else(PoisonError::into_inner);
                 shard.insert(sid, until).is_none()
             }
-            Target::Client(id) => {
+            RevocationTarget::Client(id) => {
                 let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
                 let known = clients.get(&id).map(|(at, _)| *at);
                 clients.insert(id, (known.unwrap_or(revoked_at).max(revoked_at), until));
@@ -169,14 +169,14 @@ impl Feed for Denylist {
     fn replace(&self, all: Vec<Revocation>) {
         self.insert_all(all.clone(), |_| ());
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let keep: std::collections::HashSet<Target> =
+        let keep: std::collections::HashSet<RevocationTarget> =
             all.into_iter().map(|revocation| revocation.target).collect();
         for shard in &self.sids {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-            shard.retain(|sid, _| keep.contains(&Target::Session(*sid)));
+            shard.retain(|sid, _| keep.contains(&RevocationTarget::Session(*sid)));
         }
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
-        clients.retain(|id, _| keep.contains(&Target::Client(id.clone())));
+        clients.retain(|id, _| keep.contains(&RevocationTarget::Client(id.clone())));
         drop(clients);
         self.count();
     }
@@ -198,7 +198,7 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn revocation(seq: i64, target: Target, at: i64) -> Revocation {
+    fn revocation(seq: i64, target: RevocationTarget, at: i64) -> Revocation {
         let revoked_at = Timestamp::from_millis(at);
         Revocation { seq, target, revoked_at, expires_at: revoked_at.plus(Duration::from_secs(1020)) }
     }
@@ -207,7 +207,7 @@ mod tests {
     fn a_revoked_session_is_denied_until_nothing_can_live_any_more() {
         let (list, sid, other) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
         assert!(!list.denies(sid));
-        list.add(vec![revocation(1, Target::Session(sid), 0)], Timestamp::EPOCH);
+        list.add(vec![revocation(1, RevocationTarget::Session(sid), 0)], Timestamp::EPOCH);
         assert!(list.denies(sid) && !list.denies(other));
         list.prune();
         list.forget(1_019_999);
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_clients_earlier_tokens_are_denied_and_later_ones_are_not() {
         let list = Denylist::default();
-        list.add(vec![revocation(1, Target::Client("cron".into()), 500)], Timestamp::EPOCH);
+        list.add(vec![revocation(1, RevocationTarget::Client("cron".into()), 500)], Timestamp::EPOCH);
         assert!(list.denies_client("cron", Timestamp::from_millis(500)));
         assert!(!list.denies_client("cron", Timestamp::from_millis(501)));
         assert!(!list.denies_client("other", Timestamp::from_millis(500)));
@@ -229,10 +229,13 @@ mod tests {
     fn replacing_drops_what_is_gone_and_keeps_the_rest() {
         let (list, kept, gone) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
         list.add(
-            vec![revocation(1, Target::Session(kept), 0), revocation(2, Target::Session(gone), 0)],
+            vec![
+                revocation(1, RevocationTarget::Session(kept), 0),
+                revocation(2, RevocationTarget::Session(gone), 0),
+            ],
             Timestamp::EPOCH,
         );
-        list.replace(vec![revocation(1, Target::Session(kept), 0)]);
+        list.replace(vec![revocation(1, RevocationTarget::Session(kept), 0)]);
         assert!(list.denies(kept) && !list.denies(gone));
         assert_eq!(list.len(), 1);
     }

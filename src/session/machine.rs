@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     ids::{Audience, ClientId, Purpose, Scope, Sid},
     session::{Denied, Sessions, policy::SKEW},
-    store::{AuditEvent, ClientRow, Target},
+    store::{AuditEvent, ClientRow, RevocationTarget},
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
 
@@ -61,7 +61,7 @@ impl Machine {
 
     /// The name of the client in audit events and tokens. Its form differs from that of every user id.
     pub fn id(&self) -> String {
-        Target::Client(self.client.to_string()).to_string()
+        RevocationTarget::Client(self.client.to_string()).to_string()
     }
 
     /// The payload of the service token.
@@ -75,7 +75,7 @@ impl Machine {
     #[doc(hidden)]
     pub fn read(payload: &str, issued_at: Timestamp) -> Result<Self, Refused> {
         let said: Payload = serde_json::from_str(payload).map_err(|_| Refused::Payload)?;
-        let Ok(Target::Client(client)) = said.id.parse() else { return Err(Refused::Payload) };
+        let Ok(RevocationTarget::Client(client)) = said.id.parse() else { return Err(Refused::Payload) };
         Ok(Self {
             client: ClientId::new(client).map_err(|_| Refused::Payload)?,
             sid: said.sid.parse().map_err(|_| Refused::Payload)?,
@@ -103,7 +103,7 @@ impl Sessions {
         let mut service = Machine { client: judged.id.clone(), sid, scope, issued_at: Timestamp::EPOCH };
         let event = AuditEvent::new("service.issued", service.id(), sid.to_string())
             .with(serde_json::json!({"scope": service.scope.to_string(), "audience": audience.as_str()}));
-        let issued = self.parts.store.issue_to_client(judged, event).await?;
+        let issued = self.parts.store.record_issuance(judged, event).await?;
         service.issued_at = issued.ok_or(Denied::Session)?;
         let (tokens, payload) = (&self.parts.tokens, service.payload());
         let token = match *audience == Audience::own() {
@@ -130,7 +130,7 @@ impl Sessions {
     pub async fn revoke_service(&self, service: &Machine, actor: &str) -> Result<(), Denied> {
         let until = service.issued_at.plus(SERVICE_MAX_AGE + SKEW * 2);
         let event = AuditEvent::new("service.revoked", actor, service.sid.to_string());
-        self.parts.store.revoke(Target::Session(service.sid), until, event).await?;
+        self.parts.store.revoke(RevocationTarget::Session(service.sid), until, event).await?;
         Ok(())
     }
 }

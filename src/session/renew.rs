@@ -194,7 +194,7 @@ impl Sessions {
         }
         let detail = serde_json::json!({"from": row.device, "to": device, "generation": row.generation});
         // If the write is lost, another request has recorded the change or the session has ended.
-        self.parts.store.move_session(row, &to, event("refresh.moved", row, detail)).await.map(drop)
+        self.parts.store.change_device(row, &to, event("refresh.moved", row, detail)).await.map(drop)
     }
 
     /// Writes the decision if the row is still the one that was judged.
@@ -215,7 +215,7 @@ impl Sessions {
     }
 
     async fn end_if_unchanged(&self, row: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
-        let written = self.parts.store.delete_judged(row, event).await?;
+        let written = self.parts.store.delete_session_if_unchanged(row, event).await?;
         if written == Written::Applied {
             tracing::warn!(sid = %row.sid, user = %row.user_id, "an outdated refresh token was used again, so the \
                 session was ended");

@@ -14,7 +14,9 @@ use crate::{
         policy::{KEEP, SKEW},
         refresh::{self, Outcome, Rule},
     },
-    store::{AuditEvent, FollowHandle, Grant, Leap, SessionEnd, SessionRow, Store, StoreError, User, Users},
+    store::{
+        AuditEvent, ClockLeap, FollowHandle, Grant, SessionEnd, SessionRow, Store, StoreError, User, Users,
+    },
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
 
@@ -291,12 +293,12 @@ impl Sessions {
 
     /// Ends one of a user's sessions. Returns false if this user has no session with that sid.
     pub async fn end_own(&self, user: &UserId, sid: Sid, event: AuditEvent) -> Result<bool, StoreError> {
-        Ok(!self.parts.store.end_sessions(SessionEnd::OneOf(user.clone(), sid), event).await?.is_empty())
+        Ok(!self.parts.store.end_sessions(SessionEnd::OneOfUser(user.clone(), sid), event).await?.is_empty())
     }
 
     /// Ends all sessions of a user. Returns their number.
     pub async fn end_all(&self, user: &UserId, event: AuditEvent) -> Result<usize, StoreError> {
-        Ok(self.parts.store.end_sessions(SessionEnd::AllOf(user.clone()), event).await?.len())
+        Ok(self.parts.store.end_sessions(SessionEnd::AllOfUser(user.clone()), event).await?.len())
     }
 
     /// Deletes expired rows in the store and expired revocations in memory. Returns the number of deleted rows. Deletes no rows
@@ -310,12 +312,12 @@ impl Sessions {
     }
 
     /// Checks whether the store's clock has leapt, and remembers the result in the store. A server calls this every few seconds.
-    pub async fn check_clock(&self) -> Result<Option<Leap>, StoreError> {
+    pub async fn check_clock(&self) -> Result<Option<ClockLeap>, StoreError> {
         self.watch.look(&*self.parts.store).await
     }
 
     /// The leap that the last check found.
-    pub fn leap(&self) -> Option<Leap> {
+    pub fn leap(&self) -> Option<ClockLeap> {
         self.watch.leap()
     }
 

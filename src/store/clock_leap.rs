@@ -1,8 +1,8 @@
 //! Detects leaps of the clock. Expired rows are deleted for good, so nothing is deleted while the clock is probably wrong.
 //!
 //! A leap is a wall clock that has advanced further than the boot clock, which can't be set. For a program that has just started,
-//! a leap is a wall clock that has advanced further than the longest outage (`OUTAGE`) since a server last looked. A leap is over
-//! when the wall clock is back, or when the new time has lasted for `HOLD`. Pure functions: the callers read both clocks and keep
+//! a leap is a wall clock that has advanced further than the longest outage (`MAX_OUTAGE`) since a server last read the clocks. A leap is over
+//! when the wall clock is back, or when the new time has lasted for `ACCEPT_AFTER`. Pure functions: the callers read both clocks and keep
 //! the [`ClockMark`] in the store.
 
 use std::time::Duration;
@@ -13,36 +13,36 @@ use crate::clock::Timestamp;
 /// nodes.
 const TOLERANCE: Duration = Duration::from_secs(60);
 /// How long all servers may have been down before the clock counts as suspicious.
-const OUTAGE: Duration = Duration::from_secs(24 * 3600);
+const MAX_OUTAGE: Duration = Duration::from_secs(24 * 3600);
 /// How long a new time must last before it is accepted.
-const HOLD: Duration = Duration::from_secs(24 * 3600);
+const ACCEPT_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The state of the clock that a store remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockMark {
-    /// The time at which a server last looked, by the store's time.
+    /// The time at which a server last read the clocks, by the store's time.
     pub seen: Timestamp,
     /// The leap that is not over yet.
-    pub leap: Option<Leap>,
+    pub leap: Option<ClockLeap>,
 }
 
 /// A leap of the clock from one time to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leap {
+pub struct ClockLeap {
     /// The last trusted time.
     pub before: Timestamp,
     /// The first reading of the new time.
     pub since: Timestamp,
 }
 
-impl Leap {
+impl ClockLeap {
     /// The time at which the new time is accepted. From then on, rows that have expired by the new time are deleted.
-    pub fn believed_at(&self) -> Timestamp {
-        self.since.plus(HOLD)
+    pub fn accepted_at(&self) -> Timestamp {
+        self.since.plus(ACCEPT_AFTER)
     }
 }
 
-impl std::fmt::Display for Leap {
+impl std::fmt::Display for ClockLeap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { before, since } = self;
         write!(
@@ -50,14 +50,14 @@ impl std::fmt::Display for Leap {
             "the clock jumped from {before} to {since}, or no server ran in between: expired rows are not deleted \
              before {}. If the time is wrong, set the clock; if it is right, wait, or run `DELETE FROM clock` in a \
              database shell",
-            self.believed_at()
+            self.accepted_at()
         )
     }
 }
 
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct ClockReading {
     /// The wall clock: the store's time.
     pub now: Timestamp,
     /// The boot clock.
@@ -65,23 +65,23 @@ pub struct Look {
 }
 
 /// Returns the mark after a reading. `last` is this process's previous reading, `None` if the process has just started.
-pub fn look(mark: Option<ClockMark>, last: Option<Look>, new: Look) -> ClockMark {
+pub fn detect_leap(mark: Option<ClockMark>, last: Option<ClockReading>, new: ClockReading) -> ClockMark {
     let now = new.now;
     let Some(mark) = mark else { return ClockMark { seen: now, leap: None } };
     let (from, may) = match last {
         Some(last) => (last.now, new.boot.saturating_sub(last.boot) + TOLERANCE),
-        None => (mark.seen, OUTAGE),
+        None => (mark.seen, MAX_OUTAGE),
     };
     let leapt = now.since(from) > may;
     let leap = match mark.leap {
-        None if leapt => Some(Leap { before: from, since: now }),
+        None if leapt => Some(ClockLeap { before: from, since: now }),
         None => None,
         // The clock is back before the leap: the leap is over, unless the clock now shows another wrong time.
-        Some(Leap { before, since }) if now.plus(TOLERANCE) < since => {
-            (now.since(before) > HOLD + OUTAGE).then_some(Leap { before, since: now })
+        Some(ClockLeap { before, since }) if now.plus(TOLERANCE) < since => {
+            (now.since(before) > ACCEPT_AFTER + MAX_OUTAGE).then_some(ClockLeap { before, since: now })
         }
-        Some(Leap { before, .. }) if leapt => Some(Leap { before, since: now }),
-        Some(leap) => (now < leap.believed_at()).then_some(leap),
+        Some(ClockLeap { before, .. }) if leapt => Some(ClockLeap { before, since: now }),
+        Some(leap) => (now < leap.accepted_at()).then_some(leap),
     };
     ClockMark { seen: now, leap }
 }
@@ -96,11 +96,11 @@ mod tests {
         Timestamp::from_millis(1_790_000_000_000).plus(Duration::from_secs(secs))
     }
 
-    fn seen(now: Timestamp, boot: u64) -> Look {
-        Look { now, boot: Duration::from_secs(boot) }
+    fn reading(now: Timestamp, boot: u64) -> ClockReading {
+        ClockReading { now, boot: Duration::from_secs(boot) }
     }
 
-    fn mark(seen: Timestamp, leap: Option<Leap>) -> Option<ClockMark> {
+    fn mark(seen: Timestamp, leap: Option<ClockLeap>) -> Option<ClockMark> {
         Some(ClockMark { seen, leap })
     }
 
@@ -108,26 +108,31 @@ mod tests {
     fn a_clock_that_goes_with_the_boot_clock_does_not_leap_however_long_nobody_looked() {
         let week = 7 * 86_400;
         for (later, boot) in [(5, 5), (64, 5), (week, week), (0, 5)] {
-            let looked = look(mark(at(0), None), Some(seen(at(0), 100)), seen(at(later), 100 + boot));
-            assert_eq!(looked, ClockMark { seen: at(later), leap: None }, "{later} s");
+            let found =
+                detect_leap(mark(at(0), None), Some(reading(at(0), 100)), reading(at(later), 100 + boot));
+            assert_eq!(found, ClockMark { seen: at(later), leap: None }, "{later} s");
         }
-        assert_eq!(look(None, None, seen(at(0), 5)).leap, None, "a new database");
-        assert_eq!(look(mark(at(0), None), None, seen(at(80_000), 5)).leap, None, "a night without a server");
+        assert_eq!(detect_leap(None, None, reading(at(0), 5)).leap, None, "a new database");
+        assert_eq!(
+            detect_leap(mark(at(0), None), None, reading(at(80_000), 5)).leap,
+            None,
+            "a night without a server"
+        );
     }
 
     #[test]
     fn a_clock_that_outruns_the_boot_clock_leaps_until_it_is_back() {
         for ahead in [Duration::from_secs(120), Duration::from_secs(86_400), YEARS] {
             let there = at(5).plus(ahead);
-            let leap = Some(Leap { before: at(0), since: there });
-            let looked = look(mark(at(0), None), Some(seen(at(0), 100)), seen(there, 105));
-            assert_eq!(looked.leap, leap, "{ahead:?}");
+            let leap = Some(ClockLeap { before: at(0), since: there });
+            let found = detect_leap(mark(at(0), None), Some(reading(at(0), 100)), reading(there, 105));
+            assert_eq!(found.leap, leap, "{ahead:?}");
             let later = there.plus(Duration::from_secs(60));
-            let still = look(Some(looked), Some(seen(there, 105)), seen(later, 165));
+            let still = detect_leap(Some(found), Some(reading(there, 105)), reading(later, 165));
             assert_eq!(still.leap, leap, "{ahead:?}");
             if ahead > TOLERANCE * 3 {
                 assert_eq!(
-                    look(Some(still), Some(seen(later, 165)), seen(at(70), 170)).leap,
+                    detect_leap(Some(still), Some(reading(later, 165)), reading(at(70), 170)).leap,
                     None,
                     "{ahead:?}"
                 );
@@ -139,27 +144,35 @@ mod tests {
     fn a_leap_is_remembered_across_a_restart_and_seen_by_one() {
         let there = at(0).plus(YEARS);
         assert_eq!(
-            look(mark(at(0), None), None, seen(there, 5)).leap,
-            Some(Leap { before: at(0), since: there })
+            detect_leap(mark(at(0), None), None, reading(there, 5)).leap,
+            Some(ClockLeap { before: at(0), since: there })
         );
-        let leap = Some(Leap { before: at(0), since: there });
+        let leap = Some(ClockLeap { before: at(0), since: there });
         let later = there.plus(Duration::from_secs(600));
-        assert_eq!(look(mark(there, leap), None, seen(later, 5)).leap, leap);
-        assert_eq!(look(mark(there, leap), None, seen(at(900), 5)).leap, None, "and over when it is back");
+        assert_eq!(detect_leap(mark(there, leap), None, reading(later, 5)).leap, leap);
+        assert_eq!(
+            detect_leap(mark(there, leap), None, reading(at(900), 5)).leap,
+            None,
+            "and over when it is back"
+        );
     }
 
     #[test]
     fn a_new_time_is_believed_when_it_has_lasted_a_day_and_every_further_leap_begins_that_day_anew() {
         let there = at(0).plus(YEARS);
-        let leap = Leap { before: at(0), since: there };
-        let day = there.plus(HOLD);
+        let leap = ClockLeap { before: at(0), since: there };
+        let day = there.plus(ACCEPT_AFTER);
         let minute = Duration::from_secs(60);
         let judged = |now: Timestamp| {
-            look(mark(now.minus(minute), Some(leap)), Some(seen(now.minus(minute), 0)), seen(now, 60))
+            detect_leap(
+                mark(now.minus(minute), Some(leap)),
+                Some(reading(now.minus(minute), 0)),
+                reading(now, 60),
+            )
         };
         assert_eq!(judged(day.minus(Duration::from_millis(1))).leap, Some(leap));
         assert_eq!(judged(day).leap, None);
-        let again = look(mark(there, Some(leap)), Some(seen(there, 0)), seen(day, 60));
-        assert_eq!(again.leap, Some(Leap { before: at(0), since: day }));
+        let again = detect_leap(mark(there, Some(leap)), Some(reading(there, 0)), reading(day, 60));
+        assert_eq!(again.leap, Some(ClockLeap { before: at(0), since: day }));
     }
 }

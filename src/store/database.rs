@@ -20,7 +20,7 @@ use std::{
 use super::postgres::{PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{Options, SqliteStore};
-use super::{BadDatabase, Found, Store, StoreError};
+use super::{BadDatabase, Inspection, Store, StoreError};
 use crate::clock::Clock;
 
 /// The place where an installation keeps its data. `Debug` and `Display` show no password.
@@ -103,12 +103,12 @@ impl Database {
     }
 
     /// Examines the database by reading only: creates, migrates and writes nothing.
-    pub(crate) async fn look(&self, clock: &dyn Clock) -> Result<Found, StoreError> {
+    pub(crate) async fn inspect(&self, clock: &dyn Clock) -> Result<Inspection, StoreError> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(path) => SqliteStore::look(path, clock),
+            Self::Sqlite(path) => SqliteStore::inspect(path, clock),
             #[cfg(feature = "postgres")]
-            Self::Postgres(url) => PostgresStore::look(url).await,
+            Self::Postgres(url) => PostgresStore::inspect(url).await,
             #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
             Self::Unsupported => Err(StoreError::Unavailable(format!("database: {MUST}"))),
         }

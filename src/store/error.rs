@@ -1,7 +1,7 @@
 //! The errors of a store, and the outcome of a conditional write.
 
 /// The errors of a store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The store can't answer at present: it is unreachable, locked, overloaded, full or failing. Nothing was acknowledged.
@@ -26,27 +26,11 @@ pub enum StoreError {
     LastWayIn,
     /// The data on which the change was based has changed since it was read, for example the password. Nothing was written.
     #[error("the row has changed since it was read; nothing was written; try again")]
-    Moved,
+    Stale,
     /// The session or the client that requested the change has ended, or has lost the role or scope that the change needs.
     /// Nothing was written.
     #[error("the session or client that requested this change has ended; nothing was written")]
-    Ended,
-}
-
-impl StoreError {
-    /// Returns the same error again. Several callers can wait for one commit, and each of them needs the error.
-    pub(crate) fn again(&self) -> Self {
-        match self {
-            Self::Unavailable(why) => Self::Unavailable(why.clone()),
-            Self::Broken => Self::Broken,
-            Self::Schema(why) => Self::Schema(why.clone()),
-            Self::Conflict(why) => Self::Conflict(why.clone()),
-            Self::LastAdmin => Self::LastAdmin,
-            Self::LastWayIn => Self::LastWayIn,
-            Self::Moved => Self::Moved,
-            Self::Ended => Self::Ended,
-        }
-    }
+    CallerEnded,
 }
 
 /// The error for a text that names no database. The message does not repeat the text, because the text may contain a password.
@@ -66,7 +50,7 @@ pub enum Written {
 
 impl Written {
     /// Converts the number of rows that a conditional write has changed.
-    pub(in crate::store) fn rows(rows: u64) -> Self {
+    pub(in crate::store) fn from_count(rows: u64) -> Self {
         if rows == 0 { Self::Lost } else { Self::Applied }
     }
 }

@@ -1,11 +1,11 @@
 //! What `bulla doctor` learns about a database by reading only: it creates, migrates and writes nothing.
 
-use super::{BadRow, ClockMark};
+use super::{ClockMark, UnreadableRow};
 use crate::clock::Timestamp;
 
 /// The kind of database that was found.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum Inspection {
     /// The file does not exist.
     Missing,
     /// The database holds no tables of Bulla. The value has the names of some of its tables.
@@ -18,18 +18,18 @@ pub(crate) enum Found {
         known: i64,
     },
     /// A database of Bulla that this program can use.
-    Present(Box<Facts>),
+    Present(Box<DatabaseFacts>),
 }
 
 /// The facts read from a database of Bulla.
 #[derive(Debug)]
-pub(crate) struct Facts {
+pub(crate) struct DatabaseFacts {
     /// If the database can't be written: the reason, with the way to repair it.
     pub(crate) unwritable: Option<String>,
     /// Triggers that are missing, disabled or changed.
     pub(crate) triggers: Vec<String>,
     /// Rows that can't be read.
-    pub(crate) bad: Vec<BadRow>,
+    pub(crate) unreadable: Vec<UnreadableRow>,
     /// The state of the clock that the servers have recorded.
     pub(crate) clock: Option<ClockMark>,
     /// The highest generation of a key ring that a server had in force, with that ring's fingerprint.
@@ -40,7 +40,7 @@ pub(crate) struct Facts {
     pub(crate) newest: Option<Timestamp>,
 }
 
-/// Returns [`Found::Schema`] if the two schema versions differ.
-pub(crate) fn judge_schema(found: i64, known: i64) -> Option<Found> {
-    (found != known).then_some(Found::Schema { found, known })
+/// Returns [`Inspection::Schema`] if the two schema versions differ.
+pub(crate) fn compare_schema(found: i64, known: i64) -> Option<Inspection> {
+    (found != known).then_some(Inspection::Schema { found, known })
 }

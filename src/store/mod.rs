@@ -41,25 +41,26 @@ mod transfer;
 mod transfer_stream;
 mod user_source;
 
-pub use clock_leap::{ClockMark, Leap};
+pub use clock_leap::{ClockLeap, ClockMark};
 pub use database::Database;
 pub use error::{BadDatabase, StoreError, Written};
-pub(crate) use inspection::{Facts, Found};
+pub(crate) use inspection::{DatabaseFacts, Inspection};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresUrl;
 pub use rows::{
-    AuditEvent, AuditRow, BadRow, Caller, ClientChange, ClientRow, Device, FormerSecret, Grant, Identity,
-    LinkedIdentity, NODE_LIVES, NewClient, NewSecret, NewSession, NewUser, NodeRow, Proof, ProvenAt,
-    Revocation, SessionChange, SessionEnd, SessionRow, Target, Transport, UserChange, UserRow,
+    AuditEvent, AuditRow, Caller, ClientChange, ClientRow, Device, FormerSecret, Grant, Identity,
+    LinkedIdentity, NODE_TIMEOUT, NewClient, NewSecret, NewSession, NewUser, NodeRow, Proof, ProvenAt,
+    Revocation, RevocationTarget, SessionChange, SessionEnd, SessionRow, Transport, UnreadableRow,
+    UserChange, UserRow,
 };
 pub use rules::names::{NAME_RULE, is_good_name};
-pub(crate) use time_budget::patiently;
+pub(crate) use time_budget::with_time_budget;
 pub use traits::{
     Audit, ClientRows, Feed, FollowHandle, IdentityRows, Nodes, Revocations, SessionRows, StoreClock, Upkeep,
     UsedNonces, UserRows,
 };
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
-pub use transfer::{Moved, transfer};
+pub use transfer::{TransferOutcome, transfer};
 pub use user_source::{LoginError, User, Users};
 
 /// The interface of every store: all tables, the clock and the maintenance. Each method is one transaction. A change is durable

@@ -5,10 +5,10 @@ use std::{cell::Cell, time::Duration};
 use tokio::time::Instant;
 
 /// The time after which a query fails with "can't tell": less than a second, everything included.
-pub(super) const PATIENCE: Duration = Duration::from_millis(900);
+pub(super) const REQUEST_BUDGET: Duration = Duration::from_millis(900);
 
 /// The time limit of operations that concern all users.
-pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const LONG_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 tokio::task_local! {
     /// The rest of the time limit.
@@ -17,34 +17,34 @@ tokio::task_local! {
 
 /// Runs a future with one time limit for all its store queries together. Time between the queries does not count. Inside another
 /// such future, that future's limit applies.
-pub(crate) async fn patiently<T>(asking: impl Future<Output = T>) -> T {
+pub(crate) async fn with_time_budget<T>(queries: impl Future<Output = T>) -> T {
     match LEFT.try_with(|_| ()) {
-        Ok(()) => asking.await,
-        Err(_) => LEFT.scope(Cell::new(PATIENCE), asking).await,
+        Ok(()) => queries.await,
+        Err(_) => LEFT.scope(Cell::new(REQUEST_BUDGET), queries).await,
     }
 }
 
 /// A running query. Its duration is subtracted from the limit when it is dropped.
 #[derive(Debug)]
-pub(super) struct Question {
-    asked: Instant,
-    patience: Duration,
+pub(super) struct TimedQuery {
+    started: Instant,
+    budget: Duration,
 }
 
-impl Question {
-    pub(super) fn ask() -> Self {
-        Self { asked: Instant::now(), patience: LEFT.try_with(Cell::get).unwrap_or(PATIENCE) }
+impl TimedQuery {
+    pub(super) fn start() -> Self {
+        Self { started: Instant::now(), budget: LEFT.try_with(Cell::get).unwrap_or(REQUEST_BUDGET) }
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.asked + self.patience
+        self.started + self.budget
     }
 }
 
-impl Drop for Question {
+impl Drop for TimedQuery {
     fn drop(&mut self) {
-        // Outside of `patiently` there is no shared limit to reduce.
-        let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(self.asked.elapsed())));
+        // Outside of `with_time_budget` there is no shared limit to reduce.
+        let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(self.started.elapsed())));
     }
 }
 
@@ -52,24 +52,24 @@ impl Drop for Question {
 mod tests {
     use super::*;
 
-    async fn question(takes: u64) -> Duration {
-        let question = Question::ask();
+    async fn query(takes: u64) -> Duration {
+        let query = TimedQuery::start();
         tokio::time::sleep(Duration::from_millis(takes)).await;
-        question.patience
+        query.budget
     }
 
     #[tokio::test(start_paused = true)]
-    async fn questions_share_a_patience_and_what_is_done_in_between_takes_none() {
+    async fn queries_of_one_request_share_a_budget_that_the_time_between_them_does_not_use() {
         let millis = Duration::from_millis;
-        patiently(async {
-            assert_eq!(question(300).await, millis(900));
+        with_time_budget(async {
+            assert_eq!(query(300).await, millis(900));
             tokio::time::sleep(millis(5000)).await;
-            assert_eq!(patiently(question(500)).await, millis(600));
-            assert_eq!(question(500).await, millis(100));
-            assert_eq!(question(0).await, millis(0));
+            assert_eq!(with_time_budget(query(500)).await, millis(600));
+            assert_eq!(query(500).await, millis(100));
+            assert_eq!(query(0).await, millis(0));
         })
         .await;
-        assert_eq!(question(500).await, millis(900), "on its own each has all of it");
-        assert_eq!(question(0).await, millis(900));
+        assert_eq!(query(500).await, millis(900), "each query outside of a request has the whole budget");
+        assert_eq!(query(0).await, millis(900));
     }
 }

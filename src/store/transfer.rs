@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     StoreError,
-    postgres::{Import, PostgresUrl, Target},
+    postgres::{Import, ImportTarget, PostgresUrl},
     sqlite,
     transfer_stream::{Next, Source, TABLES},
 };
@@ -15,11 +15,11 @@ use crate::clock::Timestamp;
 
 /// The outcome of a move.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Moved {
+pub enum TransferOutcome {
     /// The number of moved rows of each table. The new store contains no other rows.
-    Now(Vec<(&'static str, u64)>),
+    Transferred(Vec<(&'static str, u64)>),
     /// The same rows were already moved at this time. Nothing was changed.
-    Before(Timestamp),
+    AlreadyTransferred(Timestamp),
 }
 
 /// Moves all data from a SQLite file to an empty PostgreSQL database, completely or not at all.
@@ -32,19 +32,19 @@ pub async fn transfer(
     to: &PostgresUrl,
     now: Timestamp,
     actor: &str,
-) -> Result<Moved, StoreError> {
+) -> Result<TransferOutcome, StoreError> {
     let import = Import::start(to).await?;
-    let target = import.look().await?;
+    let target = import.target().await?;
     let mut source = read(from, now);
     match target {
-        Target::Empty => import.take(source, from, actor).await.map(Moved::Now),
-        Target::Moved { at, fingerprint } => {
+        ImportTarget::Empty => import.take(source, from, actor).await.map(TransferOutcome::Transferred),
+        ImportTarget::Transferred { at, fingerprint } => {
             for table in &TABLES {
                 while let Next::Rows(_) = source.next(table).await? {}
             }
             let (_, now) = source.end().await?;
             if now == fingerprint {
-                return Ok(Moved::Before(at));
+                return Ok(TransferOutcome::AlreadyTransferred(at));
             }
             Err(StoreError::Conflict(format!(
                 "{} has changed since it was moved to {to} at {at}; if no server has used {to} since then, drop that \
@@ -52,7 +52,7 @@ pub async fn transfer(
                 from.display()
             )))
         }
-        Target::Taken(tables) => Err(StoreError::Conflict(format!(
+        ImportTarget::Taken(tables) => Err(StoreError::Conflict(format!(
             "{to} contains other data already ({}); name an empty database with --to",
             tables.join(", ")
         ))),

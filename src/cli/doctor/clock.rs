@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{clock::Timestamp, store::Facts};
+use crate::{clock::Timestamp, store::DatabaseFacts};
 
 /// The largest difference between clocks that tokens allow.
 const SKEW: Duration = Duration::from_secs(60);
 
 /// Returns the fault of the clock, if there is one.
-pub(super) fn clock_fault(here: Timestamp, facts: &Facts) -> Option<String> {
+pub(super) fn clock_fault(here: Timestamp, facts: &DatabaseFacts) -> Option<String> {
     let there = facts.now;
     if here.since(there).max(there.since(here)) > SKEW {
         return Some(format!(
@@ -34,10 +34,10 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
         let found = |here, now, newest: Option<i64>| {
             let newest = newest.map(at);
-            let facts = Facts {
+            let facts = DatabaseFacts {
                 unwritable: None,
                 triggers: vec![],
-                bad: vec![],
+                unreadable: vec![],
                 clock: None,
                 ring_mark: None,
                 now: at(now),

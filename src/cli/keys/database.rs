@@ -10,7 +10,7 @@ use crate::{
     clock::{Timestamp, since_boot},
     store::{
         AuditEvent, NodeRow, Store, StoreError,
-        clock_leap::{Look, look},
+        clock_leap::{ClockReading, detect_leap},
     },
 };
 
@@ -78,7 +78,7 @@ impl Database {
     pub(super) async fn clock_doubt(&self, ring_changed: Timestamp, now: Timestamp) -> Option<String> {
         if let Some(store) = &self.0
             && let Ok((Some(mark), now)) = store.clock_mark().await
-            && let Some(leap) = look(Some(mark), None, Look { now, boot: since_boot() }).leap
+            && let Some(leap) = detect_leap(Some(mark), None, ClockReading { now, boot: since_boot() }).leap
         {
             return Some(leap.to_string());
         }

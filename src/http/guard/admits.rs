@@ -10,7 +10,7 @@ use crate::{
         wire::{request::Request, request_log},
     },
     session::{Denied, Machine, Principal},
-    store::patiently,
+    store::with_time_budget,
 };
 
 /// The programs that a guard admits besides people: those with one of these scopes.
@@ -92,7 +92,7 @@ impl Admits {
         request: &impl Request,
         tried: Option<Denied>,
     ) -> Result<Authenticated, Problem> {
-        let authenticated = patiently(shared.authenticate_request(request, tried)).await?;
+        let authenticated = with_time_budget(shared.authenticate_request(request, tried)).await?;
         self.check(&authenticated.principal)?;
         request_log::speaks_for(|| authenticated.principal.id().to_string());
         Ok(authenticated)

@@ -90,7 +90,7 @@ impl Shared {
                 .logins()
                 .check_current_password(&self.site.requester(request), &shown.user, password)
                 .await?;
-            return self.note_proof(shown, verified).await;
+            return self.record_authentication(shown, verified).await;
         }
         match shown.now.is_none_or(|now| self.is_recent(&shown.row, now)) {
             true => Ok(()),
@@ -104,15 +104,19 @@ impl Shared {
 
     /// Sets a new `auth_time` of the session, so that it counts as recent when the provider sends the browser back to link an
     /// identity.
-    async fn note_proof(&self, shown: &PresentedSession, verified: SecretText) -> Result<(), Problem> {
+    async fn record_authentication(
+        &self,
+        shown: &PresentedSession,
+        verified: SecretText,
+    ) -> Result<(), Problem> {
         let (parts, row) = (self.sessions().parts(), &shown.row);
         let verified = parts.users.keeps_passwords_in_store().then_some(verified);
-        if parts.store.note_proof(row.sid, &row.user_id, verified).await? {
+        if parts.store.record_authentication(row.sid, &row.user_id, verified).await? {
             return Ok(());
         }
         let (found, now) = parts.store.session(row.sid).await?;
         match found.is_some_and(|row| now < row.ends_at()) {
-            true => Err(StoreError::Moved.into()),
+            true => Err(StoreError::Stale.into()),
             false => Err(Problem::unauthorized()),
         }
     }

@@ -172,8 +172,8 @@ pub(crate) async fn end_sessions(
     query: web::Query<Whose>,
 ) -> Result<HttpResponse, Problem> {
     let which = match &query.user {
-        Some(user) => SessionEnd::AllOf(user_id(user)?),
-        None => SessionEnd::Everyones,
+        Some(user) => SessionEnd::AllOfUser(user_id(user)?),
+        None => SessionEnd::All,
     };
     let event = by.event("session.revoked");
     let ended = bulla.sessions().parts().store.end_sessions(which, event).await?;

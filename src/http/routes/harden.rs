@@ -21,7 +21,7 @@ use crate::{
         routes::catch_panic::catch_panic,
         wire::incoming,
     },
-    store::patiently,
+    store::with_time_budget,
 };
 
 /// Middleware around the routes of a login.
@@ -31,7 +31,8 @@ pub(crate) async fn secure(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let client_kind = ClientKind::of(request.request(), &bulla.0.site);
-    let mut response = adapt_errors(&bulla, client_kind, patiently(catch_panic(next.call(request))).await)?;
+    let mut response =
+        adapt_errors(&bulla, client_kind, with_time_budget(catch_panic(next.call(request))).await)?;
     protect(&bulla.0.protection, response.headers_mut());
     Ok(response)
 }

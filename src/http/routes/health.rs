@@ -23,7 +23,7 @@ pub(crate) async fn ready(bulla: web::Data<Bulla>) -> HttpResponse {
     let sessions = bulla.sessions();
     let store = &sessions.parts().store;
     let checks = [
-        ("store", bulla.0.installation.store_health.look(async || store.healthy().await.is_ok()).await),
+        ("store", bulla.0.installation.store_health.look(async || store.check_health().await.is_ok()).await),
         ("revocations", sessions.denylist().age() <= sessions.parts().policy.max_staleness),
         ("key_ring", bulla.ring_is_good()),
         ("triggers", bulla.triggers_are_good()),

@@ -25,7 +25,7 @@ use crate::{
     },
     login::{Account, Failed},
     oauth::{Client, Credentials, Form, Granted, Issuer, Refusal, metadata},
-    store::Target,
+    store::RevocationTarget,
 };
 
 /// `POST /oauth/token`
@@ -147,7 +147,7 @@ impl Shared {
             })
         };
         let client: Client = self.logins().attempt(account, &self.site.requester(request), check).await?;
-        request_log::speaks_for(|| Target::Client(client.row.id.to_string()).to_string());
+        request_log::speaks_for(|| RevocationTarget::Client(client.row.id.to_string()).to_string());
         Ok((client, form))
     }
 }

@@ -93,7 +93,7 @@ impl Providers {
     ///
     /// # Errors
     ///
-    /// `StoreError::Ended` if the session has ended meanwhile, `StoreError::Conflict` if the identity is linked to another user.
+    /// `StoreError::CallerEnded` if the session has ended meanwhile, `StoreError::Conflict` if the identity is linked to another user.
     pub async fn link(
         &self,
         provider: &Provider,
@@ -111,7 +111,7 @@ impl Providers {
     }
 
     async fn existing_user(&self, identity: &Identity) -> Result<Option<User>, NoUser> {
-        let Some(id) = self.store.identity(identity).await? else { return Ok(None) };
+        let Some(id) = self.store.user_of_identity(identity).await? else { return Ok(None) };
         match self.users.find(&id).await? {
             Some(user) => Ok(Some(user)),
             None => Err(OpenIdError::Refused("disabled").into()),

@@ -117,7 +117,7 @@ impl Logins {
         self.spend(&nonce.unwrap_or_default()).await?;
         // An access token has no nonce, so the token itself is remembered as used.
         if let Some((hash, ends)) = once
-            && !self.sessions.parts().store.spend(hash, ends.plus(SKEW)).await?
+            && !self.sessions.parts().store.mark_used(hash, ends.plus(SKEW)).await?
         {
             return Err(Problem::unauthorized());
         }

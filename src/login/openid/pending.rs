@@ -104,7 +104,7 @@ impl Logins {
     pub(super) async fn spend(&self, nonce: &str) -> Result<(), Problem> {
         let parts = self.sessions.parts();
         let hash = Sha256::digest(nonce).into();
-        match parts.store.spend(hash, parts.clock.now().plus(LIFE + SKEW * 2)).await? {
+        match parts.store.mark_used(hash, parts.clock.now().plus(LIFE + SKEW * 2)).await? {
             true => Ok(()),
             false => Err(Problem::unauthorized()),
         }
@@ -120,14 +120,16 @@ impl Logins {
     /// Notes that this login is finished. If the note can't be written, only a repeated request is affected: it fails.
     pub(crate) async fn note_finished(&self, flow: &ProviderLogin) {
         let parts = self.sessions.parts();
-        if let Err(error) = parts.store.spend(finished(flow), parts.clock.now().plus(LIFE + SKEW * 2)).await {
+        if let Err(error) =
+            parts.store.mark_used(finished(flow), parts.clock.now().plus(LIFE + SKEW * 2)).await
+        {
             tracing::warn!(%error, "a finished login at a provider could not be recorded");
         }
     }
 
     /// Whether an earlier request with this login's cookie has finished the login.
     pub(crate) async fn is_finished(&self, flow: &ProviderLogin) -> Result<bool, Problem> {
-        Ok(self.sessions.parts().store.is_spent(finished(flow)).await?)
+        Ok(self.sessions.parts().store.is_used(finished(flow)).await?)
     }
 
     /// Like [`Self::is_finished`], but waits a while for a request on another node to finish the login.

@@ -37,7 +37,7 @@ impl ExpectedLogin {
             return Err(NotExpected::OtherUser);
         }
         match at {
-            ProvenAt::Then(at) if self.since.since(at) <= SKEW => Ok(()),
+            ProvenAt::At(at) if self.since.since(at) <= SKEW => Ok(()),
             _ => Err(NotExpected::NotRecent),
         }
     }
@@ -70,7 +70,7 @@ impl From<NotExpected> for Problem {
 /// it, or if it is ahead of this server's clock by more than the skew.
 pub(super) fn proven_at(proven: &Proven, now: Timestamp) -> ProvenAt {
     match proven.auth_time {
-        Some(at) if at.since(now) <= SKEW => ProvenAt::Then(at),
+        Some(at) if at.since(now) <= SKEW => ProvenAt::At(at),
         _ => ProvenAt::Unknown,
     }
 }
@@ -92,7 +92,7 @@ mod tests {
             claims: Default::default(),
         };
         let again = |before: Option<&str>| ExpectedLogin { user: before.map(str::to_owned), since };
-        let then = |at: Timestamp| ProvenAt::Then(at);
+        let then = |at: Timestamp| ProvenAt::At(at);
         let old = since.minus(SKEW + Duration::from_millis(1));
         for (before, at, answer) in [
             (Some("1"), then(since), Ok(())),

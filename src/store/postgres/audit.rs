@@ -8,20 +8,20 @@ use super::{PostgresStore, failure::Failure};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{Audit, AuditEvent, AuditRow, StoreError, rows::login_address, time_budget::LONG_PATIENCE},
+    store::{Audit, AuditEvent, AuditRow, StoreError, rows::login_address, time_budget::LONG_TIME_LIMIT},
 };
 
 const COLUMNS: &str = "seq, at, event, actor, subject, detail";
 
 /// The columns of an event, in order. NUL characters are replaced, because a PostgreSQL text can't contain them.
-pub(super) struct Columns {
+pub(super) struct EventColumns {
     pub(super) event: &'static str,
     pub(super) actor: String,
     pub(super) subject: String,
     pub(super) detail: String,
 }
 
-impl From<&AuditEvent> for Columns {
+impl From<&AuditEvent> for EventColumns {
     fn from(event: &AuditEvent) -> Self {
         Self {
             event: event.event,
@@ -41,7 +41,7 @@ pub(super) const INSERT: &str =
     "INSERT INTO audit (at, event, actor, subject, detail) VALUES (bulla_now(), $1, $2, $3, $4)";
 
 pub(super) async fn write(transaction: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
-    let Columns { event, actor, subject, detail } = event.into();
+    let EventColumns { event, actor, subject, detail } = event.into();
     let statement = transaction.prepare_cached(INSERT).await?;
     transaction.execute(&statement, &[&event, &actor, &subject, &detail]).await?;
     Ok(())
@@ -50,7 +50,7 @@ pub(super) async fn write(transaction: &Transaction<'_>, event: &AuditEvent) -> 
 #[async_trait]
 impl Audit for PostgresStore {
     async fn record(&self, event: AuditEvent) -> Result<(), StoreError> {
-        let Columns { event, actor, subject, detail } = (&event).into();
+        let EventColumns { event, actor, subject, detail } = (&event).into();
         self.pool.count(INSERT, &[&event, &actor, &subject, &detail]).await.map(drop)
     }
 
@@ -113,5 +113,5 @@ fn settled(after: i64, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
 
 /// The longest duration of one of Bulla's transactions, in milliseconds.
 fn longest() -> i64 {
-    i64::try_from(LONG_PATIENCE.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(LONG_TIME_LIMIT.as_millis()).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,7 @@ use super::{
     failure::Failure,
     rows::{
         Values,
-        clients::{COLUMNS, from_row, held, key, now, unreadable},
+        clients::{COLUMNS, from_row, key, now, read_locked, unreadable},
         unreadable::{read_one, read_several},
     },
 };
@@ -70,7 +70,7 @@ impl ClientRows for PostgresStore {
         self.pool.transaction(None, |t| delete(t, id.clone(), event.clone()).boxed()).await
     }
 
-    async fn issue_to_client(
+    async fn record_issuance(
         &self,
         judged: &ClientRow,
         event: AuditEvent,
@@ -82,9 +82,9 @@ impl ClientRows for PostgresStore {
 /// Transactions that add a client run one after the other. Otherwise two clients of the same name could be added at the same
 /// time.
 async fn add(t: &Transaction<'_>, new: NewClient, event: AuditEvent) -> Result<ClientRow, Failure> {
-    callers::hold_in_turn(t, &event).await?;
-    let turn = "SELECT pg_advisory_xact_lock(hashtextextended('bulla clients', 0))";
-    t.query(&t.prepare_cached(turn).await?, &[]).await?;
+    callers::lock_caller_and_check(t, &event).await?;
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('bulla clients', 0))";
+    t.query(&t.prepare_cached(lock).await?, &[]).await?;
     let known = "SELECT FROM clients WHERE id = $1 OR name = $2";
     if t.query_opt(&t.prepare_cached(known).await?, &[&new.id.as_str(), &new.name]).await?.is_some() {
         return Err(taken().into());
@@ -126,8 +126,8 @@ async fn update(
     change: ClientChange,
     event: AuditEvent,
 ) -> Result<Option<ClientRow>, Failure> {
-    callers::hold_in_turn(t, &event).await?;
-    let Some((before, now)) = held(t, &id, "FOR UPDATE").await? else { return Ok(None) };
+    callers::lock_caller_and_check(t, &event).await?;
+    let Some((before, now)) = read_locked(t, &id, "FOR UPDATE").await? else { return Ok(None) };
     let after = change.apply(&before, now)?;
     let sql = "UPDATE clients SET name = $2, secret_hash = $3, former_hash = $4, former_until = $5, jwks = $6, scopes = $7,
         audiences = $8, redirect_uris = $9, disabled = $10, created_at = $11, public = $12 WHERE id = $1";
@@ -137,7 +137,7 @@ async fn update(
 }
 
 async fn delete(t: &Transaction<'_>, id: ClientId, event: AuditEvent) -> Result<bool, Failure> {
-    callers::hold_in_turn(t, &event).await?;
+    callers::lock_caller_and_check(t, &event).await?;
     let sql = "DELETE FROM clients WHERE id = $1 RETURNING name";
     let Some(row) = t.query_opt(&t.prepare_cached(sql).await?, &[&id.as_str()]).await? else {
         return Ok(false);
@@ -151,7 +151,7 @@ async fn issue(
     judged: ClientRow,
     event: AuditEvent,
 ) -> Result<Option<Timestamp>, Failure> {
-    match held(t, &judged.id, "FOR SHARE").await? {
+    match read_locked(t, &judged.id, "FOR SHARE").await? {
         Some((row, now)) if row == judged => {
             audit::write(t, &event).await?;
             Ok(Some(now))

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{PostgresStore, failure::Failure, pool::Pool};
 use crate::{
     clock::Timestamp,
-    store::{ClockMark, Leap, StoreClock, StoreError, Written},
+    store::{ClockLeap, ClockMark, StoreClock, StoreError, Written},
 };
 
 #[async_trait]
@@ -20,13 +20,13 @@ impl StoreClock for PostgresStore {
         read(&self.pool).await
     }
 
-    async fn note_clock(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError> {
+    async fn write_clock_mark(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError> {
         let sql = "INSERT INTO clock (one, seen, before, since) VALUES (1, $1, $2, $3)
             ON CONFLICT (one) DO UPDATE SET seen = $1, before = $2, since = $3 WHERE clock.seen IS NOT DISTINCT FROM $4";
         let (before, since) =
             (mark.leap.map(|leap| leap.before.millis()), mark.leap.map(|leap| leap.since.millis()));
         let was = was.map(|was| was.seen.millis());
-        self.pool.count(sql, &[&mark.seen.millis(), &before, &since, &was]).await.map(Written::rows)
+        self.pool.count(sql, &[&mark.seen.millis(), &before, &since, &was]).await.map(Written::from_count)
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn read(pool: &Pool) -> Result<(Option<ClockMark>, Timestamp), 
     let row = rows.first().ok_or_else(no_time)?;
     let time = |at| row.try_get::<_, Option<i64>>(at).map(|time| time.map(Timestamp::from_millis));
     let read = || -> Result<_, Failure> {
-        let leap = time(2)?.zip(time(3)?).map(|(before, since)| Leap { before, since });
+        let leap = time(2)?.zip(time(3)?).map(|(before, since)| ClockLeap { before, since });
         let mark = time(1)?.map(|seen| ClockMark { seen, leap });
         Ok((mark, time(0)?.unwrap_or_default()))
     };

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, tls::TlsStream};
 
-use super::{tls::Protection, url::Target};
+use super::{tls::Protection, url::ConnectionSettings};
 
 /// The settings of every connection: a statement runs only little longer than its caller waits, waiting for a lock is short, a
 /// transaction that a suspended process has left open is ended, and a commit is acknowledged only when it is on disk.
@@ -25,8 +25,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(target: Target, thread: &Handle) -> Self {
-        Self { config: target.config, protection: target.protection, thread: thread.clone() }
+    pub(super) fn new(settings: ConnectionSettings, thread: &Handle) -> Self {
+        Self { config: settings.config, protection: settings.protection, thread: thread.clone() }
     }
 
     pub(super) fn config(&self) -> &Config {

@@ -2,14 +2,14 @@
 
 use tokio_postgres::{Config, Error, config::Host, error::SqlState};
 
-use super::failure::{Failure, Said};
+use super::failure::{Failure, ServerMessage};
 use crate::{ids::typed::word, store::StoreError};
 
 /// Returns the error with the command that repairs it.
 pub(super) fn explain(error: Error, config: &Config) -> StoreError {
     let (role, name) = (role(config), name(config));
     let server = server(config);
-    let mends = match error.code() {
+    let remedy = match error.code() {
         Some(&SqlState::INVALID_CATALOG_NAME) => format!(
             "; an administrator of the server creates it: `createdb {server} --owner {} {}`",
             word(&role),
@@ -29,7 +29,7 @@ pub(super) fn explain(error: Error, config: &Config) -> StoreError {
         Some(_) => return Failure::Database(error).into(),
         None => format!("; this command checks whether a server answers there: `pg_isready {server}`"),
     };
-    StoreError::Unavailable(format!("{}{mends}", Said(&error)))
+    StoreError::Unavailable(format!("{}{remedy}", ServerMessage(&error)))
 }
 
 /// Returns the command by which the owner of the tables lets a role read and write them.

@@ -26,14 +26,14 @@ use crate::{
     clock::Timestamp,
     store::{
         Feed, FollowHandle, Revocation, StoreError,
-        time_budget::{LONG_PATIENCE, PATIENCE},
+        time_budget::{LONG_TIME_LIMIT, REQUEST_BUDGET},
     },
 };
 
 /// How long the follower waits for a notification before it reads anyway.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long the follower waits before it connects again.
-const RECONNECT: Duration = Duration::from_millis(100);
+const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 
 /// The first row has the snapshot, the newest `seq` and the time. The other rows are the revocations in force, or those new since
 /// the snapshot `$1`.
@@ -54,7 +54,7 @@ const DUE: &str = "EXISTS (SELECT FROM revocations WHERE at_end = 1 AND revoked_
 /// Makes the due revocations take effect from now on. If the session was renewed or extended meanwhile, the revocation is
 /// postponed to the new end. If the session was deleted, the deletion has already revoked it. If several nodes run this at once,
 /// only one of them finds each row.
-const TAKE_EFFECT: &str = "
+const APPLY_DUE: &str = "
     WITH clock AS (SELECT bulla_now() AS now), due AS (
       DELETE FROM revocations USING clock WHERE at_end = 1 AND revoked_at <= now AND expires_at > now RETURNING target
     ), ends AS (
@@ -87,12 +87,12 @@ impl Feeds {
         &self,
         feed: Arc<dyn Feed>,
         connector: Connector,
-        home: &Handle,
+        thread: &Handle,
     ) -> Result<FollowHandle, StoreError> {
         let follower = Arc::new(Follower { feed, meanwhile: Mutex::default() });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&follower));
         let (loaded, first) = oneshot::channel();
-        let task = home.spawn(follower.run(connector, loaded));
+        let task = thread.spawn(follower.run(connector, loaded));
         let handle = FollowHandle::new(Aborting(task));
         let stopped = || StoreError::Unavailable("the follower of revocations has stopped".into());
         first.await.unwrap_or_else(|_| Err(stopped())).map(|()| handle)
@@ -123,7 +123,7 @@ impl std::fmt::Debug for Follower {
 }
 
 /// The result of a read.
-struct Seen {
+struct Snapshot {
     snapshot: String,
     seq: i64,
     now: Timestamp,
@@ -152,7 +152,7 @@ impl Follower {
             if !std::mem::replace(&mut behind, true) {
                 tracing::warn!(%error, "the revocation feed is behind");
             }
-            sleep(RECONNECT).await;
+            sleep(RECONNECT_DELAY).await;
         }
     }
 
@@ -164,24 +164,24 @@ impl Follower {
         behind: &mut bool,
     ) -> Result<std::convert::Infallible, Failure> {
         let heard = Arc::new(Notify::new());
-        let (client, _driving) = in_time(PATIENCE, connector.connect(Arc::clone(&heard))).await?;
+        let (client, _driving) = in_time(REQUEST_BUDGET, connector.connect(Arc::clone(&heard))).await?;
         // Each statement needs a snapshot of its own, whatever isolation level is the database's default.
         let listen = "SET default_transaction_isolation TO 'read committed'; LISTEN bulla_revocations";
-        in_time(PATIENCE, client.batch_execute(listen)).await?;
-        let mut seen = self.load(&client).await?;
+        in_time(REQUEST_BUDGET, client.batch_execute(listen)).await?;
+        let mut last = self.load(&client).await?;
         self.feed.fresh();
         if std::mem::take(behind) {
             tracing::info!("the revocation feed has caught up");
         }
         loaded.take().into_iter().for_each(|loaded| drop(loaded.send(Ok(()))));
         let new = format!("{} UNION ALL {NEW}", head());
-        let new = in_time(PATIENCE, client.prepare_typed(&new, &[Type::TEXT])).await?;
+        let new = in_time(REQUEST_BUDGET, client.prepare_typed(&new, &[Type::TEXT])).await?;
         loop {
             // A notification that arrives during a read is kept for this wait.
-            let _ = timeout(LOOK, heard.notified()).await;
-            let rows = in_time(PATIENCE, client.query(&new, &[&seen.snapshot])).await?;
+            let _ = timeout(POLL_INTERVAL, heard.notified()).await;
+            let rows = in_time(REQUEST_BUDGET, client.query(&new, &[&last.snapshot])).await?;
             let mut next = read(&rows)?;
-            if next.seq < seen.seq {
+            if next.seq < last.seq {
                 tracing::warn!("the numbers of revocations went back, so all revocations are loaded again");
                 next = self.load(&client).await?;
             } else if !next.revocations.is_empty() {
@@ -190,20 +190,21 @@ impl Follower {
             self.feed.fresh();
             if next.due {
                 // The next read returns the revocations that this creates. It follows immediately.
-                in_time(PATIENCE, client.execute(TAKE_EFFECT, &[])).await?;
+                in_time(REQUEST_BUDGET, client.execute(APPLY_DUE, &[])).await?;
                 heard.notify_one();
             }
-            seen = next;
+            last = next;
         }
     }
 
     /// Replaces the feed's contents with all revocations in force.
-    async fn load(self: &Arc<Self>, client: &Client) -> Result<Seen, Failure> {
+    async fn load(self: &Arc<Self>, client: &Client) -> Result<Snapshot, Failure> {
         *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
-        let longer = format!("SET statement_timeout = {}", LONG_PATIENCE.as_millis());
-        in_time(PATIENCE, client.batch_execute(&longer)).await?;
-        let rows = in_time(LONG_PATIENCE, client.query(&format!("{} UNION ALL {ALL}", head()), &[])).await?;
-        in_time(PATIENCE, client.batch_execute("SET statement_timeout = 850")).await?;
+        let longer = format!("SET statement_timeout = {}", LONG_TIME_LIMIT.as_millis());
+        in_time(REQUEST_BUDGET, client.batch_execute(&longer)).await?;
+        let rows =
+            in_time(LONG_TIME_LIMIT, client.query(&format!("{} UNION ALL {ALL}", head()), &[])).await?;
+        in_time(REQUEST_BUDGET, client.batch_execute("SET statement_timeout = 850")).await?;
         // Loading a million revocations takes a second. This thread serves all other connections, so another thread does the
         // work.
         let follower = Arc::clone(self);
@@ -211,18 +212,18 @@ impl Follower {
         replaced.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string()).into()))
     }
 
-    fn replace(&self, rows: &[tokio_postgres::Row]) -> Result<Seen, Failure> {
-        let mut seen = read(rows)?;
-        let mut all = std::mem::take(&mut seen.revocations);
+    fn replace(&self, rows: &[tokio_postgres::Row]) -> Result<Snapshot, Failure> {
+        let mut last = read(rows)?;
+        let mut all = std::mem::take(&mut last.revocations);
         let mut meanwhile = self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(meanwhile.take().unwrap_or_default());
         self.feed.replace(all);
-        Ok(seen)
+        Ok(last)
     }
 }
 
-fn read(rows: &[tokio_postgres::Row]) -> Result<Seen, Failure> {
-    let mut seen = Seen {
+fn read(rows: &[tokio_postgres::Row]) -> Result<Snapshot, Failure> {
+    let mut last = Snapshot {
         snapshot: String::new(),
         seq: 0,
         now: Timestamp::EPOCH,
@@ -232,23 +233,23 @@ fn read(rows: &[tokio_postgres::Row]) -> Result<Seen, Failure> {
     for row in rows {
         match row.try_get("snapshot")? {
             Some(snapshot) => {
-                seen.snapshot = snapshot;
-                seen.seq = row.try_get("seq")?;
-                seen.now = Timestamp::from_millis(row.try_get("now")?);
-                seen.due = row.try_get("due")?;
+                last.snapshot = snapshot;
+                last.seq = row.try_get("seq")?;
+                last.now = Timestamp::from_millis(row.try_get("now")?);
+                last.due = row.try_get("due")?;
             }
-            None => seen.revocations.extend(revocations::from_row(row)?),
+            None => last.revocations.extend(revocations::from_row(row)?),
         }
     }
-    Ok(seen)
+    Ok(last)
 }
 
 /// Runs a query with a time limit. A connection that does not answer in time counts as broken.
 async fn in_time<T>(
-    patience: Duration,
+    limit: Duration,
     asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, Failure> {
     let late =
         || StoreError::Unavailable("the database didn't answer the follower of revocations in time".into());
-    Ok(timeout(patience, asked).await.map_err(|_| late())??)
+    Ok(timeout(limit, asked).await.map_err(|_| late())??)
 }

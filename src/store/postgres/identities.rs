@@ -11,20 +11,20 @@ use super::{
         Values,
         identities::{OF_USER, OWNER, all, can_be_kept, of_user_in, owner_of},
     },
-    session_locks::take_turns,
+    session_locks::lock_user,
 };
 use crate::{
     ids::UserId,
     store::{
         AuditEvent, Identity, IdentityRows, LinkedIdentity, StoreError,
-        rows::number,
+        rows::row_id,
         rules::identities::{may_link, may_unlink},
     },
 };
 
 #[async_trait]
 impl IdentityRows for PostgresStore {
-    async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {
+    async fn user_of_identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {
         if !can_be_kept(identity) {
             return Ok(None);
         }
@@ -60,11 +60,11 @@ pub(super) async fn link(
             StoreError::Conflict("this identity contains a character that can't be stored".into()).into()
         );
     }
-    let held = "SELECT FROM users WHERE id = $1 FOR KEY SHARE";
-    t.query_opt(&t.prepare_cached(held).await?, &[&number(&user)]).await?;
+    let lock = "SELECT FROM users WHERE id = $1 FOR KEY SHARE";
+    t.query_opt(&t.prepare_cached(lock).await?, &[&row_id(&user)]).await?;
     // A password change ends the session and then lists the linked identities. Either it waits for this transaction, or this
     // transaction finds that the session has ended.
-    callers::hold(t, &event).await?;
+    callers::lock_and_check(t, &event).await?;
     let Identity { issuer, subject } = &identity;
     let insert =
         "INSERT INTO identities (issuer, subject, user_id, linked_at) VALUES ($1, $2, $3, bulla_now())
@@ -76,7 +76,7 @@ pub(super) async fn link(
     let found = t.query_opt(&t.prepare_cached(OWNER).await?, &[issuer, subject]).await?;
     match may_link(owner_of(found.as_ref())?.as_ref(), &user)? {
         // The row was deleted after the insert found it.
-        true => Err(Failure::Moved),
+        true => Err(Failure::Stale),
         false => Ok(()),
     }
 }
@@ -89,11 +89,11 @@ async fn unlink(
     identity: Identity,
     event: AuditEvent,
 ) -> Result<bool, Failure> {
-    take_turns(t, &user).await?;
-    callers::hold(t, &event).await?;
+    lock_user(t, &user).await?;
+    callers::lock_and_check(t, &event).await?;
     let all = of_user_in(t, &user).await?;
     let password = "SELECT FROM users WHERE id = $1 AND password_hash IS NOT NULL";
-    let password = t.query_opt(&t.prepare_cached(password).await?, &[&number(&user)]).await?;
+    let password = t.query_opt(&t.prepare_cached(password).await?, &[&row_id(&user)]).await?;
     if !may_unlink(&identity, &all, password.is_some())? {
         return Ok(false);
     }
@@ -101,7 +101,7 @@ async fn unlink(
     let values: Values<'_> = &[&identity.issuer, &identity.subject, &user.as_str()];
     if t.execute(&t.prepare_cached(delete).await?, values).await? == 0 {
         // The row was deleted, with the user or by hand. The identity may belong to another user by now.
-        return Err(Failure::Moved);
+        return Err(Failure::Stale);
     }
     audit::write(t, &event.about(&user)).await?;
     Ok(true)

@@ -12,12 +12,12 @@ use tokio_postgres::{
 
 use super::{
     PostgresUrl,
-    audit::{self, Columns},
+    audit::{self, EventColumns},
     connect::Connector,
     connection_thread::ConnectionThread,
-    failure::{Failure, Said},
+    failure::{Failure, ServerMessage},
     migrate,
-    rows::number,
+    rows::bigint,
 };
 use crate::{
     clock::Timestamp,
@@ -30,7 +30,7 @@ use crate::{
 /// How long the import waits for other users of the tables.
 const LOCKS: Duration = Duration::from_secs(5);
 /// The audit event that records the move. A second move recognizes the first one by it.
-const MOVED: &str = "database.migrated";
+const TRANSFERRED: &str = "database.migrated";
 
 /// A database that is about to be filled. If this is dropped before the commit, nothing has changed.
 #[derive(Debug)]
@@ -42,11 +42,11 @@ pub(in crate::store) struct Import {
 
 /// The contents of the target database.
 #[derive(Debug)]
-pub(in crate::store) enum Target {
+pub(in crate::store) enum ImportTarget {
     /// The database is empty, except perhaps for the mark of a ring.
     Empty,
     /// The database contains the result of an earlier move.
-    Moved { at: Timestamp, fingerprint: String },
+    Transferred { at: Timestamp, fingerprint: String },
     /// The database contains rows of these tables.
     Taken(Vec<String>),
 }
@@ -55,7 +55,7 @@ impl Import {
     /// Connects, migrates the schema, and locks the tables against writes of all other clients.
     pub(in crate::store) async fn start(url: &PostgresUrl) -> Result<Self, StoreError> {
         let thread = ConnectionThread::start()?;
-        let connector = Connector::new(url.target()?, thread.handle());
+        let connector = Connector::new(url.connection_settings()?, thread.handle());
         migrate::bring_up_to_date(&connector).await?;
         let (client, driving) = migrate::connect(&connector).await?;
         let tables = TABLES.map(|table| table.name).join(", ");
@@ -69,21 +69,24 @@ impl Import {
     }
 
     /// Examines the contents of the database.
-    pub(in crate::store) async fn look(&self) -> Result<Target, StoreError> {
-        Ok(self.seen().await?)
+    pub(in crate::store) async fn target(&self) -> Result<ImportTarget, StoreError> {
+        Ok(self.find_target().await?)
     }
 
-    async fn seen(&self) -> Result<Target, Failure> {
+    async fn find_target(&self) -> Result<ImportTarget, Failure> {
         let moved = "SELECT at, detail FROM audit WHERE event = $1 ORDER BY seq DESC LIMIT 1";
-        if let Some(row) = self.client.query_opt(moved, &[&MOVED]).await? {
+        if let Some(row) = self.client.query_opt(moved, &[&TRANSFERRED]).await? {
             let detail: serde_json::Value = serde_json::from_str(row.try_get(1)?).unwrap_or_default();
             let fingerprint = detail["fingerprint"].as_str().unwrap_or_default().to_owned();
-            return Ok(Target::Moved { at: Timestamp::from_millis(row.try_get(0)?), fingerprint });
+            return Ok(ImportTarget::Transferred {
+                at: Timestamp::from_millis(row.try_get(0)?),
+                fingerprint,
+            });
         }
         let each = TABLES.map(|table| format!("SELECT '{0}' WHERE EXISTS (SELECT FROM {0})", table.name));
         let rows = self.client.query(&each.join(" UNION ALL "), &[]).await?;
         let taken = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
-        Ok(if taken.is_empty() { Target::Empty } else { Target::Taken(taken) })
+        Ok(if taken.is_empty() { ImportTarget::Empty } else { ImportTarget::Taken(taken) })
     }
 
     /// Imports everything; returns the number of rows of each table.
@@ -93,7 +96,7 @@ impl Import {
         from: &Path,
         actor: &str,
     ) -> Result<Vec<(&'static str, u64)>, StoreError> {
-        // The nodes have seen the moved revocations long ago, so their times stay: they must not count from this commit.
+        // The nodes received the transferred revocations long ago, so their times stay: they must not count from this commit.
         self.run("ALTER TABLE revocations DISABLE TRIGGER revoked_late").await?;
         let mut rows = Vec::new();
         for table in &TABLES {
@@ -104,8 +107,8 @@ impl Import {
         let counts: serde_json::Map<_, _> =
             rows.iter().map(|(name, n)| ((*name).into(), (*n).into())).collect();
         let detail = json!({"from": from.display().to_string(), "fingerprint": fingerprint, "rows": counts});
-        let event = AuditEvent::new(MOVED, actor, "").with(detail);
-        let Columns { event, actor, subject, detail } = (&event).into();
+        let event = AuditEvent::new(TRANSFERRED, actor, "").with(detail);
+        let EventColumns { event, actor, subject, detail } = (&event).into();
         let noted = self.client.execute(audit::INSERT, &[&event, &actor, &subject, &detail]).await;
         noted.map_err(Failure::from)?;
         self.run("ALTER TABLE revocations ENABLE TRIGGER revoked_late; COMMIT").await?;
@@ -154,7 +157,7 @@ impl Import {
             "INSERT INTO ring (one, generation, fingerprint) VALUES (1, $1, $2) ON CONFLICT (one) DO UPDATE
             SET generation = excluded.generation, fingerprint = excluded.fingerprint
             WHERE ring.generation < excluded.generation OR ring = excluded";
-        let written = self.client.execute(sql, &[&number(generation), &fingerprint.as_slice()]).await;
+        let written = self.client.execute(sql, &[&bigint(generation), &fingerprint.as_slice()]).await;
         match written.map_err(Failure::from)? {
             0 => Err(StoreError::Conflict(
                 "the database has recorded a newer or another key ring; name an empty database".into(),
@@ -166,7 +169,7 @@ impl Import {
 
 /// Adds the table's name to the server's error message.
 fn in_table(table: &str, error: &tokio_postgres::Error) -> StoreError {
-    StoreError::Unavailable(format!("table {table}: {}", Said(error)))
+    StoreError::Unavailable(format!("table {table}: {}", ServerMessage(error)))
 }
 
 fn row(table: &Table, row: Row, types: &[Type]) -> Result<Vec<Sent>, StoreError> {

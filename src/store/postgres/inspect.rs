@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     store::{
         StoreError,
-        inspection::{Facts, Found, judge_schema},
+        inspection::{DatabaseFacts, Inspection, compare_schema},
     },
 };
 
@@ -25,7 +25,7 @@ const DENIED: &str = "SELECT c.relname::text, pg_get_userbyid(c.relowner)::text,
     ORDER BY c.relname";
 
 /// Examines a database: its kind and its condition.
-pub(super) async fn inspect(connector: Connector) -> Result<Found, StoreError> {
+pub(super) async fn inspect(connector: Connector) -> Result<Inspection, StoreError> {
     let (client, driving) = migrate::connect(&connector).await?;
     migrate::check_fitness(&connector, &client).await?;
     let reads = client.batch_execute("SET default_transaction_read_only = on").await;
@@ -34,7 +34,7 @@ pub(super) async fn inspect(connector: Connector) -> Result<Found, StoreError> {
         let tables =
             "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1 LIMIT 3";
         let tables = client.query(tables, &[]).await.map_err(Failure::from)?;
-        return Ok(Found::Foreign(tables.iter().map(|row| row.get(0)).collect()));
+        return Ok(Inspection::Foreign(tables.iter().map(|row| row.get(0)).collect()));
     }
     let denied = client.query(DENIED, &[]).await.map_err(Failure::from)?;
     if let Some(first) = denied.first() {
@@ -46,7 +46,7 @@ pub(super) async fn inspect(connector: Connector) -> Result<Found, StoreError> {
         )));
     }
     let found = migrate::newest(&client).await?;
-    if let Some(other) = judge_schema(found.into(), migrate::known().into()) {
+    if let Some(other) = compare_schema(found.into(), migrate::known().into()) {
         return Ok(other);
     }
     driving.abort();
@@ -56,11 +56,11 @@ pub(super) async fn inspect(connector: Connector) -> Result<Found, StoreError> {
     let only = pool.rows("SELECT current_setting('transaction_read_only') = 'on'", &[]).await?;
     let only = only.first().is_some_and(|row| row.try_get(0).unwrap_or(true));
     let (clock, now) = clock::read(&pool).await?;
-    Ok(Found::Present(Box::new(Facts {
+    Ok(Inspection::Present(Box::new(DatabaseFacts {
         unwritable: only
             .then(|| "the database is read-only: it is a replica, or it is set to read-only".into()),
         triggers: triggers::missing(&pool).await?,
-        bad: unreadable_rows::find(&pool).await?,
+        unreadable: unreadable_rows::find(&pool).await?,
         clock,
         ring_mark: nodes::ring_mark(&pool).await?,
         now,

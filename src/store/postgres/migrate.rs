@@ -8,7 +8,7 @@ use tokio_postgres::{Client, error::SqlState};
 use super::{
     connect::Connector,
     connect_errors,
-    failure::{Failure, Said},
+    failure::{Failure, ServerMessage},
     pool::Pool,
     server_checks,
 };
@@ -21,7 +21,7 @@ mod embedded {
 /// The advisory lock that the migrating node holds.
 const LOCK: i64 = 0x0062_756c_6c61_0001;
 /// How long a node waits for another node's migration, and the time limit of its own migration.
-const MIGRATION: Duration = Duration::from_secs(120);
+const MIGRATION_TIME_LIMIT: Duration = Duration::from_secs(120);
 /// The table of applied migrations. Its name contains `bulla`, because other programs may share the database.
 const HISTORY: &str = "bulla_schema_history";
 /// The oldest supported version of PostgreSQL. Older versions lack TID range scans and the numeric `extract`.
@@ -40,9 +40,9 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
     check_fitness(connector, &client).await?;
     let work = async {
         check_server(&client).await?;
-        let patience = MIGRATION.as_millis();
-        let patient = format!("SET statement_timeout = {patience}; SET lock_timeout = {patience}");
-        client.batch_execute(&patient).await?;
+        let limit = MIGRATION_TIME_LIMIT.as_millis();
+        let settings = format!("SET statement_timeout = {limit}; SET lock_timeout = {limit}");
+        client.batch_execute(&settings).await?;
         client.query_one("SELECT pg_advisory_lock($1)::text", &[&LOCK]).await?;
         let known = known();
         let found = newest(&client).await?;
@@ -54,12 +54,12 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
         if found < known {
             let mut runner = embedded::migrations::runner().set_abort_divergent(true);
             runner.set_migration_table_name(HISTORY);
-            runner.run_async(&mut client).await.map_err(|error| stuck(&error))?;
+            runner.run_async(&mut client).await.map_err(|error| explain(&error))?;
         }
         Ok(())
     };
     // The lock ends with the connection.
-    match timeout(MIGRATION, work).await {
+    match timeout(MIGRATION_TIME_LIMIT, work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(StoreError::Unavailable("updating the schema took too long".into())),
     }
@@ -67,24 +67,24 @@ pub(super) async fn bring_up_to_date(connector: &Connector) -> Result<(), StoreE
 
 /// Returns the server's error message. For a missing privilege it adds the remedy, because new users often meet this error: since
 /// PostgreSQL 15 not every role may create tables.
-fn stuck(error: &refinery::Error) -> StoreError {
+fn explain(error: &refinery::Error) -> StoreError {
     let mut cause: &(dyn Error + 'static) = error;
-    let said = loop {
+    let message = loop {
         if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
-            let mends = match error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            let remedy = match error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
                 true => {
                     "; the role that creates the tables must own the database (createdb --owner ROLE NAME)"
                 }
                 false => "",
             };
-            break format!("{}{mends}", Said(error));
+            break format!("{}{remedy}", ServerMessage(error));
         }
         match cause.source() {
             Some(source) => cause = source,
             None => break error.to_string(),
         }
     };
-    StoreError::Schema(format!("the schema can't be updated: {said}"))
+    StoreError::Schema(format!("the schema can't be updated: {message}"))
 }
 
 /// Opens a connection outside the pool.
@@ -105,13 +105,13 @@ pub(super) fn known() -> i32 {
 
 /// Refuses a server whose faults no migration repairs.
 pub(super) async fn check_fitness(connector: &Connector, client: &Client) -> Result<(), StoreError> {
-    let look = async {
+    let checks = async {
         server_checks::check_encoding(client).await?;
         let (other, _driving) = connect(connector).await?;
         Ok::<_, StoreError>(server_checks::check_sessions(client, &other).await?)
     };
     let late = |_| StoreError::Unavailable("the database didn't answer in time".into());
-    timeout(Duration::from_secs(10), look).await.map_err(late)?
+    timeout(Duration::from_secs(10), checks).await.map_err(late)?
 }
 
 async fn check_server(client: &Client) -> Result<(), Failure> {

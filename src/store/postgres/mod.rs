@@ -41,12 +41,12 @@ mod users;
 use std::sync::Arc;
 
 #[cfg(feature = "sqlite")]
-pub(super) use self::import::{Import, Target};
+pub(super) use self::import::{Import, ImportTarget};
 pub use self::url::PostgresUrl;
 use self::{
     connect::Connector, connection_thread::ConnectionThread, feeds::Feeds, pool::Pool, rotations::Rotations,
 };
-use super::{Found, StoreError};
+use super::{Inspection, StoreError};
 
 /// Options for the use of a database.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +86,7 @@ impl PostgresStore {
     /// Like [`Self::open`], with options.
     pub async fn open_with(url: &PostgresUrl, options: Options) -> Result<Self, StoreError> {
         let thread = ConnectionThread::start()?;
-        let connector = Connector::new(url.target()?, thread.handle());
+        let connector = Connector::new(url.connection_settings()?, thread.handle());
         migrate::bring_up_to_date(&connector).await?;
         let feeds = Arc::new(Feeds::default());
         let pool = Arc::new(Pool::new(connector.clone(), options.connections, Arc::clone(&feeds))?);
@@ -99,12 +99,12 @@ impl PostgresStore {
     /// Whether the database contains Bulla's tables.
     pub async fn exists(url: &PostgresUrl) -> Result<bool, StoreError> {
         let thread = ConnectionThread::start()?;
-        migrate::exists(&Connector::new(url.target()?, thread.handle())).await
+        migrate::exists(&Connector::new(url.connection_settings()?, thread.handle())).await
     }
 
     /// Examines the database: its kind and its condition. Writes nothing.
-    pub(super) async fn look(url: &PostgresUrl) -> Result<Found, StoreError> {
+    pub(super) async fn inspect(url: &PostgresUrl) -> Result<Inspection, StoreError> {
         let thread = ConnectionThread::start()?;
-        inspect::inspect(Connector::new(url.target()?, thread.handle())).await
+        inspect::inspect(Connector::new(url.connection_settings()?, thread.handle())).await
     }
 }

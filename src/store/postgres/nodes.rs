@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{PostgresStore, failure::Failure, pool::Pool, rows::number};
+use super::{PostgresStore, failure::Failure, pool::Pool, rows::bigint};
 use crate::{
     clock::Timestamp,
-    store::{NODE_LIVES, NodeRow, Nodes, StoreError, rows::NODE_AHEAD},
+    store::{NODE_TIMEOUT, NodeRow, Nodes, StoreError, rows::NODE_MAX_AHEAD},
 };
 
 #[async_trait]
@@ -16,19 +16,19 @@ impl Nodes for PostgresStore {
         ring_mark(&self.pool).await
     }
 
-    async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError> {
+    async fn record_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError> {
         let sql =
             "INSERT INTO ring (one, generation, fingerprint) VALUES (1, $1, $2) ON CONFLICT (one) DO UPDATE
             SET generation = excluded.generation, fingerprint = excluded.fingerprint
             WHERE excluded.generation > ring.generation";
-        self.pool.count(sql, &[&number(generation), &fingerprint.as_slice()]).await.map(drop)
+        self.pool.count(sql, &[&bigint(generation), &fingerprint.as_slice()]).await.map(drop)
     }
 
     async fn report_node(&self, name: &str, ring_generation: u64, version: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO nodes (name, ring_generation, version, seen_at) VALUES ($1, $2, $3, bulla_now())
             ON CONFLICT (name) DO UPDATE SET ring_generation = excluded.ring_generation, version = excluded.version,
               seen_at = excluded.seen_at";
-        self.pool.count(sql, &[&name, &number(ring_generation), &version]).await.map(drop)
+        self.pool.count(sql, &[&name, &bigint(ring_generation), &version]).await.map(drop)
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
@@ -37,7 +37,7 @@ impl Nodes for PostgresStore {
             AND seen_at < bulla_now() + $2::bigint ORDER BY name";
         // A time in the future was written while the clock was wrong.
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let rows = self.pool.rows(sql, &[&millis(NODE_LIVES), &millis(NODE_AHEAD)]).await?;
+        let rows = self.pool.rows(sql, &[&millis(NODE_TIMEOUT), &millis(NODE_MAX_AHEAD)]).await?;
         let read = rows.iter().map(|row| {
             Ok(NodeRow {
                 name: row.try_get(0)?,

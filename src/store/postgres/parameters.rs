@@ -10,7 +10,7 @@ pub(super) const PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'%').add(b'&').add(b'#').add(b'?').add(b'+').add(b'@').add(b'=');
 
 /// Splits a URL into the part before the query, and the query. Like the library, it takes everything up to the first `@` as user
-/// and password, which may contain a question mark.
+/// and password, which may contain a query mark.
 pub(super) fn split(url: &str) -> (&str, &str) {
     let place = url.find('@').map_or(0, |at| at + 1);
     match url[place..].find('?') {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     secret,
-    store::{StoreError, time_budget::Question},
+    store::{StoreError, time_budget::TimedQuery},
 };
 
 /// How many times a transaction that the database rolled back because of concurrent ones is repeated, within the same time limit.
@@ -49,8 +49,8 @@ impl Pool {
     }
 
     async fn statement(&self, sql: &str, values: Values<'_>) -> Result<(Vec<Row>, u64), StoreError> {
-        let question = Question::ask();
-        let deadline = question.deadline();
+        let query = TimedQuery::start();
+        let deadline = query.deadline();
         let mut tries = 0;
         loop {
             let client = self.client(deadline).await?;
@@ -66,7 +66,7 @@ impl Pool {
             if let Some(done) = judge(ran.await, client, &mut tries)? {
                 return Ok(done);
             }
-            stand_back(tries).await;
+            back_off(tries).await;
         }
     }
 
@@ -77,8 +77,8 @@ impl Pool {
     where
         F: for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, Failure>>,
     {
-        let question = longer.is_none().then(Question::ask);
-        let deadline = question.as_ref().map(Question::deadline);
+        let query = longer.is_none().then(TimedQuery::start);
+        let deadline = query.as_ref().map(TimedQuery::deadline);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + longer.unwrap_or_default());
         let mut tries = 0;
         loop {
@@ -100,15 +100,15 @@ impl Pool {
                 self.feeds.publish(made, now);
                 return Ok(done);
             }
-            stand_back(tries).await;
+            back_off(tries).await;
         }
     }
 
     /// Checks that connections keep their sessions, because a pooler may have been added since the start. Skips the check while
     /// all connections are in use.
     pub(super) async fn check_sessions(&self) -> Result<(), StoreError> {
-        let question = Question::ask();
-        let deadline = question.deadline();
+        let query = TimedQuery::start();
+        let deadline = query.deadline();
         if self.connections.status().max_size < 2 {
             return Ok(());
         }
@@ -143,12 +143,12 @@ fn judge<T>(
 ) -> Result<Option<T>, StoreError> {
     match ran {
         Ok(Ok(done)) => Ok(Some(done)),
-        Ok(Err(failure)) if failure.is_worth_another_try() && *tries < TRIES => {
+        Ok(Err(failure)) if failure.can_be_repeated() && *tries < TRIES => {
             *tries += 1;
             Ok(None)
         }
         Ok(Err(failure)) => {
-            if failure.spoils_the_connection() {
+            if failure.breaks_connection() {
                 drop(Object::take(client));
             }
             Err(failure.into())
@@ -161,7 +161,7 @@ fn judge<T>(
 }
 
 /// Waits a short random time, longer after each attempt, so that transactions that failed together do not start again together.
-async fn stand_back(tries: u32) {
+async fn back_off(tries: u32) {
     let mut byte = [0];
     let jitter = secret::random(&mut byte).map_or(128, |()| u64::from(byte[0]));
     sleep(Duration::from_micros(jitter << tries.min(7))).await;

@@ -9,12 +9,17 @@ use futures_util::FutureExt as _;
 use super::{PostgresStore, audit, failure::Failure, rows::revocations::all};
 use crate::{
     clock::Timestamp,
-    store::{AuditEvent, Feed, FollowHandle, Revocation, Revocations, StoreError, Target},
+    store::{AuditEvent, Feed, FollowHandle, Revocation, RevocationTarget, Revocations, StoreError},
 };
 
 #[async_trait]
 impl Revocations for PostgresStore {
-    async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError> {
+    async fn revoke(
+        &self,
+        target: RevocationTarget,
+        until: Timestamp,
+        event: AuditEvent,
+    ) -> Result<bool, StoreError> {
         self.pool.transaction(None, |t| revoke(t, target.clone(), until, event.clone()).boxed()).await
     }
 
@@ -30,7 +35,7 @@ impl Revocations for PostgresStore {
 
 async fn revoke(
     t: &Transaction<'_>,
-    target: Target,
+    target: RevocationTarget,
     until: Timestamp,
     event: AuditEvent,
 ) -> Result<bool, Failure> {

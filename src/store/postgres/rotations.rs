@@ -11,10 +11,10 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{pool::Pool, rows::number, sessions};
+use super::{pool::Pool, rows::bigint, sessions};
 use crate::{
     clock::Timestamp,
-    store::{SessionChange, SessionRow, StoreError, Written, time_budget::Question},
+    store::{SessionChange, SessionRow, StoreError, Written, time_budget::TimedQuery},
 };
 
 /// The largest number of waiting rotations. Above it, the store answers "can't tell" at once.
@@ -46,9 +46,9 @@ pub(super) struct Rotations(mpsc::Sender<Job>);
 
 impl Rotations {
     /// Starts the task. A statement contains at most `most` rotations.
-    pub(super) fn start(pool: Arc<Pool>, home: &Handle, most: usize) -> Self {
+    pub(super) fn start(pool: Arc<Pool>, thread: &Handle, most: usize) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        home.spawn(run(pool, jobs, most));
+        thread.spawn(run(pool, jobs, most));
         Self(queue)
     }
 
@@ -61,8 +61,8 @@ impl Rotations {
         let (answer, answered) = oneshot::channel();
         let full = |_| StoreError::Unavailable("too many changes are waiting".into());
         self.0.try_send(Job { judged, change, answer }).map_err(full)?;
-        let question = Question::ask();
-        match timeout_at(question.deadline(), answered).await {
+        let query = TimedQuery::start();
+        match timeout_at(query.deadline(), answered).await {
             Ok(Ok(written)) => written,
             Ok(Err(_)) => Err(StoreError::Unavailable("the store is closing".into())),
             Err(_) => Err(StoreError::Unavailable("the database didn't answer in time".into())),
@@ -85,7 +85,7 @@ async fn commit(pool: &Arc<Pool>, batch: Vec<Job>) {
         Ok(applied) => applied,
         Err(error) => {
             for job in batch {
-                let _ = job.answer.send(Err(error.again()));
+                let _ = job.answer.send(Err(error.clone()));
             }
             return;
         }
@@ -112,11 +112,11 @@ async fn send(pool: &Pool, batch: &[Job]) -> Result<HashSet<usize>, StoreError> 
     let after: Vec<SessionRow> = batch.iter().map(|job| job.judged.after(job.change)).collect();
     let sids: Vec<String> = judged().map(|row| row.sid.to_string()).collect();
     let hashes: Vec<&[u8]> = judged().map(|row| row.secret_hash.0.as_slice()).collect();
-    let generations: Vec<i64> = judged().map(|row| number(row.generation)).collect();
+    let generations: Vec<i64> = judged().map(|row| bigint(row.generation)).collect();
     let rotated: Vec<i64> = judged().map(|row| row.rotated_at.millis()).collect();
-    let pardoned: Vec<Option<i64>> = judged().map(|row| row.pardoned_gen.map(number)).collect();
+    let pardoned: Vec<Option<i64>> = judged().map(|row| row.pardoned_gen.map(bigint)).collect();
     let pardoned_at: Vec<Option<i64>> = judged().map(|row| row.pardoned_at.map(Timestamp::millis)).collect();
-    let next: Vec<i64> = after.iter().map(|row| number(row.generation)).collect();
+    let next: Vec<i64> = after.iter().map(|row| bigint(row.generation)).collect();
     let now: Vec<i64> = after.iter().map(|row| row.rotated_at.millis()).collect();
     let idle: Vec<i64> = after.iter().map(|row| row.idle_expires_at.millis()).collect();
     let rows = pool

@@ -12,8 +12,8 @@ const ROUNDS: usize = 3;
 /// Refuses a database whose encoding can't store every text.
 pub(super) async fn check_encoding(client: &Client) -> Result<(), Failure> {
     let sql = "SELECT current_setting('server_encoding') || ' ' || current_user || ' ' || current_database()";
-    let said = text(client, sql).await?;
-    let mut words = said.splitn(3, ' ');
+    let answer = text(client, sql).await?;
+    let mut words = answer.splitn(3, ' ');
     let (encoding, role) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if encoding == "UTF8" {
         return Ok(());
@@ -42,10 +42,11 @@ pub(super) async fn check_sessions(one: &Client, other: &Client) -> Result<(), F
         let sql = format!("SELECT set_config('bulla.session', '{mark}', false) || ' ' || pg_backend_pid()");
         sessions.push(text(client, &sql).await?);
     }
-    let look = "SELECT coalesce(current_setting('bulla.session', true), '') || ' ' || pg_backend_pid()";
+    let session_sql =
+        "SELECT coalesce(current_setting('bulla.session', true), '') || ' ' || pg_backend_pid()";
     for _ in 0..ROUNDS {
         for (client, session) in [one, other].into_iter().zip(&sessions) {
-            if text(client, look).await? != *session {
+            if text(client, session_sql).await? != *session {
                 return Err(Failure::Store(StoreError::Schema(
                     "the server is reached through a pooler in transaction mode, which doesn't keep sessions; \
                      connect directly to PostgreSQL, or set `pool_mode = session` in pgbouncer.ini".into(),
@@ -58,8 +59,8 @@ pub(super) async fn check_sessions(one: &Client, other: &Client) -> Result<(), F
 
 /// Returns the single value of a statement. Uses the simple protocol, because prepared statements may be lost.
 async fn text(client: &Client, sql: &str) -> Result<String, Failure> {
-    let said = client.simple_query(sql).await?;
-    let row = said.iter().find_map(|message| match message {
+    let answer = client.simple_query(sql).await?;
+    let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,
     });

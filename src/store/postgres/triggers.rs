@@ -8,42 +8,42 @@ use super::{connect::Connector, failure::Failure, migrate, pool::Pool};
 use crate::store::StoreError;
 
 /// The trigger that wakes the nodes. It is not checked, because the nodes also read without it.
-const NOTIFIES: &str = "revoked";
+const NOTIFY_TRIGGER: &str = "revoked";
 /// The function that returns the time. It is not checked, because a wrong time is detected by its values
 /// ([`crate::store::clock_leap`]).
-const CLOCK: &str = "bulla_now";
+const CLOCK_FUNCTION: &str = "bulla_now";
 
 /// The result of the migrations: the statement that creates each function and each trigger, by name.
 #[derive(Debug, Default)]
-struct Guards {
+struct Definitions {
     functions: BTreeMap<String, String>,
     triggers: BTreeMap<String, String>,
 }
 
-impl Guards {
+impl Definitions {
     /// Collects the statements in the order of the migrations; a later statement replaces an earlier one.
     fn of<'a>(migrations: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut guards = Self::default();
+        let mut definitions = Self::default();
         for statement in migrations.into_iter().flat_map(statements) {
             let words: Vec<&str> = statement.split_whitespace().take(5).collect();
             let function = |text: &str| text.split('(').next().unwrap_or_default().to_owned();
             match words[..] {
                 ["CREATE", "OR", "REPLACE", "FUNCTION", name] | ["CREATE", "FUNCTION", name, ..] => {
-                    guards.functions.insert(function(name), statement);
+                    definitions.functions.insert(function(name), statement);
                 }
                 ["CREATE", "CONSTRAINT", "TRIGGER", name, ..] | ["CREATE", "TRIGGER", name, ..] => {
-                    guards.triggers.insert(name.to_owned(), statement);
+                    definitions.triggers.insert(name.to_owned(), statement);
                 }
-                ["DROP", "FUNCTION", name, ..] => drop(guards.functions.remove(&function(name))),
-                ["DROP", "TRIGGER", name, ..] => drop(guards.triggers.remove(name)),
+                ["DROP", "FUNCTION", name, ..] => drop(definitions.functions.remove(&function(name))),
+                ["DROP", "TRIGGER", name, ..] => drop(definitions.triggers.remove(name)),
                 _ => {}
             }
         }
-        guards.functions.remove(CLOCK);
-        guards
+        definitions.functions.remove(CLOCK_FUNCTION);
+        definitions
     }
 
-    fn made() -> Self {
+    fn from_migrations() -> Self {
         Self::of(migrate::migrations().iter().map(String::as_str))
     }
 
@@ -109,42 +109,42 @@ const FUNCTIONS: &str = "SELECT proname::text, prosrc, prosecdef,
 /// role's sessions run as a replica, because triggers do not fire then. If a newer program has migrated the schema, only the
 /// names are checked.
 pub(super) async fn missing(pool: &Pool) -> Result<Vec<String>, StoreError> {
-    let mut guards = Guards::made();
-    guards.triggers.remove(NOTIFIES);
+    let mut definitions = Definitions::from_migrations();
+    definitions.triggers.remove(NOTIFY_TRIGGER);
     let newer = migrate::is_newer(pool).await?;
-    let names: Vec<&String> = guards.triggers.keys().collect();
+    let names: Vec<&String> = definitions.triggers.keys().collect();
     let triggers = pool.rows(TRIGGERS, &[&names]).await?;
-    let mut wrong = wrong_triggers(&guards, &triggers, newer)?;
+    let mut wrong = wrong_triggers(&definitions, &triggers, newer)?;
     if !newer {
-        let names: Vec<&String> = guards.functions.keys().collect();
+        let names: Vec<&String> = definitions.functions.keys().collect();
         let functions = pool.rows(FUNCTIONS, &[&names]).await?;
-        wrong.extend(wrong_functions(&guards, &functions)?);
+        wrong.extend(wrong_functions(&definitions, &functions)?);
     }
-    wrong.retain(|name| name != NOTIFIES);
+    wrong.retain(|name| name != NOTIFY_TRIGGER);
     wrong.sort();
     wrong.dedup();
     Ok(wrong)
 }
 
-fn wrong_triggers(guards: &Guards, rows: &[Row], newer: bool) -> Result<Vec<String>, Failure> {
+fn wrong_triggers(definitions: &Definitions, rows: &[Row], newer: bool) -> Result<Vec<String>, Failure> {
     let mut right = Vec::new();
     for row in rows {
         let (name, definition, enabled): (String, String, bool) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let same = guards.triggers.get(&name).is_some_and(|made| plain(made) == plain(&definition));
+        let same = definitions.triggers.get(&name).is_some_and(|made| plain(made) == plain(&definition));
         if enabled && (same || newer) {
             right.push(name);
         }
     }
-    Ok(guards.triggers.keys().filter(|name| !right.contains(name)).cloned().collect())
+    Ok(definitions.triggers.keys().filter(|name| !right.contains(name)).cloned().collect())
 }
 
-fn wrong_functions(guards: &Guards, rows: &[Row]) -> Result<Vec<String>, Failure> {
+fn wrong_functions(definitions: &Definitions, rows: &[Row]) -> Result<Vec<String>, Failure> {
     let mut right = Vec::new();
     for row in rows {
         let (name, source): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let (as_owner, own_path): (bool, bool) = (row.try_get(2)?, row.try_get(3)?);
-        let same = guards.functions.get(&name).is_some_and(|made| {
+        let same = definitions.functions.get(&name).is_some_and(|made| {
             let definer = made.contains("SECURITY DEFINER");
             body(made) == source && as_owner == definer && (own_path || !definer)
         });
@@ -152,8 +152,8 @@ fn wrong_functions(guards: &Guards, rows: &[Row]) -> Result<Vec<String>, Failure
             right.push(name);
         }
     }
-    let wrong = guards.functions.keys().filter(|name| !right.contains(name));
-    Ok(wrong.flat_map(|name| guards.used_by(name)).collect())
+    let wrong = definitions.functions.keys().filter(|name| !right.contains(name));
+    Ok(wrong.flat_map(|name| definitions.used_by(name)).collect())
 }
 
 /// Restricts the functions: they run with the rights of their owner, and use the tables of this schema whatever the caller's
@@ -172,14 +172,14 @@ END $$;";
 
 /// Creates all functions and triggers again, in one transaction.
 pub(super) async fn restore(connector: &Connector) -> Result<(), StoreError> {
-    let guards = Guards::made();
+    let definitions = Definitions::from_migrations();
     let mut script = String::from("BEGIN;\n");
-    for sql in guards.functions.values() {
+    for sql in definitions.functions.values() {
         script.push_str(&sql.replacen("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1));
         script.push_str(";\n");
     }
     script.push_str(OWN_PATH);
-    for (name, sql) in &guards.triggers {
+    for (name, sql) in &definitions.triggers {
         let table =
             sql.split(" ON ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
         script.push_str(&format!("DROP TRIGGER IF EXISTS {name} ON {table};\n{sql};\n"));
@@ -195,15 +195,18 @@ mod tests {
 
     #[test]
     fn the_last_definition_of_a_migration_counts() {
-        let guards = Guards::of([
+        let definitions = Definitions::of([
             "CREATE FUNCTION f() RETURNS trigger AS $$ BEGIN; one; END $$;\n-- a comment; with a semicolon\n\
              CREATE TRIGGER a AFTER DELETE ON t EXECUTE FUNCTION f();\nCREATE TRIGGER b AFTER INSERT ON t EXECUTE FUNCTION f();",
             "DROP TRIGGER b ON t; CREATE OR REPLACE FUNCTION f() RETURNS trigger AS $$ two; $$;
              ALTER TABLE t ADD CONSTRAINT \"one; two\" CHECK (x <> ';'); CREATE CONSTRAINT TRIGGER c AFTER INSERT ON t EXECUTE FUNCTION g();",
         ]);
-        assert_eq!(guards.triggers.keys().collect::<Vec<_>>(), ["a", "c"]);
-        assert_eq!(body(&guards.functions["f"]), " two; ");
-        assert_eq!((guards.used_by("f"), guards.used_by("h")), (vec!["a".to_owned()], vec!["h".to_owned()]));
+        assert_eq!(definitions.triggers.keys().collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(body(&definitions.functions["f"]), " two; ");
+        assert_eq!(
+            (definitions.used_by("f"), definitions.used_by("h")),
+            (vec!["a".to_owned()], vec!["h".to_owned()])
+        );
     }
 
     #[test]

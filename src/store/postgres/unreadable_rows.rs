@@ -8,11 +8,11 @@ use super::{
     pool::Pool,
     rows::{clients, identities, ring, sessions, unreadable::describe, users},
 };
-use crate::store::{BadRow, StoreError, time_budget::PATIENCE};
+use crate::store::{StoreError, UnreadableRow, time_budget::REQUEST_BUDGET};
 
 /// Returns every row that can't be read. The rows are streamed one by one, because there may be millions.
-pub(super) async fn find(pool: &Pool) -> Result<Vec<BadRow>, StoreError> {
-    let client = pool.client(tokio::time::Instant::now() + PATIENCE).await?;
+pub(super) async fn find(pool: &Pool) -> Result<Vec<UnreadableRow>, StoreError> {
+    let client = pool.client(tokio::time::Instant::now() + REQUEST_BUDGET).await?;
     let all = async {
         let mut found = Vec::new();
         client.batch_execute("SET statement_timeout = 0").await?;

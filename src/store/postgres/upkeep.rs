@@ -7,7 +7,7 @@ use deadpool_postgres::{Client, Object};
 use tokio::time::Instant;
 
 use super::{PostgresStore, failure::Failure, triggers, unreadable_rows};
-use crate::store::{BadRow, StoreError, Upkeep, rows::NODE_KEEP, time_budget::PATIENCE};
+use crate::store::{StoreError, UnreadableRow, Upkeep, rows::NODE_RETENTION, time_budget::REQUEST_BUDGET};
 
 /// How many rows of a table one step deletes.
 const STEP: i64 = 500;
@@ -20,7 +20,7 @@ const LOCK: i64 = 0x0062_756c_6c61_0002;
 #[async_trait]
 impl Upkeep for PostgresStore {
     async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
-        let client = self.pool.client(Instant::now() + PATIENCE).await?;
+        let client = self.pool.client(Instant::now() + REQUEST_BUDGET).await?;
         let swept = delete_expired(&client, keep, audit_keep).await;
         if swept.is_err() {
             // Closes the connection, so that the lock is certainly released.
@@ -41,12 +41,12 @@ impl Upkeep for PostgresStore {
         Ok(wrong)
     }
 
-    async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError> {
+    async fn unreadable_rows(&self) -> Result<Vec<UnreadableRow>, StoreError> {
         unreadable_rows::find(&self.pool).await
     }
 
     /// Does not write: a database with a full disk still serves requests that only read.
-    async fn healthy(&self) -> Result<(), StoreError> {
+    async fn check_health(&self) -> Result<(), StoreError> {
         let rows = self.pool.rows("SELECT current_setting('transaction_read_only')", &[]).await?;
         let writable = rows.first().is_some_and(|row| row.try_get(0).is_ok_and(|only: &str| only == "off"));
         if !writable {
@@ -68,7 +68,7 @@ async fn delete_expired(client: &Client, keep: Duration, audit_keep: Duration) -
     for (table, key, time, until) in [
         ("revocations", "seq", "expires_at", now),
         ("used", "hash", "expires_at", now),
-        ("nodes", "name", "seen_at", before(NODE_KEEP)),
+        ("nodes", "name", "seen_at", before(NODE_RETENTION)),
         ("audit", "seq", "at", before(audit_keep)),
     ] {
         let sql = format!(

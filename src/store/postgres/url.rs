@@ -31,7 +31,7 @@ const SOCKETS: &str = "/var/run/postgresql";
 pub struct PostgresUrl(SecretText);
 
 /// A parsed URL, ready for connecting.
-pub(super) struct Target {
+pub(super) struct ConnectionSettings {
     pub(super) config: Config,
     pub(super) protection: Protection,
 }
@@ -104,7 +104,7 @@ impl PostgresUrl {
     }
 
     /// Returns everything that connecting needs, completed from the environment and files.
-    pub(super) fn target(&self) -> Result<Target, StoreError> {
+    pub(super) fn connection_settings(&self) -> Result<ConnectionSettings, StoreError> {
         let bad = |error: BadDatabase| StoreError::Unavailable(format!("database: {error}"));
         let Parsed { mut config, mode, roots } = self.parse().map_err(bad)?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -142,7 +142,7 @@ impl PostgresUrl {
             tls::Mode::Prefer => SslMode::Prefer,
             tls::Mode::Require | tls::Mode::VerifyCa | tls::Mode::VerifyFull => SslMode::Require,
         });
-        Ok(Target { config, protection })
+        Ok(ConnectionSettings { config, protection })
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn connecting_to_several_hosts_takes_no_longer_than_to_one() {
-        let config = |url| PostgresUrl::new(url).target().unwrap().config;
+        let config = |url| PostgresUrl::new(url).connection_settings().unwrap().config;
         let timeout = |config: &Config| *config.get_connect_timeout().unwrap();
         assert_eq!(timeout(&config("postgres://one/d")), CONNECT);
         assert_eq!(timeout(&config("postgres://one,two/d")), CONNECT / 2);

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 
 use super::{
     PostgresStore,
-    audit::{self, Columns},
+    audit::{self, EventColumns},
     callers,
     failure::Failure,
     identities,
@@ -14,9 +14,9 @@ use super::{
         Values,
         identities::of_user_in,
         sessions::live_of,
-        users::{COLUMNS, all, one_of, single},
+        users::{COLUMNS, all, read_in, single},
     },
-    session_locks::{take_turns, take_turns_with_caller},
+    session_locks::{lock_user, lock_user_and_caller},
     sessions,
 };
 use crate::{
@@ -24,13 +24,15 @@ use crate::{
     store::{
         AuditEvent, Caller, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow,
         UserRows,
-        rows::{number, readable},
+        rows::{check_readable, row_id},
         rules::{
             administrators::{keep_an_admin, takes_an_admin},
             audit_details,
             identities::newly_linked,
             names,
-            password::{begun_by_password, ended_by_password, gone, may_set_password, password_changed},
+            password::{
+                begun_by_password, ended_by_password, may_set_password, password_changed, user_deleted,
+            },
         },
     },
 };
@@ -39,7 +41,7 @@ use crate::{
 impl UserRows for PostgresStore {
     async fn user(&self, id: &UserId) -> Result<Option<UserRow>, StoreError> {
         let rows =
-            self.pool.rows(&format!("SELECT {COLUMNS} FROM users WHERE id = $1"), &[&number(id)]).await?;
+            self.pool.rows(&format!("SELECT {COLUMNS} FROM users WHERE id = $1"), &[&row_id(id)]).await?;
         Ok(single(&rows)?)
     }
 
@@ -55,7 +57,7 @@ impl UserRows for PostgresStore {
 
     async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM users WHERE id > $1 ORDER BY id LIMIT $2");
-        let mut after = after.and_then(number).unwrap_or(0);
+        let mut after = after.and_then(row_id).unwrap_or(0);
         loop {
             let rows = self.pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
             let page = all(&rows)?;
@@ -95,7 +97,7 @@ impl UserRows for PostgresStore {
 
     async fn rehash_password(&self, id: &UserId, was: &str, now: String) -> Result<bool, StoreError> {
         let sql = "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3";
-        self.pool.count(sql, &[&number(id), &now, &was]).await.map(|rows| rows == 1)
+        self.pool.count(sql, &[&row_id(id), &now, &was]).await.map(|rows| rows == 1)
     }
 
     async fn delete_user(&self, id: &UserId, event: AuditEvent) -> Result<bool, StoreError> {
@@ -105,7 +107,7 @@ impl UserRows for PostgresStore {
 
 /// Adds a user. If two names that look alike are added at the same time, the unique key refuses the second.
 async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<UserRow, Failure> {
-    callers::hold_in_turn(t, &event).await?;
+    callers::lock_caller_and_check(t, &event).await?;
     let sql = format!(
         "WITH added AS (
            INSERT INTO users (name, folded, password_hash, roles, claims, created_at)
@@ -116,8 +118,8 @@ async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<Us
          ) SELECT {COLUMNS} FROM added"
     );
     let ((roles, claims), folded) = (user.as_json(), names::fold(&user.name));
-    let told = audit_details::user_added(&event, &user);
-    let (spellings, noted) = (names::spellings(&user.name), Columns::from(&told));
+    let event_with_details = audit_details::user_added(&event, &user);
+    let (spellings, noted) = (names::spellings(&user.name), EventColumns::from(&event_with_details));
     let spellings = spellings.as_slice();
     let values: Values<'_> = &[
         &user.name,
@@ -131,7 +133,7 @@ async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<Us
         &noted.detail,
     ];
     let added = t.query(&t.prepare_cached(&sql).await?, values).await.map_err(Failure::from);
-    let added = added.map_err(|failure| match failure.is_a_duplicate() {
+    let added = added.map_err(|failure| match failure.is_duplicate_key() {
         true => names::taken().into(),
         false => failure,
     });
@@ -146,29 +148,29 @@ async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<Us
 /// Reads and locks the row that is to be changed. If the change takes away an administrator, all administrators are locked, in
 /// the order of their ids. Otherwise two changes could take away the last two. The caller's row is locked in the same order, and
 /// the caller may have lost the role meanwhile.
-async fn held(
+async fn read_for_change(
     t: &Transaction<'_>,
     id: &UserId,
     event: &AuditEvent,
     after: impl Fn(&UserRow) -> Option<UserRow> + Sync,
 ) -> Result<Option<UserRow>, Failure> {
-    take_turns_with_caller(t, Some(id.as_str()), event).await?;
+    lock_user_and_caller(t, Some(id.as_str()), event).await?;
     let takes = |row: &UserRow| takes_an_admin(row, after(row).as_ref());
-    let looked = one_of(t, id, "").await?;
-    let admins = match looked.as_ref().is_some_and(takes) {
+    let before_lock = read_in(t, id, "").await?;
+    let admins = match before_lock.as_ref().is_some_and(takes) {
         true => Some(admins(t).await?),
         false => None,
     };
     if let (None, Some(Caller::Person { user, .. })) = (&admins, &event.by) {
         let both = "SELECT FROM users WHERE id = $1 OR id = $2 ORDER BY id FOR UPDATE";
-        t.query(&t.prepare_cached(both).await?, &[&number(id), &number(user)]).await?;
+        t.query(&t.prepare_cached(both).await?, &[&row_id(id), &row_id(user)]).await?;
     }
-    let row = one_of(t, id, "FOR UPDATE").await?;
-    callers::hold(t, event).await?;
+    let row = read_in(t, id, "FOR UPDATE").await?;
+    callers::lock_and_check(t, event).await?;
     match (&row, admins) {
         (Some(row), Some(admins)) if takes(row) => keep_an_admin(id, &admins)?,
         // The user became an administrator after the first read.
-        (Some(row), None) if takes(row) => return Err(Failure::Moved),
+        (Some(row), None) if takes(row) => return Err(Failure::Stale),
         _ => {}
     }
     Ok(row)
@@ -189,13 +191,13 @@ async fn update(
     event: AuditEvent,
 ) -> Result<Option<UserRow>, Failure> {
     let after = |row: &UserRow| Some(change.apply(row));
-    let Some(before) = held(t, &id, &event, after).await? else { return Ok(None) };
-    readable(&before)?;
+    let Some(before) = read_for_change(t, &id, &event, after).await? else { return Ok(None) };
+    check_readable(&before)?;
     let after = change.apply(&before);
     let (roles, claims) = after.as_json();
     let sql = "UPDATE users SET roles = $2, claims = $3, disabled = $4 WHERE id = $1";
     let disabled = i32::from(after.disabled);
-    t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &roles, &claims, &disabled]).await?;
+    t.execute(&t.prepare_cached(sql).await?, &[&row_id(&id), &roles, &claims, &disabled]).await?;
     audit::write(t, &audit_details::user_changed(&event, &before, &after).about(&id)).await?;
     Ok(Some(after))
 }
@@ -207,17 +209,17 @@ async fn change_password(
     next: Option<NewSession>,
     event: AuditEvent,
 ) -> Result<Option<SessionRow>, Failure> {
-    take_turns(t, &id).await?;
-    let row = one_of(t, &id, "FOR NO KEY UPDATE").await?;
-    callers::hold(t, &event).await?;
+    lock_user(t, &id).await?;
+    let row = read_in(t, &id, "FOR NO KEY UPDATE").await?;
+    callers::lock_and_check(t, &event).await?;
     if !may_set_password(row.as_ref(), next.as_ref())? {
         return match next {
             Some(_) => Ok(None),
-            None => Err(gone().into()),
+            None => Err(user_deleted().into()),
         };
     }
     let sql = "UPDATE users SET password_hash = $2 WHERE id = $1";
-    t.execute(&t.prepare_cached(sql).await?, &[&number(&id), &password_hash]).await?;
+    t.execute(&t.prepare_cached(sql).await?, &[&row_id(&id), &password_hash]).await?;
     // The sessions end first. A transaction that links an identity has locked the session, so this one waits for it.
     let (ended, begun) = (ended_by_password(&event.actor), begun_by_password(&id));
     let (_, now) = live_of(t, &id).await?;
@@ -226,7 +228,7 @@ async fn change_password(
             Some(sessions::start_in_place_of(t, *sid, &next, &ended, &begun, now).await?)
         }
         (next, _) => {
-            sessions::end(t, SessionEnd::AllOf(id.clone()), ended).await?;
+            sessions::end(t, SessionEnd::AllOfUser(id.clone()), ended).await?;
             match next {
                 Some(next) => Some(sessions::start(t, &next, &[], u32::MAX, &begun, now).await?),
                 None => None,
@@ -239,8 +241,8 @@ async fn change_password(
 }
 
 async fn delete(t: &Transaction<'_>, id: UserId, event: AuditEvent) -> Result<bool, Failure> {
-    let Some(before) = held(t, &id, &event, |_| None).await? else { return Ok(false) };
-    t.execute(&t.prepare_cached("DELETE FROM users WHERE id = $1").await?, &[&number(&id)]).await?;
+    let Some(before) = read_for_change(t, &id, &event, |_| None).await? else { return Ok(false) };
+    t.execute(&t.prepare_cached("DELETE FROM users WHERE id = $1").await?, &[&row_id(&id)]).await?;
     audit::write(t, &audit_details::user_deleted(&event, &before).about(&id)).await?;
     Ok(true)
 }

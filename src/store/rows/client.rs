@@ -81,8 +81,8 @@ impl ClientRow {
         !now.disabled && secret && former && same_kind && self.jwks == now.jwks && self.public == now.public
     }
 
-    pub(in crate::store) fn columns(&self) -> Columns {
-        Columns {
+    pub(in crate::store) fn columns(&self) -> ClientColumns {
+        ClientColumns {
             secret_hash: self.secret_hash.map(|hash| hash.0),
             former_hash: self.former.map(|former| former.hash.0),
             former_until: self.former.map(|former| former.until.millis()),
@@ -95,7 +95,7 @@ impl ClientRow {
 }
 
 /// The columns whose form in the database differs from the form in the program.
-pub(in crate::store) struct Columns {
+pub(in crate::store) struct ClientColumns {
     pub(in crate::store) secret_hash: Option<[u8; 32]>,
     pub(in crate::store) former_hash: Option<[u8; 32]>,
     pub(in crate::store) former_until: Option<i64>,
@@ -104,7 +104,7 @@ pub(in crate::store) struct Columns {
     pub(in crate::store) redirect_uris: String,
 }
 
-impl Columns {
+impl ClientColumns {
     pub(in crate::store) fn former(&self) -> Option<FormerSecret> {
         let (hash, until) = self.former_hash.zip(self.former_until)?;
         Some(FormerSecret { hash: Digest(hash), until: Timestamp::from_millis(until) })

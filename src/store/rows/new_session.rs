@@ -87,7 +87,7 @@ pub enum ProvenAt {
     /// The store's present time.
     Now,
     /// An earlier time, as stated by a provider. A time in the future counts as the store's present time.
-    Then(Timestamp),
+    At(Timestamp),
 }
 
 impl ProvenAt {
@@ -96,7 +96,7 @@ impl ProvenAt {
         match self {
             Self::Unknown => None,
             Self::Now => Some(now),
-            Self::Then(then) => Some(then.min(now)),
+            Self::At(at) => Some(at.min(now)),
         }
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 
 /// The time after which a server that has not reported counts as gone.
-pub const NODE_LIVES: Duration = Duration::from_secs(10);
+pub const NODE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long after its last report a node is kept.
-pub(in crate::store) const NODE_KEEP: Duration = Duration::from_secs(3600);
+pub(in crate::store) const NODE_RETENTION: Duration = Duration::from_secs(3600);
 
 /// A report further in the future than this was made while the clock was wrong. It is ignored, because it does not show that the
 /// node runs now.
-pub(in crate::store) const NODE_AHEAD: Duration = Duration::from_secs(600);
+pub(in crate::store) const NODE_MAX_AHEAD: Duration = Duration::from_secs(600);
 
 /// A server that shares the database.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -55,9 +55,9 @@ pub enum SessionEnd {
     /// One session.
     One(Sid),
     /// One session, if it belongs to this user.
-    OneOf(UserId, Sid),
+    OneOfUser(UserId, Sid),
     /// All sessions of a user.
-    AllOf(UserId),
+    AllOfUser(UserId),
     /// All sessions of all users.
-    Everyones,
+    All,
 }

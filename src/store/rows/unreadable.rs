@@ -5,7 +5,7 @@
 
 /// A row that the program can't read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadRow {
+pub struct UnreadableRow {
     /// The table of the row.
     pub table: &'static str,
     /// The condition of an SQL statement that selects the row: `id = 7`.
@@ -14,9 +14,9 @@ pub struct BadRow {
     pub column: String,
 }
 
-impl BadRow {
+impl UnreadableRow {
     /// Returns the SQL statement that repairs the row.
-    pub fn mend(&self) -> String {
+    pub fn repair_statement(&self) -> String {
         let Self { table, key, column } = self;
         let value = match (*table, column.as_str()) {
             ("users", "roles") | ("clients", "scopes" | "audiences" | "redirect_uris") => "'[]'",
@@ -34,7 +34,7 @@ impl BadRow {
 }
 
 /// Logs that a list skipped unreadable rows: one line, whatever their number.
-pub(in crate::store) fn passed_over(bad: &[BadRow]) {
+pub(in crate::store) fn log_skipped(bad: &[UnreadableRow]) {
     let Some(first) = bad.first() else { return };
     tracing::warn!(
         table = first.table,
@@ -51,12 +51,19 @@ mod tests {
 
     #[test]
     fn a_column_that_has_an_empty_value_is_mended_and_any_other_row_is_deleted() {
-        let bad = |table, key: &str, column: &str| BadRow { table, key: key.into(), column: column.into() };
-        assert_eq!(bad("users", "id = 7", "roles").mend(), "UPDATE users SET roles = '[]' WHERE id = 7;");
+        let bad =
+            |table, key: &str, column: &str| UnreadableRow { table, key: key.into(), column: column.into() };
         assert_eq!(
-            bad("clients", "id = 'c'", "jwks").mend(),
+            bad("users", "id = 7", "roles").repair_statement(),
+            "UPDATE users SET roles = '[]' WHERE id = 7;"
+        );
+        assert_eq!(
+            bad("clients", "id = 'c'", "jwks").repair_statement(),
             "UPDATE clients SET jwks = NULL WHERE id = 'c';"
         );
-        assert_eq!(bad("sessions", "sid = 'x'", "transport").mend(), "DELETE FROM sessions WHERE sid = 'x';");
+        assert_eq!(
+            bad("sessions", "sid = 'x'", "transport").repair_statement(),
+            "DELETE FROM sessions WHERE sid = 'x';"
+        );
     }
 }

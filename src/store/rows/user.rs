@@ -118,7 +118,7 @@ impl UserChange {
 }
 
 /// Refuses to change a row that can't be read. It must be repaired first, because a change would overwrite its contents.
-pub(in crate::store) fn readable(row: &UserRow) -> Result<(), StoreError> {
+pub(in crate::store) fn check_readable(row: &UserRow) -> Result<(), StoreError> {
     match row.is_unreadable() {
         false => Ok(()),
         true => Err(StoreError::Conflict(format!(
@@ -129,6 +129,6 @@ pub(in crate::store) fn readable(row: &UserRow) -> Result<(), StoreError> {
 }
 
 /// Returns the `users.id` of a user id. `None` for an id of an embedding program.
-pub(in crate::store) fn number(id: &UserId) -> Option<i64> {
+pub(in crate::store) fn row_id(id: &UserId) -> Option<i64> {
     id.as_str().parse().ok().filter(|n: &i64| n.to_string() == id.as_str())
 }

@@ -8,4 +8,4 @@ pub(super) mod names;
 pub(super) mod password;
 mod session_start;
 
-pub(super) use session_start::Beginning;
+pub(super) use session_start::SessionStart;

@@ -15,13 +15,13 @@ pub(in crate::store) fn may_set_password(
     let Some(row) = row else { return Ok(false) };
     let Some(next) = next else { return Ok(true) };
     match !row.disabled {
-        true => holds(row, next).map(|()| true),
+        true => check_hash_unchanged(row, next).map(|()| true),
         false => Ok(false),
     }
 }
 
 /// The error if a user was deleted before an administrator's change of them.
-pub(in crate::store) fn gone() -> StoreError {
+pub(in crate::store) fn user_deleted() -> StoreError {
     StoreError::Conflict("the user has been deleted; nothing was written".into())
 }
 
@@ -46,10 +46,10 @@ pub(in crate::store) fn begun_by_password(user: &UserId) -> AuditEvent {
 }
 
 /// Checks that a user's row still has the hash against which the password was checked.
-pub(in crate::store) fn holds(row: &UserRow, new: &NewSession) -> Result<(), StoreError> {
+pub(in crate::store) fn check_hash_unchanged(row: &UserRow, new: &NewSession) -> Result<(), StoreError> {
     let verified = new.proof.password_hash.as_ref().map(SecretText::expose);
     match verified.is_none() || row.password_hash.as_deref() == verified {
         true => Ok(()),
-        false => Err(StoreError::Moved),
+        false => Err(StoreError::Stale),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 
 /// A session that is about to begin, with its effects on other sessions.
 #[derive(Debug)]
-pub(in crate::store) struct Beginning {
+pub(in crate::store) struct SessionStart {
     /// The row to write.
     pub(in crate::store) row: SessionRow,
     /// Whether the row exists and is reused. Otherwise it is inserted.
@@ -18,7 +18,7 @@ pub(in crate::store) struct Beginning {
     pub(in crate::store) ends: Vec<(Sid, AuditEvent)>,
 }
 
-impl Beginning {
+impl SessionStart {
     /// Plans the beginning. `live` has the user's live sessions at `now`, newest first. `cap` counts the new session.
     pub(in crate::store) fn plan(
         new: &NewSession,
@@ -76,7 +76,7 @@ mod tests {
         }
     }
 
-    fn ended(beginning: &Beginning) -> Vec<(u8, &str)> {
+    fn ended(beginning: &SessionStart) -> Vec<(u8, &str)> {
         let reason = |event: &AuditEvent| event.detail["reason"].as_str().unwrap().to_owned();
         let all: Vec<_> = beginning.ends.iter().map(|(sid, event)| (sid.0[0], reason(event))).collect();
         all.into_iter().map(|(n, why)| (n, if why == "new login" { "replaced" } else { "cap" })).collect()
@@ -86,7 +86,8 @@ mod tests {
     fn the_oldest_beyond_the_cap_go_and_the_replaced_one_is_not_counted() {
         let now = Timestamp::from_millis(1000);
         let live: Vec<SessionRow> = [5, 4, 3, 2].map(|n| new(n).row(now)).into();
-        let plan = |cap, replaces| Beginning::plan(&NewSession { replaces, ..new(9) }, &live, cap, "7", now);
+        let plan =
+            |cap, replaces| SessionStart::plan(&NewSession { replaces, ..new(9) }, &live, cap, "7", now);
         assert_eq!(ended(&plan(5, None)), []);
         assert_eq!(ended(&plan(3, None)), [(3, "cap"), (2, "cap")]);
         assert_eq!(ended(&plan(3, Some(Sid([5; 16])))), [(5, "replaced"), (2, "cap")]);
@@ -103,7 +104,7 @@ mod tests {
         let other = NewSession { device: elsewhere, ..basic(4) }.row(now);
         let live = [new(5).row(now), other, own.clone()];
         let asks = NewSession { takes_over_basic: true, ..basic(9) };
-        let taken = Beginning::plan(&asks, &live, 20, "7", now);
+        let taken = SessionStart::plan(&asks, &live, 20, "7", now);
         assert!(taken.takes_over && taken.ends.is_empty());
         assert_eq!((taken.row.sid, taken.row.secret_hash), (own.sid, Digest([9; 32])));
         assert_eq!(taken.row.expires_at, own.expires_at);
@@ -112,7 +113,7 @@ mod tests {
             NewSession { takes_over_basic: false, ..asks.clone() },
             NewSession { transport: Transport::Cookie, ..asks },
         ] {
-            assert!(!Beginning::plan(&other, &live, 20, "7", now).takes_over);
+            assert!(!SessionStart::plan(&other, &live, 20, "7", now).takes_over);
         }
     }
 
@@ -122,8 +123,8 @@ mod tests {
         for (proven, kept) in [
             (ProvenAt::Unknown, None),
             (ProvenAt::Now, Some(now)),
-            (ProvenAt::Then(at(4000)), Some(at(4000))),
-            (ProvenAt::Then(at(6000)), Some(now)),
+            (ProvenAt::At(at(4000)), Some(at(4000))),
+            (ProvenAt::At(at(6000)), Some(now)),
         ] {
             let new = NewSession { proof: Proof { at: proven, ..Proof::default() }, ..new(1) };
             assert_eq!(new.row(now).auth_time, kept, "{proven:?}");

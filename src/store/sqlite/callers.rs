@@ -14,10 +14,10 @@ pub(super) fn check(connection: &Connection, event: &AuditEvent, now: Timestamp)
         Some(Caller::Person { sid, user, role }) => {
             let session = sessions::one(connection, *sid)?.filter(|row| row.user_id == *user);
             let user = users::one(connection, user)?;
-            Caller::person_may(*role, session.as_ref(), user.as_ref(), now)
+            Caller::check_person(*role, session.as_ref(), user.as_ref(), now)
         }
         Some(Caller::Client { id, scope }) => {
-            Caller::client_may(scope, clients::one(connection, id)?.as_ref())
+            Caller::check_client(scope, clients::one(connection, id)?.as_ref())
         }
     }
 }

@@ -13,23 +13,23 @@ use std::{
 use rusqlite::{Connection, Row};
 
 use super::{
-    file_state::{self, State},
+    file_state::{self, FileState},
     open,
 };
 use crate::store::StoreError;
 
 /// How often the size of the WAL is checked.
-const LOOK: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The size of the WAL at which a checkpoint runs.
-const WAL_BYTES: u64 = 4 << 20;
+const WAL_CHECKPOINT_BYTES: u64 = 4 << 20;
 /// The size of the WAL at which it is truncated as well, as soon as no reader uses it.
-const WAL_TOO_LONG: u64 = 32 << 20;
+const WAL_TRUNCATE_BYTES: u64 = 32 << 20;
 /// A truncation makes commits wait. It waits for readers at most this long.
-const PATIENCE: Duration = Duration::from_millis(50);
+const TRUNCATE_TIMEOUT: Duration = Duration::from_millis(50);
 /// A truncation starts only if at most this number of WAL pages is not in the database yet.
-const FEW: u32 = 1000;
+const MAX_PAGES_LEFT: u32 = 1000;
 /// How many passive checkpoints, which delay no commit, may run to reach this number of pages.
-const GOES: usize = 8;
+const MAX_PASSIVE_RUNS: usize = 8;
 
 /// Stops the thread when dropped. A last checkpoint leaves a short WAL.
 #[derive(Debug)]
@@ -39,27 +39,31 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts the thread. A commit holds `turn` for reading, so holding it for writing prevents the writer from beginning a
+    /// Starts the thread. A commit holds `commit_lock` for reading, so holding it for writing prevents the writer from beginning a
     /// commit.
-    pub(super) fn start(path: &Path, state: Arc<State>, turn: Arc<RwLock<()>>) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        path: &Path,
+        state: Arc<FileState>,
+        commit_lock: Arc<RwLock<()>>,
+    ) -> Result<Self, StoreError> {
         let connection = open::connect(path)?;
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(TRUNCATE_TIMEOUT)?;
         let wal = file_state::wal(path)?;
         let (stop, stopped) = mpsc::channel();
         let run = move || {
             let mut failing = false;
             loop {
-                let end = stopped.recv_timeout(LOOK) != Err(RecvTimeoutError::Timeout);
+                let end = stopped.recv_timeout(CHECK_INTERVAL) != Err(RecvTimeoutError::Timeout);
                 let size = std::fs::metadata(&wal).map_or(0, |about| about.len());
-                if !end && size < WAL_BYTES {
+                if !end && size < WAL_CHECKPOINT_BYTES {
                     continue;
                 }
                 if state.may_checkpoint() {
-                    let done = match end || size >= WAL_TOO_LONG {
-                        true => cut(&connection, &turn),
+                    let done = match end || size >= WAL_TRUNCATE_BYTES {
+                        true => truncate(&connection, &commit_lock),
                         false => checkpoint(&connection),
                     };
-                    let done = done.inspect_err(|error| state.judge(error));
+                    let done = done.inspect_err(|error| state.record_failure(error));
                     if let Err(error) = &done
                         && !failing
                     {
@@ -86,11 +90,11 @@ fn checkpoint(connection: &Connection) -> Result<u32, StoreError> {
 }
 
 /// Like [`checkpoint`], and truncates the WAL to zero bytes if that takes only a moment.
-fn cut(connection: &Connection, turn: &RwLock<()>) -> Result<u32, StoreError> {
-    for _ in 0..GOES {
+fn truncate(connection: &Connection, commit_lock: &RwLock<()>) -> Result<u32, StoreError> {
+    for _ in 0..MAX_PASSIVE_RUNS {
         let left = checkpoint(connection)?;
-        if left <= FEW {
-            let _alone = turn.write().unwrap_or_else(PoisonError::into_inner);
+        if left <= MAX_PAGES_LEFT {
+            let _alone = commit_lock.write().unwrap_or_else(PoisonError::into_inner);
             run(connection, "TRUNCATE")?;
             return Ok(0);
         }

@@ -55,7 +55,7 @@ impl ClientRows for SqliteStore {
         self.write_as(event, move |c, event, now| delete(c, &id, event, now)).await
     }
 
-    async fn issue_to_client(
+    async fn record_issuance(
         &self,
         judged: &ClientRow,
         event: AuditEvent,

@@ -23,7 +23,7 @@ impl StoreClock for SqliteStore {
         self.readers.read(move |c| Ok((read(c)?, clock.now()))).await
     }
 
-    async fn note_clock(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError> {
+    async fn write_clock_mark(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError> {
         let write = move |c: &Connection, _| {
             let written = c
                 .prepare_cached(
@@ -36,7 +36,7 @@ impl StoreClock for SqliteStore {
                     mark.leap.map(|leap| leap.since.millis()),
                     was.map(|was| was.seen.millis()),
                 ])?;
-            Ok(Written::rows(written as u64))
+            Ok(Written::from_count(written as u64))
         };
         self.writer.write(One, write).await
     }

@@ -11,14 +11,14 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{file_state::State, open, rows::revocations::since};
+use super::{file_state::FileState, open, rows::revocations::since};
 use crate::{
     clock::{Clock, Timestamp},
     store::{Feed, FollowHandle, StoreError},
 };
 
 /// How often the follower checks whether another connection has committed.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// All feeds in this process that follow the table.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(super) struct Feeds(Mutex<Published>);
 
 /// The revocations to deliver.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum Extent {
     All,
     New,
 }
@@ -51,13 +51,13 @@ impl Feeds {
     /// Delivers new revocations. After an error, the follower delivers them. If it fails too, the feed becomes stale, which is
     /// detected.
     pub(super) fn publish(&self, connection: &Connection, now: Timestamp) {
-        if let Err(error) = self.look(connection, Look::New, now) {
+        if let Err(error) = self.deliver(connection, Extent::New, now) {
             tracing::warn!(%error, "revocations could not be read");
         }
     }
 
     /// Reads and delivers revocations under one lock, so that they are delivered in order.
-    fn look(&self, connection: &Connection, look: Look, now: Timestamp) -> Result<(), StoreError> {
+    fn deliver(&self, connection: &Connection, extent: Extent, now: Timestamp) -> Result<(), StoreError> {
         let mut published = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         published.feeds.retain(|feed| feed.strong_count() > 0);
         if published.feeds.is_empty() {
@@ -70,7 +70,7 @@ impl Feeds {
             .query_row([], |row| row.get(0))?;
         let went_back = newest < published.seq;
         let feeds: Vec<_> = published.feeds.iter().filter_map(Weak::upgrade).collect();
-        if went_back || look == Look::All {
+        if went_back || extent == Extent::All {
             let all = since(connection, 0, now)?;
             feeds.iter().for_each(|feed| feed.0.replace(all.clone()));
         } else if newest > published.seq {
@@ -92,36 +92,36 @@ impl Feeds {
         feed: Arc<dyn Feed>,
         path: &Path,
         clock: Arc<dyn Clock>,
-        state: Arc<State>,
+        state: Arc<FileState>,
     ) -> Result<FollowHandle, StoreError> {
         let connection = open::connect(path)?;
         let mut version = data_version(&connection)?;
         let following = Arc::new(Following(feed));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).feeds.push(Arc::downgrade(&following));
-        take_effect(&connection, clock.now())?;
-        self.look(&connection, Look::All, clock.now())?;
+        apply_due(&connection, clock.now())?;
+        self.deliver(&connection, Extent::All, clock.now())?;
         following.0.fresh();
 
         let (stop, stopped) = mpsc::channel::<()>();
         let feeds = Arc::clone(self);
         let follower = move || {
             let mut behind = false;
-            while stopped.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let looked = state.look().and_then(|()| {
+            while stopped.recv_timeout(POLL_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let delivered = state.check_files().and_then(|()| {
                     let (now, is) = (clock.now(), data_version(&connection)?);
                     // Commits of this connection itself do not change the version.
-                    if take_effect(&connection, now)? || is != version {
-                        feeds.look(&connection, Look::New, now)?;
+                    if apply_due(&connection, now)? || is != version {
+                        feeds.deliver(&connection, Extent::New, now)?;
                         version = is;
                     }
                     Ok(())
                 });
-                match &looked {
+                match &delivered {
                     Ok(()) if behind => tracing::info!("the revocation feed has caught up"),
                     Err(error) if !behind => tracing::warn!(%error, "the revocation feed is behind"),
                     _ => {}
                 }
-                behind = looked.is_err();
+                behind = delivered.is_err();
                 if !behind {
                     feeds.fresh();
                 }
@@ -142,14 +142,14 @@ fn data_version(connection: &Connection) -> Result<i64, StoreError> {
 /// Makes due revocations take effect that were set by hand for the end of a session. If the session was renewed or extended
 /// meanwhile, the revocation is postponed to the new end. Revocations whose expiry has passed are ignored: either no token can
 /// live that long, or the clock leaps. Returns whether any were due.
-fn take_effect(connection: &Connection, now: Timestamp) -> Result<bool, StoreError> {
+fn apply_due(connection: &Connection, now: Timestamp) -> Result<bool, StoreError> {
     let due = "SELECT 1 FROM revocations WHERE at_end = 1 AND revoked_at <= ?1 AND expires_at > ?1";
     if !connection.prepare_cached(due)?.exists([now.millis()])? {
         return Ok(false);
     }
     let run = |sql: &str| connection.prepare_cached(sql)?.execute(params![now.millis()]);
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let done = PUT_OFF_AND_REVOKE.iter().try_for_each(|sql| run(sql).map(drop));
+    let done = POSTPONE_AND_REVOKE.iter().try_for_each(|sql| run(sql).map(drop));
     match done {
         Ok(()) => connection.execute_batch("COMMIT")?,
         Err(error) => {
@@ -161,7 +161,7 @@ fn take_effect(connection: &Connection, now: Timestamp) -> Result<bool, StoreErr
 }
 
 /// If the session was deleted, the deletion has already revoked it.
-const PUT_OFF_AND_REVOKE: [&str; 3] = [
+const POSTPONE_AND_REVOKE: [&str; 3] = [
     "UPDATE revocations SET (revoked_at, expires_at) =
        (SELECT min(idle_expires_at, expires_at), min(idle_expires_at, expires_at) + 1020000 FROM sessions WHERE sid = target)
      WHERE at_end = 1 AND revoked_at <= ?1 AND expires_at > ?1

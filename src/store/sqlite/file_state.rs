@@ -10,7 +10,7 @@ use crate::store::StoreError;
 
 /// The state of a database, shared by its writer, readers, follower and checkpoints.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct FileState {
     path: PathBuf,
     /// The database and its WAL. Committed data is in one of the two. SQLite keeps both files while a connection is open.
     files: [(PathBuf, Identity); 2],
@@ -21,9 +21,9 @@ pub(super) struct State {
 /// Device and inode.
 type Identity = (u64, u64);
 
-impl State {
+impl FileState {
     /// Records the state of an open database.
-    pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn record(path: &Path) -> Result<Self, StoreError> {
         let file = |path: PathBuf| identity(&path).map(|identity| (path, identity));
         let files = [file(path.to_owned())?, file(wal(path)?)?];
         Ok(Self {
@@ -44,7 +44,7 @@ impl State {
 
     /// Records a failed sync. After it, the contents of the disk are unknown. Only a restart, which recovers from the WAL, makes
     /// them known again.
-    pub(super) fn judge(&self, error: &StoreError) {
+    pub(super) fn record_failure(&self, error: &StoreError) {
         if matches!(error, StoreError::Broken) {
             self.broken.store(true, Ordering::Release);
             self.unsynced.store(true, Ordering::Release);
@@ -58,7 +58,7 @@ impl State {
     }
 
     /// Checks that the files are still the ones that were opened.
-    pub(super) fn look(&self) -> Result<(), StoreError> {
+    pub(super) fn check_files(&self) -> Result<(), StoreError> {
         if self.files.iter().all(|(path, file)| identity(path).is_ok_and(|now| now == *file)) {
             return self.check();
         }

@@ -21,7 +21,7 @@ use crate::{
 
 #[async_trait]
 impl IdentityRows for SqliteStore {
-    async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {
+    async fn user_of_identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError> {
         let identity = identity.clone();
         self.readers.read(move |c| owner(c, &identity)).await
     }

@@ -14,16 +14,16 @@ use crate::{
     clock::{Clock, Timestamp},
     store::{
         StoreError,
-        inspection::{Facts, Found, judge_schema},
+        inspection::{DatabaseFacts, Inspection, compare_schema},
     },
 };
 
 /// Examines a file: its kind and its condition.
-pub(super) fn inspect(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> {
+pub(super) fn inspect(path: &Path, clock: &dyn Clock) -> Result<Inspection, StoreError> {
     open::refuse_writable(path)?;
-    let facts = || -> Result<Found, StoreError> {
+    let facts = || -> Result<Inspection, StoreError> {
         let connection = match connect(path)? {
-            Reading::Nothing => return Ok(Found::Missing),
+            Reading::Nothing => return Ok(Inspection::Missing),
             Reading::Unread => {
                 return Err(StoreError::Unavailable(
                     "the write-ahead log next to the file has not been read yet; `bulla audit --limit 1` reads it"
@@ -33,18 +33,18 @@ pub(super) fn inspect(path: &Path, clock: &dyn Clock) -> Result<Found, StoreErro
             Reading::Open(connection) => connection,
         };
         if let Some(others) = foreign(&connection)? {
-            return Ok(Found::Foreign(others));
+            return Ok(Inspection::Foreign(others));
         }
-        if let Some(other) = judge_schema(open::schema(&connection)?, open::known_schema()) {
+        if let Some(other) = compare_schema(open::schema(&connection)?, open::known_schema()) {
             return Ok(other);
         }
         let newest = "SELECT at FROM audit WHERE typeof(at) = 'integer' ORDER BY seq DESC LIMIT 1";
         let newest: Option<i64> = connection.query_row(newest, [], |row| row.get(0)).optional()?;
-        Ok(Found::Present(Box::new(Facts {
+        Ok(Inspection::Present(Box::new(DatabaseFacts {
             unwritable: open::unwritable(path),
             triggers: triggers::missing(&connection)?,
-            bad: unreadable_rows::find(&connection)?,
-            // A clock row that can't be read is among the bad rows. So is the mark of the ring.
+            unreadable: unreadable_rows::find(&connection)?,
+            // A clock row that can't be read is among the unreadable rows. So is the mark of the ring.
             clock: clock::read(&connection).unwrap_or_default(),
             ring_mark: ring_mark(&connection).unwrap_or_default(),
             now: clock.now(),

@@ -39,11 +39,11 @@ pub(super) use self::export::export;
 use self::{
     checkpoint::Checkpointer,
     feeds::Feeds,
-    file_state::State,
+    file_state::FileState,
     readers::Readers,
     writer::{Statements::Several, Writer},
 };
-use super::{AuditEvent, Found, StoreError};
+use super::{AuditEvent, Inspection, StoreError};
 use crate::clock::{Clock, Timestamp};
 
 /// How long a connection waits for a lock that another process holds.
@@ -72,7 +72,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     feeds: Arc<Feeds>,
-    state: Arc<State>,
+    state: Arc<FileState>,
     _checkpointer: Checkpointer,
 }
 
@@ -89,9 +89,9 @@ impl SqliteStore {
     /// Like [`Self::open`], with options.
     pub fn open_with(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, StoreError> {
         let connection = open::open_and_migrate(path, options.allow_group_read)?;
-        let state = Arc::new(State::of(path)?);
+        let state = Arc::new(FileState::record(path)?);
         let feeds = Arc::new(Feeds::default());
-        let (turn, group) = (Arc::default(), options.group_commit_max);
+        let (commit_lock, group) = (Arc::default(), options.group_commit_max);
         Ok(Self {
             path: path.to_owned(),
             writer: Writer::start(
@@ -99,11 +99,11 @@ impl SqliteStore {
                 Arc::clone(&clock),
                 Arc::clone(&feeds),
                 Arc::clone(&state),
-                Arc::clone(&turn),
+                Arc::clone(&commit_lock),
                 group,
             )?,
             readers: Readers::open(path, Arc::clone(&state))?,
-            _checkpointer: Checkpointer::start(path, Arc::clone(&state), turn)?,
+            _checkpointer: Checkpointer::start(path, Arc::clone(&state), commit_lock)?,
             clock,
             feeds,
             state,
@@ -116,7 +116,7 @@ impl SqliteStore {
     }
 
     /// Examines the file: its kind and its condition. Writes nothing.
-    pub(super) fn look(path: &Path, clock: &dyn Clock) -> Result<Found, StoreError> {
+    pub(super) fn inspect(path: &Path, clock: &dyn Clock) -> Result<Inspection, StoreError> {
         inspect::inspect(path, clock)
     }
 

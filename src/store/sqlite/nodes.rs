@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    store::{NODE_LIVES, NodeRow, Nodes, StoreError, rows::NODE_AHEAD},
+    store::{NODE_TIMEOUT, NodeRow, Nodes, StoreError, rows::NODE_MAX_AHEAD},
 };
 
 #[async_trait]
@@ -19,7 +19,7 @@ impl Nodes for SqliteStore {
         self.readers.read(ring_mark).await
     }
 
-    async fn note_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError> {
+    async fn record_ring(&self, generation: u64, fingerprint: [u8; 32]) -> Result<(), StoreError> {
         let change = move |c: &Connection, _| {
             c.prepare_cached(
                 "INSERT INTO ring (one, generation, fingerprint) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE
@@ -51,7 +51,7 @@ impl Nodes for SqliteStore {
             let mut statement = c.prepare_cached(
                 "SELECT name, ring_generation, version, seen_at FROM nodes WHERE seen_at > ? AND seen_at < ? ORDER BY name",
             )?;
-            let values = [now.minus(NODE_LIVES).millis(), now.plus(NODE_AHEAD).millis()];
+            let values = [now.minus(NODE_TIMEOUT).millis(), now.plus(NODE_MAX_AHEAD).millis()];
             TABLE.read_several(&mut statement, values, u32::MAX, from_row)
         };
         self.readers.read(live).await

@@ -11,7 +11,7 @@ use crate::{
 
 #[async_trait]
 impl UsedNonces for SqliteStore {
-    async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError> {
+    async fn mark_used(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError> {
         let spend = move |c: &Connection, _| {
             let spent = c
                 .prepare_cached(
@@ -23,7 +23,7 @@ impl UsedNonces for SqliteStore {
         self.writer.write(One, spend).await
     }
 
-    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreError> {
+    async fn is_used(&self, hash: [u8; 32]) -> Result<bool, StoreError> {
         let known = "SELECT 1 FROM used WHERE hash = ?";
         self.readers.read(move |c| Ok(c.prepare_cached(known)?.exists([hash])?)).await
     }

@@ -17,7 +17,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{file_state::State, open};
+use super::{file_state::FileState, open};
 use crate::store::StoreError;
 
 /// The number of reader threads.
@@ -25,7 +25,7 @@ const CONNECTIONS: usize = 3;
 /// The largest number of waiting reads. Above it, the store answers "can't tell" at once.
 const QUEUE: usize = 4096;
 /// How long a read waits for its turn before the answer is "can't tell".
-const PATIENCE: Duration = Duration::from_millis(700);
+const MAX_WAIT: Duration = Duration::from_millis(700);
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -33,11 +33,11 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 #[derive(Debug)]
 pub(super) struct Readers {
     queue: Arc<Queue>,
-    state: Arc<State>,
+    state: Arc<FileState>,
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, state: Arc<State>) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, state: Arc<FileState>) -> Result<Self, StoreError> {
         let readers = Self { queue: Arc::default(), state };
         for _ in 0..CONNECTIONS {
             let connection = open::connect(path)?;
@@ -77,7 +77,7 @@ impl Readers {
                 }
             }))
             .map_err(|_| exhausted())?;
-        let answer = match tokio::time::timeout(PATIENCE, &mut answered).await {
+        let answer = match tokio::time::timeout(MAX_WAIT, &mut answered).await {
             Ok(answer) => answer,
             Err(_) if !decided.swap(true, Ordering::AcqRel) => return Err(exhausted()),
             Err(_) => answered.await,
@@ -161,7 +161,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("bulla.db");
         let _open = open::open_and_migrate(&path, false).unwrap();
-        let readers = Arc::new(Readers::open(&path, Arc::new(State::of(&path).unwrap())).unwrap());
+        let readers = Arc::new(Readers::open(&path, Arc::new(FileState::record(&path).unwrap())).unwrap());
         for _ in 0..CONNECTIONS {
             let (readers, (started, starts)) = (Arc::clone(&readers), tokio::sync::oneshot::channel());
             let read = tokio::spawn(async move {
@@ -182,7 +182,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("bulla.db");
         let _open = open::open_and_migrate(&path, false).unwrap();
-        let readers = Arc::new(Readers::open(&path, Arc::new(State::of(&path).unwrap())).unwrap());
+        let readers = Arc::new(Readers::open(&path, Arc::new(FileState::record(&path).unwrap())).unwrap());
         let mut slow = Vec::new();
         for n in 0..CONNECTIONS {
             let (readers, (started, starts)) = (Arc::clone(&readers), oneshot::channel());
@@ -197,7 +197,7 @@ mod tests {
             starts.await.unwrap();
             slow.push((read, go_on));
         }
-        tokio::time::pause(); // from here on, patience ends at once
+        tokio::time::pause(); // from here on, the wait ends at once
         let ran = Arc::new(AtomicBool::new(false));
         let run = Arc::clone(&ran);
         let late = readers.read(move |_| Ok(run.swap(true, Ordering::SeqCst))).await;

@@ -8,12 +8,17 @@ use rusqlite::{Connection, params};
 use super::{SqliteStore, audit, rows::revocations::since, writer::Statements::Several};
 use crate::{
     clock::Timestamp,
-    store::{AuditEvent, Feed, FollowHandle, Revocation, Revocations, StoreError, Target},
+    store::{AuditEvent, Feed, FollowHandle, Revocation, RevocationTarget, Revocations, StoreError},
 };
 
 #[async_trait]
 impl Revocations for SqliteStore {
-    async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError> {
+    async fn revoke(
+        &self,
+        target: RevocationTarget,
+        until: Timestamp,
+        event: AuditEvent,
+    ) -> Result<bool, StoreError> {
         let target = target.to_string();
         let revoke = move |c: &Connection, now: Timestamp| {
             let known = "SELECT 1 FROM revocations WHERE target = ? AND expires_at >= ?";

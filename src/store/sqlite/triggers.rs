@@ -9,7 +9,7 @@ use super::open;
 use crate::store::StoreError;
 
 /// A trigger or index: its kind, its name, and the statement that creates it, as SQLite stores it.
-struct Guard {
+struct Definition {
     kind: String,
     name: String,
     sql: String,
@@ -20,34 +20,35 @@ const MADE: &str =
     ORDER BY name";
 
 /// Returns the triggers and indexes that the migrations create. The migrations are run once on an empty database in memory.
-fn made() -> Result<&'static [Guard], StoreError> {
-    static MADE_ONCE: OnceLock<Vec<Guard>> = OnceLock::new();
+fn from_migrations() -> Result<&'static [Definition], StoreError> {
+    static MADE_ONCE: OnceLock<Vec<Definition>> = OnceLock::new();
     if let Some(made) = MADE_ONCE.get() {
         return Ok(made);
     }
     let mut memory = Connection::open_in_memory()?;
     open::migrate(&mut memory).map_err(|error| StoreError::Schema(error.to_string()))?;
     let mut statement = memory.prepare(MADE)?;
-    let guard =
-        |row: &rusqlite::Row<'_>| Ok(Guard { kind: row.get(0)?, name: row.get(1)?, sql: row.get(2)? });
-    let made = statement.query_map([], guard)?.collect::<Result<_, _>>()?;
+    let definition =
+        |row: &rusqlite::Row<'_>| Ok(Definition { kind: row.get(0)?, name: row.get(1)?, sql: row.get(2)? });
+    let made = statement.query_map([], definition)?.collect::<Result<_, _>>()?;
     Ok(MADE_ONCE.get_or_init(|| made))
 }
 
 /// Returns the names of the triggers and indexes that are missing or changed. If a newer program has migrated the schema, only
 /// the names are checked.
 pub(super) fn missing(connection: &Connection) -> Result<Vec<String>, StoreError> {
-    Ok(wrong(connection)?.into_iter().map(|guard| guard.name.clone()).collect())
+    Ok(wrong(connection)?.into_iter().map(|definition| definition.name.clone()).collect())
 }
 
-fn wrong(connection: &Connection) -> Result<Vec<&'static Guard>, StoreError> {
+fn wrong(connection: &Connection) -> Result<Vec<&'static Definition>, StoreError> {
     let newer = open::schema(connection)? > open::known_schema();
     let mut kept = connection.prepare_cached("SELECT sql FROM sqlite_master WHERE type = ? AND name = ?")?;
     let mut wrong = Vec::new();
-    for guard in made()? {
-        let sql: Option<String> = kept.query_row([&guard.kind, &guard.name], |row| row.get(0)).optional()?;
-        if sql.is_none_or(|sql| !newer && sql != guard.sql) {
-            wrong.push(guard);
+    for definition in from_migrations()? {
+        let sql: Option<String> =
+            kept.query_row([&definition.kind, &definition.name], |row| row.get(0)).optional()?;
+        if sql.is_none_or(|sql| !newer && sql != definition.sql) {
+            wrong.push(definition);
         }
     }
     Ok(wrong)
@@ -56,8 +57,8 @@ fn wrong(connection: &Connection) -> Result<Vec<&'static Guard>, StoreError> {
 /// Creates the missing or changed triggers and indexes again; returns their names.
 pub(super) fn restore(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let wrong = wrong(connection)?;
-    for Guard { kind, name, sql } in &wrong {
+    for Definition { kind, name, sql } in &wrong {
         connection.execute_batch(&format!("DROP {kind} IF EXISTS \"{name}\"; {sql};"))?;
     }
-    Ok(wrong.into_iter().map(|guard| guard.name.clone()).collect())
+    Ok(wrong.into_iter().map(|definition| definition.name.clone()).collect())
 }

@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 
 use super::rows::{audit, clients, clock, identities, nodes, nonces, revocations, sessions, users};
-use crate::store::{BadRow, StoreError};
+use crate::store::{StoreError, UnreadableRow};
 
 /// Returns every row that can't be read.
-pub(super) fn find(connection: &Connection) -> Result<Vec<BadRow>, StoreError> {
+pub(super) fn find(connection: &Connection) -> Result<Vec<UnreadableRow>, StoreError> {
     let mut found = Vec::new();
     users::TABLE.find_unreadable(connection, users::from_row, &mut found)?;
     identities::TABLE.find_unreadable(connection, identities::from_row, &mut found)?;

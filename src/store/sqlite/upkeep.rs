@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::{SqliteStore, triggers, unreadable_rows, writer::Statements::Several};
 use crate::{
     clock::Timestamp,
-    store::{BadRow, StoreError, Upkeep, rows::NODE_KEEP},
+    store::{StoreError, UnreadableRow, Upkeep, rows::NODE_RETENTION},
 };
 
 /// How many rows of a table one step of a sweep deletes, so that other writers do not wait long.
@@ -35,12 +35,12 @@ impl Upkeep for SqliteStore {
         self.writer.write(Several, |c, _| triggers::restore(c)).await
     }
 
-    async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError> {
+    async fn unreadable_rows(&self) -> Result<Vec<UnreadableRow>, StoreError> {
         self.readers.read(unreadable_rows::find).await
     }
 
-    async fn healthy(&self) -> Result<(), StoreError> {
-        self.state.look()?;
+    async fn check_health(&self) -> Result<(), StoreError> {
+        self.state.check_files()?;
         self.readers.read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await?;
         // Inserts a row and deletes it again. This changes a page, so it fails if the disk is full or read-only. Setting a row to
         // its present value would write nothing.
@@ -79,7 +79,7 @@ fn delete_expired(
         ),
         (
             "DELETE FROM nodes WHERE name IN (SELECT name FROM nodes WHERE seen_at <= ?1 LIMIT ?2)",
-            now.minus(NODE_KEEP).millis(),
+            now.minus(NODE_RETENTION).millis(),
         ),
         ("DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at <= ?1 LIMIT ?2)", old),
     ] {

@@ -17,13 +17,15 @@ use crate::{
     ids::UserId,
     store::{
         AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, UserRows,
-        rows::{number, readable},
+        rows::{check_readable, row_id},
         rules::{
             administrators::{keep_an_admin, takes_an_admin},
             audit_details,
             identities::newly_linked,
             names,
-            password::{begun_by_password, ended_by_password, gone, may_set_password, password_changed},
+            password::{
+                begun_by_password, ended_by_password, may_set_password, password_changed, user_deleted,
+            },
         },
     },
 };
@@ -49,7 +51,7 @@ impl UserRows for SqliteStore {
         let after = after.cloned();
         let page = move |c: &Connection| {
             let sql = format!("SELECT {COLUMNS} FROM users WHERE id > ? ORDER BY id");
-            let after = after.as_ref().and_then(number).unwrap_or(0);
+            let after = after.as_ref().and_then(row_id).unwrap_or(0);
             TABLE.read_several(&mut *c.prepare_cached(&sql)?, [after], limit, from_row)
         };
         self.readers.read(page).await
@@ -88,7 +90,7 @@ impl UserRows for SqliteStore {
         let rehash = move |c: &Connection, _| {
             let rows = c
                 .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?")?
-                .execute(params![now, number(&id), was])?;
+                .execute(params![now, row_id(&id), was])?;
             Ok(rows == 1)
         };
         self.writer.write(One, rehash).await
@@ -145,7 +147,7 @@ fn update(
     now: Timestamp,
 ) -> Result<Option<UserRow>, StoreError> {
     let Some(before) = one(connection, id)? else { return Ok(None) };
-    readable(&before)?;
+    check_readable(&before)?;
     let after = change.apply(&before);
     if takes_an_admin(&before, Some(&after)) {
         keep_an_admin(id, &admins(connection)?)?;
@@ -153,7 +155,7 @@ fn update(
     let (roles, claims) = after.as_json();
     connection
         .prepare_cached("UPDATE users SET roles = ?, claims = ?, disabled = ? WHERE id = ?")?
-        .execute(params![roles, claims, after.disabled, number(id)])?;
+        .execute(params![roles, claims, after.disabled, row_id(id)])?;
     audit::write(connection, &audit_details::user_changed(event, &before, &after).about(id), now)?;
     Ok(Some(after))
 }
@@ -170,15 +172,15 @@ fn change_password(
     if !may_set_password(row.as_ref(), next)? {
         return match next {
             Some(_) => Ok(None),
-            None => Err(gone()),
+            None => Err(user_deleted()),
         };
     }
     connection
         .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ?")?
-        .execute(params![password_hash, number(id)])?;
+        .execute(params![password_hash, row_id(id)])?;
     let new = newly_linked(of_user(connection, id)?, now);
     audit::write(connection, &password_changed(event, &new).about(id), now)?;
-    sessions::end(connection, &SessionEnd::AllOf(id.clone()), &ended_by_password(&event.actor), now)?;
+    sessions::end(connection, &SessionEnd::AllOfUser(id.clone()), &ended_by_password(&event.actor), now)?;
     let Some(next) = next else { return Ok(None) };
     sessions::start(connection, next, &[], u32::MAX, &begun_by_password(id), now).map(Some)
 }
@@ -193,7 +195,7 @@ fn delete(
     if takes_an_admin(&before, None) {
         keep_an_admin(id, &admins(connection)?)?;
     }
-    connection.prepare_cached("DELETE FROM users WHERE id = ?")?.execute([number(id)])?;
+    connection.prepare_cached("DELETE FROM users WHERE id = ?")?.execute([row_id(id)])?;
     audit::write(connection, &audit_details::user_deleted(event, &before).about(id), now)?;
     Ok(true)
 }

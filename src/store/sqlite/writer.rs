@@ -14,7 +14,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{feeds::Feeds, file_state::State};
+use super::{feeds::Feeds, file_state::FileState};
 use crate::{
     clock::{Clock, Timestamp},
     store::StoreError,
@@ -48,14 +48,14 @@ impl Writer {
         connection: Connection,
         clock: Arc<dyn Clock>,
         feeds: Arc<Feeds>,
-        state: Arc<State>,
-        turn: Arc<RwLock<()>>,
+        state: Arc<FileState>,
+        commit_lock: Arc<RwLock<()>>,
         group: usize,
     ) -> Result<Self, StoreError> {
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
         let (group, counted) = (group.max(1), Arc::clone(&commits));
-        let run = Run { connection, clock, feeds, state, turn, group, commits: counted };
+        let run = Run { connection, clock, feeds, state, commit_lock, group, commits: counted };
         thread::Builder::new().name("bulla-writer".into()).spawn(move || run.until_closed(&jobs)).map_err(
             |error| {
                 StoreError::Unavailable(format!(
@@ -114,9 +114,9 @@ struct Run {
     connection: Connection,
     clock: Arc<dyn Clock>,
     feeds: Arc<Feeds>,
-    state: Arc<State>,
+    state: Arc<FileState>,
     /// A commit holds this lock for reading. Holding it for writing excludes commits.
-    turn: Arc<RwLock<()>>,
+    commit_lock: Arc<RwLock<()>>,
     group: usize,
     commits: Arc<AtomicU64>,
 }
@@ -131,7 +131,7 @@ impl Run {
     }
 
     fn commit(&self, batch: Vec<Job>) {
-        let _turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
+        let _commit = self.commit_lock.read().unwrap_or_else(PoisonError::into_inner);
         let mut waiting = Vec::with_capacity(batch.len());
         let outcome = self.transact(batch, &mut waiting);
         if outcome.is_err() {
@@ -144,7 +144,7 @@ impl Run {
             self.feeds.publish(&self.connection, self.clock.now());
         }
         for acknowledge in waiting {
-            acknowledge(outcome.as_ref().copied().map_err(StoreError::again));
+            acknowledge(outcome.clone());
         }
     }
 
@@ -160,7 +160,7 @@ impl Run {
             let open = match &begun {
                 Ok(_) if self.connection.is_autocommit() => Err(rolled_back()),
                 Ok(now) => Ok((&self.connection, *now)),
-                Err(error) => Err(error.again()),
+                Err(error) => Err(error.clone()),
             };
             waiting.push(job(open));
         }
@@ -168,9 +168,9 @@ impl Run {
         if self.connection.is_autocommit() {
             return Err(rolled_back());
         }
-        self.end().inspect_err(|error| self.state.judge(error))?;
+        self.end().inspect_err(|error| self.state.record_failure(error))?;
         // Changes written to a file that was replaced meanwhile are lost.
-        self.state.look()
+        self.state.check_files()
     }
 
     fn end(&self) -> Result<(), StoreError> {

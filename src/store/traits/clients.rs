@@ -37,7 +37,7 @@ pub trait ClientRows: Send + Sync {
 
     /// Records that a client gets a token, if the client's row still is as in `judged`. Returns the store's time of the record.
     /// Every later revocation of this client's tokens has a later time, on any node.
-    async fn issue_to_client(
+    async fn record_issuance(
         &self,
         judged: &ClientRow,
         event: AuditEvent,

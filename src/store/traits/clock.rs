@@ -17,5 +17,5 @@ pub trait StoreClock: Send + Sync {
     async fn clock_mark(&self) -> Result<(Option<ClockMark>, Timestamp), StoreError>;
 
     /// Stores `mark`, if the stored state still is `was`.
-    async fn note_clock(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError>;
+    async fn write_clock_mark(&self, was: Option<ClockMark>, mark: ClockMark) -> Result<Written, StoreError>;
 }

@@ -12,7 +12,7 @@ use crate::{
 #[async_trait]
 pub trait IdentityRows: StoreClock {
     /// Returns the user to whom an identity is linked.
-    async fn identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError>;
+    async fn user_of_identity(&self, identity: &Identity) -> Result<Option<UserId>, StoreError>;
 
     /// Returns the identities of a user, in order.
     async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, StoreError> {

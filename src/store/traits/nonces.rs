@@ -8,8 +8,8 @@ use crate::{clock::Timestamp, store::StoreError};
 #[async_trait]
 pub trait UsedNonces: Send + Sync {
     /// Marks a nonce, given by its hash, as used, and remembers it until `expires_at`. Returns false if it was used before.
-    async fn spend(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError>;
+    async fn mark_used(&self, hash: [u8; 32], expires_at: Timestamp) -> Result<bool, StoreError>;
 
     /// Whether a nonce was used.
-    async fn is_spent(&self, hash: [u8; 32]) -> Result<bool, StoreError>;
+    async fn is_used(&self, hash: [u8; 32]) -> Result<bool, StoreError>;
 }

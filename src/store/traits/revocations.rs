@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
-    store::{AuditEvent, Revocation, StoreError, Target},
+    store::{AuditEvent, Revocation, RevocationTarget, StoreError},
 };
 
 /// Reads and writes the rows of `revocations`.
@@ -14,7 +14,12 @@ use crate::{
 pub trait Revocations: Send + Sync {
     /// Revokes a token that has no row of its own (a service token), until no token to which the revocation applies can still be
     /// valid. Returns false if it was revoked before.
-    async fn revoke(&self, target: Target, until: Timestamp, event: AuditEvent) -> Result<bool, StoreError>;
+    async fn revoke(
+        &self,
+        target: RevocationTarget,
+        until: Timestamp,
+        event: AuditEvent,
+    ) -> Result<bool, StoreError>;
 
     /// Returns the revocations in force, in the order of `seq`.
     async fn revocations(&self) -> Result<Vec<Revocation>, StoreError>;

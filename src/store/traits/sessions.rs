@@ -39,7 +39,7 @@ pub trait SessionRows: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `Moved` if the user's row no longer has the password hash in `new.proof`.
+    /// `Stale` if the user's row no longer has the password hash in `new.proof`.
     async fn begin_session(
         &self,
         new: NewSession,
@@ -58,7 +58,7 @@ pub trait SessionRows: Send + Sync {
 
     /// Sets the device of a session and writes `event`, if the row still has the device and the key of `judged`. Changes no other
     /// column.
-    async fn move_session(
+    async fn change_device(
         &self,
         judged: &SessionRow,
         device: &Device,
@@ -66,7 +66,11 @@ pub trait SessionRows: Send + Sync {
     ) -> Result<Written, StoreError>;
 
     /// Deletes the row of a session if it still is as in `judged`. Used when a refresh token was reused.
-    async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError>;
+    async fn delete_session_if_unchanged(
+        &self,
+        judged: &SessionRow,
+        event: AuditEvent,
+    ) -> Result<Written, StoreError>;
 
     /// Ends sessions and returns the sids of the ended ones. Writes one audit event per session: `event` with the sid as its
     /// `subject`.
@@ -82,7 +86,7 @@ pub trait SessionRows: Send + Sync {
     /// Records that the person of a session has just authenticated: sets `auth_time` to the store's present time. Returns false
     /// and writes nothing unless the session belongs to `user` and is live, and the user's row still has `password_hash`, if one
     /// is given.
-    async fn note_proof(
+    async fn record_authentication(
         &self,
         sid: Sid,
         user: &UserId,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::store::{BadRow, StoreError};
+use crate::store::{StoreError, UnreadableRow};
 
 /// Deletes expired rows, and checks and repairs the database.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
     /// Deletes expired rows and returns their number: sessions that ended more than `keep` ago (the ceiling plus twice the skew),
-    /// expired revocations and nonces, audit rows older than `audit_keep`, and nodes that have been gone for an hour. Uses small
+    /// expired revocations and nonces, audit rows older than `audit_keep`, and nodes that have not reported for an hour. Uses small
     /// transactions, so that other writers do not have to wait.
     async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError>;
 
@@ -23,8 +23,8 @@ pub trait Upkeep: Send + Sync {
     async fn restore_triggers(&self) -> Result<Vec<String>, StoreError>;
 
     /// Returns every row that can't be read. Reads all tables.
-    async fn bad_rows(&self) -> Result<Vec<BadRow>, StoreError>;
+    async fn unreadable_rows(&self) -> Result<Vec<UnreadableRow>, StoreError>;
 
     /// Checks that the store answers and can write.
-    async fn healthy(&self) -> Result<(), StoreError>;
+    async fn check_health(&self) -> Result<(), StoreError>;
 }

@@ -46,7 +46,7 @@ pub trait UserRows: Send + Sync {
     ///
     /// # Errors
     ///
-    /// With `next`: `Moved` if the row no longer has the hash in `next.proof`, and `Ended` if the caller that `event` names is no
+    /// With `next`: `Stale` if the row no longer has the hash in `next.proof`, and `CallerEnded` if the caller that `event` names is no
     /// longer logged in.
     async fn change_password(
         &self,

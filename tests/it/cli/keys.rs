@@ -176,7 +176,7 @@ async fn changes_of_keys_are_recorded_in_the_audit() {
 #[tokio::test]
 async fn an_old_copy_of_the_ring_is_not_rolled_over_or_exported_but_can_be_replaced() {
     let home = Home::ripe();
-    home.database().note_ring(41, [7; 32]).await.unwrap();
+    home.database().record_ring(41, [7; 32]).await.unwrap();
     let kid = home.ring().load().unwrap().keys[0].kid.to_string();
     for command in [
         &["rotate"][..],

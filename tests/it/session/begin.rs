@@ -156,10 +156,10 @@ async fn a_new_password_ends_all_sessions_but_the_callers_new_one() {
         let verified = SecretText::new(verified.into());
         node.sessions.change_password(&user, &first.row, verified, "$argon2id$…".into(), device())
     };
-    assert!(matches!(change("$older").await, Err(Denied::CannotTell(StoreError::Moved))));
+    assert!(matches!(change("$older").await, Err(Denied::CannotTell(StoreError::Stale))));
     assert!(node.renew(&second.refresh).await.is_ok(), "nothing was written");
     let changed = change("$old").await.unwrap();
-    assert!(matches!(change("$argon2id$…").await, Err(Denied::CannotTell(StoreError::Ended))));
+    assert!(matches!(change("$argon2id$…").await, Err(Denied::CannotTell(StoreError::CallerEnded))));
     for old in [first, second] {
         assert!(matches!(node.sessions.authenticate(old.access.as_str()), Err(Denied::Session)));
         assert!(matches!(node.renew(&old.refresh).await, Err(Denied::Session)));

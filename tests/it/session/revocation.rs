@@ -9,7 +9,7 @@ use bulla::internals::{
     clock::Timestamp,
     ids::Sid,
     session::Denylist,
-    store::{AuditEvent, Feed as _, Revocation, Target},
+    store::{AuditEvent, Feed as _, Revocation, RevocationTarget},
 };
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -292,7 +292,7 @@ fn a_million_revocations_are_stored_found_and_expire() {
     let expires_at = Timestamp::from_millis(1_020_000);
     let revocation = |n: u32| Revocation {
         seq: n.into(),
-        target: Target::Session(sid(n)),
+        target: RevocationTarget::Session(sid(n)),
         revoked_at: Timestamp::EPOCH,
         expires_at,
     };

@@ -2,7 +2,7 @@
 
 use bulla::internals::{
     ids::{Audience, ClientId, Scope},
-    store::{ClientChange, ClientRow, Grant, NewClient, NewSecret, Target},
+    store::{ClientChange, ClientRow, Grant, NewClient, NewSecret, RevocationTarget},
 };
 
 use super::*;
@@ -262,7 +262,7 @@ async fn a_reduction_of_a_clients_rights_in_a_shell_revokes_its_tokens() {
         ("deleted", "DELETE FROM clients WHERE name = 'deleted'"),
     ] {
         let client = fixture.client(name).await;
-        let issued = fixture.store.issue_to_client(&client, event("service.issued")).await.unwrap().unwrap();
+        let issued = fixture.store.record_issuance(&client, event("service.issued")).await.unwrap().unwrap();
         let denied = || async { fixture.list.denies_client(client.id.as_str(), issued) };
         assert!(!denied().await, "{name}");
         fixture.installation.shell().run(by);
@@ -275,7 +275,7 @@ async fn a_token_is_issued_only_if_the_client_is_unchanged_since_the_check() {
     let fixture = Fixture::new().await;
     let client = fixture.client("cron").await;
     let issue = async |judged: &ClientRow| {
-        fixture.store.issue_to_client(judged, event("service.issued")).await.unwrap()
+        fixture.store.record_issuance(judged, event("service.issued")).await.unwrap()
     };
     let before = fixture.now().await;
     let issued = issue(&client).await.unwrap();
@@ -298,7 +298,7 @@ async fn every_token_issued_before_a_change_is_revoked_by_it() {
             let (store, client) = (store.clone(), client.clone());
             tokio::spawn(async move {
                 let mut times = Vec::new();
-                while let Ok(Some(time)) = store.issue_to_client(&client, event("service.issued")).await {
+                while let Ok(Some(time)) = store.record_issuance(&client, event("service.issued")).await {
                     times.push(time);
                 }
                 times
@@ -323,7 +323,7 @@ async fn every_token_issued_before_a_change_is_revoked_by_it() {
 async fn a_token_without_a_session_row_is_revoked_once() {
     let fixture = Fixture::new().await;
     let (sid, until) = (Sid::generate().unwrap(), fixture.now().await.plus(secs(3720)));
-    let revoke = || fixture.store.revoke(Target::Session(sid), until, event("service.revoked"));
+    let revoke = || fixture.store.revoke(RevocationTarget::Session(sid), until, event("service.revoked"));
     assert!(revoke().await.unwrap());
     assert!(fixture.list.denies(sid), "in this process at once");
     assert!(!revoke().await.unwrap());
@@ -339,7 +339,7 @@ async fn a_one_time_value_is_accepted_once() {
     let until = fixture.now().await.plus(later);
     let spend = |store: &Arc<dyn Store>, byte: u8| {
         let store = store.clone();
-        async move { store.spend([byte; 32], until).await.unwrap() }
+        async move { store.mark_used([byte; 32], until).await.unwrap() }
     };
     assert!(spend(&fixture.store, 1).await);
     assert!(!spend(&fixture.store, 1).await && !spend(&other.store, 1).await);

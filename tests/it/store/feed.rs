@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bulla::internals::{
     session::KEEP,
-    store::{SessionEnd, Target},
+    store::{RevocationTarget, SessionEnd},
 };
 
 use super::*;
@@ -37,7 +37,10 @@ async fn revocations_of_this_process_are_in_its_feed_before_the_call_returns() {
     store.end_sessions(SessionEnd::One(row.sid), event("logout")).await.unwrap();
     assert!(fixture.list.denies(row.sid), "an end");
     let row = begin().await;
-    assert_eq!(store.delete_judged(&row, event("refresh.reuse")).await.unwrap(), Written::Applied);
+    assert_eq!(
+        store.delete_session_if_unchanged(&row, event("refresh.reuse")).await.unwrap(),
+        Written::Applied
+    );
     assert!(fixture.list.denies(row.sid), "reuse");
     let row = begin().await;
     fixture.begin_as(NewSession { replaces: Some(row.sid), ..new_session(&ada.id) }, 20).await;
@@ -54,7 +57,7 @@ async fn revocations_of_this_process_are_in_its_feed_before_the_call_returns() {
     assert!(fixture.list.denies(row.sid), "a disabled user");
     fixture.change(&ada.id, disabled(false)).await.unwrap();
     let row = begin().await;
-    store.end_sessions(SessionEnd::Everyones, event("session.revoked")).await.unwrap();
+    store.end_sessions(SessionEnd::All, event("session.revoked")).await.unwrap();
     assert!(fixture.list.denies(row.sid), "everybody");
     let row = begin().await;
     store.delete_user(&ada.id, event("user.deleted")).await.unwrap();
@@ -96,8 +99,8 @@ async fn revocations_are_listed_in_order_and_the_expired_ones_are_not() {
     shell.run(&format!("UPDATE revocations SET expires_at = {past} WHERE target = '{}'", sids[1]));
     shell.run("INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('no sid at all', 1, 99999999999999)");
     let all = fixture.store.revocations().await.unwrap();
-    let targets: Vec<Target> = all.iter().map(|revocation| revocation.target.clone()).collect();
-    assert_eq!(targets, [Target::Session(sids[0]), Target::Session(sids[2])]);
+    let targets: Vec<RevocationTarget> = all.iter().map(|revocation| revocation.target.clone()).collect();
+    assert_eq!(targets, [RevocationTarget::Session(sids[0]), RevocationTarget::Session(sids[2])]);
     assert!(all[0].seq < all[1].seq && all[0].expires_at == all[0].revoked_at.plus(KEEP));
     let other = fixture.another().await;
     assert!(other.list.denies(sids[0]) && other.list.denies(sids[2]));

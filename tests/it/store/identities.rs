@@ -40,16 +40,16 @@ async fn one_subject_at_two_issuers_is_two_identities() {
     let fixture = Fixture::new().await;
     let (here, there) = (identity("https://a.example", "7"), identity("https://b.example", "7"));
     let ada = add(&fixture, "ada", false, Some(here.clone())).await.unwrap();
-    assert_eq!(fixture.store.identity(&there).await.unwrap(), None);
+    assert_eq!(fixture.store.user_of_identity(&there).await.unwrap(), None);
     let bob = add(&fixture, "bob", false, Some(there.clone())).await.unwrap();
-    assert_eq!(fixture.store.identity(&here).await.unwrap(), Some(ada.clone()));
-    assert_eq!(fixture.store.identity(&there).await.unwrap(), Some(bob));
+    assert_eq!(fixture.store.user_of_identity(&here).await.unwrap(), Some(ada.clone()));
+    assert_eq!(fixture.store.user_of_identity(&there).await.unwrap(), Some(bob));
     for near in [
         identity("https://a.example/", "7"),
         identity("https://a.example", "7 "),
         identity("https://A.example", "7"),
     ] {
-        assert_eq!(fixture.store.identity(&near).await.unwrap(), None, "{near:?}");
+        assert_eq!(fixture.store.user_of_identity(&near).await.unwrap(), None, "{near:?}");
     }
     let linked = fixture.events("identity.linked").await;
     assert_eq!((linked.len(), linked[0].subject.as_str()), (2, ada.as_str()));
@@ -65,7 +65,7 @@ async fn a_linked_identity_creates_no_second_user() {
     let bob = add(&fixture, "bob", true, None).await.unwrap();
     let stolen = fixture.store.link(&bob, taken.clone(), event("identity.linked")).await;
     assert!(matches!(stolen, Err(StoreError::Conflict(_))), "{stolen:?}");
-    assert_eq!(fixture.store.identity(&taken).await.unwrap(), Some(ada));
+    assert_eq!(fixture.store.user_of_identity(&taken).await.unwrap(), Some(ada));
 }
 
 async fn the_last_credential_cannot_be_removed() {
@@ -120,7 +120,7 @@ async fn two_concurrent_links_of_one_identity_give_it_one_owner() {
         );
         assert_ne!(one.is_ok(), two.is_ok(), "{one:?} {two:?}");
         let owner = if one.is_ok() { &ada } else { &bob };
-        assert_eq!(fixture.store.identity(&wanted).await.unwrap().as_ref(), Some(owner));
+        assert_eq!(fixture.store.user_of_identity(&wanted).await.unwrap().as_ref(), Some(owner));
     }
     assert_eq!(fixture.events("identity.linked").await.len(), 20);
 }
@@ -130,7 +130,7 @@ async fn the_identities_of_a_deleted_user_can_be_linked_again() {
     let taken = identity("https://a.example", "7");
     let ada = add(&fixture, "ada", false, Some(taken.clone())).await.unwrap();
     assert!(fixture.store.delete_user(&ada, event("user.deleted")).await.unwrap());
-    assert_eq!(fixture.store.identity(&taken).await.unwrap(), None);
+    assert_eq!(fixture.store.user_of_identity(&taken).await.unwrap(), None);
     add(&fixture, "bob", false, Some(taken)).await.unwrap();
 }
 
@@ -140,14 +140,14 @@ async fn a_nonce_is_used_once_and_deleted_after_its_end() {
     let now = one.store.now().await.unwrap();
     let spend = |fixture: &Fixture, byte| {
         let store = fixture.store.clone();
-        async move { store.spend([byte; 32], now.plus(secs(600))).await.unwrap() }
+        async move { store.mark_used([byte; 32], now.plus(secs(600))).await.unwrap() }
     };
     let all = (0..16).map(|n| spend(if n % 2 == 0 { &one } else { &other }, 7));
     let spent = futures_util::future::join_all(all).await;
     assert_eq!(spent.into_iter().filter(|first| *first).count(), 1);
     assert!(spend(&one, 8).await);
     for (byte, spent) in [(7, true), (8, true), (9, false)] {
-        assert_eq!(other.store.is_spent([byte; 32]).await.unwrap(), spent, "{byte}");
+        assert_eq!(other.store.is_used([byte; 32]).await.unwrap(), spent, "{byte}");
     }
     one.installation.clock.advance(secs(599));
     one.store.sweep(secs(60), secs(3600)).await.unwrap();

@@ -133,10 +133,10 @@ async fn ends_that_are_due_only_by_a_clock_jump_are_not_applied() {
 
 /// Runs the statements that `bulla doctor` recommends for bad rows.
 async fn mend(fixture: &Fixture) {
-    for row in fixture.store.bad_rows().await.unwrap() {
-        fixture.installation.shell().run(&row.mend());
+    for row in fixture.store.unreadable_rows().await.unwrap() {
+        fixture.installation.shell().run(&row.repair_statement());
     }
-    assert_eq!(fixture.store.bad_rows().await.unwrap(), []);
+    assert_eq!(fixture.store.unreadable_rows().await.unwrap(), []);
 }
 
 mod rows_that_cant_be_read {
@@ -181,7 +181,7 @@ mod rows_that_cant_be_read {
             assert!(read.is_some_and(|row| row.is_unreadable() && row.ends_at() < now), "{change}");
             assert!(fixture.store.session_and_user(bad[0]).await.unwrap().0.is_some(), "{change}");
             fixture.begin(&ada).await;
-            let found = fixture.store.bad_rows().await.unwrap();
+            let found = fixture.store.unreadable_rows().await.unwrap();
             assert_eq!(found.len(), 3, "{change}: {found:?}");
             assert!(found.iter().all(|row| row.table == "sessions"));
 
@@ -189,9 +189,9 @@ mod rows_that_cant_be_read {
                 async |which| fixture.store.end_sessions(which, event("session.revoked")).await.unwrap();
             assert_eq!(end(SessionEnd::One(bad[0])).await, [bad[0]], "{change}");
             assert!(fixture.list.denies(bad[0]), "{change}");
-            shell.run(&fixture.store.bad_rows().await.unwrap()[0].mend());
-            assert_eq!(fixture.store.bad_rows().await.unwrap().len(), 1, "{change}");
-            let all = end(SessionEnd::Everyones).await;
+            shell.run(&fixture.store.unreadable_rows().await.unwrap()[0].repair_statement());
+            assert_eq!(fixture.store.unreadable_rows().await.unwrap().len(), 1, "{change}");
+            let all = end(SessionEnd::All).await;
             assert_eq!(all.len(), 3, "{change}");
             assert!(fixture.hears(bad[1]).await && fixture.hears(bad[2]).await, "{change}");
         }
@@ -233,7 +233,7 @@ mod rows_that_cant_be_read {
         // Two of three administrators are readable, and the last readable one cannot lose the role.
         fixture.change(&ada.id, roles(&[])).await.unwrap();
         assert!(matches!(fixture.change(&carol.id, roles(&[])).await, Err(StoreError::LastAdmin)));
-        assert_eq!(fixture.store.bad_rows().await.unwrap().len(), 3);
+        assert_eq!(fixture.store.unreadable_rows().await.unwrap().len(), 3);
         mend(&fixture).await;
         assert_eq!(fixture.store.user(&bob.id).await.unwrap().unwrap().roles, [""; 0]);
     }
@@ -343,7 +343,7 @@ mod guards {
         let fixture = Fixture::new().await;
         let (row, gone) = (one(&fixture).await, fixture.begin(&"1".parse().unwrap()).await);
         fixture.store.end_sessions(SessionEnd::One(gone.sid), event("logout")).await.unwrap();
-        fixture.store.spend([7; 32], fixture.now().await.plus(secs(600))).await.unwrap();
+        fixture.store.mark_used([7; 32], fixture.now().await.plus(secs(600))).await.unwrap();
         let shell = fixture.installation.shell();
         let counts = || {
             ["sessions", "audit", "used", "revocations"]
@@ -363,7 +363,10 @@ mod guards {
         }
         assert_eq!(counts(), before);
         assert!(fixture.row(row.sid).await.unwrap().ends_at() > fixture.now().await);
-        assert!(!fixture.store.spend([7; 32], fixture.now().await).await.unwrap(), "a nonce is still spent");
+        assert!(
+            !fixture.store.mark_used([7; 32], fixture.now().await).await.unwrap(),
+            "a nonce is still spent"
+        );
         // An operator who knows that the new time is correct does not need to wait.
         fixture.installation.clock.advance(DECADE);
         assert_eq!(node.sweep(year).await.unwrap(), 0);

@@ -70,7 +70,7 @@ async fn a_new_password_replaces_only_the_verified_one() {
     let ada = with_password(&fixture, "ada").await;
     let own = fixture.begin(&ada.id).await;
     let lost = change(&fixture.store, &own, "$older", "$new").await;
-    assert!(matches!(lost, Err(StoreError::Moved)), "{lost:?}");
+    assert!(matches!(lost, Err(StoreError::Stale)), "{lost:?}");
     assert_eq!(hash_of(&fixture, &ada).await.as_deref(), Some("$old"));
     assert_eq!(fixture.live(&ada.id).await, [own.sid]);
     assert!(fixture.events("password.changed").await.is_empty() && fixture.revoked().is_empty());
@@ -90,7 +90,7 @@ async fn a_new_password_is_set_only_if_the_callers_session_is_live() {
     let anothers = SessionRow { sid: bob.sid, ..kept.clone() };
     for ended in [own, over, anothers] {
         let answer = change(&fixture.store, &ended, "$old", "$new").await;
-        assert!(matches!(answer, Err(StoreError::Ended)), "{answer:?}");
+        assert!(matches!(answer, Err(StoreError::CallerEnded)), "{answer:?}");
     }
     assert_eq!(hash_of(&fixture, &ada).await.as_deref(), Some("$old"));
     assert_eq!(fixture.live(&ada.id).await, [kept.sid]);
@@ -109,7 +109,7 @@ async fn of_concurrent_changes_that_verified_one_password_one_is_written() {
         let answers = join_all(changes).await;
         let won: Vec<usize> = (0..4).filter(|n| matches!(answers[*n], Ok(Some(_)))).collect();
         let lost = |answer: &Result<Option<SessionRow>, StoreError>| {
-            matches!(answer, Err(StoreError::Ended | StoreError::Moved))
+            matches!(answer, Err(StoreError::CallerEnded | StoreError::Stale))
         };
         assert!(won.len() == 1 && answers.iter().filter(|answer| lost(answer)).count() == 3, "{answers:?}");
         assert_eq!(hash_of(&fixture, &ada).await, Some(format!("$new {}", won[0])));
@@ -142,7 +142,7 @@ async fn a_password_change_that_races_with_a_revocation_leaves_no_session() {
         let (_, ended) = tokio::join!(thief, async {
             match round % 2 {
                 0 => {
-                    let all = SessionEnd::AllOf(ada.id.clone());
+                    let all = SessionEnd::AllOfUser(ada.id.clone());
                     fixture.store.end_sessions(all, event("session.revoked")).await.map(drop)
                 }
                 _ => fixture.change(&ada.id, disabled(true)).await.map(drop),
@@ -182,7 +182,7 @@ async fn no_chain_of_changes_survives_a_revocation_of_all_sessions() {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         if round % 2 == 0 {
-            fixture.store.end_sessions(SessionEnd::Everyones, event("session.revoked")).await.unwrap();
+            fixture.store.end_sessions(SessionEnd::All, event("session.revoked")).await.unwrap();
         } else {
             let shell = fixture.installation.shell();
             // At the level SERIALIZABLE the statement can fail and must be repeated.
@@ -219,7 +219,7 @@ async fn a_session_begins_only_if_the_verified_password_is_unchanged() {
         "taken over, and proven anew"
     );
     for new in [basic("$older"), NewSession { proof: verified("$older"), ..new_session(&ada.id) }] {
-        assert!(matches!(begin(new).await, Err(StoreError::Moved)));
+        assert!(matches!(begin(new).await, Err(StoreError::Stale)));
     }
     assert_eq!(fixture.row(own.sid).await, Some(again), "nothing was written");
     fixture.store.delete_user(&ada.id, event("user.deleted")).await.unwrap();
@@ -261,14 +261,14 @@ async fn an_ended_session_links_and_unlinks_nothing() {
         let unlinked = event("identity.unlinked").by(row.as_caller());
         fixture.store.unlink(&ada.id, identity("1"), unlinked).await
     };
-    assert!(matches!(link(&ended).await, Err(StoreError::Ended)));
+    assert!(matches!(link(&ended).await, Err(StoreError::CallerEnded)));
     assert!(fixture.store.identities(&ada.id).await.unwrap().is_empty());
     link(&own).await.unwrap();
     assert_eq!(
         fixture.store.linked_identities(&ada.id).await.unwrap()[0].linked_at,
         Some(fixture.now().await)
     );
-    assert!(matches!(unlink(&ended).await, Err(StoreError::Ended)));
+    assert!(matches!(unlink(&ended).await, Err(StoreError::CallerEnded)));
     assert_eq!(fixture.store.identities(&ada.id).await.unwrap(), [identity("1")]);
     assert!(unlink(&own).await.unwrap());
     assert_eq!(
@@ -308,13 +308,13 @@ async fn a_caller_who_has_lost_a_required_right_changes_nothing() {
             store.add_user(new, does("user.added", caller)).await.map(drop),
             store.change_user(&eve.id, roles(&["admin", "x"]), does("user.changed", caller)).await.map(drop),
             store.delete_user(&eve.id, does("user.deleted", caller)).await.map(drop),
-            store.end_sessions(SessionEnd::Everyones, does("session.revoked", caller)).await.map(drop),
+            store.end_sessions(SessionEnd::All, does("session.revoked", caller)).await.map(drop),
             store.add_client(new_client(&["x"]), does("client.added", caller)).await.map(drop),
             store.change_client(id, ClientChange::default(), does("client.changed", caller)).await.map(drop),
             store.delete_client(id, does("client.deleted", caller)).await.map(drop),
         ];
         for (n, answer) in refused.iter().enumerate() {
-            assert!(matches!(answer, Err(StoreError::Ended)), "{n} {caller:?}: {answer:?}");
+            assert!(matches!(answer, Err(StoreError::CallerEnded)), "{n} {caller:?}: {answer:?}");
         }
         assert_eq!(store.audit(None, 10_000).await.unwrap(), before);
     };
@@ -348,9 +348,9 @@ async fn of_two_administrators_who_act_against_each_other_one_succeeds() {
             0 => store.change_user(user, disabled(true), event).await.map(drop),
             1 => store.change_user(user, roles(&[]), event).await.map(drop),
             2 => store.delete_user(user, event).await.map(drop),
-            3 => store.end_sessions(SessionEnd::AllOf(user.clone()), event).await.map(drop),
+            3 => store.end_sessions(SessionEnd::AllOfUser(user.clone()), event).await.map(drop),
             4 => store.end_sessions(SessionEnd::One(against.sid), event).await.map(drop),
-            _ => store.end_sessions(SessionEnd::Everyones, event).await.map(drop),
+            _ => store.end_sessions(SessionEnd::All, event).await.map(drop),
         }
     };
     // Each kind of act against the same kind, and some against another kind.
@@ -360,7 +360,7 @@ async fn of_two_administrators_who_act_against_each_other_one_succeeds() {
         let (ada, bob) = (begin(format!("ada {round}")).await, begin(format!("bob {round}")).await);
         let answers = tokio::join!(act(&fixture.store, one, &ada, &bob), act(&other.store, two, &bob, &ada));
         let answers = [answers.0, answers.1];
-        let lost = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Ended))).count();
+        let lost = answers.iter().filter(|answer| matches!(answer, Err(StoreError::CallerEnded))).count();
         assert_eq!((lost, answers.iter().filter(|a| a.is_ok()).count()), (1, 1), "{one} {two}: {answers:?}");
     }
 }
@@ -399,7 +399,7 @@ async fn a_proof_is_recorded_only_if_session_and_password_are_unchanged() {
     fixture.installation.clock.advance(secs(5));
     let note = async |sid, user: &UserRow, hash: Option<&str>| {
         let hash = hash.map(|hash| SecretText::new(hash.into()));
-        fixture.store.note_proof(sid, &user.id, hash).await.unwrap()
+        fixture.store.record_authentication(sid, &user.id, hash).await.unwrap()
     };
     assert!(!note(own.sid, &ada, Some("$older")).await && !note(own.sid, &bob, Some("$old")).await);
     assert!(!note(Sid([9; 16]), &ada, None).await);

@@ -146,11 +146,11 @@ async fn the_recorded_ring_generation_never_decreases() {
     let fixture = Fixture::new().await;
     let other = fixture.another().await;
     assert_eq!(fixture.store.ring_mark().await.unwrap(), None);
-    fixture.store.note_ring(7, [7; 32]).await.unwrap();
-    other.store.note_ring(6, [6; 32]).await.unwrap();
-    other.store.note_ring(7, [8; 32]).await.unwrap();
+    fixture.store.record_ring(7, [7; 32]).await.unwrap();
+    other.store.record_ring(6, [6; 32]).await.unwrap();
+    other.store.record_ring(7, [8; 32]).await.unwrap();
     assert_eq!(other.store.ring_mark().await.unwrap(), Some((7, [7; 32])));
-    let notes = (8..24).map(|n| fixture.store.note_ring(n, [n as u8; 32]));
+    let notes = (8..24).map(|n| fixture.store.record_ring(n, [n as u8; 32]));
     futures_util::future::join_all(notes).await.into_iter().for_each(Result::unwrap);
     assert_eq!(other.store.ring_mark().await.unwrap(), Some((23, [23; 32])));
 }
@@ -175,7 +175,7 @@ async fn a_node_is_listed_only_while_it_reports() {
 }
 
 async fn a_store_that_can_read_and_write_is_healthy() {
-    Fixture::new().await.store.healthy().await.unwrap();
+    Fixture::new().await.store.check_health().await.unwrap();
 }
 
 async fn acknowledged_changes_are_present_after_reopening() {

@@ -211,7 +211,7 @@ async fn unreadable_values_are_refused_by_the_schema() {
     shell.run("INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
     shell.run("INSERT INTO identities (issuer, subject, user_id) VALUES ('https://id.example', '1', '1')");
     fixture.store.report_node("one", 1, "1").await.unwrap();
-    fixture.store.note_ring(1, [1; 32]).await.unwrap();
+    fixture.store.record_ring(1, [1; 32]).await.unwrap();
     let long = format!("sessions.scope = '{}'", "a".repeat(65));
     let mut bad = vec![
         "sessions.transport = 'xyz'",
@@ -307,7 +307,7 @@ async fn unreadable_values_are_refused_by_the_schema() {
     shell.run("INSERT INTO revocations (target, revoked_at, expires_at) VALUES ('client:x', 1, 9)");
     shell.run("DELETE FROM audit WHERE seq < (SELECT max(seq) FROM audit)");
     shell.run("INSERT INTO clock (one, seen) VALUES (1, 1)");
-    fixture.store.spend([1; 32], row.expires_at).await.unwrap();
+    fixture.store.mark_used([1; 32], row.expires_at).await.unwrap();
     for change in bad {
         let (column, _) = change.split_once(" = ").unwrap();
         let (table, column) = column.split_once('.').unwrap();
@@ -317,7 +317,7 @@ async fn unreadable_values_are_refused_by_the_schema() {
         assert!(refused.contains(column) || refused.contains("times"), "{change}: {refused}");
         assert_eq!(shell.run(&format!("SELECT * FROM {table}")), before, "{change}");
     }
-    assert_eq!(fixture.store.bad_rows().await.unwrap(), []);
+    assert_eq!(fixture.store.unreadable_rows().await.unwrap(), []);
     // The values that the error message recommends are accepted.
     let hour =
         if kind() == Kind::Sqlite { "unixepoch('now', '+1 hour') * 1000" } else { "bulla_now() + 3600000" };

@@ -323,12 +323,12 @@ async fn a_checked_row_is_deleted_with_its_event_and_a_changed_one_is_not() {
         AuditEvent::new("refresh.reuse", "ada", row.sid.to_string()).with(evidence)
     };
     let outdated = SessionRow { generation: 1, ..row.clone() };
-    assert_eq!(fixture.store.delete_judged(&outdated, reuse()).await.unwrap(), Written::Lost);
+    assert_eq!(fixture.store.delete_session_if_unchanged(&outdated, reuse()).await.unwrap(), Written::Lost);
     assert!(fixture.events("refresh.reuse").await.is_empty() && fixture.revoked().is_empty());
-    assert_eq!(fixture.store.delete_judged(&row, reuse()).await.unwrap(), Written::Applied);
+    assert_eq!(fixture.store.delete_session_if_unchanged(&row, reuse()).await.unwrap(), Written::Applied);
     assert_eq!(fixture.events("refresh.reuse").await[0].detail, reuse().detail);
     assert_eq!(fixture.revoked(), [row.sid.to_string()]);
-    assert_eq!(fixture.store.delete_judged(&row, reuse()).await.unwrap(), Written::Lost);
+    assert_eq!(fixture.store.delete_session_if_unchanged(&row, reuse()).await.unwrap(), Written::Lost);
 }
 
 async fn one_session_own_sessions_all_of_a_user_and_all_can_be_ended() {
@@ -347,14 +347,14 @@ async fn one_session_own_sessions_all_of_a_user_and_all_can_be_ended() {
     for user in [&ada, &ada, &ada, &ada, &bob, &bob] {
         all.push(fixture.begin(user).await.sid);
     }
-    assert_eq!(end(SessionEnd::OneOf(bob.clone(), all[0])).await, [], "not his");
-    assert_eq!(end(SessionEnd::OneOf(ada.clone(), all[0])).await, [all[0]]);
+    assert_eq!(end(SessionEnd::OneOfUser(bob.clone(), all[0])).await, [], "not his");
+    assert_eq!(end(SessionEnd::OneOfUser(ada.clone(), all[0])).await, [all[0]]);
     assert_eq!(end(SessionEnd::One(all[1])).await, [all[1]]);
     assert_eq!(end(SessionEnd::One(all[1])).await, []);
-    assert_eq!(end(SessionEnd::AllOf(ada.clone())).await, sorted(vec![all[2], all[3]]));
+    assert_eq!(end(SessionEnd::AllOfUser(ada.clone())).await, sorted(vec![all[2], all[3]]));
     assert_eq!(fixture.live(&bob).await.len(), 2);
-    assert_eq!(end(SessionEnd::Everyones).await, sorted(vec![all[4], all[5]]));
-    assert_eq!(end(SessionEnd::Everyones).await, []);
+    assert_eq!(end(SessionEnd::All).await, sorted(vec![all[4], all[5]]));
+    assert_eq!(end(SessionEnd::All).await, []);
     assert_eq!(sorted(fixture.revoked().iter().map(|sid| sid.parse().unwrap()).collect()), sorted(all));
 }
 
@@ -363,7 +363,7 @@ async fn every_ended_session_has_its_own_event() {
     let ada = fixture.user("ada").await.id;
     let sids = [fixture.begin(&ada).await.sid, fixture.begin(&ada).await.sid];
     let why = AuditEvent::new("logout", "7", "ignored").with(serde_json::json!({"everywhere": true}));
-    fixture.store.end_sessions(SessionEnd::AllOf(ada), why).await.unwrap();
+    fixture.store.end_sessions(SessionEnd::AllOfUser(ada), why).await.unwrap();
     let events = fixture.events("logout").await;
     let subjects: HashSet<String> = events.iter().map(|event| event.subject.clone()).collect();
     assert_eq!(subjects, sids.iter().map(Sid::to_string).collect());
@@ -373,7 +373,7 @@ async fn every_ended_session_has_its_own_event() {
 async fn a_malformed_session_id_does_not_stop_the_end_of_other_sessions() {
     let fixture = Fixture::new().await;
     let ada = fixture.user("ada").await.id;
-    for which in [SessionEnd::AllOf(ada.clone()), SessionEnd::Everyones] {
+    for which in [SessionEnd::AllOfUser(ada.clone()), SessionEnd::All] {
         let row = fixture.begin(&ada).await;
         without_checks(&fixture.installation.shell());
         fixture.installation.shell().run(&format!(

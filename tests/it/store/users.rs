@@ -301,7 +301,7 @@ async fn an_id_that_is_not_a_number_finds_no_user() {
         assert_eq!(fixture.store.user(&id).await.unwrap(), None, "{id}");
         assert!(!fixture.store.delete_user(&id, event("user.deleted")).await.unwrap(), "{id}");
         assert_eq!(fixture.change(&id, disabled(true)).await.unwrap(), None, "{id}");
-        let end = SessionEnd::AllOf(id);
+        let end = SessionEnd::AllOfUser(id);
         assert_eq!(fixture.store.end_sessions(end, event("logout")).await.unwrap(), []);
     }
 }

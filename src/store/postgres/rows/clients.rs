@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     ids::ClientId,
     secret::Digest,
-    store::{ClientRow, postgres::failure::Failure, rows::Columns},
+    store::{ClientRow, postgres::failure::Failure, rows::ClientColumns},
 };
 
 pub(in crate::store::postgres) const COLUMNS: &str =
@@ -36,7 +36,7 @@ pub(in crate::store::postgres) fn from_row(row: &Row) -> Result<ClientRow, Failu
         let bytes: Option<&[u8]> = row.try_get(column)?;
         bytes.map(|bytes| bytes.try_into().map_err(|_| unreadable(column))).transpose()
     };
-    let columns = Columns {
+    let columns = ClientColumns {
         secret_hash: hash("secret_hash")?,
         former_hash: hash("former_hash")?,
         former_until: row.try_get("former_until")?,
@@ -59,9 +59,9 @@ pub(in crate::store::postgres) fn from_row(row: &Row) -> Result<ClientRow, Failu
     })
 }
 
-/// Reads the row with a lock that is held until the commit, and the time. A transaction that changes the row either commits
-/// before and is seen here, or waits for this one.
-pub(in crate::store::postgres) async fn held(
+/// Reads the row with a lock that is read_locked until the commit, and the time. A transaction that changes the row either commits
+/// before and is visible here, or waits for this one.
+pub(in crate::store::postgres) async fn read_locked(
     t: &Transaction<'_>,
     id: &ClientId,
     lock: &str,

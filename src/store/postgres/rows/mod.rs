@@ -16,6 +16,6 @@ pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 pub(super) type Values<'a> = &'a [Value<'a>];
 
 /// Converts a ring generation. Generations count the rotations of a key ring, so they are far smaller than the largest bigint.
-pub(super) fn number(generation: u64) -> i64 {
+pub(super) fn bigint(generation: u64) -> i64 {
     i64::try_from(generation).unwrap_or(i64::MAX)
 }

@@ -117,14 +117,14 @@ pub(in crate::store::postgres) async fn live_of(
 }
 
 /// Locks the row of a session until the commit, so that no other transaction can delete it.
-pub(in crate::store::postgres) async fn hold(t: &Transaction<'_>, sid: Sid) -> Result<(), Failure> {
+pub(in crate::store::postgres) async fn lock(t: &Transaction<'_>, sid: Sid) -> Result<(), Failure> {
     let statement = t.prepare_cached("SELECT FROM sessions WHERE sid = $1 FOR UPDATE").await?;
     t.query_opt(&statement, &[&sid.to_string()]).await?;
     Ok(())
 }
 
 /// Returns the row of a live session, and the time.
-pub(in crate::store::postgres) async fn seen(
+pub(in crate::store::postgres) async fn live_one(
     t: &Transaction<'_>,
     sid: Sid,
     user: &UserId,

@@ -2,15 +2,15 @@
 
 use tokio_postgres::Row;
 
-use crate::store::{BadRow, postgres::failure::Failure, rows::passed_over};
+use crate::store::{UnreadableRow, postgres::failure::Failure, rows::log_skipped};
 
 /// Converts a failure to the table, column and key of the unreadable row. `key` gives the condition that selects the row.
 pub(in crate::store::postgres) fn describe(
     failure: Failure,
     key: &impl Fn() -> String,
-) -> Result<BadRow, Failure> {
+) -> Result<UnreadableRow, Failure> {
     match failure {
-        Failure::Unreadable(table, column) => Ok(BadRow { table, key: key(), column }),
+        Failure::Unreadable(table, column) => Ok(UnreadableRow { table, key: key(), column }),
         failure => Err(failure),
     }
 }
@@ -28,7 +28,7 @@ pub(in crate::store::postgres) fn read_one<T>(
     match read {
         Ok(read) => Ok(Some(read)),
         Err(failure) => {
-            passed_over(&[describe(failure, &key)?]);
+            log_skipped(&[describe(failure, &key)?]);
             Ok(None)
         }
     }
@@ -47,6 +47,6 @@ pub(in crate::store::postgres) fn read_several<T>(
             Err(failure) => found.push(describe(failure, &|| key(row))?),
         }
     }
-    passed_over(&found);
+    log_skipped(&found);
     Ok(good)
 }

@@ -7,7 +7,7 @@ use super::unreadable::{read_one, read_several};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{UserRow, postgres::failure::Failure, rows::number},
+    store::{UserRow, postgres::failure::Failure, rows::row_id},
 };
 
 pub(in crate::store::postgres) const COLUMNS: &str =
@@ -59,20 +59,20 @@ pub(in crate::store::postgres) fn key(row: &Row) -> String {
     format!("id = {}", row.try_get::<_, i64>(0).unwrap_or_default())
 }
 
-pub(in crate::store::postgres) async fn one_of(
+pub(in crate::store::postgres) async fn read_in(
     t: &Transaction<'_>,
     id: &UserId,
     lock: &str,
 ) -> Result<Option<UserRow>, Failure> {
     let sql = format!("SELECT {COLUMNS} FROM users WHERE id = $1 {lock}");
-    single(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)
+    single(&t.query(&t.prepare_cached(&sql).await?, &[&row_id(id)]).await?)
 }
 
 /// Reads the row for a login. An update without a change locks it until the commit.
-pub(in crate::store::postgres) async fn held_for_login(
+pub(in crate::store::postgres) async fn lock_for_login(
     t: &Transaction<'_>,
     id: &UserId,
 ) -> Result<Option<UserRow>, Failure> {
     let sql = format!("UPDATE users SET disabled = disabled WHERE id = $1 RETURNING {COLUMNS}");
-    single(&t.query(&t.prepare_cached(&sql).await?, &[&number(id)]).await?)
+    single(&t.query(&t.prepare_cached(&sql).await?, &[&row_id(id)]).await?)
 }

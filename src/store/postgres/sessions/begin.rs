@@ -9,12 +9,12 @@ use crate::{
     store::{
         AuditEvent, NewSession, SessionEnd, SessionRow,
         postgres::{
-            audit::{self, Columns},
+            audit::{self, EventColumns},
             failure::Failure,
             rows::{Value, clients, identities, sessions::live_of, users},
-            session_locks::take_turns,
+            session_locks::lock_user,
         },
-        rules::{Beginning, password::holds},
+        rules::{SessionStart, password::check_hash_unchanged},
     },
 };
 
@@ -24,16 +24,16 @@ pub(super) async fn begin(
     cap: u32,
     event: AuditEvent,
 ) -> Result<Option<SessionRow>, Failure> {
-    take_turns(t, &new.user_id).await?;
+    lock_user(t, &new.user_id).await?;
     // Updates the row, which locks it until the commit. A transaction that disables or deletes the user, or sets another
-    // password, has either committed before and is seen here, or waits and then sees this session. An update is used instead of a
+    // password, has either committed before and is visible here, or waits and then sees this session. An update is used instead of a
     // lock alone, so that a transaction with an older snapshot fails with a serialization error instead of missing the session.
-    let user = users::held_for_login(t, &new.user_id).await?;
+    let user = users::lock_for_login(t, &new.user_id).await?;
     if user.as_ref().is_some_and(|row| row.disabled) {
         return Ok(None);
     }
     if let Some(grant) = &new.grant
-        && clients::held(t, &grant.client, "FOR SHARE")
+        && clients::read_locked(t, &grant.client, "FOR SHARE")
             .await?
             .is_none_or(|(row, _)| !grant.may_be_held_by(&row))
     {
@@ -41,9 +41,9 @@ pub(super) async fn begin(
     }
     if new.proof.password_hash.is_some() {
         let Some(user) = &user else { return Ok(None) };
-        holds(user, &new)?;
+        check_hash_unchanged(user, &new)?;
     }
-    // Transactions that unlink an identity take the same turns as those that begin a session.
+    // Transactions that unlink an identity take the same lock as those that begin a session.
     if let Some(identity) = &new.proof.identity
         && identities::owner_in(t, identity).await?.as_ref() != Some(&new.user_id)
     {
@@ -65,7 +65,7 @@ pub(in crate::store::postgres) async fn start(
     event: &AuditEvent,
     now: Timestamp,
 ) -> Result<SessionRow, Failure> {
-    let Beginning { row, takes_over, ends } = Beginning::plan(new, live, cap, &event.actor, now);
+    let SessionStart { row, takes_over, ends } = SessionStart::plan(new, live, cap, &event.actor, now);
     for (sid, why) in ends {
         end(t, SessionEnd::One(sid), why).await?;
     }
@@ -88,7 +88,7 @@ pub(in crate::store::postgres) async fn start_in_place_of(
     let values = vec![next.user_id.to_string(), caller.to_string()];
     delete(t, "user_id = $4 AND sid <> $5", &values, ended).await?;
     audit::write(t, &ended.about(caller)).await?;
-    let Beginning { row, .. } = Beginning::plan(next, &[], u32::MAX, &begun.actor, now);
+    let SessionStart { row, .. } = SessionStart::plan(next, &[], u32::MAX, &begun.actor, now);
     write(t, &row, Place::Of(caller), begun).await?;
     Ok(row)
 }
@@ -143,7 +143,7 @@ async fn write(
         "WITH begun AS ({begin} RETURNING sid) INSERT INTO audit (at, event, actor, subject, detail)
          SELECT $4, $12, $13, sid, $14 FROM begun"
     );
-    let Columns { event, actor, detail, .. } = event.into();
+    let EventColumns { event, actor, detail, .. } = event.into();
     let former = match place {
         Place::Of(caller) => Some(caller.to_string()),
         Place::New | Place::SameDevice => None,
@@ -162,7 +162,7 @@ async fn write(
     }
     match t.execute(&t.prepare_cached(&sql).await?, &values).await? {
         // The row was deleted after it was read. The caller must plan again.
-        0 => Err(Failure::Moved),
+        0 => Err(Failure::Stale),
         _ => Ok(()),
     }
 }

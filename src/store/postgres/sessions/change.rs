@@ -7,10 +7,10 @@ use crate::{
     store::{
         AuditEvent, SessionChange, SessionRow, StoreError, Written,
         postgres::{
-            audit::{self, Columns},
+            audit::{self, EventColumns},
             failure::Failure,
             pool::Pool,
-            rows::{Value, Values, number},
+            rows::{Value, Values, bigint},
         },
     },
 };
@@ -32,8 +32,8 @@ impl From<&SessionRow> for Judged {
         Self {
             sid: row.sid.to_string(),
             hash: row.secret_hash.0,
-            numbers: [number(row.generation), row.rotated_at.millis()],
-            pardoned: [row.pardoned_gen.map(number), row.pardoned_at.map(Timestamp::millis)],
+            numbers: [bigint(row.generation), row.rotated_at.millis()],
+            pardoned: [row.pardoned_gen.map(bigint), row.pardoned_at.map(Timestamp::millis)],
         }
     }
 }
@@ -56,8 +56,8 @@ pub(in crate::store::postgres) async fn change(
     let mut values: Vec<Value<'_>> = vec![&was.sid, &hash, generation, rotated, pardoned_gen, pardoned_at];
     let ([next, now], [next_pardoned_gen, next_pardoned_at]) = (&after.numbers, &after.pardoned);
     values.extend_from_slice(&[next, now, next_pardoned_gen, next_pardoned_at, &idle]);
-    let Some(event) = event.map(Columns::from) else {
-        return pool.count(&update, &values).await.map(Written::rows);
+    let Some(event) = event.map(EventColumns::from) else {
+        return pool.count(&update, &values).await.map(Written::from_count);
     };
     let sql = format!(
         "WITH changed AS ({update} RETURNING 1) INSERT INTO audit (at, event, actor, subject, detail)
@@ -65,9 +65,9 @@ pub(in crate::store::postgres) async fn change(
     );
     let all: [Value<'_>; 4] = [&event.event, &event.actor, &event.subject, &event.detail];
     values.extend_from_slice(&all);
-    pool.count(&sql, &values).await.map(Written::rows)
+    pool.count(&sql, &values).await.map(Written::from_count)
 }
-pub(super) async fn delete_judged(
+pub(super) async fn delete_session_if_unchanged(
     t: &Transaction<'_>,
     judged: SessionRow,
     event: AuditEvent,
@@ -76,7 +76,7 @@ pub(super) async fn delete_judged(
     let Judged { sid, hash, numbers: [generation, rotated], pardoned: [pardoned_gen, pardoned_at] } =
         (&judged).into();
     let values: Values<'_> = &[&sid, &hash.as_slice(), &generation, &rotated, &pardoned_gen, &pardoned_at];
-    let written = Written::rows(t.execute(&t.prepare_cached(&sql).await?, values).await?);
+    let written = Written::from_count(t.execute(&t.prepare_cached(&sql).await?, values).await?);
     if written == Written::Applied {
         audit::write(t, &event).await?;
     }

@@ -7,11 +7,11 @@ use crate::{
     store::{
         AuditEvent, SessionEnd,
         postgres::{
-            audit::Columns,
+            audit::EventColumns,
             callers,
             failure::Failure,
             rows::Value,
-            session_locks::{take_all_turns, take_turns_with_caller},
+            session_locks::{lock_all_users, lock_user_and_caller},
         },
     },
 };
@@ -22,34 +22,30 @@ pub(in crate::store::postgres) async fn end(
     which: SessionEnd,
     event: AuditEvent,
 ) -> Result<Vec<Sid>, Failure> {
-    take_turns_to_end(t, &which, &event).await?;
+    lock_to_end(t, &which, &event).await?;
     callers::check(t, &event).await?;
     let (condition, values) = match &which {
         SessionEnd::One(sid) => ("sid = $4", vec![sid.to_string()]),
-        SessionEnd::OneOf(user, sid) => {
+        SessionEnd::OneOfUser(user, sid) => {
             ("sid = $4 AND user_id = $5", vec![sid.to_string(), user.to_string()])
         }
-        SessionEnd::AllOf(user) => ("user_id = $4", vec![user.to_string()]),
-        SessionEnd::Everyones => ("true", vec![]),
+        SessionEnd::AllOfUser(user) => ("user_id = $4", vec![user.to_string()]),
+        SessionEnd::All => ("true", vec![]),
     };
     delete(t, condition, &values, &event).await
 }
 
-async fn take_turns_to_end(
-    t: &Transaction<'_>,
-    which: &SessionEnd,
-    event: &AuditEvent,
-) -> Result<(), Failure> {
+async fn lock_to_end(t: &Transaction<'_>, which: &SessionEnd, event: &AuditEvent) -> Result<(), Failure> {
     match which {
-        SessionEnd::Everyones => take_all_turns(t).await,
-        SessionEnd::AllOf(user) | SessionEnd::OneOf(user, _) => {
-            take_turns_with_caller(t, Some(user.as_str()), event).await
+        SessionEnd::All => lock_all_users(t).await,
+        SessionEnd::AllOfUser(user) | SessionEnd::OneOfUser(user, _) => {
+            lock_user_and_caller(t, Some(user.as_str()), event).await
         }
-        // A logout takes no turn. The end of one session that a new one replaces takes no turn either.
+        // A logout takes no lock. The end of one session that a new one replaces takes none either.
         SessionEnd::One(_) if event.by.is_none() => Ok(()),
         SessionEnd::One(sid) => {
             let owner = owner(t, *sid).await?;
-            take_turns_with_caller(t, owner.as_deref(), event).await
+            lock_user_and_caller(t, owner.as_deref(), event).await
         }
     }
 }
@@ -73,7 +69,7 @@ pub(super) async fn delete(
            INSERT INTO audit (at, event, actor, subject, detail) SELECT bulla_now(), $1, $2, sid, $3 FROM gone)
          SELECT sid FROM gone"
     );
-    let Columns { event, actor, detail, .. } = event.into();
+    let EventColumns { event, actor, detail, .. } = event.into();
     let mut all: Vec<Value<'_>> = vec![&event, &actor, &detail];
     values.iter().for_each(|value| all.push(value));
     let rows = t.query(&t.prepare_cached(&sql).await?, &all).await?;

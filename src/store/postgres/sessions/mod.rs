@@ -14,7 +14,7 @@ pub(super) use self::{
 };
 use super::{
     PostgresStore,
-    audit::Columns,
+    audit::EventColumns,
     failure::Failure,
     rows::{
         Value, Values,
@@ -28,7 +28,7 @@ use crate::{
     secret::SecretText,
     store::{
         AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, SessionRows, StoreError,
-        UserRow, Written, rows::number, time_budget::LONG_PATIENCE,
+        UserRow, Written, rows::row_id, time_budget::LONG_TIME_LIMIT,
     },
 };
 
@@ -84,7 +84,7 @@ impl SessionRows for PostgresStore {
         }
     }
 
-    async fn move_session(
+    async fn change_device(
         &self,
         judged: &SessionRow,
         device: &Device,
@@ -97,7 +97,7 @@ impl SessionRows for PostgresStore {
               WHERE sid = $3 AND secret_hash = $4 AND user_agent = $5 AND ip = $6 RETURNING 1
             )
             INSERT INTO audit (at, event, actor, subject, detail) SELECT bulla_now(), $7, $8, $9, $10 FROM changed";
-        let (sid, hash, event) = (judged.sid.to_string(), judged.secret_hash.0, Columns::from(&event));
+        let (sid, hash, event) = (judged.sid.to_string(), judged.secret_hash.0, EventColumns::from(&event));
         let hash = hash.as_slice();
         let was = &judged.device;
         let values: [Value<'_>; 10] = [
@@ -112,15 +112,23 @@ impl SessionRows for PostgresStore {
             &event.subject,
             &event.detail,
         ];
-        self.pool.count(SQL, &values).await.map(Written::rows)
+        self.pool.count(SQL, &values).await.map(Written::from_count)
     }
 
-    async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
-        self.pool.transaction(None, |t| change::delete_judged(t, judged.clone(), event.clone()).boxed()).await
+    async fn delete_session_if_unchanged(
+        &self,
+        judged: &SessionRow,
+        event: AuditEvent,
+    ) -> Result<Written, StoreError> {
+        self.pool
+            .transaction(None, |t| {
+                change::delete_session_if_unchanged(t, judged.clone(), event.clone()).boxed()
+            })
+            .await
     }
 
     async fn end_sessions(&self, which: SessionEnd, event: AuditEvent) -> Result<Vec<Sid>, StoreError> {
-        let longer = (which == SessionEnd::Everyones).then_some(LONG_PATIENCE);
+        let longer = (which == SessionEnd::All).then_some(LONG_TIME_LIMIT);
         self.pool.transaction(longer, |t| end(t, which.clone(), event.clone()).boxed()).await
     }
 
@@ -133,7 +141,7 @@ impl SessionRows for PostgresStore {
         Ok(with_time(&self.pool.rows(&sql, &[&user.map(UserId::as_str), &i64::from(limit)]).await?)?)
     }
 
-    async fn note_proof(
+    async fn record_authentication(
         &self,
         sid: Sid,
         user: &UserId,
@@ -144,7 +152,7 @@ impl SessionRows for PostgresStore {
             WHERE sid = $1 AND user_id = $2 AND idle_expires_at > bulla_now() AND expires_at > bulla_now()
               AND ($3::text IS NULL OR EXISTS (
                 SELECT FROM users WHERE id = $4 AND password_hash = $3 AND disabled = 0))";
-        let values: Values<'_> = &[&sid.to_string(), &user.as_str(), &password_hash, &number(user)];
+        let values: Values<'_> = &[&sid.to_string(), &user.as_str(), &password_hash, &row_id(user)];
         Ok(self.pool.count(sql, values).await? == 1)
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     ids::ClientId,
     secret::Digest,
-    store::{ClientRow, StoreError, rows::Columns},
+    store::{ClientRow, StoreError, rows::ClientColumns},
 };
 
 pub(in crate::store::sqlite) const COLUMNS: &str =
@@ -19,7 +19,7 @@ pub(in crate::store::sqlite) const TABLE: Table = Table { name: "clients", colum
 pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<ClientRow> {
     let unreadable =
         |column| rusqlite::Error::InvalidColumnType(column, "clients".into(), rusqlite::types::Type::Text);
-    let columns = Columns {
+    let columns = ClientColumns {
         secret_hash: row.get(2)?,
         former_hash: row.get(3)?,
         former_until: row.get(4)?,

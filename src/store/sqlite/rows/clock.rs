@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::table::Table;
 use crate::{
     clock::Timestamp,
-    store::{ClockMark, Leap, StoreError},
+    store::{ClockLeap, ClockMark, StoreError},
 };
 
 pub(in crate::store::sqlite) const TABLE: Table =
@@ -19,6 +19,6 @@ pub(in crate::store::sqlite) fn read(connection: &Connection) -> Result<Option<C
 pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<ClockMark> {
     let time = Timestamp::from_millis;
     let leap = row.get::<_, Option<i64>>(2)?.zip(row.get::<_, Option<i64>>(3)?);
-    let leap = leap.map(|(before, since)| Leap { before: time(before), since: time(since) });
+    let leap = leap.map(|(before, since)| ClockLeap { before: time(before), since: time(since) });
     Ok(ClockMark { seen: time(row.get(1)?), leap })
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Error, Params, Row, Statement, types::ValueRef};
 
-use crate::store::{BadRow, StoreError, rows::passed_over};
+use crate::store::{StoreError, UnreadableRow, rows::log_skipped};
 
 /// A table with its columns. The first `key` columns identify a row.
 #[derive(Clone, Copy)]
@@ -14,7 +14,7 @@ pub(in crate::store::sqlite) struct Table {
 
 impl Table {
     /// Describes the unreadable row that caused `error`.
-    fn describe(self, row: &Row<'_>, error: &Error) -> BadRow {
+    fn describe(self, row: &Row<'_>, error: &Error) -> UnreadableRow {
         let names: Vec<&str> = self.columns.split(',').map(str::trim).collect();
         let at = match error {
             Error::InvalidColumnType(at, ..)
@@ -29,7 +29,11 @@ impl Table {
             value => format!("{name} = {value}"),
         });
         let column = names.get(at).copied().unwrap_or_default();
-        BadRow { table: self.name, key: key.collect::<Vec<_>>().join(" AND "), column: column.to_owned() }
+        UnreadableRow {
+            table: self.name,
+            key: key.collect::<Vec<_>>().join(" AND "),
+            column: column.to_owned(),
+        }
     }
 
     /// Reads one row. A row that can't be read gives `None` and is logged.
@@ -41,7 +45,7 @@ impl Table {
         match read(row) {
             Ok(read) => Some(read),
             Err(error) => {
-                passed_over(&[self.describe(row, &error)]);
+                log_skipped(&[self.describe(row, &error)]);
                 None
             }
         }
@@ -57,16 +61,16 @@ impl Table {
         read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
         let mut rows = statement.query(values)?;
-        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        let (mut good, mut unreadable) = (Vec::new(), Vec::new());
         while good.len() < limit as usize
             && let Some(row) = rows.next()?
         {
             match read(row) {
                 Ok(read) => good.push(read),
-                Err(error) => bad.push(self.describe(row, &error)),
+                Err(error) => unreadable.push(self.describe(row, &error)),
             }
         }
-        passed_over(&bad);
+        log_skipped(&unreadable);
         Ok(good)
     }
 
@@ -75,7 +79,7 @@ impl Table {
         self,
         connection: &Connection,
         read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
-        found: &mut Vec<BadRow>,
+        found: &mut Vec<UnreadableRow>,
     ) -> Result<(), StoreError> {
         let mut statement = connection.prepare(&format!("SELECT {} FROM {}", self.columns, self.name))?;
         let mut rows = statement.query([])?;

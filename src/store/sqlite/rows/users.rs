@@ -6,7 +6,7 @@ use super::table::Table;
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{StoreError, UserRow, rows::number},
+    store::{StoreError, UserRow, rows::row_id},
 };
 
 pub(in crate::store::sqlite) const COLUMNS: &str =
@@ -33,7 +33,7 @@ pub(in crate::store::sqlite) fn one(
     connection: &Connection,
     id: &UserId,
 ) -> Result<Option<UserRow>, StoreError> {
-    let Some(n) = number(id) else { return Ok(None) };
+    let Some(n) = row_id(id) else { return Ok(None) };
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?"))?;
     let mut rows = statement.query([n])?;
     let row = rows.next()?.map(|row| TABLE.read_one(row, from_row));

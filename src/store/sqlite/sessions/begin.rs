@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     store::{
         AuditEvent, NewSession, SessionEnd, SessionRow, StoreError,
-        rules::{Beginning, password::holds},
+        rules::{SessionStart, password::check_hash_unchanged},
         sqlite::{
             audit,
             rows::{clients, identities, sessions::live, users},
@@ -34,7 +34,7 @@ pub(super) fn begin(
     }
     if new.proof.password_hash.is_some() {
         let Some(user) = users::one(connection, &new.user_id)? else { return Ok(None) };
-        holds(&user, new)?;
+        check_hash_unchanged(&user, new)?;
     }
     if let Some(identity) = &new.proof.identity
         && identities::owner(connection, identity)?.as_ref() != Some(&new.user_id)
@@ -57,7 +57,7 @@ pub(in crate::store::sqlite) fn start(
     event: &AuditEvent,
     now: Timestamp,
 ) -> Result<SessionRow, StoreError> {
-    let Beginning { row, takes_over, ends } = Beginning::plan(new, live, cap, &event.actor, now);
+    let SessionStart { row, takes_over, ends } = SessionStart::plan(new, live, cap, &event.actor, now);
     for (sid, why) in ends {
         end(connection, &SessionEnd::One(sid), &why, now)?;
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Records that the person has just authenticated, if the session is live and the password unchanged.
-pub(super) fn note_proof(
+pub(super) fn record_authentication(
     connection: &Connection,
     sid: Sid,
     user: &UserId,
@@ -36,11 +36,11 @@ pub(in crate::store::sqlite) fn end(
 ) -> Result<Vec<Sid>, StoreError> {
     let (condition, values) = match which {
         SessionEnd::One(sid) => ("sid = ?1", vec![sid.to_string()]),
-        SessionEnd::OneOf(user, sid) => {
+        SessionEnd::OneOfUser(user, sid) => {
             ("sid = ?1 AND user_id = ?2", vec![sid.to_string(), user.to_string()])
         }
-        SessionEnd::AllOf(user) => ("user_id = ?1", vec![user.to_string()]),
-        SessionEnd::Everyones => ("1", vec![]),
+        SessionEnd::AllOfUser(user) => ("user_id = ?1", vec![user.to_string()]),
+        SessionEnd::All => ("1", vec![]),
     };
     let mut statement = connection
         .prepare_cached(&format!("DELETE FROM sessions WHERE {condition} RETURNING CAST(sid AS BLOB)"))?;
@@ -76,7 +76,7 @@ pub(super) fn change(
         ":rotated": judged.rotated_at.millis(), ":pardoned_gen": judged.pardoned_gen,
         ":pardoned_at": judged.pardoned_at.map(Timestamp::millis),
     })?;
-    Ok(Written::rows(rows as u64))
+    Ok(Written::from_count(rows as u64))
 }
 
 /// Sets the device of a session.
@@ -93,15 +93,18 @@ pub(super) fn relocate(
         ":to_agent": device.user_agent, ":to_ip": device.ip, ":sid": judged.sid.to_string(),
         ":hash": judged.secret_hash.0, ":agent": judged.device.user_agent, ":ip": judged.device.ip,
     })?;
-    Ok(Written::rows(rows as u64))
+    Ok(Written::from_count(rows as u64))
 }
 
-pub(super) fn delete_judged(connection: &Connection, judged: &SessionRow) -> Result<Written, StoreError> {
+pub(super) fn delete_session_if_unchanged(
+    connection: &Connection,
+    judged: &SessionRow,
+) -> Result<Written, StoreError> {
     let mut statement = connection.prepare_cached(&format!("DELETE FROM sessions WHERE {UNCHANGED}"))?;
     let rows = statement.execute(named_params! {
         ":sid": judged.sid.to_string(), ":hash": judged.secret_hash.0, ":generation": judged.generation,
         ":rotated": judged.rotated_at.millis(), ":pardoned_gen": judged.pardoned_gen,
         ":pardoned_at": judged.pardoned_at.map(Timestamp::millis),
     })?;
-    Ok(Written::rows(rows as u64))
+    Ok(Written::from_count(rows as u64))
 }

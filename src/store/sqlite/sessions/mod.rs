@@ -61,7 +61,7 @@ impl SessionRows for SqliteStore {
         self.write_and_note(event, move |c| change::change(c, &judged, change)).await
     }
 
-    async fn move_session(
+    async fn change_device(
         &self,
         judged: &SessionRow,
         device: &Device,
@@ -71,9 +71,13 @@ impl SessionRows for SqliteStore {
         self.write_and_note(event, move |c| change::relocate(c, &judged, &device)).await
     }
 
-    async fn delete_judged(&self, judged: &SessionRow, event: AuditEvent) -> Result<Written, StoreError> {
+    async fn delete_session_if_unchanged(
+        &self,
+        judged: &SessionRow,
+        event: AuditEvent,
+    ) -> Result<Written, StoreError> {
         let judged = judged.clone();
-        self.write_and_note(event, move |c| change::delete_judged(c, &judged)).await
+        self.write_and_note(event, move |c| change::delete_session_if_unchanged(c, &judged)).await
     }
 
     async fn end_sessions(&self, which: SessionEnd, event: AuditEvent) -> Result<Vec<Sid>, StoreError> {
@@ -89,7 +93,7 @@ impl SessionRows for SqliteStore {
         self.readers.read(move |c| Ok((live(c, user.as_ref(), now, limit)?, now))).await
     }
 
-    async fn note_proof(
+    async fn record_authentication(
         &self,
         sid: Sid,
         user: &UserId,
@@ -97,7 +101,7 @@ impl SessionRows for SqliteStore {
     ) -> Result<bool, StoreError> {
         let user = user.clone();
         let note = move |c: &Connection, now| {
-            change::note_proof(c, sid, &user, password_hash.as_ref().map(SecretText::expose), now)
+            change::record_authentication(c, sid, &user, password_hash.as_ref().map(SecretText::expose), now)
         };
         self.writer.write(One, note).await
     }

@@ -24,7 +24,7 @@ async fn tls_is_used_if_offered_and_verified_if_required() {
         let store = open(url).await?;
         let list = Arc::new(Denylist::default());
         let _following = store.follow(list).await?;
-        store.healthy().await?;
+        store.check_health().await?;
         let seen = Shell::connect(&created.url).unwrap().run(
             "SELECT count(*) > 0 FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)
              WHERE s.ssl AND a.datname = current_database() AND a.application_name = 'bulla'",

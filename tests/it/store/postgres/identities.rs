@@ -42,5 +42,5 @@ async fn an_identity_linked_while_its_user_is_deleted_is_deleted_too() {
     shell.run("ROLLBACK").unwrap();
     link.await.unwrap().unwrap();
     assert!(delete.await.unwrap().unwrap());
-    assert_eq!(store.identity(&wanted).await.unwrap(), None, "nobody's, and nobody else's to have");
+    assert_eq!(store.user_of_identity(&wanted).await.unwrap(), None, "nobody's, and nobody else's to have");
 }

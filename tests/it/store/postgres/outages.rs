@@ -164,7 +164,7 @@ async fn after_an_immediate_shutdown_of_the_database_nothing_is_lost() {
         assert!(unavailable(&away.0) && unavailable(&away.1), "{away:?}");
         assert!(started.elapsed() < secs(2), "{:?}", started.elapsed());
         own.start_again();
-        eventually("it answers again", || async { store.healthy().await.is_ok() }).await;
+        eventually("it answers again", || async { store.check_health().await.is_ok() }).await;
         let row = store.session(kept.sid).await.unwrap().0.unwrap();
         assert_eq!(row.generation, round + 1, "what was acknowledged is there");
         eventually("the feed is fresh again", || async { list.age() < millis(500) }).await;

@@ -32,7 +32,7 @@ async fn ten_nodes_start_at_once_on_an_empty_database() {
     assert!(!PostgresStore::exists(&url).await.unwrap());
     let stores = join_all((0..10).map(|_| open(&database.url))).await;
     for store in stores {
-        store.unwrap().healthy().await.unwrap();
+        store.unwrap().check_health().await.unwrap();
     }
     assert!(PostgresStore::exists(&url).await.unwrap());
     assert_eq!(
