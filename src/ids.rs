@@ -1,7 +1,7 @@
 //! Types for names: ids of keys, sessions, users and clients, purposes and audiences. Each type holds valid values only.
 
 mod scope;
-pub(crate) mod typed;
+pub(crate) mod shell;
 
 use std::{fmt, str::FromStr};
 

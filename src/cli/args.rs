@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::SystemClock,
     config::{Layer, Settings},
-    ids::typed,
+    ids::shell,
     store::Database,
 };
 
@@ -239,7 +239,7 @@ fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<
         Ok(text) => layers.push(Layer::file(file, &text).map_err(bad)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_be_missing => {}
         Err(error) => {
-            return Err(CliError::Usage(typed::why_not(file, &error, rustix::fs::Access::READ_OK)));
+            return Err(CliError::Usage(shell::explain(file, &error, rustix::fs::Access::READ_OK)));
         }
     }
     Settings::resolve(&layers).map_err(bad)

@@ -232,7 +232,7 @@ async fn change(
 }
 
 async fn rotate(store: &dyn Store, ctx: &Context, client: &str, overlap: Duration) -> Result<(), CliError> {
-    let drawn = registration::draw_secret();
+    let drawn = registration::generate_secret();
     let (secret, hash) = drawn.map_err(|error| CliError::Failed(error.to_string()))?;
     let change = ClientChange { secret: Some(NewSecret { hash, overlap }), ..ClientChange::default() };
     let row = self::change(store, client, change, "client.secret").await?;

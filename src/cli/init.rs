@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::{self, Settings},
-    ids::typed,
+    ids::shell,
     keyring::{KeyDirectory, Suite},
     store::{Database, Store},
 };
@@ -77,7 +77,7 @@ fn make_folder(database: &Path) -> Result<(), CliError> {
         return Ok(());
     };
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| CliError::Failed(typed::why_not(folder, &error, rustix::fs::Access::WRITE_OK)))
+    made.map_err(|error| CliError::Failed(shell::explain(folder, &error, rustix::fs::Access::WRITE_OK)))
 }
 
 /// Creates triggers again that were dropped, disabled or changed.
@@ -138,7 +138,7 @@ fn relative_to_file(
 fn write_sample(path: &Path, given: &[(&'static str, String)], ctx: &Context) -> Result<(), CliError> {
     let name = path.display();
     let failed =
-        |error: std::io::Error| CliError::Failed(typed::why_not(path, &error, rustix::fs::Access::WRITE_OK));
+        |error: std::io::Error| CliError::Failed(shell::explain(path, &error, rustix::fs::Access::WRITE_OK));
     // The mode is independent of the umask, because the operator may later write the database's password into the file.
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(mut file) => {

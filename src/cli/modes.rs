@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Context;
-use crate::{identity::openid::ClientSecret, ids::typed, store::Database};
+use crate::{identity::openid::ClientSecret, ids::shell, store::Database};
 
 /// The users who may read a file in addition to its owner.
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ fn files_to_check(ctx: &Context) -> Vec<(PathBuf, Readers)> {
 pub(super) fn open_to_others(ctx: &Context) -> Vec<String> {
     let open = |(file, readers): (PathBuf, Readers)| {
         let mode = file.metadata().ok()?.permissions().mode() & 0o7777;
-        let typed = typed::path(&file);
+        let typed = shell::quote_path(&file);
         let (wrong, mend) = match readers {
             Readers::All => (0o022, format!("`chmod go-w {typed}`")),
             Readers::Group => (0o037, format!("`chmod g-wx,o= {typed}`")),

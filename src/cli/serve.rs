@@ -134,7 +134,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     let handle = server.handle();
     tokio::select! {
         served = server => served.map_err(|error| CliError::Failed(format!("the server failed: {error}")))?,
-        () = watch(signals, &bulla, &handle, address, settings.workers) => {}
+        () = handle_signals(signals, &bulla, &handle, address, settings.workers) => {}
     }
     match bulla.sessions().parts().store.now().await {
         Err(StoreError::Broken) => Err(CliError::Unavailable(
@@ -193,7 +193,7 @@ impl Signals {
 
 /// Handles signals: HUP reloads the keys, TERM and INT end the server after the requests in progress. Also ends the server if the
 /// store is no longer reliable. Returns at a second request to end; then nothing is waited for.
-async fn watch(
+async fn handle_signals(
     mut signals: Signals,
     bulla: &Bulla,
     server: &ServerHandle,

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::args::Cli;
-use crate::{ids::typed, store::Database};
+use crate::{ids::shell, store::Database};
 
 /// The parts that complete a suggested command.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Suggest {
 impl Suggest {
     pub(super) fn of(cli: &Cli, arguments: &[String]) -> Self {
         let mut flags = String::new();
-        let mut add = |name: &str, value: &str| flags += &format!(" {name} {}", typed::word(value));
+        let mut add = |name: &str, value: &str| flags += &format!(" {name} {}", shell::quote(value));
         if let Some(config) = &cli.config
             && std::env::var_os("BULLA_CONFIG").is_none_or(|variable| Path::new(&variable) != config)
         {
@@ -36,7 +36,7 @@ impl Suggest {
             add("--database", database);
         }
         let secret = cli.database.as_ref().is_some_and(|text| !shown(&text));
-        let words = arguments.iter().map(|word| typed::word(word)).collect::<Vec<_>>().join(" ");
+        let words = arguments.iter().map(|word| shell::quote(word)).collect::<Vec<_>>().join(" ");
         let this = if secret { "bulla …".into() } else { format!("bulla {words}") };
         Self { flags, this }
     }
@@ -65,7 +65,7 @@ impl Suggest {
             }
             quoted = !quoted;
         }
-        if self.this.is_empty() { out } else { out.replace(typed::THIS_COMMAND, &self.this) }
+        if self.this.is_empty() { out } else { out.replace(shell::THIS_COMMAND, &self.this) }
     }
 }
 

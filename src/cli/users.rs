@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{CliError, Context, actor, open_store, say_skipped_rows, table};
 use crate::{
     identity::{Hasher, PasswordRule},
-    ids::typed,
+    ids::shell,
     secret::SecretText,
     store::{Identity, NAME_RULE, NewUser, Store, UserChange, UserRow, is_good_name},
 };
@@ -135,7 +135,7 @@ async fn add(
     if store.user_by_name(&name).await?.is_some() {
         return Err(CliError::Failed(format!(
             "the user {name:?} exists already; `bulla user show {}` shows it",
-            typed::word(&name)
+            shell::quote(&name)
         )));
     }
     let hash = new_password(ctx, from_stdin).await?;

@@ -133,9 +133,9 @@ impl Hasher {
     ) -> Result<bool, HashError> {
         let password = normal(password);
         let stored = hash.map(|hash| Stored::read(hash).ok_or(HashError::BadHash));
-        let nobody = nobody()?;
+        let dummy_hash = dummy_hash()?;
         self.run(place, move |memory| {
-            let against = stored.as_ref().and_then(|stored| stored.as_ref().ok()).unwrap_or(&nobody);
+            let against = stored.as_ref().and_then(|stored| stored.as_ref().ok()).unwrap_or(&dummy_hash);
             let output = argon2id(&password, &against.salt, against.params.clone(), memory)?;
             let matches = bool::from(output.as_slice().ct_eq(&against.output));
             stored.transpose().map(|stored| matches && stored.is_some())
@@ -246,7 +246,7 @@ impl Stored {
 }
 
 /// Returns the hash that is used for users who do not exist. It costs the same work and never matches.
-fn nobody() -> Result<Stored, HashError> {
+fn dummy_hash() -> Result<Stored, HashError> {
     static NOBODY: OnceLock<Option<Stored>> = OnceLock::new();
     let make = || {
         let mut salt = vec![0; 16];

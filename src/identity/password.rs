@@ -8,7 +8,7 @@ use super::hasher::{self, Place};
 use crate::{
     clock::Timestamp,
     identity::{HashError, Hasher},
-    ids::{Sid, UserId, typed},
+    ids::{Sid, UserId, shell},
     secret::SecretText,
     store::{LoginError, SessionRow, Store, StoreError, User, UserRow, Users},
 };
@@ -62,7 +62,7 @@ impl StoreUsers {
             Err(HashError::BadHash) => {
                 tracing::error!(
                     "the stored password hash of {name} has an unsupported format; `bulla user passwd {}` replaces it",
-                    typed::word(name)
+                    shell::quote(name)
                 );
                 Ok(false)
             }
@@ -136,7 +136,7 @@ impl Users for StoreUsers {
         true
     }
 
-    async fn still(
+    async fn still_valid(
         &self,
         user: &User,
         password: &SecretText,

@@ -103,7 +103,7 @@ impl Settings {
         tokio::spawn(ring::follow(Arc::downgrade(&installation)));
         tokio::spawn(upkeep::sweep(Arc::downgrade(&installation), self.audit_keep));
         installation.check_triggers().await?;
-        tokio::spawn(upkeep::watch(Arc::downgrade(&installation)));
+        tokio::spawn(upkeep::check_periodically(Arc::downgrade(&installation)));
         Ok(installation)
     }
 }

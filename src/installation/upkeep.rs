@@ -47,7 +47,7 @@ impl Installation {
 }
 
 /// Checks the clock and the triggers until the installation is dropped.
-pub(crate) async fn watch(installation: Weak<Installation>) {
+pub(crate) async fn check_periodically(installation: Weak<Installation>) {
     let mut time = ticks(WATCH);
     for turn in 0_u64.. {
         time.tick().await;

@@ -14,7 +14,7 @@ use crate::{
     keyring::{
         KeyState, ListedKey, Listing, Ring, RingError, RingKey, RootKey, Suite, key_file,
         read::{self, Readers, bad},
-        schedule::{self, Fresh, Refusal, Step},
+        schedule::{self, NewKey, Refusal, Step},
         write::{self, Lock, RING},
     },
     secret::NoRandomness,
@@ -148,7 +148,7 @@ impl KeyDirectory {
             Ok(read) if read.fingerprint == last.fingerprint => Reload::Unchanged,
             _ => match self
                 .load()
-                .and_then(|ring| ring.check_successor(last).map(|()| ring).map_err(|e| self.blame(e)))
+                .and_then(|ring| ring.check_successor(last).map(|()| ring).map_err(|e| self.with_path(e)))
             {
                 Ok(ring) => Reload::Changed(ring),
                 Err(error) => Reload::Degraded(self.salvage(last), error),
@@ -235,7 +235,7 @@ impl KeyDirectory {
         &self,
         now: Timestamp,
         before: Before,
-        decide: impl FnOnce(&Listing, [Fresh; 2]) -> Result<Step, Refusal>,
+        decide: impl FnOnce(&Listing, [NewKey; 2]) -> Result<Step, Refusal>,
     ) -> Result<Ring, RingError> {
         if !self.exists() {
             return Err(self.missing());
@@ -340,7 +340,7 @@ impl KeyDirectory {
         }
     }
 
-    fn blame(&self, error: RingError) -> RingError {
+    fn with_path(&self, error: RingError) -> RingError {
         match error {
             RingError::Refused(fault) => bad(&self.ring_path(), fault),
             error => error,
@@ -374,6 +374,6 @@ fn fresh_keys(listed: &[ListedKey], suite: Suite) -> Result<[RootKey; 2], NoRand
     }
 }
 
-fn name(root: &RootKey) -> Fresh {
-    Fresh { kid: root.kid(), suite: root.suite() }
+fn name(root: &RootKey) -> NewKey {
+    NewKey { kid: root.kid(), suite: root.suite() }
 }

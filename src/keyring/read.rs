@@ -9,7 +9,7 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-use crate::{ids::typed, keyring::RingError};
+use crate::{ids::shell, keyring::RingError};
 
 /// Who else than the owner may read the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +30,19 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
         Errno::NOENT => bad(path, "is missing"),
         Errno::ACCESS | Errno::PERM => {
-            RingError::Denied(typed::why_not(path, &e.into(), rustix::fs::Access::READ_OK))
+            RingError::Denied(shell::explain(path, &e.into(), rustix::fs::Access::READ_OK))
         }
-        Errno::NXIO => bad(path, format!("is not a regular file; `rm -r {}` removes it", typed::path(path))),
+        Errno::NXIO => {
+            bad(path, format!("is not a regular file; `rm -r {}` removes it", shell::quote_path(path)))
+        }
         e => bad(path, format!("can't be opened: {e}")),
     })?;
     let stat = rustix::fs::fstat(&fd).map_err(|e| bad(path, format!("can't be inspected: {e}")))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(bad(path, format!("is not a regular file; `rm -r {}` removes it", typed::path(path))));
+        return Err(bad(
+            path,
+            format!("is not a regular file; `rm -r {}` removes it", shell::quote_path(path)),
+        ));
     }
     owner(path, &stat)?;
     let (wrong, fix) = match readers {
@@ -51,7 +56,7 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
             path,
             format!(
                 "has mode {mode:04o}, which gives other users access; `{fix} {}` prevents that",
-                typed::path(path)
+                shell::quote_path(path)
             ),
         ));
     }
@@ -91,7 +96,7 @@ pub(super) fn directory(path: &Path, readers: Readers) -> Result<(), RingError> 
             path,
             format!(
                 "has mode {mode:04o}, so other users may write to it; `chmod 700 {}` prevents that",
-                typed::path(path)
+                shell::quote_path(path)
             ),
         ));
     }
@@ -106,7 +111,7 @@ fn owner(path: &Path, stat: &Stat) -> Result<(), RingError> {
     let fault = format!(
         "belongs to user {}, but this command runs as user {me}; run it as that user: {}",
         stat.st_uid,
-        typed::as_user(stat.st_uid, stat.st_gid)
+        shell::run_as(stat.st_uid, stat.st_gid)
     );
     Err(bad(path, fault))
 }

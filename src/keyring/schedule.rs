@@ -13,7 +13,7 @@ use crate::{
 
 /// A new key that is in no listing yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fresh {
+pub struct NewKey {
     /// The key id.
     pub kid: Kid,
     /// The AEAD that the key is for.
@@ -48,7 +48,7 @@ pub enum Refusal {
 }
 
 /// The first listing: one active key and one staged.
-pub fn first(active: Fresh, staged: Fresh, now: Timestamp) -> Listing {
+pub fn first(active: NewKey, staged: NewKey, now: Timestamp) -> Listing {
     Listing {
         generation: 1,
         not_before: Timestamp::EPOCH,
@@ -63,7 +63,7 @@ pub fn first(active: Fresh, staged: Fresh, now: Timestamp) -> Listing {
 /// key: `fresh[1]` then becomes active at once.
 pub fn rotate(
     old: &Listing,
-    fresh: [Fresh; 2],
+    fresh: [NewKey; 2],
     min_staged: Duration,
     keep: Duration,
     now: Timestamp,
@@ -81,15 +81,15 @@ pub fn rotate(
     next.keys.retain(|key| !expired(key));
     for key in &mut next.keys {
         if key.state == KeyState::Active {
-            enter(key, KeyState::Retired, now);
+            set_state(key, KeyState::Retired, now);
         }
     }
-    fill(&mut next, fresh, now);
+    fill_states(&mut next, fresh, now);
     Ok(Step { listing: next, gone })
 }
 
 /// Revokes one key. The staged key replaces a revoked active key, and `fresh[0]` becomes the staged key.
-pub fn revoke(old: &Listing, kid: Kid, fresh: [Fresh; 2], now: Timestamp) -> Result<Step, Refusal> {
+pub fn revoke(old: &Listing, kid: Kid, fresh: [NewKey; 2], now: Timestamp) -> Result<Step, Refusal> {
     let mut next = successor(old);
     let Some(key) = next.keys.iter_mut().find(|key| key.kid == kid) else {
         return Err(Refusal::NoSuchKey(kid));
@@ -97,22 +97,22 @@ pub fn revoke(old: &Listing, kid: Kid, fresh: [Fresh; 2], now: Timestamp) -> Res
     if key.state == KeyState::Revoked {
         return Err(Refusal::AlreadyRevoked(kid));
     }
-    enter(key, KeyState::Revoked, now);
-    fill(&mut next, fresh, now);
+    set_state(key, KeyState::Revoked, now);
+    fill_states(&mut next, fresh, now);
     Ok(Step { listing: next, gone: vec![kid] })
 }
 
 /// Revokes every key, the staged one too, and continues with the `fresh` ones: a stolen ring becomes worthless. The generation is one
 /// more than the higher one of the old generation and `above`.
-pub fn revoke_all(old: &Listing, above: u64, fresh: [Fresh; 2], now: Timestamp) -> Step {
+pub fn revoke_all(old: &Listing, above: u64, fresh: [NewKey; 2], now: Timestamp) -> Step {
     let mut next = successor(old);
     next.generation = next.generation.max(above.saturating_add(1));
     let mut gone = Vec::new();
     for key in next.keys.iter_mut().filter(|key| key.state != KeyState::Revoked) {
-        enter(key, KeyState::Revoked, now);
+        set_state(key, KeyState::Revoked, now);
         gone.push(key.kid);
     }
-    fill(&mut next, fresh, now);
+    fill_states(&mut next, fresh, now);
     Step { listing: next, gone }
 }
 
@@ -127,10 +127,10 @@ fn successor(old: &Listing) -> Listing {
 }
 
 /// Makes one key active (the staged one, else `fresh[1]`) and one staged (`fresh[0]`), if there is none.
-fn fill(next: &mut Listing, fresh: [Fresh; 2], now: Timestamp) {
+fn fill_states(next: &mut Listing, fresh: [NewKey; 2], now: Timestamp) {
     if next.in_state(KeyState::Active).is_none() {
         match next.keys.iter_mut().find(|key| key.state == KeyState::Staged) {
-            Some(key) => enter(key, KeyState::Active, now),
+            Some(key) => set_state(key, KeyState::Active, now),
             None => next.keys.push(listed(fresh[1], KeyState::Active, now)),
         }
     }
@@ -139,12 +139,12 @@ fn fill(next: &mut Listing, fresh: [Fresh; 2], now: Timestamp) {
     }
 }
 
-fn enter(key: &mut ListedKey, state: KeyState, now: Timestamp) {
+fn set_state(key: &mut ListedKey, state: KeyState, now: Timestamp) {
     key.state = state;
     key.since = now;
 }
 
-fn listed(fresh: Fresh, state: KeyState, now: Timestamp) -> ListedKey {
+fn listed(fresh: NewKey, state: KeyState, now: Timestamp) -> ListedKey {
     ListedKey { kid: fresh.kid, state, suite: fresh.suite, since: now }
 }
 
@@ -157,8 +157,8 @@ mod tests {
     const KEEP: Duration = Duration::from_secs(7200);
     const MIN: Duration = Duration::from_secs(600);
 
-    fn fresh(n: u32) -> [Fresh; 2] {
-        [2 * n, 2 * n + 1].map(|n| Fresh { kid: Kid(n.to_be_bytes()), suite: Suite::Xaes256Gcm })
+    fn fresh(n: u32) -> [NewKey; 2] {
+        [2 * n, 2 * n + 1].map(|n| NewKey { kid: Kid(n.to_be_bytes()), suite: Suite::Xaes256Gcm })
     }
 
     fn start() -> Listing {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock::Timestamp,
-    ids::{Kid, typed},
+    ids::{Kid, shell},
     keyring::{
         Listing, RingError, RootKey, key_file,
         read::{self, bad},
@@ -91,7 +91,7 @@ fn refused(directory: &Path, path: &Path, what: &str, error: &io::Error) -> Ring
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             let needs = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-            RingError::Denied(format!("{}: {what}: {}", path.display(), typed::why_not(folder, error, needs)))
+            RingError::Denied(format!("{}: {what}: {}", path.display(), shell::explain(folder, error, needs)))
         }
         _ => bad(path, format!("{what}: {error}")),
     }
@@ -203,7 +203,7 @@ mod tests {
         keys.rotate(Duration::ZERO, Duration::ZERO, at(1)).unwrap();
         let old = Listing::parse(&fs::read(keys.path().join(RING)).unwrap()).unwrap();
         let new = [(); 2].map(|()| RootKey::generate(Suite::Xaes256Gcm).unwrap());
-        let names = [&new[0], &new[1]].map(|key| schedule::Fresh { kid: key.kid(), suite: key.suite() });
+        let names = [&new[0], &new[1]].map(|key| schedule::NewKey { kid: key.kid(), suite: key.suite() });
         let step = schedule::rotate(&old, names, Duration::ZERO, Duration::ZERO, at(9)).unwrap();
         assert_eq!(step.gone.len(), 1);
         (keys, plan(&step.listing, &new, &step.gone, at(9)), step.listing)
@@ -250,7 +250,7 @@ mod tests {
             make_directory(keys.path()).unwrap();
             let pair = [new(), new()];
             let names =
-                [&pair[0], &pair[1]].map(|key| schedule::Fresh { kid: key.kid(), suite: key.suite() });
+                [&pair[0], &pair[1]].map(|key| schedule::NewKey { kid: key.kid(), suite: key.suite() });
             let listing = schedule::first(names[0], names[1], at(0));
             let plan = plan(&listing, &pair, &[], at(0));
             carry_out(keys.path(), &plan[..crash.min(plan.len())]).unwrap();

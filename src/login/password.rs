@@ -86,7 +86,7 @@ impl Logins {
         };
         match in_store {
             true => Ok(issued),
-            false => self.confirm_password(issued, users.still(&user, password, &against).await).await,
+            false => self.confirm_password(issued, users.still_valid(&user, password, &against).await).await,
         }
     }
 
@@ -95,9 +95,9 @@ impl Logins {
     async fn confirm_password(
         &self,
         issued: Issued,
-        still: Result<bool, LoginError>,
+        still_valid: Result<bool, LoginError>,
     ) -> Result<Issued, LoginError> {
-        let why = match still {
+        let why = match still_valid {
             Ok(true) => return Ok(issued),
             Ok(false) => LoginError::Wrong,
             Err(error) => error,

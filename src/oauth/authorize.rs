@@ -25,38 +25,38 @@ pub const CODE_MAX_AGE: Duration = Duration::from_secs(60);
 pub struct Authorization {
     /// The app that sent the request.
     pub client: ClientRow,
-    back: Back,
+    back: RedirectTarget,
     scope: Scope,
     challenge: String,
     /// The audience of the app's tokens, if the request names one.
     audience: Option<Audience>,
     /// The redirect URI of the request. `None` if the request omits it, which is allowed if the client has exactly one.
-    given: Option<String>,
+    issued_mark: Option<String>,
 }
 
 /// The address to which the answer is sent.
 #[derive(Clone, Debug)]
-struct Back {
+struct RedirectTarget {
     uri: String,
     state: Option<String>,
 }
 
 /// The reason why an authorization request fails.
 #[derive(Debug)]
-pub enum Objection {
+pub enum AuthorizationError {
     /// The error is shown to the person, because no valid redirect URI is known.
-    Here(Cow<'static, str>),
+    ToPerson(Cow<'static, str>),
     /// Shown to the person as well: the app is unknown or disabled.
-    Unknown,
+    UnknownClient,
     /// The error is sent to the app.
-    Back(Returned),
+    ToApp(AppRedirect),
     /// The answer is unknown: the store is unavailable.
     CannotTell(StoreError),
 }
 
 /// The address to which the browser is redirected.
 #[derive(Debug)]
-pub struct Returned(pub String);
+pub struct AppRedirect(pub String);
 
 /// The payload of a code. The names are short, because the code is part of a URL.
 #[derive(Deserialize, Serialize)]
@@ -77,36 +77,37 @@ struct Code {
 
 impl Issuer<'_> {
     /// Checks an authorization request. `query` is the query of `/oauth/authorize`.
-    pub async fn authorization(&self, query: &str) -> Result<Authorization, Objection> {
+    pub async fn authorization(&self, query: &str) -> Result<Authorization, AuthorizationError> {
         let form = Form::parse(query.as_bytes()).map_err(|refusal| {
-            Objection::Here(format!("The request of the app is malformed: {refusal}.").into())
+            AuthorizationError::ToPerson(format!("The request of the app is malformed: {refusal}.").into())
         })?;
-        let id = form.text("client_id").ok_or(Objection::Here(
+        let id = form.text("client_id").ok_or(AuthorizationError::ToPerson(
             "The request of the app has no client_id. The app must send it.".into(),
         ))?;
-        let id = ClientId::new(id).map_err(|_| Objection::Unknown)?;
-        let (client, _) = self.sessions.parts().store.client(&id).await.map_err(Objection::CannotTell)?;
+        let id = ClientId::new(id).map_err(|_| AuthorizationError::UnknownClient)?;
+        let (client, _) =
+            self.sessions.parts().store.client(&id).await.map_err(AuthorizationError::CannotTell)?;
         let client = client.filter(|client| !client.disabled);
-        let client = client.ok_or(Objection::Unknown)?;
-        let given = form.text("redirect_uri").map(str::to_owned);
-        let uri = match (&given, client.redirect_uris.as_slice()) {
+        let client = client.ok_or(AuthorizationError::UnknownClient)?;
+        let issued_mark = form.text("redirect_uri").map(str::to_owned);
+        let uri = match (&issued_mark, client.redirect_uris.as_slice()) {
             (Some(uri), known) if known.iter().any(|known| redirect::matches(known, uri)) => uri.clone(),
             (None, [only]) => only.clone(),
             (Some(_), _) => {
-                return Err(Objection::Here(
+                return Err(AuthorizationError::ToPerson(
                     "The redirect_uri of this request is not registered for this app.".into(),
                 ));
             }
             (None, _) => {
-                return Err(Objection::Here(
+                return Err(AuthorizationError::ToPerson(
                     "The request of the app has no redirect_uri. It may be left out only if exactly one is \
                      registered for the app."
                         .into(),
                 ));
             }
         };
-        let back = Back { uri, state: form.text("state").map(str::to_owned) };
-        let audience = target::asked(&client, &form, self.url).map_err(|refusal| {
+        let back = RedirectTarget { uri, state: form.text("state").map(str::to_owned) };
+        let audience = target::requested(&client, &form, self.url).map_err(|refusal| {
             (
                 refusal.code(),
                 "the audience or resource is not registered for this app, or there is more than one",
@@ -116,11 +117,11 @@ impl Issuer<'_> {
             check(&form, &client.scopes).and_then(|(scope, challenge)| Ok((scope, challenge, audience?)));
         match checked {
             Ok((scope, challenge, audience)) => {
-                Ok(Authorization { client, back, scope, challenge, audience, given })
+                Ok(Authorization { client, back, scope, challenge, audience, issued_mark })
             }
             Err((error, description)) => {
                 let said = [("error", error), ("error_description", description)];
-                Err(Objection::Back(self.send_back(&back, &said)))
+                Err(AuthorizationError::ToApp(self.redirect_with(&back, &said)))
             }
         }
     }
@@ -132,7 +133,7 @@ impl Issuer<'_> {
         authorization: &Authorization,
         login: &SessionRow,
         user: &User,
-    ) -> Result<Returned, Denied> {
+    ) -> Result<AppRedirect, Denied> {
         let code = Code {
             id: user.id.to_string(),
             client: authorization.client.id.to_string(),
@@ -140,24 +141,24 @@ impl Issuer<'_> {
             by: login.sid.to_string(),
             scope: authorization.scope.to_string(),
             challenge: authorization.challenge.clone(),
-            uri: authorization.given.as_deref().map(digest),
+            uri: authorization.issued_mark.as_deref().map(digest),
             aud: authorization.audience.as_ref().map(|audience| audience.as_str().to_owned()),
         };
         let payload = serde_json::to_string(&code).expect("texts have a JSON form");
         let parts = self.sessions.parts();
         let code =
             parts.tokens.derive(&Purpose::code(), &Audience::own()).seal_at(&payload, parts.clock.now())?;
-        self.spend(&given(code.as_str())).await?;
-        Ok(self.send_back(&authorization.back, &[("code", code.as_str())]))
+        self.spend(&issued_mark(code.as_str())).await?;
+        Ok(self.redirect_with(&authorization.back, &[("code", code.as_str())]))
     }
 
-    fn send_back(&self, back: &Back, answer: &[(&str, &str)]) -> Returned {
+    fn redirect_with(&self, back: &RedirectTarget, answer: &[(&str, &str)]) -> AppRedirect {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(answer);
         query.extend_pairs(back.state.iter().map(|state| ("state", state)));
         query.append_pair("iss", self.url);
         let mark = if back.uri.contains('?') { '&' } else { '?' };
-        Returned(format!("{}{mark}{}", back.uri, query.finish()))
+        AppRedirect(format!("{}{mark}{}", back.uri, query.finish()))
     }
 
     /// Exchanges a code for tokens. A second use of a code ends the session that the first use began (RFC 6749, section 4.1.2).
@@ -169,16 +170,17 @@ impl Issuer<'_> {
     ) -> Result<Granted, Refusal> {
         let text = form.required("code", "the parameter code is missing")?;
         let verifier = form.required("code_verifier", "the parameter code_verifier is missing")?;
-        let code = self.open(text).filter(|code| code.fits(client, form, verifier)).ok_or(Refusal::Grant)?;
+        let code =
+            self.open(text).filter(|code| code.matches(client, form, verifier)).ok_or(Refusal::Grant)?;
         let sid: Sid = code.sid.parse().map_err(|_| Refusal::Grant)?;
         let login: Sid = code.by.parse().map_err(|_| Refusal::Grant)?;
         let id = UserId::new(code.id).map_err(|_| Refusal::Grant)?;
         let scope = code.scope.parse::<Scope>().map_err(|_| Refusal::Scope)?.and(&client.row.scopes);
         let granted = code.aud.map(Audience::new).transpose().map_err(|_| Refusal::Grant)?;
-        let asked = target::asked(&client.row, form, self.url)?;
-        let audience = target::chosen(granted.clone(), asked, &client.row)?;
+        let asked = target::requested(&client.row, form, self.url)?;
+        let audience = target::select(granted.clone(), asked, &client.row)?;
 
-        if self.spend(&given(text)).await? {
+        if self.spend(&issued_mark(text)).await? {
             return Err(Refusal::Grant);
         }
         let again = format!("{text} again");
@@ -249,7 +251,7 @@ fn check(form: &Form, most: &Scope) -> Result<(Scope, String), (&'static str, &'
 
 impl Code {
     /// Whether the code was issued for this client and this redirect URI, and `verifier` matches its challenge.
-    fn fits(&self, client: &Client, form: &Form, verifier: &str) -> bool {
+    fn matches(&self, client: &Client, form: &Form, verifier: &str) -> bool {
         let uri = form.text("redirect_uri").map(digest);
         let known = (43..=128).contains(&verifier.len());
         let proven: bool = digest(verifier).as_bytes().ct_eq(self.challenge.as_bytes()).into();
@@ -258,7 +260,7 @@ impl Code {
 }
 
 /// The name under which the store records that a code was issued.
-fn given(code: &str) -> String {
+fn issued_mark(code: &str) -> String {
     format!("{code} given")
 }
 

@@ -22,7 +22,7 @@ impl Issuer<'_> {
         if form.text("actor_token").is_some() {
             return Err(Refusal::Request("actor tokens are not supported"));
         }
-        let audience = target::asked(&client.row, form, self.url)?;
+        let audience = target::requested(&client.row, form, self.url)?;
         let audience = audience.ok_or(Refusal::Request("the parameter audience or resource is missing"))?;
         if audience == Audience::own() {
             return Err(Refusal::Target);

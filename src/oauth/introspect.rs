@@ -21,14 +21,14 @@ impl Issuer<'_> {
         if client.row.is_public() {
             return Err(Refusal::Client);
         }
-        match self.look(client, token).await {
+        match self.inspect(client, token).await {
             Ok(found) => Ok(found),
             Err(Denied::CannotTell(error)) => Err(error.into()),
             Err(_) => Ok(None),
         }
     }
 
-    async fn look(&self, client: &Client, token: &str) -> Result<Option<Value>, Denied> {
+    async fn inspect(&self, client: &Client, token: &str) -> Result<Option<Value>, Denied> {
         match self.sessions.authenticate_bearer(token) {
             Ok(bearer) => {
                 let holder = match &bearer {

@@ -16,7 +16,7 @@ mod revoke;
 mod target;
 mod token;
 
-pub use authorize::{Authorization, CODE_MAX_AGE, Objection, Returned};
+pub use authorize::{AppRedirect, Authorization, AuthorizationError, CODE_MAX_AGE};
 pub use client::{Client, Credentials};
 pub use form::Form;
 pub use issuer::Issuer;

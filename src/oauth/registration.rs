@@ -58,7 +58,7 @@ impl Registration {
         let unavailable = |error: NoRandomness| BadClient(error.to_string());
         let secret = match self.public || jwks.is_some() {
             true => None,
-            false => Some(draw_secret().map_err(unavailable)?),
+            false => Some(generate_secret().map_err(unavailable)?),
         };
         let client = NewClient {
             id: ClientId::generate().map_err(unavailable)?,
@@ -86,7 +86,7 @@ pub fn describe(row: &ClientRow) -> Value {
 }
 
 /// Draws a secret of 256 random bits. Returns it as text, with the hash that is stored.
-pub fn draw_secret() -> Result<(SecretText, Digest), NoRandomness> {
+pub fn generate_secret() -> Result<(SecretText, Digest), NoRandomness> {
     let secret = Secret::<32>::generate()?;
     Ok((SecretText::new(secret.to_base64url().to_string()), secret.sha256()))
 }

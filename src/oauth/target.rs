@@ -11,7 +11,7 @@ use crate::{
 /// address. A token has one audience, so several names must mean the same one.
 ///
 /// A `resource` is the absolute URL (http or https) of a resource server. Its host is the name of the audience.
-pub(super) fn asked(client: &ClientRow, form: &Form, issuer: &str) -> Result<Option<Audience>, Refusal> {
+pub(super) fn requested(client: &ClientRow, form: &Form, issuer: &str) -> Result<Option<Audience>, Refusal> {
     let audiences = form.audiences.iter().map(|name| (name.expose() == issuer, Some(name.expose())));
     let resources = form.resources.iter().map(|address| {
         let (origin, host) = origin(address.expose()).unzip();
@@ -35,7 +35,7 @@ pub(super) fn asked(client: &ClientRow, form: &Form, issuer: &str) -> Result<Opt
 }
 
 /// The audience of a new token. `granted` is the audience of the person's sign-in, if it had one; then `asked` must be the same.
-pub(super) fn chosen(
+pub(super) fn select(
     granted: Option<Audience>,
     asked: Option<Audience>,
     client: &ClientRow,

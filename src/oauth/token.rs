@@ -51,7 +51,7 @@ impl Issuer<'_> {
         if !scope.is_within(&client.row.scopes) {
             return Err(Refusal::Scope);
         }
-        let audience = target::chosen(None, target::asked(&client.row, form, self.url)?, &client.row)?;
+        let audience = target::select(None, target::requested(&client.row, form, self.url)?, &client.row)?;
         let issued = self.sessions.issue_service(&client.row, scope.clone(), &audience).await;
         // The client was changed after it was authenticated. The refusal tells it to authenticate again.
         let (_, access) = issued.map_err(|denied| match denied.into() {
@@ -73,7 +73,7 @@ impl Issuer<'_> {
             return Err(Refusal::Scope);
         }
         let granted = self.sessions.granted_audience(token)?;
-        let audience = target::chosen(granted, target::asked(&client.row, form, self.url)?, &client.row)?;
+        let audience = target::select(granted, target::requested(&client.row, form, self.url)?, &client.row)?;
         let grant = Grant { client: grant.client, scope: scope.clone() };
         let renewed = self.sessions.renew_for(&grant, token, &device).await?;
         let access = self.sealed_for(&audience, &renewed.principal, renewed.access)?;

@@ -65,7 +65,7 @@ impl Sessions {
             },
             None => None,
         };
-        let (key, new) = self.draw(user, transport, device, None)?;
+        let (key, new) = self.new_session(user, transport, device, None)?;
         self.start_session(user, key, NewSession { replaces, proof, ..new }, None).await
     }
 
@@ -84,7 +84,7 @@ impl Sessions {
         device: Device,
         audience: Option<&Audience>,
     ) -> Result<Issued, Denied> {
-        let (key, new) = self.draw(user, Transport::Body, device, Some(grant))?;
+        let (key, new) = self.new_session(user, Transport::Body, device, Some(grant))?;
         let new = NewSession { sid, login: Some(login), ..new };
         self.start_session(user, key, new, audience).await
     }
@@ -137,7 +137,7 @@ impl Sessions {
             Transport::Basic => Transport::Cookie,
             as_before => as_before,
         };
-        let (key, new) = self.draw(user, transport, device, None)?;
+        let (key, new) = self.new_session(user, transport, device, None)?;
         let proof = Proof { at: ProvenAt::Now, password_hash: Some(verified), identity: None };
         let event = AuditEvent::new("password.changed", user.id.to_string(), "").by(caller.as_caller());
         let next = Some(NewSession { proof, ..new });
@@ -146,7 +146,7 @@ impl Sessions {
     }
 
     /// Draws a sid and a key before anything is written.
-    fn draw(
+    fn new_session(
         &self,
         user: &User,
         transport: Transport,

@@ -61,21 +61,21 @@ pub trait Users: Send + Sync + 'static {
     /// Checks a name and password.
     async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError>;
 
-    /// Checks a name and password. In addition returns the value against which the password was checked, if [`Self::still`] needs
+    /// Checks a name and password. In addition returns the value against which the password was checked, if [`Self::still_valid`] needs
     /// it.
     async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
         Ok((self.log_in(name, password).await?, SecretText::default()))
     }
 
     /// Whether [`Self::prove`] returns the `password_hash` of a row of `users` in the same store. If so, the transaction that
-    /// begins a session requires that the row still has this hash, and [`Self::still`] is not called.
+    /// begins a session requires that the row still has this hash, and [`Self::still_valid`] is not called.
     fn keeps_passwords_in_store(&self) -> bool {
         false
     }
 
     /// For other sources: called after a session has begun, to check that the password is still valid. A password change ends all
     /// sessions, but it can't end a session that begins just after it. A source that can't tell returns true.
-    async fn still(&self, _: &User, _: &SecretText, _against: &SecretText) -> Result<bool, LoginError> {
+    async fn still_valid(&self, _: &User, _: &SecretText, _against: &SecretText) -> Result<bool, LoginError> {
         Ok(true)
     }
 }

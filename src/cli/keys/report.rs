@@ -8,7 +8,7 @@ use crate::{
     cli::{CliError, Context, table},
     clock::Timestamp,
     config::format_duration,
-    ids::typed,
+    ids::shell,
     keyring::{KeyDirectory, KeyState, Ring},
     store::NodeRow,
 };
@@ -119,7 +119,7 @@ fn faults(ring: &Ring, unlisted: &[PathBuf], now: Timestamp) -> Vec<String> {
             "{} is not listed in ring.json, because a command was interrupted or the file is from a newer copy of \
              the directory; if it is not from a newer copy, `rm {}` removes it",
             file.display(),
-            typed::path(file)
+            shell::quote_path(file)
         ));
     }
     faults

@@ -6,7 +6,7 @@ use crate::{
         bulla::Shared,
         guard::login_cookies::login_id,
         wire::{
-            cookies::{Ambiguous, Carried, CookieJar, SetCookies},
+            cookies::{Ambiguous, CookieJar, CookieTokens, SetCookies},
             credentials::{self, Authorization},
             forgery,
             request::{Header, Request},
@@ -41,7 +41,8 @@ impl Shared {
             // An ID token is for a later step, so it is not a failure of step 1.
             return if is_jws(token) { Err(None) } else { self.sessions().authenticate(token).map_err(Some) };
         }
-        let access = self.cookies.read(request).ok().and_then(|carried| carried.access).ok_or(None)?;
+        let access =
+            self.cookies.read(request).ok().and_then(|cookie_tokens| cookie_tokens.access).ok_or(None)?;
         self.sessions().authenticate(access).map_err(Some)
     }
 
@@ -76,24 +77,24 @@ impl Shared {
                 Ok(Authenticated { principal: issued.principal, cookies })
             }
             Authorization::Basic { .. } => Err(Problem::unauthorized()),
-            Authorization::Absent => self.by_cookies(request, &self.carried(request)??, tried).await,
+            Authorization::Absent => self.by_cookies(request, &self.cookie_tokens(request)??, tried).await,
         }
     }
 
     /// The tokens in the cookies of a request that a page of this server or a program sent. A request with an `Authorization`
     /// header returns no tokens, because only that header counts. It is not checked for forgery, because another site can't have
     /// sent it.
-    pub(crate) fn carried<'a>(
+    pub(crate) fn cookie_tokens<'a>(
         &self,
         request: &'a impl Request,
-    ) -> Result<Result<Carried<'a>, Ambiguous>, Problem> {
+    ) -> Result<Result<CookieTokens<'a>, Ambiguous>, Problem> {
         if !matches!(Authorization::of(request)?, Authorization::Absent) {
-            return Ok(Ok(Carried::default()));
+            return Ok(Ok(CookieTokens::default()));
         }
-        let carried = self.cookies.read(request);
-        let has_cookies = carried.as_ref().map_or(true, Carried::any);
+        let cookie_tokens = self.cookies.read(request);
+        let has_cookies = cookie_tokens.as_ref().map_or(true, CookieTokens::any);
         self.site.refuse_forgery(request, has_cookies)?;
-        Ok(carried)
+        Ok(cookie_tokens)
     }
 
     /// Step 3 on any request: an ID token as `Authorization: Bearer`. Of the cookies only the one of the nonce is read. Also
@@ -103,9 +104,9 @@ impl Shared {
         request: &impl Request,
         id_token: &str,
     ) -> Result<(Issued, String), Problem> {
-        let carried = self.cookies.read(request).unwrap_or_default();
+        let cookie_tokens = self.cookies.read(request).unwrap_or_default();
         let requester = self.site.requester(request);
-        self.logins().by_bearer(&requester, id_token, |nonce| carried.login(nonce)).await
+        self.logins().by_bearer(&requester, id_token, |nonce| cookie_tokens.login(nonce)).await
     }
 
     fn open(&self, access: &str, tried: Option<Denied>) -> Result<Principal, Denied> {
@@ -115,15 +116,15 @@ impl Shared {
     async fn by_cookies(
         &self,
         request: &impl Request,
-        carried: &Carried<'_>,
+        cookie_tokens: &CookieTokens<'_>,
         tried: Option<Denied>,
     ) -> Result<Authenticated, Problem> {
-        let denied = match carried.access.map(|token| self.open(token, tried)) {
+        let denied = match cookie_tokens.access.map(|token| self.open(token, tried)) {
             Some(Ok(principal)) => return Ok(without_cookies(principal)),
             Some(Err(denied)) => denied,
             None => Denied::Session,
         };
-        let Some(refresh) = carried.refresh else { return Err(denied.into()) };
+        let Some(refresh) = cookie_tokens.refresh else { return Err(denied.into()) };
         let renewed = self.renew(request, refresh).await?;
         let mut cookies = SetCookies::default();
         self.set_renewed_cookies(&mut cookies, &renewed);

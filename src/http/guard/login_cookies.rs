@@ -9,7 +9,7 @@ use crate::{
         Problem,
         bulla::Shared,
         wire::{
-            cookies::{Carried, CookieJar, SetCookies},
+            cookies::{CookieJar, CookieTokens, SetCookies},
             request::Request,
         },
     },
@@ -65,7 +65,7 @@ fn to_clear<'a>(mut kept: Vec<Kept<'a>>, kind: Kind, size: usize) -> Vec<&'a str
     }
 }
 
-impl Carried<'_> {
+impl CookieTokens<'_> {
     /// The token in the cookie of this login or nonce.
     pub(crate) fn login(&self, state: &str) -> Option<&str> {
         let wanted = login_id(state);
@@ -86,8 +86,8 @@ impl Shared {
         let token = self.logins().seal_pending(pending)?;
         let id = login_id(state);
         CookieJar::set_login(cookies, &id, token.as_str(), LIFE);
-        let carried = self.cookies.read(request).unwrap_or_default();
-        let others = carried.logins.iter().filter(|(other, _)| *other != id);
+        let cookie_tokens = self.cookies.read(request).unwrap_or_default();
+        let others = cookie_tokens.logins.iter().filter(|(other, _)| *other != id);
         let kept = others.map(|(id, token)| self.kept(id, token)).collect();
         for other in to_clear(kept, kind, CookieJar::login_size(&id, token.as_str())) {
             CookieJar::clear_login(cookies, other);

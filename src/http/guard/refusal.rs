@@ -39,7 +39,7 @@ impl ClientKind {
         let page = match self {
             Self::Program => return Answer::problem(problem),
             Self::Person { can_reload: true, back } if problem.is_cross_site() => {
-                return Answer::page(pages::again(back));
+                return Answer::page(pages::reload(back));
             }
             Self::Person { back, .. } if problem.code() == "unauthorized" => {
                 pages::login(&pages::Login { rd: back, ways, ..Default::default() })

@@ -57,7 +57,7 @@ impl Shared {
             }
             Authorization::Absent => {}
         }
-        let refresh = self.carried(request)??.refresh.ok_or_else(Problem::session_required)?;
+        let refresh = self.cookie_tokens(request)??.refresh.ok_or_else(Problem::session_required)?;
         let same = |row: &SessionRow| {
             row.sid == principal.sid()
                 && row.user_id.as_str() == principal.id()

@@ -15,7 +15,7 @@ pub(crate) struct Way {
     pub(crate) name: String,
     pub(crate) label: String,
     /// Whether its ID tokens can state when people signed in.
-    pub(crate) says_when: bool,
+    pub(crate) states_auth_time: bool,
 }
 
 impl Way {
@@ -24,7 +24,7 @@ impl Way {
         Self {
             name: settings.name.clone(),
             label: settings.label.clone(),
-            says_when: settings.preset.says_when(),
+            states_auth_time: settings.preset.states_auth_time(),
         }
     }
 }
@@ -138,20 +138,20 @@ struct ErrorPage<'a> {
 /// The page that loads again by itself. It contains its own address, because for a refresh without an address Chromium only jumps
 /// within the page if the address has a fragment.
 #[derive(Template)]
-#[template(path = "again.html")]
-struct Again<'a> {
+#[template(path = "reload.html")]
+struct Reload<'a> {
     itself: &'a str,
 }
 
 /// The page for a login that this browser has already finished. It leads to the address to which the login led.
 #[derive(Template)]
-#[template(path = "spent.html")]
-struct Spent<'a> {
+#[template(path = "already_finished.html")]
+struct AlreadyFinished<'a> {
     to: &'a str,
 }
 
-pub(crate) fn spent(to: &str) -> Option<String> {
-    Spent { to: &as_reference(to) }.render().ok()
+pub(crate) fn already_finished(to: &str) -> Option<String> {
+    AlreadyFinished { to: &as_reference(to) }.render().ok()
 }
 
 pub(crate) fn login(page: &Login<'_>) -> Option<String> {
@@ -255,8 +255,8 @@ fn title_and_advice(problem: &Problem) -> (&'static str, &'static str) {
 }
 
 /// Renders the page that loads again. `target` is the path and the query of this request.
-pub(crate) fn again(target: &str) -> Option<String> {
-    Again { itself: &as_reference(target) }.render().ok()
+pub(crate) fn reload(target: &str) -> Option<String> {
+    Reload { itself: &as_reference(target) }.render().ok()
 }
 
 /// Converts a path and query to a URL on the same host. `//evil.example` would name another host; `/.//evil.example` names the same
@@ -328,7 +328,7 @@ mod tests {
         let (now, this, said) = (Timestamp::EPOCH, Sid([0; 16]), Problem::unprocessable(evil));
         let identity = Identity { issuer: evil.into(), subject: evil.into() };
         let identities = [LinkedIdentity { identity, linked_at: None }];
-        let ways = [Way { name: evil.into(), label: evil.into(), says_when: true }];
+        let ways = [Way { name: evil.into(), label: evil.into(), states_auth_time: true }];
         let page = account(&Account {
             user: &user,
             sessions: &[],
@@ -367,7 +367,7 @@ mod tests {
             ("/a?\"><script>", "/a?&#34;&#62;&#60;script&#62;"),
             ("/a:b//c?https://evil.example", "/a:b//c?https://evil.example"),
         ] {
-            let page = again(target).unwrap();
+            let page = reload(target).unwrap();
             assert!(page.contains(&format!("content=\"0;url={written}\"")), "{page}");
             assert!(page.contains(&format!("href=\"{written}\"")), "{page}");
         }

@@ -16,7 +16,7 @@ use crate::{
             request::{Header, Request as _},
         },
     },
-    oauth::{Authorization, Objection, Returned},
+    oauth::{AppRedirect, Authorization, AuthorizationError},
     store::{SessionRow, Transport, User},
 };
 
@@ -32,7 +32,7 @@ pub(crate) async fn begin(bulla: web::Data<Bulla>, request: HttpRequest) -> Resu
             "The request of the app is too long, or contains a character that a URL must not contain.",
         )),
         Ok(_) => Ok(body::see_other(&onward)),
-        Err(objection) => answer_objection(objection),
+        Err(objection) => answer_error(objection),
     }
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
     let shared = &bulla.0;
     let authorization = match shared.issuer().authorization(request.query_string()).await {
         Ok(authorization) => authorization,
-        Err(objection) => return answer_objection(objection),
+        Err(objection) => return answer_error(objection),
     };
     let authenticated = match shared.authenticate_request(&request, None).await {
         Ok(authenticated) => authenticated,
@@ -83,7 +83,7 @@ async fn in_person(
 impl Shared {
     /// Whether a request has the refresh cookie of this session, and its row would rotate or repeat it.
     async fn presents_session(&self, request: &HttpRequest, session: &SessionRow) -> Result<bool, Problem> {
-        let Some(refresh) = self.carried(request)??.refresh else { return Ok(false) };
+        let Some(refresh) = self.cookie_tokens(request)??.refresh else { return Ok(false) };
         let present = known(self.sessions().present(refresh, &self.site.device(request)).await)?.flatten();
         Ok(present.is_some_and(|present| present.row.sid == session.sid))
     }
@@ -113,7 +113,7 @@ impl Shared {
 
 /// Sends the browser to the app. After the login form this is done by a page, because the answer to a form must not redirect to
 /// another origin (CSP `form-action`).
-fn send_on(request: &HttpRequest, authorization: &Authorization, to: &Returned) -> HttpResponse {
+fn send_on(request: &HttpRequest, authorization: &Authorization, to: &AppRedirect) -> HttpResponse {
     let site = request.text(Header::SecFetchSite);
     if site != Some("same-origin") || !credentials::is_navigation(request) {
         return body::see_other(&to.0);
@@ -122,11 +122,11 @@ fn send_on(request: &HttpRequest, authorization: &Authorization, to: &Returned) 
     Answer::page(page).header("refresh", format!("0;url={}", to.0)).into()
 }
 
-fn answer_objection(objection: Objection) -> Result<HttpResponse, Problem> {
-    match objection {
-        Objection::Back(to) => Ok(body::see_other(&to.0)),
-        Objection::Here(why) => Err(Problem::bad_request(why)),
-        Objection::Unknown => Err(Problem::unknown_client()),
-        Objection::CannotTell(error) => Err(error.into()),
+fn answer_error(error: AuthorizationError) -> Result<HttpResponse, Problem> {
+    match error {
+        AuthorizationError::ToApp(to) => Ok(body::see_other(&to.0)),
+        AuthorizationError::ToPerson(why) => Err(Problem::bad_request(why)),
+        AuthorizationError::UnknownClient => Err(Problem::unknown_client()),
+        AuthorizationError::CannotTell(error) => Err(error.into()),
     }
 }

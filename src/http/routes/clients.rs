@@ -134,7 +134,7 @@ pub(crate) async fn rotate(
     if !(0.0..=MOST_OVERLAP).contains(&overlap) {
         return Err(Problem::unprocessable("overlap must be from 0 to 2592000 seconds (30 days)."));
     }
-    let (secret, hash) = registration::draw_secret().map_err(|_| Problem::unavailable())?;
+    let (secret, hash) = registration::generate_secret().map_err(|_| Problem::unavailable())?;
     let change = ClientChange {
         secret: Some(NewSecret { hash, overlap: Duration::from_secs_f64(overlap) }),
         ..ClientChange::default()

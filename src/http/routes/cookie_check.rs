@@ -25,6 +25,6 @@ impl Shared {
     pub(crate) fn has_login_cookies(&self, request: &HttpRequest) -> bool {
         self.cookies
             .read(request)
-            .map_or(true, |carried| carried.access.is_some() || carried.refresh.is_some())
+            .map_or(true, |cookie_tokens| cookie_tokens.access.is_some() || cookie_tokens.refresh.is_some())
     }
 }

@@ -90,7 +90,7 @@ pub(crate) async fn login(
     let shared = &bulla.0;
     let (input, kind) = body::read::<Login>(&request, &body)?;
     // Contradictory cookies must not keep a person with a password from logging in.
-    let carried = shared.carried(&request)?.unwrap_or_default();
+    let cookie_tokens = shared.cookie_tokens(&request)?.unwrap_or_default();
     let transport = transport(kind, input.transport.as_deref())?;
     if kind == Kind::Json && !input.presented.provider.is_empty() {
         let issued = shared.with_presented(&request, &input.presented, transport).await?;
@@ -107,7 +107,7 @@ pub(crate) async fn login(
     };
     let requester = shared.site.requester(&request);
     let done =
-        shared.logins().by_password(&requester, &username, &password, transport, carried.refresh).await;
+        shared.logins().by_password(&requester, &username, &password, transport, cookie_tokens.refresh).await;
     let rd = if input.rd.is_empty() { "/auth/account".into() } else { shared.site.return_to(&input.rd) };
     match (done, kind) {
         (Ok(issued), Kind::Form) => {

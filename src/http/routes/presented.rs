@@ -27,8 +27,8 @@ pub(crate) async fn nonce(
 ) -> Result<HttpResponse, Problem> {
     let shared = &bulla.0;
     let (input, _) = body::read::<For>(&request, &body)?;
-    let carried = shared.cookies.read(&request).unwrap_or_default();
-    shared.site.refuse_forgery(&request, carried.any())?;
+    let cookie_tokens = shared.cookies.read(&request).unwrap_or_default();
+    shared.site.refuse_forgery(&request, cookie_tokens.any())?;
     let nonce = Secret::<32>::generate().map_err(|_| Problem::unavailable())?.to_base64url().to_string();
     let mut answer = serde_json::json!({"nonce": nonce, "expires_in": LIFE.as_secs()});
     if input.transport.as_deref() == Some("body") {
@@ -50,8 +50,8 @@ impl Shared {
         presented: &PresentedToken,
         transport: Transport,
     ) -> Result<Issued, Problem> {
-        let carried = self.cookies.read(request).unwrap_or_default();
-        let (requester, kept) = (self.site.requester(request), carried.login(&presented.nonce));
-        self.logins().by_presented(&requester, presented, kept, transport, carried.refresh).await
+        let cookie_tokens = self.cookies.read(request).unwrap_or_default();
+        let (requester, kept) = (self.site.requester(request), cookie_tokens.login(&presented.nonce));
+        self.logins().by_presented(&requester, presented, kept, transport, cookie_tokens.refresh).await
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         routes::{body, login::Return, provider_failure::already_finished, renewal::known},
         wire::{
             answer::Answer,
-            cookies::{Carried, CookieJar, SetCookies},
+            cookies::{CookieJar, CookieTokens, SetCookies},
         },
     },
     identity::openid::Provider,
@@ -54,13 +54,15 @@ pub(crate) async fn callback(
     let shared = &bulla.0;
     let logins = shared.logins();
     let provider = logins.providers().named(&name).ok_or_else(Problem::not_found)?;
-    let carried = shared.cookies.read(&request).unwrap_or_default();
+    let cookie_tokens = shared.cookies.read(&request).unwrap_or_default();
     // Only the browser that was sent to the provider has the cookie with this state. A browser that opens another person's link
     // does not.
-    let flow = match carried.login(&query.state).and_then(|token| logins.open_pending(token)) {
+    let flow = match cookie_tokens.login(&query.state).and_then(|token| logins.open_pending(token)) {
         Some(Pending::Provider(flow)) if flow.provider == *name && same(&flow.state, &query.state) => flow,
         Some(Pending::Finished { provider, state, rd })
-            if provider == *name && same(&state, &query.state) && shared.is_signed_in(&carried).await? =>
+            if provider == *name
+                && same(&state, &query.state)
+                && shared.is_signed_in(&cookie_tokens).await? =>
         {
             return Ok(body::see_other(&rd));
         }
@@ -69,7 +71,7 @@ pub(crate) async fn callback(
     let turn = logins.callbacks().wait_for_turn(&flow.state).await;
     // Another request of this browser has finished the login; its answer has the cookies. If this request has no session, it was
     // sent before that answer arrived, or the answer was lost.
-    let sent_before = turn.waited || carried.refresh.is_none();
+    let sent_before = turn.waited || cookie_tokens.refresh.is_none();
     if logins.is_finished(&flow).await? {
         return Ok(already_finished(&flow, sent_before));
     }
@@ -80,13 +82,13 @@ pub(crate) async fn callback(
         let Some(proven) = proven else { return Ok(None) };
         let response = match &flow.link {
             Some(sid) => {
-                let refresh = carried.refresh.ok_or_else(Problem::unauthorized)?;
+                let refresh = cookie_tokens.refresh.ok_or_else(Problem::unauthorized)?;
                 logins.link(&requester, provider, &proven, refresh, sid).await?;
                 body::see_other("/auth/account")
             }
             None => {
                 let issued =
-                    logins.by_provider(&requester, provider, &proven, &flow, carried.refresh).await?;
+                    logins.by_provider(&requester, provider, &proven, &flow, cookie_tokens.refresh).await?;
                 shared.with_cookies(body::see_other(flow.leads_to()), &issued)
             }
         };
@@ -141,8 +143,8 @@ impl Shared {
     }
 
     /// Whether the refresh cookie belongs to a live session. Renews nothing.
-    async fn is_signed_in(&self, carried: &Carried<'_>) -> Result<bool, Problem> {
-        match carried.refresh {
+    async fn is_signed_in(&self, cookie_tokens: &CookieTokens<'_>) -> Result<bool, Problem> {
+        match cookie_tokens.refresh {
             Some(refresh) => Ok(known(self.sessions().identify(refresh).await)?.flatten().is_some()),
             None => Ok(false),
         }
@@ -154,7 +156,7 @@ impl Shared {
 
     /// The user whose session the request presents. `None` if it presents none.
     async fn presented_user(&self, request: &HttpRequest) -> Result<Option<String>, Problem> {
-        let Some(refresh) = self.carried(request)?.unwrap_or_default().refresh else { return Ok(None) };
+        let Some(refresh) = self.cookie_tokens(request)?.unwrap_or_default().refresh else { return Ok(None) };
         let row = known(self.sessions().identify(refresh).await)?.flatten();
         Ok(row.map(|row| row.user_id.to_string()))
     }

@@ -31,5 +31,5 @@ pub(crate) fn already_finished(flow: &ProviderLogin, sent_before: bool) -> HttpR
     if sent_before {
         return body::see_other(flow.leads_to());
     }
-    Answer::problem_page(&Problem::unauthorized(), pages::spent(flow.leads_to())).into()
+    Answer::problem_page(&Problem::unauthorized(), pages::already_finished(flow.leads_to())).into()
 }

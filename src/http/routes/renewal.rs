@@ -36,12 +36,12 @@ pub(crate) async fn refresh(
     let device = shared.site.device(&request);
     // The cookies are checked for forgery first, even if the body has a token. Otherwise another site could log the browser in as
     // another user, with a refresh token of that user in the body.
-    let carried = shared.carried(&request)?;
+    let cookie_tokens = shared.cookie_tokens(&request)?;
     if let Some(token) = input.refresh_token {
         let renewed = shared.sessions().renew(token.expose(), &device).await?;
         return Ok(shared.answer(renewed, TokenSource::InBody));
     }
-    let token = carried?.refresh.ok_or_else(Problem::unauthorized)?;
+    let token = cookie_tokens?.refresh.ok_or_else(Problem::unauthorized)?;
     let renewed = shared.sessions().renew(token, &device).await?;
     Ok(shared.answer(renewed, TokenSource::InCookie))
 }
@@ -93,12 +93,12 @@ pub(crate) async fn continue_to(
 ) -> Result<HttpResponse, Problem> {
     let shared = &bulla.0;
     let rd = shared.site.return_to(&query.rd);
-    let carried = shared.carried(&request)?.unwrap_or_default();
+    let cookie_tokens = shared.cookie_tokens(&request)?.unwrap_or_default();
     let to_login = || {
         let query = percent_encode(&rd);
         body::see_other(&format!("/auth/login?rd={query}"))
     };
-    let Some(refresh) = carried.refresh else { return Ok(to_login()) };
+    let Some(refresh) = cookie_tokens.refresh else { return Ok(to_login()) };
     match shared.renew(&request, refresh).await {
         Ok(renewed) => {
             let mut cookies = SetCookies::default();
@@ -213,14 +213,14 @@ impl Shared {
             Authorization::Basic { .. } => return Err(Problem::unauthorized()),
             Authorization::Absent => {}
         }
-        let carried = self.carried(request)??;
+        let cookie_tokens = self.cookie_tokens(request)??;
         // The refresh token is checked first: its row is the session, even if the access token is missing or revoked.
-        if let Some(refresh) = carried.refresh
+        if let Some(refresh) = cookie_tokens.refresh
             && let Some(row) = known(self.sessions().identify_to_end(refresh).await)?.flatten()
         {
             return Ok(Some((row, ShownBy::RefreshToken)));
         }
-        match carried.access {
+        match cookie_tokens.access {
             Some(access) => Ok(self.named(access).await?.map(|row| (row, ShownBy::AccessToken))),
             None => Ok(None),
         }

@@ -217,7 +217,7 @@ async fn not_found() -> Result<HttpResponse, Problem> {
 }
 
 /// Surrounds every request: admits it, counts the answer and logs a line.
-async fn watch(
+async fn observe(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -284,6 +284,6 @@ pub(crate) fn app(
 > {
     App::new()
         .app_data(listener)
-        .wrap(from_fn(watch))
+        .wrap(from_fn(observe))
         .configure(move |app| server_routes(&bulla, listener, app))
 }

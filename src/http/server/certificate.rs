@@ -8,7 +8,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::ids::typed;
+use crate::ids::shell;
 
 /// Reads a certificate chain and its key. The error names the file, what is wrong with it and how to fix it.
 pub(crate) fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
@@ -29,8 +29,8 @@ pub(crate) fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
             "{}: the private key is encrypted; `openssl pkey -in {} -out {}` writes it without a passphrase, \
              readable only by its owner; set tls_key to that file",
             key.display(),
-            typed::path(key),
-            typed::path(&key.with_extension("plain.pem"))
+            shell::quote_path(key),
+            shell::quote_path(&key.with_extension("plain.pem"))
         ));
     }
     let der = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
@@ -63,7 +63,7 @@ pub(crate) fn open(key: &Path) -> Option<String> {
         format!(
             "{}: all users may read the private key; `chmod o= {}` prevents that",
             key.display(),
-            typed::path(key)
+            shell::quote_path(key)
         )
     })
 }
@@ -73,7 +73,7 @@ fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
         io::ErrorKind::NotFound => {
             format!("{}: the file is missing; correct tls_cert or tls_key", path.display())
         }
-        _ => typed::why_not(path, &error, Access::READ_OK),
+        _ => shell::explain(path, &error, Access::READ_OK),
     })
 }
 

@@ -58,14 +58,14 @@ pub(crate) struct Ambiguous;
 
 /// The tokens in the cookies of a request.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Carried<'a> {
+pub(crate) struct CookieTokens<'a> {
     pub(crate) access: Option<&'a str>,
     pub(crate) refresh: Option<&'a str>,
     /// The logins at providers, and the nonces: the id at the end of each cookie's name, and the token in it.
     pub(crate) logins: Vec<(&'a str, &'a str)>,
 }
 
-impl Carried<'_> {
+impl CookieTokens<'_> {
     /// Whether the request has any of these cookies.
     pub(crate) fn any(&self) -> bool {
         self.access.is_some() || self.refresh.is_some() || !self.logins.is_empty()
@@ -81,8 +81,8 @@ impl CookieJar {
     }
 
     /// Finds the cookies in all `Cookie` lines. Other text is ignored.
-    pub(crate) fn read<'a>(&self, request: &'a impl Request) -> Result<Carried<'a>, Ambiguous> {
-        let mut carried = Carried::default();
+    pub(crate) fn read<'a>(&self, request: &'a impl Request) -> Result<CookieTokens<'a>, Ambiguous> {
+        let mut cookie_tokens = CookieTokens::default();
         for line in request.values(Header::Cookie) {
             // A line with bytes beyond ASCII can still contain valid cookies, so each pair is checked separately.
             let mut start = 0;
@@ -93,12 +93,12 @@ impl CookieJar {
                     continue; // as all of ours do, and hardly any other
                 }
                 let (slot, value) = if let Some(value) = value_of(pair, self.access) {
-                    (&mut carried.access, value)
+                    (&mut cookie_tokens.access, value)
                 } else if let Some(value) = value_of(pair, self.refresh) {
-                    (&mut carried.refresh, value)
+                    (&mut cookie_tokens.refresh, value)
                 } else {
                     if let Some((id, token)) = login_of(pair) {
-                        add_login(&mut carried.logins, id, token)?;
+                        add_login(&mut cookie_tokens.logins, id, token)?;
                     }
                     continue;
                 };
@@ -108,7 +108,7 @@ impl CookieJar {
                 }
             }
         }
-        Ok(carried)
+        Ok(cookie_tokens)
     }
 
     /// Sets the access cookie.
@@ -193,8 +193,8 @@ mod tests {
 
     fn read(lines: &[&str]) -> Result<(Option<String>, Option<String>), Ambiguous> {
         let request = lines.iter().fold(Sample::get(), |request, line| request.header("Cookie", line));
-        let carried = CookieJar::new(None).read(&request)?;
-        Ok((carried.access.map(Into::into), carried.refresh.map(Into::into)))
+        let cookie_tokens = CookieJar::new(None).read(&request)?;
+        Ok((cookie_tokens.access.map(Into::into), cookie_tokens.refresh.map(Into::into)))
     }
 
     const A: &str = "__Host-Http-bulla-access";
@@ -220,8 +220,8 @@ mod tests {
     fn each_login_has_a_cookie_of_its_own_and_their_number_is_bounded() {
         let logins = |line: &str| {
             let request = Sample::get().header("Cookie", line);
-            let carried = CookieJar::new(None).read(&request)?;
-            Ok(carried.logins.iter().map(|(id, token)| format!("{id}={token}")).collect::<Vec<_>>())
+            let cookie_tokens = CookieJar::new(None).read(&request)?;
+            Ok(cookie_tokens.logins.iter().map(|(id, token)| format!("{id}={token}")).collect::<Vec<_>>())
         };
         let two = format!("{LOGIN}0123456789abcdef=t1; {LOGIN}0123456789abcdee=\"t2\"; {A}=a");
         assert_eq!(logins(&two), Ok(vec!["0123456789abcdef=t1".into(), "0123456789abcdee=t2".into()]));

@@ -351,7 +351,7 @@ impl<IO> Metered<IO> {
 }
 
 /// Whether the time is over. If it is not yet, the task is woken when it is.
-fn is_over(timer: &mut Timer, due: Option<Instant>, context: &mut Context<'_>) -> bool {
+fn has_expired(timer: &mut Timer, due: Option<Instant>, context: &mut Context<'_>) -> bool {
     let Some(due) = due else { return false };
     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
     if timer.deadline() != due {
@@ -391,7 +391,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
             return Poll::Ready(Ok(()));
         }
         match Pin::new(&mut this.io).poll_read(context, buf) {
-            Poll::Pending if is_over(&mut this.read_timer, intake.due.get(), context) => Poll::Ready(Ok(())),
+            Poll::Pending if has_expired(&mut this.read_timer, intake.due.get(), context) => {
+                Poll::Ready(Ok(()))
+            }
             Poll::Pending => wait(context),
             Poll::Ready(Ok(())) => {
                 let bytes = buf.filled().len() - before;
@@ -407,7 +409,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
 
 impl<IO> Metered<IO> {
     /// Lets a write fail if the client has read nothing of the answer for [`WRITE_TIME`].
-    fn judge_write<T>(
+    fn fail_stalled_write<T>(
         &mut self,
         written: Poll<io::Result<T>>,
         context: &mut Context<'_>,
@@ -417,7 +419,7 @@ impl<IO> Metered<IO> {
             return written;
         }
         let due = *self.write_due.get_or_insert_with(|| Instant::now() + WRITE_TIME);
-        match is_over(&mut self.write_timer, Some(due), context) {
+        match has_expired(&mut self.write_timer, Some(due), context) {
             true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             false => Poll::Pending,
         }
@@ -428,13 +430,13 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Metered<IO> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(context, bytes);
-        this.judge_write(written, context)
+        this.fail_stalled_write(written, context)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.io).poll_flush(context);
-        this.judge_write(flushed, context)
+        this.fail_stalled_write(flushed, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -448,7 +450,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Metered<IO> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write_vectored(context, bytes);
-        this.judge_write(written, context)
+        this.fail_stalled_write(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

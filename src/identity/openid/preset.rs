@@ -94,7 +94,7 @@ impl Preset {
     }
 
     /// Whether the ID tokens can contain the time of the login. Facebook's never do.
-    pub(crate) fn says_when(self) -> bool {
+    pub(crate) fn states_auth_time(self) -> bool {
         self != Self::Facebook
     }
 

@@ -3,7 +3,7 @@
 use tokio_postgres::{Config, Error, config::Host, error::SqlState};
 
 use super::failure::{Failure, ServerMessage};
-use crate::{ids::typed::word, store::StoreError};
+use crate::{ids::shell::quote, store::StoreError};
 
 /// Returns the error with the command that repairs it.
 pub(super) fn explain(error: Error, config: &Config) -> StoreError {
@@ -12,19 +12,19 @@ pub(super) fn explain(error: Error, config: &Config) -> StoreError {
     let remedy = match error.code() {
         Some(&SqlState::INVALID_CATALOG_NAME) => format!(
             "; an administrator of the server creates it: `createdb {server} --owner {} {}`",
-            word(&role),
-            word(&name)
+            quote(&role),
+            quote(&name)
         ),
         Some(&SqlState::INVALID_PASSWORD) => format!(
             "; the password comes from the URL, PGPASSWORD or PGPASSFILE; an administrator of the server sets another: \
              `psql {server} -d {} -c {}`",
-            word("postgres"),
-            word(&format!("\\password {}", quoted(&role)))
+            quote("postgres"),
+            quote(&format!("\\password {}", quoted(&role)))
         ),
         Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => format!(
             "; an administrator of the server creates a missing role: `createuser {server} --pwprompt {}`, or admits \
              it in pg_hba.conf",
-            word(&role)
+            quote(&role)
         ),
         Some(_) => return Failure::Database(error).into(),
         None => format!("; this command checks whether a server answers there: `pg_isready {server}`"),
@@ -40,7 +40,7 @@ pub(super) fn grant(config: &Config, owner: &str, schema: &str) -> String {
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; \
          GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
     );
-    format!("`psql {} -U {} -d {} -c {}`", server(config), word(owner), word(&name(config)), word(&sql))
+    format!("`psql {} -U {} -d {} -c {}`", server(config), quote(owner), quote(&name(config)), quote(&sql))
 }
 
 /// Returns the flags that name the server to PostgreSQL's programs.
@@ -50,7 +50,7 @@ fn server(config: &Config) -> String {
         Some(Host::Unix(path)) => path.display().to_string(),
         None => config.get_hostaddrs().first().map_or_else(|| "localhost".into(), ToString::to_string),
     };
-    format!("-h {} -p {}", word(&host), config.get_ports().first().unwrap_or(&5432))
+    format!("-h {} -p {}", quote(&host), config.get_ports().first().unwrap_or(&5432))
 }
 
 fn role(config: &Config) -> String {

@@ -4,7 +4,7 @@
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::failure::Failure;
-use crate::{ids::typed, secret, store::StoreError};
+use crate::{ids::shell, secret, store::StoreError};
 
 /// How many times the two connections check that they still have their own sessions.
 const ROUNDS: usize = 3;
@@ -22,8 +22,8 @@ pub(super) async fn check_encoding(client: &Client) -> Result<(), Failure> {
     Err(Failure::Store(StoreError::Schema(format!(
         "the encoding of the database is {encoding}, which can't store every name; create a database with the \
          encoding UTF8 and use that: `createdb --owner {} --encoding UTF8 --locale C --template template0 {}`",
-        typed::word(role),
-        typed::word(&format!("{name}_utf8"))
+        shell::quote(role),
+        shell::quote(&format!("{name}_utf8"))
     ))))
 }
 

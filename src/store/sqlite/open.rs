@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::Access;
 
 use super::{BUSY_TIMEOUT, read_only};
-use crate::{ids::typed, store::StoreError};
+use crate::{ids::shell, store::StoreError};
 
 mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
@@ -99,10 +99,10 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
         // A missing file is created in its folder, so the folder's permissions matter.
         let why = match error.kind() {
             std::io::ErrorKind::PermissionDenied if !path.exists() => {
-                let why = typed::why_not(folder, &error, Access::WRITE_OK | Access::EXEC_OK);
+                let why = shell::explain(folder, &error, Access::WRITE_OK | Access::EXEC_OK);
                 format!("{}: can't be created: {why}", path.display())
             }
-            _ => typed::why_not(path, &error, Access::WRITE_OK),
+            _ => shell::explain(path, &error, Access::WRITE_OK),
         };
         StoreError::Unavailable(why)
     })
@@ -123,7 +123,7 @@ pub(super) fn unwritable(path: &Path) -> Option<String> {
         [(folder.to_owned(), pass), (file.clone(), both), (beside("-wal"), both), (beside("-shm"), both)];
     parts.into_iter().filter(|(part, _)| part.exists()).find_map(|(part, needs)| {
         let error = rustix::fs::access(&part, needs).err()?;
-        Some(typed::why_not(&part, &error.into(), needs))
+        Some(shell::explain(&part, &error.into(), needs))
     })
 }
 
@@ -163,7 +163,7 @@ fn keep_private(path: &Path, allow_group_read: bool) -> Result<(), StoreError> {
         use std::os::unix::fs::PermissionsExt as _;
         let right = mode & !wrong;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(right)).map_err(|error| {
-            let typed = typed::word(&file.display().to_string());
+            let typed = shell::quote(&file.display().to_string());
             StoreError::Schema(format!(
                 "{}: has mode {mode:04o}, so other users may read it, and the mode can't be changed: {error}; `chmod \
                  {right:o} {typed}` changes it",
@@ -180,7 +180,7 @@ fn keep_private(path: &Path, allow_group_read: bool) -> Result<(), StoreError> {
 pub(super) fn refuse_writable(path: &Path) -> Result<(), StoreError> {
     let open: Vec<_> = modes(path).into_iter().filter(|(_, mode)| mode & 0o022 != 0).collect();
     let Some((first, mode)) = open.first() else { return Ok(()) };
-    let files: Vec<_> = open.iter().map(|(file, _)| typed::word(&file.display().to_string())).collect();
+    let files: Vec<_> = open.iter().map(|(file, _)| shell::quote(&file.display().to_string())).collect();
     Err(StoreError::Schema(format!(
         "{}: has mode {mode:04o}, so other users may write to it; `chmod 600 {}` prevents that",
         first.display(),

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::Access;
 
 use super::BUSY_TIMEOUT;
-use crate::{ids::typed, store::StoreError};
+use crate::{ids::shell, store::StoreError};
 
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -106,7 +106,7 @@ pub(super) fn connect(path: &Path) -> Result<Reading, StoreError> {
 /// Whether the database has a write-ahead log. `None` if the file does not exist or is empty.
 fn header(path: &Path) -> Result<Option<bool>, StoreError> {
     let failed =
-        |error: &std::io::Error| StoreError::Unavailable(typed::why_not(path, error, Access::READ_OK));
+        |error: &std::io::Error| StoreError::Unavailable(shell::explain(path, error, Access::READ_OK));
     match path.metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(&error)),

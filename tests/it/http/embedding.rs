@@ -130,8 +130,13 @@ impl Users for Meddled {
         Ok(proven)
     }
 
-    async fn still(&self, user: &User, password: &SecretText, by: &SecretText) -> Result<bool, LoginError> {
-        self.users.still(user, password, by).await
+    async fn still_valid(
+        &self,
+        user: &User,
+        password: &SecretText,
+        by: &SecretText,
+    ) -> Result<bool, LoginError> {
+        self.users.still_valid(user, password, by).await
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::{fs::Access, process::geteuid};
 pub(crate) const THIS_COMMAND: &str = "bulla …";
 
 /// A text as one word of a shell.
-pub(crate) fn word(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+,:@=".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
         true => text.to_owned(),
@@ -17,13 +17,13 @@ pub(crate) fn word(text: &str) -> String {
 }
 
 /// A path as one word of a shell; one that begins with a dash isn't taken for an option.
-pub(crate) fn path(path: &Path) -> String {
+pub(crate) fn quote_path(path: &Path) -> String {
     let text = path.display().to_string();
-    word(&if text.starts_with('-') { format!("./{text}") } else { text })
+    quote(&if text.starts_with('-') { format!("./{text}") } else { text })
 }
 
 /// How to run this command as the user of a number: what belongs to a service stays the service's.
-pub(crate) fn as_user(uid: u32, gid: u32) -> String {
+pub(crate) fn run_as(uid: u32, gid: u32) -> String {
     match geteuid().is_root() {
         true => format!("`setpriv --reuid={uid} --regid={gid} --clear-groups {THIS_COMMAND}`"),
         false => format!("`sudo -u '#{uid}' {THIS_COMMAND}`"),
@@ -31,18 +31,21 @@ pub(crate) fn as_user(uid: u32, gid: u32) -> String {
 }
 
 /// Why a file or folder can't be used, and the command that mends it. `needs` is what it must allow.
-pub(crate) fn why_not(file: &Path, error: &io::Error, needs: Access) -> String {
+pub(crate) fn explain(file: &Path, error: &io::Error, needs: Access) -> String {
     use std::os::unix::fs::MetadataExt as _;
     let stopped = |at: &Path, about: &std::fs::Metadata, needs: &str| {
         let (me, owner) = (geteuid().as_raw(), about.uid());
         let mode = about.mode() & 0o7777;
         match me == owner {
             true => {
-                format!("has mode {mode:04o}, which denies this; `chmod u+{needs} {}` permits it", path(at))
+                format!(
+                    "has mode {mode:04o}, which denies this; `chmod u+{needs} {}` permits it",
+                    quote_path(at)
+                )
             }
             false => format!(
                 "belongs to user {owner}, but this command runs as user {me}; run it as that user: {}",
-                as_user(owner, about.gid())
+                run_as(owner, about.gid())
             ),
         }
     };
@@ -71,7 +74,7 @@ pub(crate) fn why_not(file: &Path, error: &io::Error, needs: Access) -> String {
                     format!(
                         "the folder {} is missing; `mkdir -p {}` creates it",
                         folder.display(),
-                        path(folder)
+                        quote_path(folder)
                     )
                 }
                 None => format!("{}: {error}", file.display()),
@@ -91,10 +94,10 @@ mod tests {
     #[test]
     fn a_word_is_one_word_to_a_shell() {
         for text in ["plain", "my 'own' keys", "", "$HOME", "a;b", "*", "-x", "ä b"] {
-            let script = format!("printf %s {}", word(text));
+            let script = format!("printf %s {}", quote(text));
             let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
             assert_eq!(String::from_utf8(said.stdout).unwrap(), text);
         }
-        assert_eq!(path(Path::new("-rf")), "./-rf");
+        assert_eq!(quote_path(Path::new("-rf")), "./-rf");
     }
 }
