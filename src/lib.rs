@@ -39,7 +39,7 @@
 //! what a token is in `token/wire.rs` and `token/seal.rs`, what a rollover does in `keyring/schedule.rs`, what may end a
 //! session in the triggers of `store/migrations/`, the refresh rule in `session/refresh.rs`, what another's ID token must
 //! say in `identity/openid/claims.rs` and how its signature is verified in `jws/key.rs`, what a program may get in `oauth/token.rs`, then every route in one table in
-//! `http/routes/table.rs`, and what a request must bring to change a way in in `http/guard/session_proof.rs`.
+//! `http/routes/table.rs`, and what a request must bring to change a login method in `http/guard/session_proof.rs`.
 
 // Each feature uses other parts of the shared rooms. The complete build reports unused code.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]

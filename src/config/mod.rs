@@ -11,6 +11,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub use duration::{format_duration, parse_duration};
 pub use resolve::{BadSetting, KNOBS, Layer, sample};
 
+pub use crate::http::ForwardedHeader;
 use crate::{identity::openid::ProviderSettings, session::Policy, store::Database};
 
 /// All settings of a server, checked.
@@ -69,25 +70,4 @@ pub struct Tls {
     pub cert: PathBuf,
     /// The key, PEM.
     pub key: PathBuf,
-}
-
-/// The header in which the trusted proxies give the client's address. Only one header is read, because a proxy that writes one of
-/// them forwards the other unchanged from the client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ForwardedHeader {
-    /// `X-Forwarded-For`, which nearly every proxy writes.
-    #[default]
-    XForwardedFor,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
-}
-
-impl ForwardedHeader {
-    /// The header's name, in lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::XForwardedFor => "x-forwarded-for",
-            Self::Forwarded => "forwarded",
-        }
-    }
 }

@@ -7,13 +7,15 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "openid")]
+use crate::identity::openid::ProviderSettings;
 use crate::{
     clock::Clock,
     http::{
         pages::Way,
-        wire::{cookies::CookieJar, intake, protection::Protection, site::Site},
+        wire::{cookies::CookieJar, memory_budget::MemoryBudget, protection::Protection, site::Site},
     },
-    identity::{Hasher, PasswordRule, openid::ProviderSettings},
+    identity::{Hasher, PasswordRule},
     installation::{Installation, Settings, StartError},
     login::Logins,
     session::{Policy, Sessions},
@@ -43,6 +45,7 @@ impl Builder {
 
     /// The OpenID providers by which people can sign in. If [`users`](Self::users) is set, people link identities while they are
     /// signed in, and no user is created.
+    #[cfg(feature = "openid")]
     #[must_use]
     pub fn providers(mut self, providers: Vec<ProviderSettings>) -> Self {
         self.settings.providers = providers;
@@ -117,7 +120,10 @@ impl Builder {
     pub async fn start(self) -> Result<Bulla, StartError> {
         let installation = self.settings.start().await?;
         Ok(Bulla(Arc::new(Shared {
+            #[cfg(feature = "openid")]
             ways: installation.logins.providers().all().iter().map(Way::of).collect(),
+            #[cfg(not(feature = "openid"))]
+            ways: Vec::new(),
             cookies: CookieJar::new(self.cookie_domain),
             protection: Protection::new(&self.site),
             site: self.site,
@@ -141,7 +147,7 @@ pub(crate) struct Shared {
     pub(crate) site: Site,
     pub(crate) protection: Protection,
     /// The memory that incomplete requests can hold. Used only by this crate's own server.
-    pub(crate) intake: Arc<intake::Budget>,
+    pub(crate) intake: Arc<MemoryBudget>,
     /// The number of answers, by the first digit of their status.
     pub(crate) answers: [AtomicU64; 6],
 }

@@ -13,13 +13,17 @@ mod bulla;
 mod guard;
 mod pages;
 mod routes;
+#[cfg(feature = "cli")]
 mod server;
 mod wire;
 
 pub use crate::{installation::StartError, problem::Problem};
 pub use actix::{Guard, Guarded};
 pub use bulla::{Builder, Bulla};
+#[cfg(feature = "openid")]
 pub(crate) use routes::callback_url;
+#[cfg(feature = "cli")]
 pub(crate) use server::certificate;
+#[cfg(feature = "cli")]
 pub use server::{Serve, drain, serve, tls};
-pub use wire::site::Site;
+pub use wire::{address::ForwardedHeader, site::Site};

@@ -4,9 +4,8 @@ use crate::{
     http::{
         Problem,
         bulla::Shared,
-        guard::login_cookies::login_id,
         wire::{
-            cookies::{Ambiguous, CookieJar, CookieTokens, SetCookies},
+            cookies::{Ambiguous, CookieTokens, SetCookies},
             credentials::{self, Authorization},
             forgery,
             request::{Header, Request},
@@ -59,13 +58,7 @@ impl Shared {
         tried: Option<Denied>,
     ) -> Result<Authenticated, Problem> {
         match Authorization::of(request)? {
-            Authorization::Bearer(token) if is_jws(token) => {
-                let (issued, nonce) = self.with_bearer(request, token).await?;
-                let mut cookies = SetCookies::default();
-                self.set_session_cookies(&mut cookies, &issued);
-                CookieJar::clear_login(&mut cookies, &login_id(&nonce));
-                Ok(Authenticated { principal: issued.principal, cookies })
-            }
+            Authorization::Bearer(token) if is_jws(token) => self.by_id_token(request, token).await,
             Authorization::Bearer(token) => Ok(without_cookies(self.open(token, tried)?)),
             Authorization::Basic { name, password } if !credentials::from_browser(request) => {
                 let issued = self
@@ -95,18 +88,6 @@ impl Shared {
         let has_cookies = cookie_tokens.as_ref().map_or(true, CookieTokens::any);
         self.site.refuse_forgery(request, has_cookies)?;
         Ok(cookie_tokens)
-    }
-
-    /// Step 3 on any request: an ID token as `Authorization: Bearer`. Of the cookies only the one of the nonce is read. Also
-    /// returns the nonce, whose cookie is no longer needed.
-    pub(crate) async fn with_bearer(
-        &self,
-        request: &impl Request,
-        id_token: &str,
-    ) -> Result<(Issued, String), Problem> {
-        let cookie_tokens = self.cookies.read(request).unwrap_or_default();
-        let requester = self.site.requester(request);
-        self.logins().by_bearer(&requester, id_token, |nonce| cookie_tokens.login(nonce)).await
     }
 
     fn open(&self, access: &str, tried: Option<Denied>) -> Result<Principal, Denied> {
@@ -166,6 +147,14 @@ impl Shared {
         if let Some(refresh) = &renewed.refresh {
             self.cookies.set_refresh(cookies, refresh.as_str(), renewed.refresh_max_age);
         }
+    }
+}
+
+#[cfg(not(feature = "openid"))]
+impl Shared {
+    /// Without the feature `openid` no provider is known, so no ID token is accepted.
+    async fn by_id_token(&self, _: &impl Request, _: &str) -> Result<Authenticated, Problem> {
+        Err(Problem::unauthorized())
     }
 }
 

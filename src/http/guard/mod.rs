@@ -4,7 +4,10 @@
 //! checks the proofs that a change requires in addition to an access token, and `refusal` gives a refusal the form for its client.
 
 pub(crate) mod admits;
+#[cfg(feature = "openid")]
+pub(crate) mod id_token;
 pub(crate) mod ladder;
+#[cfg(feature = "openid")]
 pub(crate) mod login_cookies;
 pub(crate) mod refusal;
 pub(crate) mod session_proof;

@@ -4,7 +4,6 @@ use askama::Template;
 
 use crate::{
     clock::Timestamp,
-    identity::openid::Provider,
     ids::Sid,
     problem::{Problem, reason_phrase},
     store::{LinkedIdentity, SessionRow, User},
@@ -19,7 +18,8 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    pub(crate) fn of(provider: &Provider) -> Self {
+    #[cfg(feature = "openid")]
+    pub(crate) fn of(provider: &crate::identity::openid::Provider) -> Self {
         let settings = provider.settings();
         Self {
             name: settings.name.clone(),

@@ -19,7 +19,6 @@ use crate::{
         guard::refusal::ClientKind,
         pages::Way,
         routes::catch_panic::catch_panic,
-        wire::incoming,
     },
     store::with_time_budget,
 };
@@ -100,6 +99,11 @@ impl actix_web::ResponseError for ErrorForClient {
     }
 }
 
+/// Whether reading a body failed because it arrived too late.
+fn is_late(error: &PayloadError) -> bool {
+    matches!(error, PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
+}
+
 /// The problem for an error. An error of the framework itself (a body that is too large or incomplete, an extractor's error) also
 /// becomes a problem, without its cause.
 fn as_problem(error: &Error) -> Option<Problem> {
@@ -115,7 +119,7 @@ fn as_problem(error: &Error) -> Option<Problem> {
         _ => error.as_error::<PayloadError>(),
     };
     match error.as_response_error().status_code() {
-        _ if body.is_some_and(incoming::is_late) => Some(Problem::too_slow()),
+        _ if body.is_some_and(is_late) => Some(Problem::too_slow()),
         StatusCode::PAYLOAD_TOO_LARGE => Some(Problem::too_large()),
         StatusCode::NOT_FOUND => Some(Problem::not_found()),
         status if status.is_client_error() => Some(Problem::bad_request("The request is malformed.")),

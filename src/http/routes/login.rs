@@ -3,23 +3,20 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
+#[cfg(feature = "openid")]
+use crate::{http::routes::presented, login::openid::PresentedToken};
 use crate::{
     http::{
         Bulla, Problem,
         actix::add_cookies,
         bulla::Shared,
-        guard::login_cookies::login_id,
         pages,
         routes::{
             body::{self, Kind},
             cookie_check::COOKIES_LOST,
         },
-        wire::{
-            answer::Answer,
-            cookies::{CookieJar, SetCookies},
-        },
+        wire::{answer::Answer, cookies::SetCookies},
     },
-    login::openid::PresentedToken,
     secret::SecretText,
     session::Issued,
     store::Transport,
@@ -32,6 +29,7 @@ pub(crate) struct Login {
     transport: Option<String>,
     #[serde(default)]
     rd: String,
+    #[cfg(feature = "openid")]
     #[serde(flatten)]
     presented: PresentedToken,
 }
@@ -46,6 +44,14 @@ pub(crate) struct Return {
     signed_in: Option<String>,
     /// Present if a person who is signed in logs in again.
     again: Option<String>,
+}
+
+#[cfg(not(feature = "oauth"))]
+impl Shared {
+    /// Without the feature `oauth` no login is made for an app.
+    async fn app(&self, _: &str) -> Option<String> {
+        None
+    }
 }
 
 /// The address after a logout.
@@ -92,15 +98,9 @@ pub(crate) async fn login(
     // Contradictory cookies must not keep a person with a password from logging in.
     let cookie_tokens = shared.cookie_tokens(&request)?.unwrap_or_default();
     let transport = transport(kind, input.transport.as_deref())?;
+    #[cfg(feature = "openid")]
     if kind == Kind::Json && !input.presented.provider.is_empty() {
-        let issued = shared.with_presented(&request, &input.presented, transport).await?;
-        let mut response = shared.with_cookies(shared.tokens(&issued), &issued);
-        if transport != Transport::Body {
-            let mut cookies = SetCookies::default();
-            CookieJar::clear_login(&mut cookies, &login_id(&input.presented.nonce));
-            add_cookies(response.headers_mut(), &cookies);
-        }
-        return Ok(response);
+        return presented::login(shared, &request, &input.presented, transport).await;
     }
     let (Some(username), Some(password)) = (input.username, input.password) else {
         return Err(body::malformed());

@@ -4,23 +4,33 @@ mod account;
 mod admin;
 mod administrator;
 mod assets;
+#[cfg(feature = "oauth")]
 mod authorize;
-mod body;
+pub(crate) mod body;
 mod catch_panic;
+#[cfg(feature = "oauth")]
 mod clients;
 mod cookie_check;
 mod harden;
 mod health;
+#[cfg(feature = "openid")]
 mod identities;
 mod login;
-mod misdirected;
+#[cfg(feature = "oauth")]
 mod oauth;
-mod openapi;
+#[cfg(feature = "openid")]
 mod presented;
+#[cfg(feature = "openid")]
 mod provider;
+#[cfg(feature = "openid")]
 mod provider_failure;
 mod renewal;
 mod table;
 
+pub(crate) use catch_panic::catch_panic;
+pub(crate) use harden::adapt_errors;
+#[cfg(feature = "openid")]
 pub(crate) use provider::callback_url;
-pub(crate) use table::{Listener, app};
+#[cfg(feature = "oauth")]
+pub(crate) use table::oauth_routes;
+pub(crate) use table::{admin_routes, get, methods, not_found, probes, query};

@@ -5,10 +5,16 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::{
-    http::{Bulla, Problem, actix::add_cookies, bulla::Shared, routes::body, wire::cookies::SetCookies},
+    http::{
+        Bulla, Problem,
+        actix::add_cookies,
+        bulla::Shared,
+        guard::login_cookies::login_id,
+        routes::body,
+        wire::cookies::{CookieJar, SetCookies},
+    },
     login::openid::{LIFE, Pending, PresentedToken},
     secret::Secret,
-    session::Issued,
     store::Transport,
 };
 
@@ -42,16 +48,22 @@ pub(crate) async fn nonce(
     Ok(response)
 }
 
-impl Shared {
-    /// Step 3 by `POST /auth/login`.
-    pub(crate) async fn with_presented(
-        &self,
-        request: &HttpRequest,
-        presented: &PresentedToken,
-        transport: Transport,
-    ) -> Result<Issued, Problem> {
-        let cookie_tokens = self.cookies.read(request).unwrap_or_default();
-        let (requester, kept) = (self.site.requester(request), cookie_tokens.login(&presented.nonce));
-        self.logins().by_presented(&requester, presented, kept, transport, cookie_tokens.refresh).await
+/// `POST /auth/login` with a token of a provider.
+pub(crate) async fn login(
+    shared: &Shared,
+    request: &HttpRequest,
+    presented: &PresentedToken,
+    transport: Transport,
+) -> Result<HttpResponse, Problem> {
+    let cookie_tokens = shared.cookies.read(request).unwrap_or_default();
+    let (requester, kept) = (shared.site.requester(request), cookie_tokens.login(&presented.nonce));
+    let issued =
+        shared.logins().by_presented(&requester, presented, kept, transport, cookie_tokens.refresh).await?;
+    let mut response = shared.with_cookies(shared.tokens(&issued), &issued);
+    if transport != Transport::Body {
+        let mut cookies = SetCookies::default();
+        CookieJar::clear_login(&mut cookies, &login_id(&presented.nonce));
+        add_cookies(response.headers_mut(), &cookies);
     }
+    Ok(response)
 }

@@ -29,8 +29,8 @@ use tokio::{
 
 use crate::http::{
     Bulla,
-    routes::{Listener, app},
-    wire::intake::Metered,
+    server::app::{Listener, app},
+    server::intake::Metered,
 };
 
 /// The time in which the head of a connection's first request must arrive. For later requests [`super::intake`] has the limit.

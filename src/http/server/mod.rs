@@ -1,8 +1,13 @@
 //! The server: listeners, TLS, time limits and shutdown.
 
+mod app;
 pub(crate) mod certificate;
 mod drain;
+mod incoming;
+mod intake;
 mod listen;
+mod misdirected;
+mod openapi;
 
 pub use certificate::tls;
 pub use drain::drain;

@@ -9,10 +9,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{
-    config::ForwardedHeader,
-    http::wire::request::{Header, Request},
-};
+use crate::http::wire::request::{Header, Request};
 
 /// The address from which a request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +35,27 @@ impl fmt::Display for Address {
         match self {
             Self::Known(ip) => ip.fmt(f),
             Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// The header in which the trusted proxies give the client's address. Only one header is read, because a proxy that writes one of
+/// them forwards the other unchanged from the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, which nearly every proxy writes.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// The header's name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
         }
     }
 }

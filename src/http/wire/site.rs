@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::address::ForwardedHeader;
 use super::{
     address::{Address, Proxies},
     request::{Header, Request, text},
 };
-use crate::{config::ForwardedHeader, login::Requester, store::Device};
+use crate::{login::Requester, store::Device};
 
 /// The origins of this server, and the proxies that it trusts.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 //!
 //! actix-http buffers up to 128 KiB of a request's head and 32 KiB of its body per connection, and has no setting for it.
 //! [`Metered`] is the stream under a connection. It counts the bytes that the connection holds. The first [`FREE`] bytes of each
-//! connection are free; the bytes above them are taken from a [`Budget`] that all connections share. When the budget is used up, a
+//! connection are free; the bytes above them are taken from a [`MemoryBudget`] that all connections share. When the budget is used up, a
 //! connection that needs more reads an end of file and is closed.
 
 use std::{
@@ -10,10 +10,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -22,6 +19,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
+
+use crate::http::wire::memory_budget::MemoryBudget;
 
 /// The bytes that each connection can hold without taking from the budget. A request with both cookies has 1 to 3 KiB.
 const FREE: usize = 16 << 10;
@@ -39,68 +38,10 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Bytes that actix-http allocates for each head that it has parsed and not yet served.
 const PARSED_HEAD: usize = 7 << 10;
 
-/// The bytes that all connections together can hold in addition to their free bytes.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    left: AtomicUsize,
-    refused: AtomicU64,
-    /// The time when the log last reported that the budget is used up.
-    logged: Mutex<Option<Instant>>,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self::new(Self::BYTES)
-    }
-}
-
-impl Budget {
-    /// The size of a server's budget, in bytes.
-    const BYTES: usize = 32 << 20;
-
-    fn new(bytes: usize) -> Self {
-        Self { left: AtomicUsize::new(bytes), refused: AtomicU64::new(0), logged: Mutex::new(None) }
-    }
-
-    /// The number of connections that were closed because the budget was used up.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        let taken =
-            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
-        if taken.is_err() {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            self.log();
-        }
-        taken.is_ok()
-    }
-
-    /// Logs, at most once a minute, that connections are closed.
-    fn log(&self) {
-        let Ok(mut logged) = self.logged.try_lock() else { return };
-        if logged.is_none_or(|at| at.elapsed() >= Duration::from_secs(60)) {
-            *logged = Some(Instant::now());
-            let refused = self.refused();
-            tracing::warn!(
-                refused,
-                "incomplete requests use all {} MiB of memory reserved for them; connections that send more of an \
-                 incomplete request are closed",
-                Self::BYTES >> 20
-            );
-        }
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.left.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
 /// The bytes that one connection holds.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    budget: Arc<Budget>,
+    budget: Arc<MemoryBudget>,
     /// The bytes that were read and not yet used up by an answered request.
     held: Cell<usize>,
     /// The bytes that were taken from the budget.
@@ -129,7 +70,7 @@ pub(crate) enum Body {
 }
 
 impl Intake {
-    fn new(budget: Arc<Budget>) -> Self {
+    fn new(budget: Arc<MemoryBudget>) -> Self {
         Self {
             budget,
             held: Cell::new(0),
@@ -272,7 +213,7 @@ impl LineEnd {
 }
 
 impl<IO> Metered<IO> {
-    pub(crate) fn new(io: IO, budget: &Arc<Budget>) -> Self {
+    pub(crate) fn new(io: IO, budget: &Arc<MemoryBudget>) -> Self {
         let intake = Some(Rc::new(Intake::new(Arc::clone(budget))));
         Self { intake, ..Self::unmetered(io) }
     }
@@ -464,13 +405,13 @@ mod tests {
 
     use super::*;
 
-    fn intake(bytes: usize) -> (Arc<Budget>, Intake) {
-        let budget = Arc::new(Budget::new(bytes));
+    fn intake(bytes: usize) -> (Arc<MemoryBudget>, Intake) {
+        let budget = Arc::new(MemoryBudget::new(bytes));
         (Arc::clone(&budget), Intake::new(budget))
     }
 
-    fn left(budget: &Budget) -> usize {
-        budget.left.load(Ordering::Relaxed)
+    fn left(budget: &MemoryBudget) -> usize {
+        budget.left.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     #[test]

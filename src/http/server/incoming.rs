@@ -78,11 +78,6 @@ pub(crate) fn begin(request: &mut ServiceRequest) -> Incoming {
     Incoming { _rest: Some(rest), served }
 }
 
-/// Whether reading a body failed because it arrived too late.
-pub(crate) fn is_late(error: &PayloadError) -> bool {
-    matches!(error, PayloadError::Io(error) if error.kind() == io::ErrorKind::TimedOut)
-}
-
 /// An answer that keeps the unread rest of the request's body until it is sent. If a body is dropped, the server reads and discards
 /// the rest for as long as it arrives; a body in chunks can be endless. If it is kept, only its connection is lost.
 ///
