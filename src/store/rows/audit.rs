@@ -15,7 +15,7 @@ pub struct AuditEvent {
     pub detail: serde_json::Value,
     /// The caller of the change. The methods that change users, clients and identities, or end sessions, check in their
     /// transaction that the caller still has the right to make the change. Otherwise they write nothing and fail with
-    /// [`StoreError::CallerEnded`](super::StoreError::CallerEnded). This field is not stored.
+    /// [`StoreError::CallerEnded`](crate::store::StoreError::CallerEnded). This field is not stored.
     pub by: Option<Caller>,
 }
 

@@ -16,6 +16,6 @@ pub trait Nodes: Send + Sync {
     /// Records that a server is running and which ring it has in force. `seen_at` becomes the store's present time.
     async fn report_node(&self, name: &str, ring_generation: u64, version: &str) -> Result<(), StoreError>;
 
-    /// Returns the servers that have reported within [`NODE_TIMEOUT`], ordered by name.
+    /// Returns the servers that have reported within [`NODE_TIMEOUT`](crate::store::NODE_TIMEOUT), ordered by name.
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
 }
