@@ -90,7 +90,7 @@ pub use token::{
 };
 
 #[cfg(feature = "actix")]
-pub use http::{Builder, Bulla, Guard, Site};
+pub use http::{Builder, Bulla, Guard, SessionCookies, SignedIn, Site};
 #[cfg(feature = "openid")]
 pub use identity::openid::{ProviderError, ProviderSettings};
 #[cfg(feature = "sessions")]

@@ -18,8 +18,8 @@ use crate::{
     identity::{Hasher, PasswordRule},
     installation::{Installation, Settings, StartError},
     login::Logins,
-    session::{Policy, Sessions},
-    store::{Database, Users},
+    session::{Policy, Sessions, Watch},
+    store::{Database, EmbeddedUsers, Users},
 };
 
 /// The parts of an installation. Each has a default, except the two paths.
@@ -39,7 +39,7 @@ impl Builder {
     /// Uses the users of the embedding program instead of the table `users`. Then only that program can change passwords.
     #[must_use]
     pub fn users(mut self, users: impl Users) -> Self {
-        self.settings.users = Some(Arc::new(users));
+        self.settings.users = Some(Arc::new(EmbeddedUsers(users)));
         self
     }
 
@@ -155,6 +155,11 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.installation.sessions
+    }
+
+    /// A watch of the sessions, for the principals that one thread accepts.
+    pub(crate) fn watch(&self) -> Watch {
+        self.installation.sessions.watch()
     }
 
     pub(crate) fn logins(&self) -> &Logins {

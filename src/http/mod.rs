@@ -15,6 +15,7 @@ mod pages;
 mod routes;
 #[cfg(feature = "cli")]
 mod server;
+mod sign_in;
 mod wire;
 
 pub use crate::{installation::StartError, problem::Problem};
@@ -26,4 +27,5 @@ pub(crate) use routes::callback_url;
 pub(crate) use server::certificate;
 #[cfg(feature = "cli")]
 pub use server::{Serve, drain, serve, tls};
+pub use sign_in::{SessionCookies, SignedIn};
 pub use wire::{address::ForwardedHeader, site::Site};

@@ -10,7 +10,7 @@ use crate::{
     identity::{HashError, Hasher},
     ids::{Sid, UserId, shell},
     secret::SecretText,
-    store::{LoginError, SessionRow, Store, StoreError, User, UserRow, Users},
+    store::{LoginError, SessionRow, Store, StoreError, User, UserRow, UserSource},
 };
 
 /// The largest number of code points in a password.
@@ -95,7 +95,7 @@ fn user(row: UserRow) -> User {
 }
 
 #[async_trait]
-impl Users for StoreUsers {
+impl UserSource for StoreUsers {
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         Ok(self.store.user(id).await?.filter(|row| !row.disabled).map(user))
     }
@@ -107,10 +107,6 @@ impl Users for StoreUsers {
     ) -> Result<(Option<(SessionRow, Option<User>)>, Timestamp), StoreError> {
         let (found, now) = store.session_and_user(sid).await?;
         Ok((found.map(|(row, of)| (row, of.filter(|row| !row.disabled).map(user))), now))
-    }
-
-    async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {
-        self.prove(name, password).await.map(|(user, _)| user)
     }
 
     async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
@@ -134,23 +130,5 @@ impl Users for StoreUsers {
 
     fn keeps_passwords_in_store(&self) -> bool {
         true
-    }
-
-    async fn still_valid(
-        &self,
-        user: &User,
-        password: &SecretText,
-        against: &SecretText,
-    ) -> Result<bool, LoginError> {
-        match self.store.user(&user.id).await?.and_then(|row| row.password_hash) {
-            Some(hash) if hash == against.expose() => Ok(true),
-            // A different hash may belong to the same password, for example after it was strengthened or set to the same password
-            // again.
-            Some(hash) => {
-                let place = self.hasher.enter().map_err(|_| LoginError::Busy)?;
-                self.matches(place, &user.name, password, Some(&hash)).await
-            }
-            None => Ok(false),
-        }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     keyring::{KeyDirectory, Ring, RingError, Suite},
     login::Logins,
     session::{Parts, Policy, PolicyError, Sessions, Tokens},
-    store::{Database, Store, StoreError, Users},
+    store::{Database, Store, StoreError, UserSource},
 };
 
 /// The reason why an installation does not start. `Display` tells an operator what is wrong, where, and how to fix it.
@@ -33,7 +33,7 @@ pub enum StartError {
 pub(crate) struct Settings {
     pub(crate) directory: KeyDirectory,
     pub(crate) database: Database,
-    pub(crate) users: Option<Arc<dyn Users>>,
+    pub(crate) users: Option<Arc<dyn UserSource>>,
     #[cfg(feature = "openid")]
     pub(crate) providers: Vec<ProviderSettings>,
     pub(crate) policy: Policy,
@@ -100,6 +100,7 @@ impl Settings {
             triggers: TriggerCheck::default(),
             store_health: StoreHealth::default(),
         });
+        tokio::spawn(upkeep::end_stale_streams(Arc::downgrade(&installation)));
         tokio::spawn(ring::follow(Arc::downgrade(&installation)));
         tokio::spawn(upkeep::sweep(Arc::downgrade(&installation), self.audit_keep));
         installation.check_triggers().await?;

@@ -11,6 +11,8 @@ use crate::{installation::Installation, store::StoreError};
 
 /// The interval at which the clock is checked. The triggers of the database are checked every second time.
 const WATCH: Duration = Duration::from_secs(5);
+/// The interval at which the age of the revocation feed is checked for streams.
+const STALENESS: Duration = Duration::from_millis(500);
 /// The interval at which expired rows are deleted.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -60,6 +62,17 @@ pub(crate) async fn check_periodically(installation: Weak<Installation>) {
         {
             tracing::warn!(%error, "the triggers of the database could not be checked");
         }
+    }
+}
+
+/// Ends the streams that wait for the end of their session when the revocation feed is too old, until the installation is dropped.
+/// One task does this for all streams.
+pub(crate) async fn end_stale_streams(installation: Weak<Installation>) {
+    let mut time = ticks(STALENESS);
+    loop {
+        time.tick().await;
+        let Some(installation) = installation.upgrade() else { return };
+        installation.sessions.wake_if_stale();
     }
 }
 

@@ -72,8 +72,8 @@ impl Logins {
         let users = &self.sessions.parts().users;
         let (user, against) = users.prove(name, password).await?;
         let in_store = users.keeps_passwords_in_store();
-        let password_hash = in_store.then(|| against.clone());
-        let proof = Proof { at: ProvenAt::Now, password_hash, identity: None };
+        let password_hash = in_store.then_some(against);
+        let proof = Proof { at: ProvenAt::Now, password_hash, ..Proof::default() };
         let issued = match self.sessions.begin_by(&user, proof, transport, device, presented).await {
             Ok(issued) => issued,
             Err(Denied::CannotTell(error)) => return Err(error.into()),
@@ -86,7 +86,7 @@ impl Logins {
         };
         match in_store {
             true => Ok(issued),
-            false => self.confirm_password(issued, users.still_valid(&user, password, &against).await).await,
+            false => self.confirm_password(issued, users.still_valid(&user, name, password).await).await,
         }
     }
 

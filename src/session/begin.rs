@@ -103,6 +103,9 @@ impl Sessions {
             detail["client"] = grant.client.as_str().into();
             detail["scope"] = grant.scope.to_string().into();
         }
+        if let Some(method) = &new.proof.method {
+            detail["by"] = method.as_str().into();
+        }
         let event = AuditEvent::new("login", user.id.to_string(), "").with(detail);
         let cap = self.parts.policy.session_cap;
         let row = self.parts.store.begin_session(new, cap, event).await?.ok_or(Denied::Session)?;
@@ -138,7 +141,7 @@ impl Sessions {
             as_before => as_before,
         };
         let (key, new) = self.new_session(user, transport, device, None)?;
-        let proof = Proof { at: ProvenAt::Now, password_hash: Some(verified), identity: None };
+        let proof = Proof { at: ProvenAt::Now, password_hash: Some(verified), ..Proof::default() };
         let event = AuditEvent::new("password.changed", user.id.to_string(), "").by(caller.as_caller());
         let next = Some(NewSession { proof, ..new });
         let row = self.parts.store.change_password(&user.id, password_hash, next, event).await?;

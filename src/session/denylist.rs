@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::{
     clock::Timestamp,
     ids::Sid,
+    session::watch::Waiting,
     store::{Feed, Revocation, RevocationTarget},
 };
 
@@ -41,6 +42,8 @@ pub struct Denylist {
     lag: Histogram,
     /// Serialises `replace` with `add`, so that no revocation that is added meanwhile is lost.
     changing: Mutex<()>,
+    /// The futures that wait for the end of their session.
+    waiting: Arc<Waiting>,
 }
 
 impl fmt::Debug for Denylist {
@@ -59,6 +62,7 @@ impl Default for Denylist {
             born: Instant::now(),
             lag: Histogram::new(LAGS),
             changing: Mutex::new(()),
+            waiting: Arc::default(),
         }
     }
 }
@@ -95,6 +99,11 @@ impl Denylist {
     /// were loaded at the start.
     pub fn lag(&self) -> &Histogram {
         &self.lag
+    }
+
+    /// The futures that wait for the end of their session. A revocation wakes them.
+    pub(super) fn waiting(&self) -> &Arc<Waiting> {
+        &self.waiting
     }
 
     /// Removes revocations that have been held for their full time: no valid token can be affected by them any more. Time is
@@ -145,12 +154,17 @@ impl Denylist {
         match target {
             RevocationTarget::Session(sid) => {
                 let mut shard = self.shard(sid).write().unwrap_or_else(PoisonError::into_inner);
-                shard.insert(sid, until).is_none()
+                let is_new = shard.insert(sid, until).is_none();
+                drop(shard);
+                self.waiting.wake(sid);
+                is_new
             }
             RevocationTarget::Client(id) => {
                 let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
                 let known = clients.get(&id).map(|(at, _)| *at);
                 clients.insert(id, (known.unwrap_or(revoked_at).max(revoked_at), until));
+                drop(clients);
+                self.waiting.wake_all();
                 known.is_none_or(|known| known < revoked_at)
             }
         }

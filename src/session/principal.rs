@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use crate::{
     clock::Timestamp,
     ids::{BadName, ClientId, Sid, UserId},
+    session::watch::{Watch, Watched},
     store::{Grant, User},
     token::{Opened, Refused},
 };
@@ -24,6 +25,7 @@ pub struct Principal {
     /// Boxed, because few tokens have a grant.
     grant: Option<Box<Grant>>,
     issued_at: Timestamp,
+    watched_by: Watch,
 }
 
 /// The part of the payload that every request needs. Borrowed if the text has no escapes.
@@ -111,7 +113,14 @@ impl Principal {
         let mut text = String::with_capacity(id.len() + payload.len());
         text.push_str(id);
         text.push_str(payload);
-        Ok(Self { text: text.into_boxed_str(), id_len, sid, grant: grant.map(Box::new), issued_at })
+        Ok(Self {
+            text: text.into_boxed_str(),
+            id_len,
+            sid,
+            grant: grant.map(Box::new),
+            issued_at,
+            watched_by: Watch::default(),
+        })
     }
 
     /// Makes the principal of a user as they are now: the content of a new access token of the session.
@@ -201,6 +210,49 @@ impl Principal {
     /// When the token was sealed.
     pub fn issued_at(&self) -> Timestamp {
         self.issued_at
+    }
+
+    /// The same principal, whose session this watch watches.
+    #[must_use]
+    pub(crate) fn watched_by(mut self, watch: &Watch) -> Self {
+        self.watched_by = watch.clone();
+        self
+    }
+
+    /// A future that completes when the session of this principal ends, for WebSockets and event streams, which outlive the check
+    /// of their request. A handler waits for it and then closes the stream. The future does not borrow the principal.
+    ///
+    /// It completes
+    ///
+    /// - within a second of the revocation of the session on any node or in the database: a logout, a deleted row, a disabled user,
+    ///   a changed password, or a revocation of all tokens of the OAuth client that holds this one;
+    /// - when the session expires: at its absolute end (`session_max_age`, default 7 days), or if no request has renewed it for
+    ///   `refresh_idle` (default 30 minutes). An open stream does not renew its session; other requests of the same browser do;
+    /// - when this node has not been able to read the revocations for `max_staleness` (default 10 seconds) with
+    ///   [`OnStale::Refuse`](crate::session::OnStale::Refuse), or for `access_max_age` more with
+    ///   [`OnStale::Serve`](crate::session::OnStale::Serve). From then on no request with this token would be accepted either;
+    /// - when the installation is dropped.
+    ///
+    /// Users of an embedding program are in another table, whose changes Bulla can't see: when such a user is disabled, call
+    /// `Bulla::end_sessions_of`. Otherwise the future completes at the next expiry time of the session.
+    ///
+    /// The future is cheap: the row is read once at the start and then once per `refresh_idle`, and nothing is polled in between.
+    /// For a principal that no guard has accepted, such as one made by `bulla::testing`, it never completes. Needs a tokio runtime.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let ended = self.watched_by.0.as_ref().map(|watch| {
+            watch.ended(Watched {
+                sid: self.sid,
+                user: self.user_id(),
+                client: self.grant().map(|grant| grant.client.clone()),
+                issued_at: self.issued_at,
+            })
+        });
+        async move {
+            match ended {
+                Some(ended) => ended.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         refresh::{self, Outcome, Rule},
     },
     store::{
-        AuditEvent, ClockLeap, FollowHandle, Grant, SessionEnd, SessionRow, Store, StoreError, User, Users,
+        AuditEvent, ClockLeap, FollowHandle, Grant, SessionEnd, SessionRow, Store, StoreError, User, UserSource,
     },
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
@@ -38,7 +38,7 @@ pub struct Parts {
     /// The store of the rows.
     pub store: Arc<dyn Store>,
     /// The source of users.
-    pub users: Arc<dyn Users>,
+    pub users: Arc<dyn UserSource>,
     /// The keys in force.
     pub tokens: Arc<Tokens>,
     /// Lifetimes and rules.

@@ -61,7 +61,8 @@ pub use traits::{
 };
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 pub use transfer::{TransferOutcome, transfer};
-pub use user_source::{LoginError, User, Users};
+pub(crate) use user_source::EmbeddedUsers;
+pub use user_source::{LoginError, User, UserSource, Users};
 
 /// The interface of every store: all tables, the clock and the maintenance. Each method is one transaction. A change is durable
 /// when the method returns. The methods of the supertraits can be called on a `dyn Store` without an import of these traits.

@@ -37,12 +37,37 @@ pub enum LoginError {
     Store(#[from] StoreError),
 }
 
-/// A source of users. An embedding program implements this trait over its own table. `StoreUsers` implements it over the
-/// table `users`.
+/// The users of an embedding program. The program implements this trait over its own table and passes it to the builder.
+///
+/// The two methods are all that Bulla needs. A password that changes while a login runs leaves no session: see
+/// [`check_password`](Self::check_password). When the program disables or deletes a user, or changes a password, it ends the user's
+/// sessions (`Bulla::end_sessions_of`); otherwise a disabled user keeps access until the next renewal.
 #[async_trait]
 pub trait Users: Send + Sync + 'static {
-    /// Returns the user with the present data; `None` if deleted or disabled. Called at every rotation, never for an access
-    /// token.
+    /// Returns the user with the present name, roles and claims. `None` if the user is disabled or does not exist; then no session
+    /// begins and none is renewed. Called when a session begins and at each renewal, never for a valid access token.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if the source can't answer. The request is then answered with 503, and the session stays.
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError>;
+
+    /// Returns the user who has this name and this password. An unknown name must take as long as a wrong password.
+    ///
+    /// A login calls this method a second time after it has begun the session, and ends the session if the password is no longer
+    /// valid. Without the second call, a session could begin just after a password change had ended all sessions of the user.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginError::Wrong`] if the name is unknown, the user is disabled or the password is wrong.
+    async fn check_password(&self, name: &str, password: &SecretText) -> Result<User, LoginError>;
+}
+
+/// The source of users as sessions and logins use it: the table `users` (`identity::StoreUsers`), or the [`Users`] of an embedding
+/// program ([`EmbeddedUsers`]).
+#[async_trait]
+pub trait UserSource: Send + Sync + 'static {
+    /// Returns the user with the present data; `None` if deleted or disabled.
     async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError>;
 
     /// Returns the row of a session and its user, both with their present data, and the time of `store`. If the users are in the
@@ -58,24 +83,44 @@ pub trait Users: Send + Sync + 'static {
         Ok((Some((row, user)), now))
     }
 
-    /// Checks a name and password.
-    async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError>;
-
-    /// Checks a name and password. In addition returns the value against which the password was checked, if [`Self::still_valid`] needs
-    /// it.
-    async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
-        Ok((self.log_in(name, password).await?, SecretText::default()))
-    }
+    /// Checks a name and password. In addition returns the value against which the password was checked: the stored hash, or an
+    /// empty text if the source keeps its passwords elsewhere.
+    async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError>;
 
     /// Whether [`Self::prove`] returns the `password_hash` of a row of `users` in the same store. If so, the transaction that
     /// begins a session requires that the row still has this hash, and [`Self::still_valid`] is not called.
+    fn keeps_passwords_in_store(&self) -> bool;
+
+    /// For other sources: called after a session has begun, to check that name and password are still those of the user. A password
+    /// change ends all sessions, but it can't end a session that begins just after it.
+    async fn still_valid(&self, _: &User, _name: &str, _: &SecretText) -> Result<bool, LoginError> {
+        Ok(true)
+    }
+}
+
+/// The users of an embedding program as a [`UserSource`].
+pub(crate) struct EmbeddedUsers<U>(pub(crate) U);
+
+#[async_trait]
+impl<U: Users> UserSource for EmbeddedUsers<U> {
+    async fn find(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        self.0.find(id).await
+    }
+
+    async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
+        Ok((self.0.check_password(name, password).await?, SecretText::default()))
+    }
+
     fn keeps_passwords_in_store(&self) -> bool {
         false
     }
 
-    /// For other sources: called after a session has begun, to check that the password is still valid. A password change ends all
-    /// sessions, but it can't end a session that begins just after it. A source that can't tell returns true.
-    async fn still_valid(&self, _: &User, _: &SecretText, _against: &SecretText) -> Result<bool, LoginError> {
-        Ok(true)
+    /// Checks the same name and password again. A name that now belongs to another user counts as changed.
+    async fn still_valid(&self, user: &User, name: &str, password: &SecretText) -> Result<bool, LoginError> {
+        match self.0.check_password(name, password).await {
+            Ok(found) => Ok(found.id == user.id),
+            Err(LoginError::Wrong) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

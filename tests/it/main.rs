@@ -11,6 +11,8 @@ mod cli;
 mod core;
 // The documents: links, commands, settings, examples.
 mod documents;
+// Bulla inside another actix-web program: own users, sign-in, guards, streams, mounted routes and pages.
+mod embedding;
 // Several nodes with one PostgreSQL behind a load balancer.
 mod fleet;
 // The server: its routes, pages, guard, limits, logs, and the process itself.

@@ -13,7 +13,10 @@ impl FromRequest for Principal {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
-    /// The person whom the guard has recognised. Fails if the route is not behind a guard.
+    /// The person whom the guard has recognised. Fails if the route is not behind a guard. Behind [`Guard::optional`], take an
+    /// `Option<Principal>`.
+    ///
+    /// [`Guard::optional`]: crate::http::Guard::optional
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(request.extensions().get::<Self>().cloned().ok_or_else(Problem::unauthorized))
     }

@@ -11,6 +11,7 @@ use actix_web::{
     Error, HttpMessage as _, HttpResponse,
     body::EitherBody,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    http::header::{self, HeaderValue},
 };
 use futures_util::future::LocalBoxFuture;
 
@@ -18,7 +19,7 @@ use crate::{
     http::{
         Bulla, Problem,
         actix::add_cookies,
-        guard::admits::{Admits, Decision},
+        guard::admits::{Admits, Admission, Decision},
         wire::cookies::SetCookies,
     },
     session::Denied,
@@ -42,7 +43,7 @@ impl Bulla {
     ///
     /// [`Principal`]: crate::session::Principal
     pub fn guard(&self) -> Guard {
-        Guard { bulla: self.clone(), admits: Admits::default() }
+        Guard { bulla: self.clone(), admits: Admits::people(&self.0) }
     }
 }
 
@@ -69,6 +70,42 @@ impl Guard {
         self
     }
 
+    /// Admits only people with this role; others get 403 `forbidden`. After several calls, any of the roles is enough.
+    ///
+    /// The roles are those in the access token, so the check needs no I/O. A role that was taken away is effective at the next
+    /// renewal: after `access_max_age` (default 2 minutes) at the latest. To take it away at once, end the user's sessions
+    /// ([`Bulla::end_sessions_of`]).
+    ///
+    /// A token of an OAuth client has no roles and is refused with 403, even if [`and_apps`](Self::and_apps) admits its scope. A
+    /// machine that [`and_machines`](Self::and_machines) admits needs no role.
+    #[must_use]
+    pub fn role(mut self, role: &str) -> Self {
+        self.admits.add_role(role);
+        self
+    }
+
+    /// For pages that anybody may see: passes a request on if its caller is not recognised. Handlers take an
+    /// `Option<`[`Principal`]`>`. A session whose access token has expired is renewed as usual. The answer gets `Vary: Cookie`.
+    ///
+    /// `None` means that the request has no cookies, or cookies that belong to no live session. These requests are answered by the
+    /// guard all the same:
+    ///
+    /// - 503 if it can't tell whether the cookies are valid, because the store does not answer. A handler must not mistake a known
+    ///   person for a stranger. Visitors without cookies and people with a valid access token are not affected;
+    /// - 401, 403 or 400 if the credentials in an `Authorization` header are refused. They are an explicit claim, and a program must
+    ///   learn that it failed;
+    /// - 403 `foreign_origin` if another site caused an unsafe request (docs/design/http.md);
+    /// - a page that loads again by itself, if the person comes from a link on another site and the session must be renewed.
+    ///
+    /// With [`role`](Self::role), the guard requires a person, in whichever order the two are called.
+    ///
+    /// [`Principal`]: crate::session::Principal
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.admits.make_optional();
+        self
+    }
+
     /// Admits every app, for a route that describes an app's own token.
     pub(crate) fn and_every_app(mut self) -> Self {
         self.admits.add_every_app();
@@ -88,7 +125,8 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Guarded { service: Rc::new(service), guard: self.clone() }))
+        let guard = Self { bulla: self.bulla.clone(), admits: self.admits.on_this_thread(&self.bulla.0) };
+        ready(Ok(Guarded { service: Rc::new(service), guard }))
     }
 }
 
@@ -116,11 +154,11 @@ where
         match admits.decide(&bulla.0, request.request()) {
             Decision::Machine(machine) => {
                 request.extensions_mut().insert(machine);
-                Answer::Passed { future: self.service.call(request) }
+                Answer::Passed { future: self.service.call(request), varies: admits.is_optional() }
             }
             Decision::Person(principal) => {
                 request.extensions_mut().insert(principal);
-                Answer::Passed { future: self.service.call(request) }
+                Answer::Passed { future: self.service.call(request), varies: admits.is_optional() }
             }
             Decision::Refused(problem) => {
                 Answer::Climbing { future: Box::pin(ready(Ok(refuse(bulla, request, &problem)))) }
@@ -142,20 +180,34 @@ async fn authenticate_request<S, B>(
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    match admits.authenticate_request(&bulla.0, request.request(), tried).await {
-        Ok(authenticated) => {
-            request.extensions_mut().insert(authenticated.principal);
-            let mut response = match service.call(request).await {
-                Ok(response) => response.map_into_left_body(),
-                // If a handler fails after a rotation, the browser must still get the new cookies.
-                Err(error) if authenticated.cookies.is_empty() => return Err(error),
-                Err(error) => return Err(WithCookies { error, cookies: authenticated.cookies }.into()),
-            };
-            add_cookies(response.headers_mut(), &authenticated.cookies);
-            Ok(response)
+    let Admission { decision, cookies } = admits.authenticate_request(&bulla.0, request.request(), tried).await;
+    let principal = match decision {
+        Ok(principal) => principal,
+        Err(problem) => {
+            let mut refused = refuse(&bulla, request, &problem);
+            add_cookies(refused.headers_mut(), &cookies);
+            return Ok(refused);
         }
-        Err(problem) => Ok(refuse(&bulla, request, &problem)),
+    };
+    if let Some(principal) = principal {
+        request.extensions_mut().insert(principal);
     }
+    let mut response = match service.call(request).await {
+        Ok(response) => response.map_into_left_body(),
+        // If a handler fails after a rotation, the browser must still get the new cookies.
+        Err(error) if cookies.is_empty() => return Err(error),
+        Err(error) => return Err(WithCookies { error, cookies }.into()),
+    };
+    add_cookies(response.headers_mut(), &cookies);
+    if admits.is_optional() {
+        vary(&mut response);
+    }
+    Ok(response)
+}
+
+/// Tells caches that the answer depends on the cookies of the request.
+fn vary<B>(response: &mut ServiceResponse<B>) {
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("cookie"));
 }
 
 fn refuse<B>(bulla: &Bulla, request: ServiceRequest, problem: &Problem) -> ServiceResponse<EitherBody<B>> {
@@ -198,7 +250,7 @@ pin_project_lite::pin_project! {
     #[project = AnswerProjection]
     #[allow(missing_docs, missing_debug_implementations, reason = "the macro generates a projection of the enum")]
     pub enum Answer<F, B> {
-        Passed { #[pin] future: F },
+        Passed { #[pin] future: F, varies: bool },
         Climbing { future: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, Error>> },
     }
 }
@@ -211,8 +263,12 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            AnswerProjection::Passed { future } => {
-                Poll::Ready(wait!(future.poll(context)).map(ServiceResponse::map_into_left_body))
+            AnswerProjection::Passed { future, varies } => {
+                let mut answer = wait!(future.poll(context));
+                if let (true, Ok(response)) = (*varies, &mut answer) {
+                    vary(response);
+                }
+                Poll::Ready(answer.map(ServiceResponse::map_into_left_body))
             }
             AnswerProjection::Climbing { future } => future.as_mut().poll(context),
         }

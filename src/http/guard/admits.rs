@@ -6,18 +6,28 @@ use crate::{
     http::{
         Problem,
         bulla::Shared,
-        guard::ladder::Authenticated,
-        wire::{request::Request, request_log},
+        guard::{ladder::Authenticated, refusal::Asker},
+        wire::{
+            cookies::SetCookies,
+            request::{Header, Request},
+            request_log,
+        },
     },
-    session::{Denied, Machine, Principal},
+    session::{Denied, Machine, Principal, Watch},
     store::with_time_budget,
 };
 
-/// The programs that a guard admits besides people: those with one of these scopes.
-#[derive(Clone, Debug, Default)]
+/// The people and programs that a guard admits: people with one of the roles, and programs with one of the scopes.
+#[derive(Clone, Debug)]
 pub(crate) struct Admits {
     apps: Apps,
     machines: Arc<[String]>,
+    /// The roles of which a person must have one. Empty: every person is admitted.
+    roles: Arc<[String]>,
+    /// Whether requests without a recognised caller are passed on. Not if `roles` requires a person.
+    optional: bool,
+    /// The watch that principals get.
+    watch: Watch,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +55,47 @@ pub(crate) enum Decision {
     Undecided(Option<Denied>),
 }
 
+/// The decision after all steps, and the cookies to send with the answer, whatever the decision is: a session that was renewed has
+/// used its refresh token up.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// The person. `None` if the guard is optional and the caller is not recognised.
+    pub(crate) decision: Result<Option<Principal>, Problem>,
+    pub(crate) cookies: SetCookies,
+}
+
 impl Admits {
+    /// Admits every person, and no program.
+    pub(crate) fn people(shared: &Shared) -> Self {
+        Self {
+            apps: Apps::default(),
+            machines: Arc::default(),
+            roles: Arc::default(),
+            optional: false,
+            watch: shared.watch(),
+        }
+    }
+
+    /// The same with a watch for one thread, so that the threads don't share a reference count.
+    pub(crate) fn on_this_thread(&self, shared: &Shared) -> Self {
+        Self { watch: shared.watch(), ..self.clone() }
+    }
+
+    /// Admits only people with this role, or one of those added before.
+    pub(crate) fn add_role(&mut self, role: &str) {
+        add(&mut self.roles, role);
+    }
+
+    /// Passes requests on whose caller is not recognised.
+    pub(crate) fn make_optional(&mut self) {
+        self.optional = true;
+    }
+
+    /// Whether requests are passed on whose caller is not recognised. A role requires a person.
+    pub(crate) fn is_optional(&self) -> bool {
+        self.optional && self.roles.is_empty()
+    }
+
     /// Also admits tokens of apps with this scope.
     pub(crate) fn add_apps(&mut self, scope: &str) {
         if let Apps::With(scopes) = &mut self.apps {
@@ -77,7 +127,7 @@ impl Admits {
             Ok(principal) => match self.check(&principal) {
                 Ok(()) => {
                     request_log::speaks_for(|| principal.id().to_string());
-                    Decision::Person(principal)
+                    Decision::Person(principal.watched_by(&self.watch))
                 }
                 Err(problem) => Decision::Refused(problem),
             },
@@ -91,21 +141,47 @@ impl Admits {
         shared: &Shared,
         request: &impl Request,
         tried: Option<Denied>,
-    ) -> Result<Authenticated, Problem> {
-        let authenticated = with_time_budget(shared.authenticate_request(request, tried)).await?;
-        self.check(&authenticated.principal)?;
-        request_log::speaks_for(|| authenticated.principal.id().to_string());
-        Ok(authenticated)
+    ) -> Admission {
+        let authenticated = with_time_budget(shared.authenticate_request(request, tried)).await;
+        let Authenticated { principal, cookies } = match authenticated {
+            Ok(authenticated) => authenticated,
+            Err(problem) => {
+                let decision = if self.passes_stranger_on(shared, request, &problem) { Ok(None) } else { Err(problem) };
+                return Admission { decision, cookies: SetCookies::default() };
+            }
+        };
+        request_log::speaks_for(|| principal.id().to_string());
+        let decision = self.check(&principal).map(|()| Some(principal.watched_by(&self.watch)));
+        Admission { decision, cookies }
     }
 
-    /// Refuses the token of an app that is not admitted.
+    /// Whether a request is passed on without a person: its cookies are invalid or missing. Credentials in `Authorization` are an
+    /// explicit claim, so a program learns that they are refused. A navigation that another site caused first gets the page that
+    /// loads again by itself, because the next request may be recognised.
+    fn passes_stranger_on(&self, shared: &Shared, request: &impl Request, problem: &Problem) -> bool {
+        self.is_optional()
+            && problem.code() == "unauthorized"
+            && !request.has(Header::Authorization)
+            && !(problem.is_cross_site() && Asker::of(request, &shared.site).can_come_back())
+    }
+
+    /// Refuses the token of an app that is not admitted, and a person without a role that is admitted.
     fn check(&self, principal: &Principal) -> Result<(), Problem> {
-        let Some(grant) = principal.grant() else { return Ok(()) };
-        let admitted = match &self.apps {
-            Apps::Every => true,
-            Apps::With(scopes) => scopes.iter().any(|scope| grant.scope.contains(scope)),
-        };
-        if admitted { Ok(()) } else { Err(Problem::program_not_admitted()) }
+        if let Some(grant) = principal.grant() {
+            let admitted = match &self.apps {
+                Apps::Every => true,
+                Apps::With(scopes) => scopes.iter().any(|scope| grant.scope.contains(scope)),
+            };
+            if !admitted {
+                return Err(Problem::program_not_admitted());
+            }
+        }
+        // A token of an app has no roles, so no app passes here.
+        if self.roles.is_empty() || principal.roles().iter().any(|role| self.roles.contains(role)) {
+            Ok(())
+        } else {
+            Err(Problem::forbidden())
+        }
     }
 
     /// The machine that sent the request, if a machine did. Refused if it has none of the scopes.

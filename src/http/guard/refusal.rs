@@ -34,6 +34,11 @@ impl ClientKind {
         }
     }
 
+    /// Whether a page that loads again by itself makes the next request same-origin.
+    pub(crate) fn can_come_back(&self) -> bool {
+        matches!(self, Self::Person { can_come_back: true, .. })
+    }
+
     /// The answer. A person who is not recognised gets the login page with all login methods.
     pub(crate) fn refuse(&self, problem: &Problem, ways: &[pages::Way]) -> Answer {
         let page = match self {

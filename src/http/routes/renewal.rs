@@ -158,24 +158,7 @@ pub(crate) async fn logout(
     let shared = &bulla.0;
     let (input, kind) = body::read::<Logout>(&request, &body)?;
     let everywhere = input.everywhere.unwrap_or(Choice::Json(false)).is_yes(kind)?;
-    let who = shared.named_session(&request).await?;
-    if let Some((SessionRow { user_id: user, sid, grant, .. }, shown_by)) = who {
-        request_log::speaks_for(|| user.to_string());
-        // An app revokes its tokens at `/oauth/revoke`.
-        if grant.is_some() {
-            return Err(Problem::program_not_admitted());
-        }
-        // An access token alone can end only its own session. Ending other devices requires the session itself, as at
-        // `/auth/sessions`.
-        if everywhere && shown_by == ShownBy::AccessToken {
-            return Err(Problem::session_required());
-        }
-        let event = |name| AuditEvent::new(name, user.to_string(), sid.to_string());
-        match everywhere {
-            true => shared.sessions().end_all(&user, event("logout.everywhere")).await.map(drop)?,
-            false => shared.sessions().end(sid, event("logout")).await.map(drop)?,
-        }
-    }
+    shared.log_out(&request, everywhere).await?;
     let mut response = match kind {
         Kind::Form => body::see_other(SIGNED_OUT),
         Kind::Json => HttpResponse::NoContent().finish(),
@@ -192,14 +175,43 @@ enum ShownBy {
 }
 
 impl Shared {
+    /// Ends the session of a request, or all sessions of its user. A request without a session changes nothing.
+    pub(crate) async fn log_out(&self, request: &HttpRequest, everywhere: bool) -> Result<(), Problem> {
+        let Some((SessionRow { user_id: user, sid, grant, .. }, shown_by)) = self.named_session(request).await?
+        else {
+            return Ok(());
+        };
+        request_log::speaks_for(|| user.to_string());
+        // An app revokes its tokens at `/oauth/revoke`.
+        if grant.is_some() {
+            return Err(Problem::program_not_admitted());
+        }
+        // An access token alone can end only its own session. Ending other devices requires the session itself, as at
+        // `/auth/sessions`.
+        if everywhere && shown_by == ShownBy::AccessToken {
+            return Err(Problem::session_required());
+        }
+        let event = |name| AuditEvent::new(name, user.to_string(), sid.to_string());
+        match everywhere {
+            true => self.sessions().end_all(&user, event("logout.everywhere")).await.map(drop)?,
+            false => self.sessions().end(sid, event("logout")).await.map(drop)?,
+        }
+        Ok(())
+    }
+
     /// Clears the cookies after the request has explicitly ended its own session. With an `Authorization` header the cookies can
     /// belong to another session and stay.
     pub(crate) fn forget_cookies(&self, request: &HttpRequest, response: &mut HttpResponse) {
+        add_cookies(response.headers_mut(), &self.cleared(request));
+    }
+
+    /// The cookies that clear those of the session.
+    pub(crate) fn cleared(&self, request: &HttpRequest) -> SetCookies {
+        let mut cookies = SetCookies::default();
         if !request.headers().contains_key(AUTHORIZATION) {
-            let mut cookies = SetCookies::default();
             self.cookies.clear(&mut cookies);
-            add_cookies(response.headers_mut(), &cookies);
         }
+        cookies
     }
 
     /// The session of a request, by either token; renews nothing. If the store is unavailable, this is an error, because a logout

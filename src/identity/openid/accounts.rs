@@ -12,7 +12,7 @@ use crate::{
     fetch::Fetch,
     jws::Signed,
     store::{
-        AuditEvent, Identity, NewUser, SessionRow, Store, StoreError, User, UserChange, UserRow, Users,
+        AuditEvent, Identity, NewUser, SessionRow, Store, StoreError, User, UserChange, UserRow, UserSource,
         is_good_name,
     },
 };
@@ -24,7 +24,7 @@ const NAME_MAX: usize = 128;
 pub struct Providers {
     all: Vec<Provider>,
     store: Arc<dyn Store>,
-    users: Arc<dyn Users>,
+    users: Arc<dyn UserSource>,
     may_create: bool,
 }
 
@@ -34,7 +34,7 @@ impl Providers {
     pub fn new(
         all: Vec<ProviderSettings>,
         store: Arc<dyn Store>,
-        users: Arc<dyn Users>,
+        users: Arc<dyn UserSource>,
         may_create: bool,
     ) -> Self {
         let fetch = Arc::new(Fetch::default());

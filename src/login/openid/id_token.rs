@@ -123,7 +123,7 @@ impl Logins {
         }
         let user = self.user_of(provider, &proven).await?;
         let at = proven_at(&proven, now);
-        let proof = Proof { at, password_hash: None, identity: Some(proven.identity) };
+        let proof = Proof { at, identity: Some(proven.identity), ..Proof::default() };
         Ok(self.sessions.begin_by(&user, proof, transport, requester.device.clone(), replaces).await?)
     }
 }

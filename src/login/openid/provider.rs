@@ -148,7 +148,7 @@ impl Logins {
         if let Some(again) = &login.again {
             again.check(&user, at)?;
         }
-        let proof = Proof { at, password_hash: None, identity: Some(proven.identity.clone()) };
+        let proof = Proof { at, identity: Some(proven.identity.clone()), ..Proof::default() };
         let device = requester.device.clone();
         Ok(self.sessions.begin_by(&user, proof, Transport::Cookie, device, replaces).await?)
     }

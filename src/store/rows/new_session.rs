@@ -76,6 +76,8 @@ pub struct Proof {
     pub password_hash: Option<SecretText>,
     /// The identity that a provider has proven. It must still be linked to the user.
     pub identity: Option<Identity>,
+    /// The method of an embedding program that has proven the identity itself; for the audit.
+    pub method: Option<String>,
 }
 
 /// The time of a proof.

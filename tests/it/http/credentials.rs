@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bulla::internals::{
     identity::{Hasher, StoreUsers},
     secret::SecretText,
-    store::{LoginError, Users as _},
+    store::{LoginError, UserSource as _},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -24,9 +24,9 @@ async fn a_login_is_refused_before_the_store_is_asked_when_the_hashing_queue_is_
     installation.shell().run("DROP TABLE users");
     let password = SecretText::new(PASSWORD.into());
     let turns = [hasher.enter().unwrap(), hasher.enter().unwrap()];
-    assert!(matches!(users.log_in("ada", &password).await, Err(LoginError::Busy)));
+    assert!(matches!(users.prove("ada", &password).await, Err(LoginError::Busy)));
     drop(turns);
-    assert!(matches!(users.log_in("ada", &password).await, Err(LoginError::Store(_))));
+    assert!(matches!(users.prove("ada", &password).await, Err(LoginError::Store(_))));
     assert_eq!(hasher.waiting(), 0);
 }
 

@@ -7,7 +7,6 @@ mod clock_jumps;
 mod credentials;
 mod cross_site_browsers;
 mod csrf;
-mod embedding;
 mod javascript_client;
 mod login;
 mod logs;

@@ -46,7 +46,7 @@ async fn with_password(fixture: &Fixture, name: &str) -> UserRow {
 }
 
 fn verified(hash: &str) -> Proof {
-    Proof { at: ProvenAt::Now, password_hash: Some(SecretText::new(hash.into())), identity: None }
+    Proof { at: ProvenAt::Now, password_hash: Some(SecretText::new(hash.into())), ..Proof::default() }
 }
 
 /// Changes the password as the owner of this session, who has verified `hash`.

@@ -15,7 +15,7 @@ use bulla::internals::{
     ids::{Sid, UserId},
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},
     secret::Digest,
-    session::{Denied, Issued, Parts, Policy, Renewed, Sessions, Tokens},
+    session::{Denied, Issued, Parts, Policy, Principal, Renewed, Sessions, Tokens},
     store::{
         AuditEvent, AuditRow, Database, Device, NewSession, NewUser, Proof, SessionRow, Store, Transport,
         User,
@@ -221,6 +221,12 @@ impl Node {
 
     pub(crate) async fn renew(&self, refresh: &SealedToken) -> Result<Renewed, Denied> {
         self.sessions.renew(refresh.as_str(), &device()).await
+    }
+
+    /// The principal of an access token, as the guard gives it to a handler.
+    pub(crate) fn accepts(&self, access: &SealedToken) -> Principal {
+        let principal = self.sessions.authenticate(access.as_str()).unwrap();
+        self.sessions.watched(principal)
     }
 
     pub(crate) async fn row(&self, sid: Sid) -> Option<SessionRow> {

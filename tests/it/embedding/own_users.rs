@@ -11,7 +11,9 @@ use bulla::internals::{
     ids::UserId,
     secret::SecretText,
     session::Principal,
-    store::{AuditEvent, LoginError, NewUser, Store, StoreError, User, Users, sqlite::SqliteStore},
+    store::{
+        AuditEvent, LoginError, NewUser, Store, StoreError, User, UserSource as _, Users, sqlite::SqliteStore,
+    },
 };
 use serde_json::json;
 
@@ -35,7 +37,7 @@ impl Users for Crew {
         Ok(Some(ada()).filter(|user| user.id == *id))
     }
 
-    async fn log_in(&self, name: &str, _: &SecretText) -> Result<User, LoginError> {
+    async fn check_password(&self, name: &str, _: &SecretText) -> Result<User, LoginError> {
         if name == "ada" { Ok(ada()) } else { Err(LoginError::Wrong) }
     }
 }
@@ -115,28 +117,15 @@ impl Users for Meddled {
         self.users.find(id).await
     }
 
-    async fn log_in(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {
-        self.users.log_in(name, password).await
-    }
-
-    async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
-        let proven = self.users.prove(name, password).await?;
+    async fn check_password(&self, name: &str, password: &SecretText) -> Result<User, LoginError> {
+        let (user, _) = self.users.prove(name, password).await?;
         let becomes = self.becomes.lock().unwrap().take();
         if let Some(new) = becomes {
             let hash = self.hasher.hash(&SecretText::new(new.into())).await.unwrap();
             let event = AuditEvent::new("password.changed", "tests", "");
-            self.store.change_password(&proven.0.id, hash, None, event).await?;
+            self.store.change_password(&user.id, hash, None, event).await?;
         }
-        Ok(proven)
-    }
-
-    async fn still_valid(
-        &self,
-        user: &User,
-        password: &SecretText,
-        by: &SecretText,
-    ) -> Result<bool, LoginError> {
-        self.users.still_valid(user, password, by).await
+        Ok(user)
     }
 }
 

@@ -1,0 +1,120 @@
+//! Waits for the end of a session, for event streams and WebSockets: a revocation, the expiry of the session, or a revocation feed
+//! that is too old.
+//!
+//! A waiting future has no timer that polls. The denylist wakes it when its session is revoked, one task of the installation wakes
+//! all futures when the feed is too old ([`Sessions::wake_if_stale`]), and a timer wakes it once at the time at which the session
+//! expires unless it is renewed. Only then the row is read.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    session::{
+        OnStale, Principal, Sessions,
+        watch::{SessionWatch, Watch, Watched},
+    },
+    store::{StoreError, with_time_budget},
+};
+
+/// The time between two reads of the row if the store does not answer.
+const RETRY: Duration = Duration::from_secs(1);
+/// The shortest time between two reads of the row.
+const LEAST: Duration = Duration::from_millis(20);
+
+/// The watch of these sessions. Does not keep them alive.
+struct Watcher(Weak<Sessions>);
+
+impl SessionWatch for Watcher {
+    fn ended(&self, session: Watched) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(ended(Weak::clone(&self.0), session))
+    }
+}
+
+impl Sessions {
+    /// The watch that the principals of these sessions get. Each thread that serves requests should have its own, so that the
+    /// threads don't share a reference count.
+    pub(crate) fn watch(self: &Arc<Self>) -> Watch {
+        Watch(Some(Arc::new(Watcher(Arc::downgrade(self)))))
+    }
+
+    /// The principal with the watch of these sessions, as a guard passes it on.
+    pub fn watched(self: &Arc<Self>, principal: Principal) -> Principal {
+        principal.watched_by(&self.watch())
+    }
+
+    /// Wakes all futures that wait for the end of a session if the revocation feed is too old for them. Called every half second.
+    pub(crate) fn wake_if_stale(&self) {
+        if self.is_too_stale() {
+            self.denylist().waiting().wake_all();
+        }
+    }
+
+    /// Whether the feed is so old that no request with an access token is accepted any more: `max_staleness` if the settings refuse
+    /// tokens then, else one life of an access token more, because no token is renewed while the store is unavailable.
+    fn is_too_stale(&self) -> bool {
+        self.denylist().age() > self.longest_staleness()
+    }
+
+    fn longest_staleness(&self) -> Duration {
+        let policy = &self.parts.policy;
+        match policy.on_stale {
+            OnStale::Refuse => policy.max_staleness,
+            OnStale::Serve => policy.max_staleness + policy.access_max_age,
+        }
+    }
+
+    /// The time until the session expires unless it is renewed. `None` if it has ended or its user is disabled.
+    async fn time_left(&self, session: &Watched) -> Result<Option<Duration>, StoreError> {
+        let (found, now) = self.parts.users.of_session(&*self.parts.store, session.sid).await?;
+        let Some((row, Some(_))) = found else { return Ok(None) };
+        let lives = row.user_id == session.user && now < row.ends_at();
+        Ok(lives.then(|| row.ends_at().since(now)))
+    }
+}
+
+/// Completes when the session ends, or when the sessions themselves are dropped.
+async fn ended(sessions: Weak<Sessions>, session: Watched) {
+    let Some(registered) = sessions.upgrade().map(|it| it.denylist().waiting().register(session.sid)) else {
+        return;
+    };
+    let mut read_at = Instant::now();
+    let mut unknown_since = None;
+    loop {
+        // Made before the checks, so that no revocation after them is missed.
+        let woken = registered.wake.notified();
+        let Some(these) = sessions.upgrade() else { return };
+        let revoked = these.unless_revoked(session.sid, session.client.as_ref(), session.issued_at).is_err();
+        if revoked || these.is_too_stale() {
+            return;
+        }
+        let now = Instant::now();
+        if now >= read_at {
+            match with_time_budget(these.time_left(&session)).await {
+                Ok(None) => return,
+                Ok(Some(left)) => {
+                    unknown_since = None;
+                    read_at = Instant::now() + left.max(LEAST);
+                }
+                Err(_) if now - *unknown_since.get_or_insert(now) > these.longest_staleness() => return,
+                Err(_) => read_at = Instant::now() + RETRY,
+            }
+        }
+        drop(these);
+        tokio::select! {
+            () = woken => {}
+            () = sleep_until(read_at) => {}
+        }
+    }
+}
+
+impl Drop for Sessions {
+    /// Completes the futures that wait: without the sessions they would never know of a revocation.
+    fn drop(&mut self) {
+        self.denylist().waiting().wake_all();
+    }
+}
