@@ -72,14 +72,14 @@ impl Bulla {
     ) -> Result<SignedIn, Problem> {
         let shared = &self.0;
         // As in a login, contradictory cookies don't keep a person from signing in.
-        let carried = shared.carried(request)?.unwrap_or_default();
+        let carried = shared.cookie_tokens(request)?.unwrap_or_default();
         let proof = Proof { at: ProvenAt::Now, method: Some(method.to_owned()), ..Proof::default() };
         let device = shared.site.device(request);
         let sessions = shared.sessions();
         let begun = sessions.begin_by(user, proof, Transport::Cookie, device, carried.refresh);
         let issued = with_time_budget(begun).await?;
         let mut cookies = SetCookies::default();
-        shared.hand_out(&mut cookies, &issued);
+        shared.set_session_cookies(&mut cookies, &issued);
         let principal = issued.principal.watched_by(&shared.watch());
         Ok(SignedIn { principal, cookies: SessionCookies(cookies) })
     }

@@ -15,7 +15,8 @@ use crate::{
         refresh::{self, Outcome, Rule},
     },
     store::{
-        AuditEvent, ClockLeap, FollowHandle, Grant, SessionEnd, SessionRow, Store, StoreError, User, UserSource,
+        AuditEvent, ClockLeap, FollowHandle, Grant, SessionEnd, SessionRow, Store, StoreError, User,
+        UserSource,
     },
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };

@@ -64,7 +64,7 @@ pub trait Users: Send + Sync + 'static {
 }
 
 /// The source of users as sessions and logins use it: the table `users` (`identity::StoreUsers`), or the [`Users`] of an embedding
-/// program ([`EmbeddedUsers`]).
+/// program (`EmbeddedUsers`).
 #[async_trait]
 pub trait UserSource: Send + Sync + 'static {
     /// Returns the user with the present data; `None` if deleted or disabled.

@@ -19,7 +19,7 @@ use crate::{
     http::{
         Bulla, Problem,
         actix::add_cookies,
-        guard::admits::{Admits, Admission, Decision},
+        guard::admits::{Admission, Admits, Decision},
         wire::cookies::SetCookies,
     },
     session::Denied,
@@ -180,7 +180,8 @@ async fn authenticate_request<S, B>(
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
 {
-    let Admission { decision, cookies } = admits.authenticate_request(&bulla.0, request.request(), tried).await;
+    let Admission { decision, cookies } =
+        admits.authenticate_request(&bulla.0, request.request(), tried).await;
     let principal = match decision {
         Ok(principal) => principal,
         Err(problem) => {

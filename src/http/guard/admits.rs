@@ -6,7 +6,7 @@ use crate::{
     http::{
         Problem,
         bulla::Shared,
-        guard::{ladder::Authenticated, refusal::Asker},
+        guard::{ladder::Authenticated, refusal::ClientKind},
         wire::{
             cookies::SetCookies,
             request::{Header, Request},
@@ -146,7 +146,8 @@ impl Admits {
         let Authenticated { principal, cookies } = match authenticated {
             Ok(authenticated) => authenticated,
             Err(problem) => {
-                let decision = if self.passes_stranger_on(shared, request, &problem) { Ok(None) } else { Err(problem) };
+                let decision =
+                    if self.passes_stranger_on(shared, request, &problem) { Ok(None) } else { Err(problem) };
                 return Admission { decision, cookies: SetCookies::default() };
             }
         };
@@ -162,7 +163,7 @@ impl Admits {
         self.is_optional()
             && problem.code() == "unauthorized"
             && !request.has(Header::Authorization)
-            && !(problem.is_cross_site() && Asker::of(request, &shared.site).can_come_back())
+            && !(problem.is_cross_site() && ClientKind::of(request, &shared.site).can_reload())
     }
 
     /// Refuses the token of an app that is not admitted, and a person without a role that is admitted.

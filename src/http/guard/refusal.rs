@@ -35,8 +35,8 @@ impl ClientKind {
     }
 
     /// Whether a page that loads again by itself makes the next request same-origin.
-    pub(crate) fn can_come_back(&self) -> bool {
-        matches!(self, Self::Person { can_come_back: true, .. })
+    pub(crate) fn can_reload(&self) -> bool {
+        matches!(self, Self::Person { can_reload: true, .. })
     }
 
     /// The answer. A person who is not recognised gets the login page with all login methods.

@@ -177,7 +177,8 @@ enum ShownBy {
 impl Shared {
     /// Ends the session of a request, or all sessions of its user. A request without a session changes nothing.
     pub(crate) async fn log_out(&self, request: &HttpRequest, everywhere: bool) -> Result<(), Problem> {
-        let Some((SessionRow { user_id: user, sid, grant, .. }, shown_by)) = self.named_session(request).await?
+        let Some((SessionRow { user_id: user, sid, grant, .. }, shown_by)) =
+            self.named_session(request).await?
         else {
             return Ok(());
         };

@@ -1,5 +1,6 @@
 //! Tests Bulla inside another actix-web program.
 
+mod guards;
 mod own_users;
 mod program;
 mod sign_in;

@@ -8,18 +8,12 @@ use std::{
 
 use actix_web::{App, HttpServer, web::ServiceConfig};
 use async_trait::async_trait;
-use bulla::{
-    http::{Builder, Bulla, Site},
-    ids::UserId,
-    secret::SecretText,
-    session::Principal,
-    store::{LoginError, StoreError, User, Users},
-};
+use bulla::{Builder, Bulla, LoginError, Principal, SecretText, Site, StoreError, User, UserId, Users};
 use serde_json::json;
 
 use crate::support::{
     server::{Browser, Jar, PASSWORD},
-    stores::{Ground, Shell},
+    stores::{Shell, TestDatabase},
 };
 
 /// The users of the program, by id. All have the same password.
@@ -70,7 +64,7 @@ pub struct Program {
     pub bulla: Bulla,
     pub members: Members,
     pub origin: String,
-    ground: Ground,
+    database: TestDatabase,
     _home: tempfile::TempDir,
 }
 
@@ -80,10 +74,10 @@ impl Program {
         settings: impl FnOnce(Builder) -> Builder,
         routes: impl Fn(&Bulla, &mut ServiceConfig) + Clone + Send + 'static,
     ) -> Self {
-        let (home, ground, members) = (tempfile::tempdir().unwrap(), Ground::new(), Members::new());
+        let (home, database, members) = (tempfile::tempdir().unwrap(), TestDatabase::new(), Members::new());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let builder = Bulla::builder(home.path().join("keys"), ground.database())
+        let builder = Bulla::builder(home.path().join("keys"), database.database())
             .site(Site::loopback(port, false))
             .users(members.clone())
             .init();
@@ -94,7 +88,7 @@ impl Program {
             App::new().configure(bulla.routes()).configure(move |app| routes(&bulla, app))
         });
         tokio::spawn(application.workers(1).disable_signals().listen(listener).unwrap().run());
-        Self { bulla, members, origin: format!("http://localhost:{port}"), ground, _home: home }
+        Self { bulla, members, origin: format!("http://localhost:{port}"), database, _home: home }
     }
 
     /// A browser without cookies.
@@ -112,12 +106,12 @@ impl Program {
 
     /// A connection like that of a database shell.
     pub fn shell(&self) -> Shell {
-        self.ground.shell()
+        self.database.shell()
     }
 
     /// The file of a SQLite database.
     pub fn file(&self) -> std::path::PathBuf {
-        self.ground.file()
+        self.database.file()
     }
 
     /// The details of the newest audit event of this kind.

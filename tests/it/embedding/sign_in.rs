@@ -1,7 +1,10 @@
 //! Tests sessions that the program itself begins and ends: after a registration, a passkey or a magic link.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use bulla::http::{Bulla, Problem};
+use bulla::{
+    Bulla, Policy, Problem, User,
+    internals::store::{AuditEvent, NewUser},
+};
 use reqwest::Method;
 use serde_json::json;
 
@@ -80,7 +83,7 @@ async fn all_sessions_of_a_user_end() {
 
 #[tokio::test]
 async fn the_session_of_the_same_browser_is_replaced_and_the_oldest_beyond_the_cap_ends() {
-    let policy = bulla::session::Policy { session_cap: 2, ..Default::default() };
+    let policy = Policy { session_cap: 2, ..Default::default() };
     let program = Program::start(|builder| builder.policy(policy), routes).await;
     let browser = program.logged_in("bob").await;
     let old = browser.jar.get(ACCESS).unwrap();
@@ -111,10 +114,10 @@ async fn a_disabled_user_of_bullas_own_table_is_not_signed_in() {
     let home = tempfile::tempdir().unwrap();
     let database = home.path().join("bulla.db");
     let bulla = Bulla::builder(home.path().join("keys"), database.clone()).init().start().await.unwrap();
-    let new = bulla::store::NewUser { name: "eve".into(), ..Default::default() };
-    let event = bulla::store::AuditEvent::new("user.added", "tests", "");
+    let new = NewUser { name: "eve".into(), ..Default::default() };
+    let event = AuditEvent::new("user.added", "tests", "");
     let row = bulla.sessions().parts().store.add_user(new, event).await.unwrap();
-    let user = bulla::store::User { id: row.id, name: row.name, roles: row.roles, claims: row.claims };
+    let user = User { id: row.id, name: row.name, roles: row.roles, claims: row.claims };
     let request = || actix_web::test::TestRequest::post().to_http_request();
     assert!(bulla.sign_in(&user, &request(), "magic link").await.is_ok());
     crate::support::server::sqlite3(&database, "UPDATE users SET disabled = 1");

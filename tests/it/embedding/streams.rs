@@ -6,15 +6,12 @@ use actix_web::{
     HttpResponse,
     web::{self, Bytes},
 };
-use bulla::{
-    http::Bulla,
-    session::{OnStale, Policy, Principal},
-};
+use bulla::{Bulla, OnStale, Policy, Principal};
 use futures_util::{StreamExt as _, future, stream};
 
 use super::program::Program;
 use crate::support::{
-    installation::{Town, secs},
+    installation::{Installation, secs},
     server::{Browser, sqlite3},
     stores::{Kind, every_store, kind},
 };
@@ -99,8 +96,8 @@ fn waits(future: &mut (impl Future<Output = ()> + Unpin)) -> bool {
 /// The clock stands still and is moved by the test; only the timers of the future run in real time.
 async fn a_stream_outlives_the_expiry_if_the_session_is_renewed_before() {
     let policy = Policy { refresh_idle: secs(1), session_max_age: secs(3600), ..Policy::default() };
-    let town = Town::with(policy);
-    let node = town.node().await;
+    let installation = Installation::with(policy);
+    let node = installation.node().await;
     let begun = node.begin(&node.user("ada").await).await;
     let principal = node.accepts(&begun.access);
     let mut ended = Box::pin(principal.ended());
@@ -108,14 +105,14 @@ async fn a_stream_outlives_the_expiry_if_the_session_is_renewed_before() {
         // By this clock the session has not expired, so each time the row is read the wait goes on.
         assert!(tokio::time::timeout(Duration::from_millis(100), &mut ended).await.is_err());
     }
-    town.clock.advance(secs(2));
+    installation.clock.advance(secs(2));
     tokio::time::timeout(LONG, ended).await.expect("the session has expired");
 }
 
 #[tokio::test]
 async fn a_stream_of_a_session_that_has_ended_ends_at_once() {
-    let town = Town::new();
-    let node = town.node().await;
+    let installation = Installation::new();
+    let node = installation.node().await;
     let begun = node.begin(&node.user("ada").await).await;
     let principal = node.accepts(&begun.access);
     assert!(node.log_out(begun.row.sid).await);
@@ -125,15 +122,15 @@ async fn a_stream_of_a_session_that_has_ended_ends_at_once() {
 
 #[tokio::test]
 async fn a_thousand_streams_wait_without_reading_the_store_and_all_end_with_the_last_handle() {
-    let town = Town::new();
-    let node = town.node().await;
+    let installation = Installation::new();
+    let node = installation.node().await;
     let begun = node.begin(&node.user("ada").await).await;
     let principal = node.accepts(&begun.access);
     let mut streams: Vec<_> = (0..1000).map(|_| Box::pin(principal.ended())).collect();
     let all =
         future::join_all(streams.iter_mut().map(|ended| tokio::time::timeout(Duration::from_secs(5), ended)));
     assert!(all.await.iter().all(Result::is_err), "all have read the row once and wait");
-    town.shell().run("ALTER TABLE users RENAME TO hidden");
+    installation.shell().run("ALTER TABLE users RENAME TO hidden");
     assert!(streams.iter_mut().all(waits), "the store is not asked again");
     drop(node);
     tokio::time::timeout(LONG, future::join_all(streams)).await.expect("all end");
@@ -161,8 +158,8 @@ async fn streams_end_when_the_revocations_could_not_be_read_for_too_long() {
 
 #[tokio::test]
 async fn without_a_guard_nothing_ends_a_principal() {
-    let town = Town::new();
-    let node = town.node().await;
+    let installation = Installation::new();
+    let node = installation.node().await;
     let begun = node.begin(&node.user("ada").await).await;
     let mut ended = Box::pin(begun.principal.ended());
     node.log_out(begun.row.sid).await;
