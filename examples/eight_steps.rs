@@ -24,7 +24,7 @@ use bulla::internals::{
     oauth::registration::Registration,
     secret::{Secret, SecretText},
     session::Policy,
-    store::{AuditEvent, NewUser},
+    store::{Actor, AuditEvent, Event, NewUser},
     token::{KeyExport, OpenBuffer, TokenKeys},
 };
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ async fn authorization_server(home: &Path) -> Done {
     let parts = bulla.sessions().parts();
     let hash = bulla.hasher().hash(&SecretText::new("correct horse battery".to_owned())).await?;
     let ada = NewUser { name: "ada".to_owned(), password_hash: Some(hash), ..NewUser::default() };
-    parts.store.add_user(ada, AuditEvent::new("user.added", "example", "")).await?;
+    parts.store.add_user(ada, AuditEvent::new(Event::UserAdded, Actor::System, "")).await?;
     let (app, _) = Registration {
         name: "notepad".to_owned(),
         scopes: vec!["read".to_owned()],
@@ -69,7 +69,7 @@ async fn authorization_server(home: &Path) -> Done {
         ..Registration::default()
     }
     .client()?;
-    let app = parts.store.add_client(app, AuditEvent::new("client.added", "example", "")).await?;
+    let app = parts.store.add_client(app, AuditEvent::new(Event::ClientAdded, Actor::System, "")).await?;
 
     // The equivalent of `bulla keys export --audience notes`.
     let export = KeyExport::new(&parts.tokens.ring(), &Purpose::access(), &Audience::new(AUDIENCE)?, LIFE);

@@ -1,30 +1,30 @@
 //! The actor of a command in audit events: the system user who runs it.
 
-use crate::store::AuditEvent;
+use crate::store::{Actor, AuditEvent, Event};
 
 /// The longest name of a system user that is used as the actor, in bytes.
 const LONGEST: usize = 64;
 
 /// Returns an audit event caused by this command.
-pub(super) fn event(name: &'static str, subject: impl Into<String>) -> AuditEvent {
-    AuditEvent::new(name, actor(), subject)
+pub(super) fn event(event: Event, subject: impl Into<String>) -> AuditEvent {
+    AuditEvent::new(event, actor(), subject)
 }
 
-/// Returns `cli:` and the name of the effective user, which the kernel guarantees, or `uid=` and the user's number if it has no
+/// Returns the name of the effective user, which the kernel guarantees, or `uid=` and the user's number if it has no
 /// usable name. The user who called `sudo` or `doas` follows in brackets. That name comes from the environment, so it is only as
 /// reliable as the environment.
-pub(super) fn actor() -> String {
+pub(super) fn actor() -> Actor {
     let caller = |tool: &'static str, variable| std::env::var(variable).ok().map(|name| (tool, name));
     let caller = caller("sudo", "SUDO_USER").or_else(|| caller("doas", "DOAS_USER"));
     let uid = rustix::process::geteuid().as_raw();
-    named(uid, whoami::username().ok(), caller)
+    Actor::Command(named(uid, whoami::username().ok(), caller))
 }
 
 fn named(uid: u32, name: Option<String>, caller: Option<(&str, String)>) -> String {
     let user = name.filter(|name| is_plain(name)).unwrap_or_else(|| format!("uid={uid}"));
     match caller.filter(|(_, name)| is_plain(name) && *name != user) {
-        Some((tool, caller)) => format!("cli:{user}({tool}:{caller})"),
-        None => format!("cli:{user}"),
+        Some((tool, caller)) => format!("{user}({tool}:{caller})"),
+        None => user,
     }
 }
 
@@ -52,12 +52,13 @@ mod tests {
             (1000, Some("a b".to_owned()), None, "cli:uid=1000"),
             (1000, ada(), Some(("sudo", "x".repeat(65))), "cli:ada"),
         ] {
-            assert_eq!(named(uid, name, caller), actor);
+            assert_eq!(Actor::Command(named(uid, name, caller)), actor);
         }
     }
 
     #[test]
     fn this_process_has_an_actor() {
-        assert!(actor().len() > "cli:".len() && actor().starts_with("cli:"), "{}", actor());
+        let actor = actor().to_string();
+        assert!(actor.len() > "cli:".len() && actor.starts_with("cli:"), "{actor}");
     }
 }

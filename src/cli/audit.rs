@@ -51,5 +51,12 @@ fn line(row: &AuditRow, json: bool) -> Result<String, CliError> {
         return serde_json::to_string(row).map_err(|error| CliError::Failed(error.to_string()));
     }
     let who = |text: &str| if text.is_empty() { "-".into() } else { text.escape_debug().to_string() };
-    Ok(format!("{} {:<18} {} {} {}", row.at, row.event, who(&row.actor), who(&row.subject), row.detail))
+    Ok(format!(
+        "{} {:<18} {} {} {}",
+        row.at,
+        row.event,
+        who(&row.actor.to_string()),
+        who(&row.subject),
+        row.detail
+    ))
 }

@@ -12,7 +12,7 @@ use crate::{
     ids::{Audience, ClientId},
     oauth::registration::{self, BadClient, Registration, describe},
     secret::SecretText,
-    store::{ClientChange, ClientRow, NewSecret, Store},
+    store::{ClientChange, ClientRow, Event, NewSecret, Store},
 };
 
 /// What to do with clients.
@@ -143,7 +143,7 @@ pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), Cli
                 jwks,
                 ..ClientChange::default()
             };
-            let row = self::change(&*store, &client, change, "client.changed").await?;
+            let row = self::change(&*store, &client, change, Event::ClientChanged).await?;
             show(ctx, &row)
         }
         ClientCommand::RotateSecret { client, overlap, now } => {
@@ -154,7 +154,7 @@ pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), Cli
         ClientCommand::Enable { client } => switch(&*store, ctx, &client, Switch::On).await,
         ClientCommand::Delete { client } => {
             let row = find(&*store, &client).await?;
-            store.delete_client(&row.id, actor::event("client.deleted", "")).await?;
+            store.delete_client(&row.id, actor::event(Event::ClientDeleted, "")).await?;
             ctx.say(&format!("{}: deleted, its tokens revoked", row.name));
             Ok(())
         }
@@ -195,7 +195,7 @@ async fn add(
     let jwks = permissions.keys()?;
     let Permissions { scopes, audiences, redirect_uris, .. } = permissions;
     let (new, secret) = Registration { name, scopes, audiences, redirect_uris, jwks, public }.client()?;
-    let row = store.add_client(new, actor::event("client.added", "")).await?;
+    let row = store.add_client(new, actor::event(Event::ClientAdded, "")).await?;
     print_credentials(ctx, &row, secret.as_ref())
 }
 
@@ -224,7 +224,7 @@ async fn change(
     store: &dyn Store,
     client: &str,
     change: ClientChange,
-    event: &'static str,
+    event: Event,
 ) -> Result<ClientRow, CliError> {
     let row = find(store, client).await?;
     let changed = store.change_client(&row.id, change, actor::event(event, "")).await?;
@@ -235,7 +235,7 @@ async fn rotate(store: &dyn Store, ctx: &Context, client: &str, overlap: Duratio
     let drawn = registration::generate_secret();
     let (secret, hash) = drawn.map_err(|error| CliError::Failed(error.to_string()))?;
     let change = ClientChange { secret: Some(NewSecret { hash, overlap }), ..ClientChange::default() };
-    let row = self::change(store, client, change, "client.secret").await?;
+    let row = self::change(store, client, change, Event::ClientSecret).await?;
     ctx.say(&match row.former {
         Some(_) => format!("{}: the old secret stays valid for {}", row.name, format_duration(overlap)),
         None => format!("{}: the old secret is no longer valid, its tokens revoked", row.name),
@@ -252,8 +252,8 @@ enum Switch {
 
 async fn switch(store: &dyn Store, ctx: &Context, client: &str, to: Switch) -> Result<(), CliError> {
     let (disabled, event, state) = match to {
-        Switch::On => (false, "client.enabled", "enabled"),
-        Switch::Off => (true, "client.disabled", "disabled, its tokens revoked"),
+        Switch::On => (false, Event::ClientEnabled, "enabled"),
+        Switch::Off => (true, Event::ClientDisabled, "disabled, its tokens revoked"),
     };
     let change = ClientChange { disabled: Some(disabled), ..ClientChange::default() };
     let row = self::change(store, client, change, event).await?;

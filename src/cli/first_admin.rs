@@ -11,7 +11,7 @@ use super::{CliError, Context, actor};
 use crate::{
     http::Bulla,
     secret::{Secret, SecretText},
-    store::{Database, NewUser, StoreError},
+    store::{Database, Event, NewUser, StoreError},
 };
 
 /// The file for the password if standard error is not a terminal.
@@ -55,7 +55,7 @@ pub(super) async fn first_admin(bulla: &Bulla, ctx: &Context) -> Result<(), CliE
         roles: vec!["admin".into()],
         ..NewUser::default()
     };
-    match store.add_user(user, actor::event("user.added", "")).await {
+    match store.add_user(user, actor::event(Event::UserAdded, "")).await {
         // Another node that started at the same moment has added the user. The password of that node counts.
         Err(StoreError::Conflict(_)) => return Ok(()),
         added => added?,

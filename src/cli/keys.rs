@@ -17,7 +17,7 @@ use crate::{
     ids::{Audience, Kid, Purpose},
     keyring::{KeyDirectory, KeyState, Ring, RingError, Suite},
     session::{Policy, SERVICE_MAX_AGE},
-    store::Inspection,
+    store::{Event, Inspection},
 };
 
 /// How long a rotation waits for servers by default. A server that has died counts as gone after this time.
@@ -234,7 +234,7 @@ async fn rotate(
     let active = ring.active().map(|key| key.kid.to_string()).unwrap_or_default();
     let staged = ring.staged().map(|key| key.kid.to_string());
     let detail = json!({ "generation": ring.generation, "staged": staged });
-    database.record(ctx, actor::event("key.rotated", active).with(detail)).await;
+    database.record(ctx, actor::event(Event::KeyRotated, active).with(detail)).await;
     note_suite(ctx, &ring);
     let behind = match args.wait.is_zero() {
         true => Vec::new(),
@@ -276,11 +276,11 @@ async fn revoke(
     let kids = old.iter().flat_map(|old| &old.keys);
     if old.is_none() {
         let detail = json!({ "generation": ring.generation, "all": true });
-        database.record(ctx, actor::event("key.revoked", "").with(detail)).await;
+        database.record(ctx, actor::event(Event::KeyRevoked, "").with(detail)).await;
     }
     for key in kids.filter(|key| key.state != KeyState::Revoked && revoked(key.kid)) {
         let detail = json!({ "generation": ring.generation, "all": args.all });
-        database.record(ctx, actor::event("key.revoked", key.kid.to_string()).with(detail)).await;
+        database.record(ctx, actor::event(Event::KeyRevoked, key.kid.to_string()).with(detail)).await;
     }
     note_suite(ctx, &ring);
     report::changed(ctx, &ring, now)
@@ -312,7 +312,7 @@ async fn not_before(
     }
     let ring = keys.not_before(not_before, now)?;
     let detail = json!({ "generation": ring.generation, "not_before": not_before });
-    database.record(ctx, actor::event("key.not_before", "").with(detail)).await;
+    database.record(ctx, actor::event(Event::KeyNotBefore, "").with(detail)).await;
     report::changed(ctx, &ring, now)
 }
 

@@ -6,7 +6,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{CliError, Context, actor, ago, open_store, say_skipped_rows, table, users};
-use crate::{ids::Sid, store::SessionEnd};
+use crate::{
+    ids::Sid,
+    store::{Event, SessionEnd},
+};
 
 /// The largest number of sessions in a list.
 const MOST: u32 = 10_000;
@@ -90,7 +93,7 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
                 (None, None) => SessionEnd::All,
             };
             let one = matches!(which, SessionEnd::One(_));
-            let ended = store.end_sessions(which, actor::event("session.revoked", "")).await?;
+            let ended = store.end_sessions(which, actor::event(Event::SessionRevoked, "")).await?;
             if one && ended.is_empty() {
                 return Err(CliError::NotFound(
                     "there is no live session with this id; `bulla session list` lists all \

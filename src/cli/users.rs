@@ -10,7 +10,7 @@ use crate::{
     identity::{Hasher, PasswordRule},
     ids::shell,
     secret::SecretText,
-    store::{Identity, NAME_RULE, NewUser, Store, UserChange, UserRow, is_good_name},
+    store::{Event, Identity, NAME_RULE, NewUser, Store, UserChange, UserRow, is_good_name},
 };
 
 /// What to do with users.
@@ -93,22 +93,22 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
             // A role that is both added and removed is added.
             let remove = remove.into_iter().filter(|role| !add.contains(role)).collect();
             let change = UserChange { add_roles: add, remove_roles: remove, ..UserChange::default() };
-            change_user(&*store, ctx, &user, change, "user.changed").await
+            change_user(&*store, ctx, &user, change, Event::UserChanged).await
         }
         UserCommand::Passwd { name, password_stdin } => passwd(&*store, ctx, &name, password_stdin).await,
         UserCommand::Disable { name } => {
             let user = find(&*store, &name).await?;
             let change = UserChange { disabled: Some(true), ..UserChange::default() };
-            change_user(&*store, ctx, &user, change, "user.disabled").await
+            change_user(&*store, ctx, &user, change, Event::UserDisabled).await
         }
         UserCommand::Enable { name } => {
             let user = find(&*store, &name).await?;
             let change = UserChange { disabled: Some(false), ..UserChange::default() };
-            change_user(&*store, ctx, &user, change, "user.enabled").await
+            change_user(&*store, ctx, &user, change, Event::UserEnabled).await
         }
         UserCommand::Delete { name } => {
             let user = find(&*store, &name).await?;
-            store.delete_user(&user.id, actor::event("user.deleted", "")).await?;
+            store.delete_user(&user.id, actor::event(Event::UserDeleted, "")).await?;
             ctx.say(&format!("{name}: deleted, all sessions ended"));
             Ok(())
         }
@@ -140,7 +140,7 @@ async fn add(
     }
     let hash = new_password(ctx, from_stdin).await?;
     let user = NewUser { name, password_hash: Some(hash), roles, ..NewUser::default() };
-    let row = store.add_user(user, actor::event("user.added", "")).await?;
+    let row = store.add_user(user, actor::event(Event::UserAdded, "")).await?;
     if ctx.json {
         return show(ctx, &row);
     }
@@ -151,7 +151,7 @@ async fn add(
 async fn passwd(store: &dyn Store, ctx: &Context, name: &str, from_stdin: bool) -> Result<(), CliError> {
     let user = find(store, name).await?;
     let hash = new_password(ctx, from_stdin).await?;
-    store.change_password(&user.id, hash, None, actor::event("password.changed", "")).await?;
+    store.change_password(&user.id, hash, None, actor::event(Event::PasswordChanged, "")).await?;
     ctx.say(&format!("{name}: password set, all sessions ended"));
     for linked in store.newly_linked(&user.id).await? {
         let when = linked.linked_at.map_or_else(|| "at an unknown time".into(), |at| format!("on {at}"));
@@ -197,7 +197,7 @@ async fn change_user(
     ctx: &Context,
     user: &UserRow,
     change: UserChange,
-    event: &'static str,
+    event: Event,
 ) -> Result<(), CliError> {
     let changed = store.change_user(&user.id, change, actor::event(event, "")).await?;
     let row = changed

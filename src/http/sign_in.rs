@@ -10,7 +10,7 @@ use crate::{
     },
     ids::UserId,
     session::Principal,
-    store::{AuditEvent, Proof, ProvenAt, Transport, User, with_time_budget},
+    store::{Actor, AuditEvent, Event, Proof, ProvenAt, Transport, User, with_time_budget},
 };
 
 /// The cookies of a session that has just begun or ended, for the answer to the request. Without them the browser does not know of
@@ -110,7 +110,7 @@ impl Bulla {
     ///
     /// 503 `unavailable` if the store does not answer. Then it is not known whether the sessions have ended: call it again.
     pub async fn end_sessions_of(&self, user: &UserId) -> Result<usize, Problem> {
-        let event = AuditEvent::new("session.revoked", "system", "")
+        let event = AuditEvent::new(Event::SessionRevoked, Actor::System, "")
             .with(serde_json::json!({"reason": "ended by the embedding program"}));
         Ok(with_time_budget(self.sessions().end_all(user, event)).await?)
     }

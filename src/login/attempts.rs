@@ -11,7 +11,8 @@ use crate::{
         throttle::{Account, Charge, Reason, Throttled, folded, network},
     },
     problem::Problem,
-    store::{AuditEvent, Device, StoreError},
+    session::Counter,
+    store::{Actor, AuditEvent, Device, Event, StoreError},
 };
 
 /// How far back a successful login from an address exempts that address from the failure count of the user.
@@ -47,7 +48,7 @@ impl Logins {
             }
             Err(Failed::Wrong(reason, error)) => {
                 charge.failed();
-                self.note(account, requester, "failed", reason).await.map_err(Problem::from)?;
+                self.note(account, requester, Failure::Failed, reason).await.map_err(Problem::from)?;
                 Err(error)
             }
             Err(Failed::Undecided(error)) => {
@@ -104,7 +105,7 @@ impl Logins {
             Reason::Account => "too many failures for this account",
             Reason::Address => "too many failures from this address",
         };
-        self.note(account, requester, "throttled", reason).await?;
+        self.note(account, requester, Failure::Throttled, reason).await?;
         Err(Problem::throttled(throttled.retry_after))
     }
 
@@ -113,23 +114,30 @@ impl Logins {
         &self,
         account: Account<'_>,
         requester: &Requester,
-        outcome: &'static str,
+        outcome: Failure,
         reason: &'static str,
     ) -> Result<(), StoreError> {
         let device = requester.device.clone();
-        let (subject, event) = match (account, outcome) {
-            (Account::User(name), "failed") => (shortened(&folded(name)), "login.failed"),
-            (Account::User(name), _) => (shortened(&folded(name)), "login.throttled"),
-            (Account::Provider(name), "failed") => (format!("provider:{name}"), "login.failed"),
-            (Account::Provider(name), _) => (format!("provider:{name}"), "login.throttled"),
-            (Account::Client(id), "failed") => (format!("client:{}", shortened(id)), "client.failed"),
-            (Account::Client(id), _) => (format!("client:{}", shortened(id)), "client.throttled"),
+        let subject = match account {
+            Account::User(name) => shortened(&folded(name)),
+            Account::Provider(name) => format!("provider:{name}"),
+            Account::Client(id) => format!("client:{}", shortened(id)),
         };
-        self.sessions.counters().add(event);
+        let (event, counter) = match (account, outcome) {
+            (Account::User(_) | Account::Provider(_), Failure::Failed) => {
+                (Event::LoginFailed, Counter::LoginFailed)
+            }
+            (Account::User(_) | Account::Provider(_), Failure::Throttled) => {
+                (Event::LoginThrottled, Counter::LoginThrottled)
+            }
+            (Account::Client(_), Failure::Failed) => (Event::ClientFailed, Counter::ClientFailed),
+            (Account::Client(_), Failure::Throttled) => (Event::ClientThrottled, Counter::ClientThrottled),
+        };
+        self.sessions.counters().add(counter);
         // Escaped, because a name can contain text that looks like a line of the log.
         tracing::warn!(address = device.ip, subject = %subject.escape_debug(), reason, "{event}");
         let Device { ip, user_agent } = device;
-        let event = AuditEvent::new(event, "", subject);
+        let event = AuditEvent::new(event, Actor::Unknown, subject);
         self.record_sampled(event.with(json!({"ip": ip, "user_agent": user_agent, "reason": reason}))).await
     }
 
@@ -137,7 +145,7 @@ impl Logins {
     /// are only counted.
     async fn record_sampled(&self, event: AuditEvent) -> Result<(), StoreError> {
         let now = self.sessions.parts().clock.now();
-        match self.sampler.admits(event.event, now) {
+        match self.sampler.admits(&event.event, now) {
             None => Ok(()),
             Some(unrecorded) => self.sessions.parts().store.record(with_count(event, unrecorded)).await,
         }
@@ -146,7 +154,11 @@ impl Logins {
     /// Records the number of events that were not recorded since the last row of their kind.
     pub(crate) async fn record_the_unrecorded(&self) -> Result<(), StoreError> {
         for (event, count) in self.sampler.take() {
-            self.sessions.parts().store.record(with_count(AuditEvent::new(event, "", ""), count)).await?;
+            self.sessions
+                .parts()
+                .store
+                .record(with_count(AuditEvent::new(event, Actor::Unknown, ""), count))
+                .await?;
         }
         Ok(())
     }
@@ -169,9 +181,18 @@ fn with_count(mut event: AuditEvent, unrecorded: u64) -> AuditEvent {
     event
 }
 
+/// The outcome of an attempt that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The proof was wrong.
+    Failed,
+    /// The throttle refused the attempt before the proof was checked.
+    Throttled,
+}
+
 /// Limits how many events of a kind are recorded and counts the rest, so that unauthenticated clients can't fill the table.
 #[derive(Debug, Default)]
-pub(super) struct Sampler(Mutex<HashMap<&'static str, Kind>>);
+pub(super) struct Sampler(Mutex<HashMap<Event, Kind>>);
 
 #[derive(Debug)]
 struct Kind {
@@ -189,9 +210,10 @@ impl Sampler {
     const EACH: Duration = Duration::from_secs(6);
 
     /// Whether this event is recorded. `Some` has the number of earlier events that were not.
-    fn admits(&self, event: &'static str, now: Timestamp) -> Option<u64> {
+    fn admits(&self, event: &Event, now: Timestamp) -> Option<u64> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = kinds.entry(event).or_insert(Kind { left: Self::BURST, since: now, unrecorded: 0 });
+        let kind =
+            kinds.entry(event.clone()).or_insert(Kind { left: Self::BURST, since: now, unrecorded: 0 });
         kind.since = kind.since.min(now); // a clock that was set back
         let more =
             u64::try_from(now.since(kind.since).as_millis() / Self::EACH.as_millis()).unwrap_or(u64::MAX);
@@ -214,9 +236,10 @@ impl Sampler {
     }
 
     /// The number of unrecorded events of each kind. Resets the counts.
-    fn take(&self) -> Vec<(&'static str, u64)> {
+    fn take(&self) -> Vec<(Event, u64)> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = kinds.iter_mut().map(|(event, kind)| (*event, std::mem::take(&mut kind.unrecorded)));
+        let counts =
+            kinds.iter_mut().map(|(event, kind)| (event.clone(), std::mem::take(&mut kind.unrecorded)));
         counts.filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -231,7 +254,8 @@ mod tests {
         let (mut recorded, mut counted) = (0, 0);
         for n in 0..60_000 {
             // 1,000 events per second for a minute.
-            if let Some(unrecorded) = sampler.admits("login.failed", now.plus(Duration::from_millis(n))) {
+            if let Some(unrecorded) = sampler.admits(&Event::LoginFailed, now.plus(Duration::from_millis(n)))
+            {
                 recorded += 1;
                 counted += unrecorded;
             }
@@ -240,12 +264,12 @@ mod tests {
         let rest = sampler.take();
         assert_eq!(rest[0].1 + counted + recorded, 60_000, "none is lost");
         assert!(sampler.take().is_empty());
-        assert_eq!(sampler.admits("client.failed", now), Some(0), "another kind");
+        assert_eq!(sampler.admits(&Event::ClientFailed, now), Some(0), "another kind");
         let later = now.plus(Duration::from_secs(24 * 3600));
-        let passed = (0..200).filter(|_| sampler.admits("login.failed", later).is_some()).count();
+        let passed = (0..200).filter(|_| sampler.admits(&Event::LoginFailed, later).is_some()).count();
         assert_eq!(passed, 100, "rest fills up to what passes at once");
         assert!(
-            sampler.admits("login.failed", now).is_none(),
+            sampler.admits(&Event::LoginFailed, now).is_none(),
             "a clock set back a day lets nothing more pass"
         );
     }

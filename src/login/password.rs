@@ -5,7 +5,7 @@ use crate::{
     problem::Problem,
     secret::SecretText,
     session::{Denied, Issued},
-    store::{AuditEvent, Device, LoginError, Proof, ProvenAt, StoreError, Transport, User},
+    store::{Actor, AuditEvent, Device, Event, LoginError, Proof, ProvenAt, StoreError, Transport, User},
 };
 
 /// How often a password is checked again because its hash was replaced meanwhile.
@@ -102,7 +102,7 @@ impl Logins {
             Ok(false) => LoginError::Wrong,
             Err(error) => error,
         };
-        let event = AuditEvent::new("session.revoked", "system", "")
+        let event = AuditEvent::new(Event::SessionRevoked, Actor::System, "")
             .with(serde_json::json!({"reason": "the password was changed during the login"}));
         self.sessions.end(issued.row.sid, event).await?;
         Err(why)

@@ -13,7 +13,7 @@ use crate::{
     oauth::{Client, Form, Granted, Issuer, Refusal, redirect, target},
     secret::SecretText,
     session::{Denied, SKEW},
-    store::{AuditEvent, ClientRow, Device, Grant, SessionRow, StoreError, User},
+    store::{Actor, AuditEvent, ClientRow, Device, Event, Grant, SessionRow, StoreError, User},
     token::{OpenBuffer, SealError},
 };
 
@@ -216,7 +216,7 @@ impl Issuer<'_> {
     }
 
     async fn end_of_code(&self, sid: Sid) -> Result<Refusal, StoreError> {
-        let event = AuditEvent::new("session.revoked", "system", sid.to_string())
+        let event = AuditEvent::new(Event::SessionRevoked, Actor::System, sid.to_string())
             .with(serde_json::json!({"reason": "its authorization code was used twice"}));
         self.sessions.end(sid, event).await?;
         Ok(Refusal::Grant)

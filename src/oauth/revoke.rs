@@ -4,7 +4,7 @@ use crate::{
     ids::Audience,
     oauth::{Client, Issuer, Refusal},
     session::{Bearer, Denied},
-    store::{AuditEvent, RevocationTarget},
+    store::{Actor, AuditEvent, Event},
 };
 
 impl Issuer<'_> {
@@ -18,8 +18,7 @@ impl Issuer<'_> {
     }
 
     async fn find_and_revoke(&self, client: &Client, token: &str) -> Result<(), Denied> {
-        let (own, actor) =
-            (Some(&client.row.id), RevocationTarget::Client(client.row.id.to_string()).to_string());
+        let (own, actor) = (Some(&client.row.id), Actor::from(&client.row.id));
         let sid = match self.sessions.authenticate_bearer(token) {
             Ok(Bearer::Machine(service)) if service.client() == &client.row.id => {
                 return self.sessions.revoke_service(&service, &actor).await;
@@ -47,7 +46,7 @@ impl Issuer<'_> {
             Ok(_) => return Ok(()),
             Err(denied) => return Err(denied),
         };
-        let event = AuditEvent::new("session.revoked", actor, sid.to_string());
+        let event = AuditEvent::new(Event::SessionRevoked, actor, sid.to_string());
         self.sessions.end(sid, event).await?;
         Ok(())
     }

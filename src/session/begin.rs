@@ -3,8 +3,10 @@
 use crate::{
     ids::{Audience, Sid},
     secret::{Secret, SecretText},
-    session::{Denied, Principal, Sessions},
-    store::{AuditEvent, Device, Grant, NewSession, Proof, ProvenAt, SessionRow, Transport, User},
+    session::{Counter, Denied, Principal, Sessions},
+    store::{
+        Actor, AuditEvent, Device, Event, Grant, NewSession, Proof, ProvenAt, SessionRow, Transport, User,
+    },
     token::{SealError, SealedToken},
 };
 
@@ -106,18 +108,18 @@ impl Sessions {
         if let Some(method) = &new.proof.method {
             detail["by"] = method.as_str().into();
         }
-        let event = AuditEvent::new("login", user.id.to_string(), "").with(detail);
+        let event = AuditEvent::new(Event::Login, &user.id, "").with(detail);
         let cap = self.parts.policy.session_cap;
         let row = self.parts.store.begin_session(new, cap, event).await?.ok_or(Denied::Session)?;
         // Deleting or disabling the user from now on ends this session too. A change just before it could not, so the user is read
         // again.
         if self.parts.users.find(&user.id).await?.is_none() {
-            let event = AuditEvent::new("session.revoked", "system", "")
+            let event = AuditEvent::new(Event::SessionRevoked, Actor::System, "")
                 .with(serde_json::json!({"reason": "the user was deleted or disabled during the login"}));
             self.end(row.sid, event).await?;
             return Err(Denied::Session);
         }
-        self.counters.add("session.begun");
+        self.counters.add(Counter::SessionBegun);
         self.issue(user, row, &key, audience).await
     }
 
@@ -142,7 +144,7 @@ impl Sessions {
         };
         let (key, new) = self.new_session(user, transport, device, None)?;
         let proof = Proof { at: ProvenAt::Now, password_hash: Some(verified), ..Proof::default() };
-        let event = AuditEvent::new("password.changed", user.id.to_string(), "").by(caller.as_caller());
+        let event = AuditEvent::new(Event::PasswordChanged, &user.id, "").by(caller.as_caller());
         let next = Some(NewSession { proof, ..new });
         let row = self.parts.store.change_password(&user.id, password_hash, next, event).await?;
         self.issue(user, row.ok_or(Denied::Session)?, &key, None).await

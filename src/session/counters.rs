@@ -4,55 +4,163 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::token::Refused;
 
-/// The names of the counters. They are labels of a metric, so the list is closed.
-const NAMES: [&str; 26] = [
-    "access.valid",
-    "access.revoked",
-    "access.cannot_tell",
-    "token.length",
-    "token.encoding",
-    "token.magic",
-    "token.unknown_key",
-    "token.suite",
-    "token.tag",
-    "token.future",
-    "token.expired",
-    "token.not_before",
-    "token.payload",
-    "refresh.rotate",
-    "refresh.repeat",
-    "refresh.pardon",
-    "refresh.forward",
-    "refresh.reuse",
-    "refresh.invalid",
-    "refresh.cannot_tell",
-    "session.begun",
-    "session.conflict",
-    "login.failed",
-    "login.throttled",
-    "client.failed",
-    "client.throttled",
-];
+/// A counter of the metrics. Its name is a label of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// An access token was accepted.
+    AccessValid,
+    /// An access token was refused, because its session or client was revoked.
+    AccessRevoked,
+    /// An access token was refused, because the denylist is not up to date.
+    AccessCannotTell,
+    /// A token was refused for the reason [`Refused::Length`].
+    TokenLength,
+    /// A token was refused for the reason [`Refused::Encoding`].
+    TokenEncoding,
+    /// A token was refused for the reason [`Refused::Magic`].
+    TokenMagic,
+    /// A token was refused for the reason [`Refused::UnknownKey`].
+    TokenUnknownKey,
+    /// A token was refused for the reason [`Refused::Suite`].
+    TokenSuite,
+    /// A token was refused for the reason [`Refused::Tag`].
+    TokenTag,
+    /// A token was refused for the reason [`Refused::Future`].
+    TokenFuture,
+    /// A token was refused for the reason [`Refused::Expired`].
+    TokenExpired,
+    /// A token was refused for the reason [`Refused::NotBefore`].
+    TokenNotBefore,
+    /// A token was refused for the reason [`Refused::Payload`].
+    TokenPayload,
+    /// A refresh token was rotated.
+    RefreshRotate,
+    /// The answer to a rotated refresh token was repeated.
+    RefreshRepeat,
+    /// An outdated refresh token was accepted once more.
+    RefreshPardon,
+    /// A refresh token was ahead of its row.
+    RefreshForward,
+    /// An outdated refresh token was used again, and its session ended.
+    RefreshReuse,
+    /// A refresh token was refused.
+    RefreshInvalid,
+    /// A renewal failed, because the store did not answer.
+    RefreshCannotTell,
+    /// A session began.
+    SessionBegun,
+    /// A row changed while its renewal was judged.
+    SessionConflict,
+    /// A person or a provider failed to authenticate.
+    LoginFailed,
+    /// The throttle refused a login.
+    LoginThrottled,
+    /// An OAuth client failed to authenticate.
+    ClientFailed,
+    /// The throttle refused an OAuth client.
+    ClientThrottled,
+}
+
+impl Counter {
+    const ALL: [Self; 26] = [
+        Self::AccessValid,
+        Self::AccessRevoked,
+        Self::AccessCannotTell,
+        Self::TokenLength,
+        Self::TokenEncoding,
+        Self::TokenMagic,
+        Self::TokenUnknownKey,
+        Self::TokenSuite,
+        Self::TokenTag,
+        Self::TokenFuture,
+        Self::TokenExpired,
+        Self::TokenNotBefore,
+        Self::TokenPayload,
+        Self::RefreshRotate,
+        Self::RefreshRepeat,
+        Self::RefreshPardon,
+        Self::RefreshForward,
+        Self::RefreshReuse,
+        Self::RefreshInvalid,
+        Self::RefreshCannotTell,
+        Self::SessionBegun,
+        Self::SessionConflict,
+        Self::LoginFailed,
+        Self::LoginThrottled,
+        Self::ClientFailed,
+        Self::ClientThrottled,
+    ];
+
+    /// Returns the name in the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessValid => "access.valid",
+            Self::AccessRevoked => "access.revoked",
+            Self::AccessCannotTell => "access.cannot_tell",
+            Self::TokenLength => "token.length",
+            Self::TokenEncoding => "token.encoding",
+            Self::TokenMagic => "token.magic",
+            Self::TokenUnknownKey => "token.unknown_key",
+            Self::TokenSuite => "token.suite",
+            Self::TokenTag => "token.tag",
+            Self::TokenFuture => "token.future",
+            Self::TokenExpired => "token.expired",
+            Self::TokenNotBefore => "token.not_before",
+            Self::TokenPayload => "token.payload",
+            Self::RefreshRotate => "refresh.rotate",
+            Self::RefreshRepeat => "refresh.repeat",
+            Self::RefreshPardon => "refresh.pardon",
+            Self::RefreshForward => "refresh.forward",
+            Self::RefreshReuse => "refresh.reuse",
+            Self::RefreshInvalid => "refresh.invalid",
+            Self::RefreshCannotTell => "refresh.cannot_tell",
+            Self::SessionBegun => "session.begun",
+            Self::SessionConflict => "session.conflict",
+            Self::LoginFailed => "login.failed",
+            Self::LoginThrottled => "login.throttled",
+            Self::ClientFailed => "client.failed",
+            Self::ClientThrottled => "client.throttled",
+        }
+    }
+}
+
+impl Counter {
+    /// Returns the counter of a refused token. `None` for a token that was opened but has another purpose.
+    const fn of(refused: Refused) -> Option<Self> {
+        Some(match refused {
+            Refused::Length => Self::TokenLength,
+            Refused::Encoding => Self::TokenEncoding,
+            Refused::Magic => Self::TokenMagic,
+            Refused::UnknownKey => Self::TokenUnknownKey,
+            Refused::Suite => Self::TokenSuite,
+            Refused::Tag => Self::TokenTag,
+            Refused::Future => Self::TokenFuture,
+            Refused::Expired => Self::TokenExpired,
+            Refused::NotBefore => Self::TokenNotBefore,
+            Refused::Payload => Self::TokenPayload,
+            Refused::Purpose => return None,
+        })
+    }
+}
 
 /// Counts since the start of the process.
 #[derive(Debug, Default)]
-pub struct Counters([AtomicU64; NAMES.len()]);
+pub struct Counters([AtomicU64; Counter::ALL.len()]);
 
 impl Counters {
-    /// Every name with its count.
+    /// Returns every name with its count.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        NAMES.into_iter().zip(&self.0).map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        Counter::ALL.into_iter().map(Counter::as_str).zip(counts)
     }
 
-    pub(crate) fn add(&self, name: &'static str) {
-        if let Some(at) = NAMES.iter().position(|known| *known == name) {
-            self.0[at].fetch_add(1, Ordering::Relaxed);
-        }
+    pub(crate) fn add(&self, counter: Counter) {
+        self.0[counter as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a refused token.
     pub(super) fn refused(&self, refused: Refused) {
-        let name = NAMES.into_iter().find(|name| name.strip_prefix("token.") == Some(refused.reason()));
-        name.into_iter().for_each(|name| self.add(name));
+        Counter::of(refused).into_iter().for_each(|counter| self.add(counter));
     }
 }
 
@@ -79,5 +187,18 @@ mod tests {
         let counted =
             counters.all().filter(|(name, count)| name.starts_with("token.") && *count == 1).count();
         assert_eq!(counted, reasons.len());
+    }
+
+    #[test]
+    fn a_counter_is_shown_under_its_own_name() {
+        for (at, counter) in Counter::ALL.into_iter().enumerate() {
+            let counters = Counters::default();
+            counters.add(counter);
+            assert_eq!(counters.all().nth(at), Some((counter.as_str(), 1)));
+            assert_eq!(counters.all().map(|(_, count)| count).sum::<u64>(), 1);
+        }
+        for refused in [Refused::Length, Refused::UnknownKey, Refused::NotBefore] {
+            assert_eq!(Counter::of(refused).unwrap().as_str(), format!("token.{}", refused.reason()));
+        }
     }
 }

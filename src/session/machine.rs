@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     ids::{Audience, ClientId, Purpose, Scope, Sid},
     session::{Denied, Sessions, policy::SKEW},
-    store::{AuditEvent, ClientRow, RevocationTarget},
+    store::{Actor, AuditEvent, ClientRow, Event, RevocationTarget},
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
 
@@ -101,7 +101,7 @@ impl Sessions {
     ) -> Result<(Machine, SealedToken), Denied> {
         let sid = Sid::generate().map_err(SealError::from)?;
         let mut service = Machine { client: judged.id.clone(), sid, scope, issued_at: Timestamp::EPOCH };
-        let event = AuditEvent::new("service.issued", service.id(), sid.to_string())
+        let event = AuditEvent::new(Event::ServiceIssued, &service.client, sid.to_string())
             .with(serde_json::json!({"scope": service.scope.to_string(), "audience": audience.as_str()}));
         let issued = self.parts.store.record_issuance(judged, event).await?;
         service.issued_at = issued.ok_or(Denied::Session)?;
@@ -127,9 +127,9 @@ impl Sessions {
     }
 
     /// Revokes one service token; audit `service.revoked`. Revoking it a second time has no effect.
-    pub async fn revoke_service(&self, service: &Machine, actor: &str) -> Result<(), Denied> {
+    pub async fn revoke_service(&self, service: &Machine, actor: &Actor) -> Result<(), Denied> {
         let until = service.issued_at.plus(SERVICE_MAX_AGE + SKEW * 2);
-        let event = AuditEvent::new("service.revoked", actor, service.sid.to_string());
+        let event = AuditEvent::new(Event::ServiceRevoked, actor.clone(), service.sid.to_string());
         self.parts.store.revoke(RevocationTarget::Session(service.sid), until, event).await?;
         Ok(())
     }

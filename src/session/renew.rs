@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     session::{
-        Denied, Principal, Sessions,
+        Counter, Denied, Principal, Sessions,
         refresh::{self, Outcome, Rule},
         sessions::OpenedRefresh,
     },
-    store::{AuditEvent, Device, Grant, SessionChange, SessionRow, StoreError, Transport, Written},
+    store::{AuditEvent, Device, Event, Grant, SessionChange, SessionRow, StoreError, Transport, Written},
     token::SealedToken,
 };
 
@@ -29,13 +29,26 @@ pub struct Renewed {
     pub refresh: Option<SealedToken>,
     /// The rest of the session's life: the longest `Max-Age` of its refresh cookie.
     pub refresh_max_age: Duration,
-    /// `rotate`, `repeat`, `pardon` or `forward`; for logs.
-    pub outcome: &'static str,
+    /// The effect on the session.
+    pub outcome: Renewal,
+}
+
+/// The effect of a renewal on its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The refresh token was rotated.
+    Rotate,
+    /// The refresh token stays the current one, or the answer of the last rotation was repeated.
+    Repeat,
+    /// An outdated refresh token was accepted once more.
+    Pardon,
+    /// The refresh token was ahead of its row, and the row was moved forward to it.
+    Forward,
 }
 
 /// The decision on a presented refresh token.
 struct Decided {
-    outcome: &'static str,
+    outcome: Renewal,
     /// The generation of the refresh token to issue.
     carries: Option<u64>,
     idle_expires_at: Timestamp,
@@ -70,14 +83,14 @@ impl Sessions {
         let outcome = self.try_renew(refresh, device, grant).await;
         self.counters.add(match &outcome {
             Ok(renewed) => match renewed.outcome {
-                "rotate" => "refresh.rotate",
-                "pardon" => "refresh.pardon",
-                "forward" => "refresh.forward",
-                _ => "refresh.repeat",
+                Renewal::Rotate => Counter::RefreshRotate,
+                Renewal::Repeat => Counter::RefreshRepeat,
+                Renewal::Pardon => Counter::RefreshPardon,
+                Renewal::Forward => Counter::RefreshForward,
             },
-            Err(Denied::Reuse) => "refresh.reuse",
-            Err(Denied::Token(_) | Denied::Session) => "refresh.invalid",
-            Err(_) => "refresh.cannot_tell",
+            Err(Denied::Reuse) => Counter::RefreshReuse,
+            Err(Denied::Token(_) | Denied::Session) => Counter::RefreshInvalid,
+            Err(_) => Counter::RefreshCannotTell,
         });
         outcome
     }
@@ -113,7 +126,7 @@ impl Sessions {
                     self.check_grant(grant).await?;
                     return answer;
                 }
-                Written::Lost => self.counters.add("session.conflict"),
+                Written::Lost => self.counters.add(Counter::SessionConflict),
             }
         }
         Err(StoreError::Unavailable("other requests changed the session repeatedly".into()).into())
@@ -159,19 +172,22 @@ impl Sessions {
             idle_expires_at: now.plus(idle).min(row.expires_at),
             write: Write::Change(SessionChange::Rotate { to, idle, now }, event),
         };
-        let event = |name| event(name, row, evidence(row, presented, device, now));
+        let event = |kind| event(kind, row, evidence(row, presented, device, now));
         Ok(match refresh::decide(&row.into(), &said, now, &Rule::from(policy)) {
             Outcome::Invalid => return Err(Denied::Session),
-            Outcome::Reuse => Decided { write: Write::End(event("refresh.reuse")), ..stays("reuse", None) },
-            Outcome::RepeatAccess => stays("repeat", None),
-            Outcome::RepeatSame | Outcome::PardonAgain => stays("repeat", Some(row.generation)),
-            Outcome::Rotate { to } => slides("rotate", to, None),
-            Outcome::Forward { to } => slides("forward", to, Some(event("refresh.forward"))),
+            // Reuse renews nothing, so the `Renewal` of this decision is not used.
+            Outcome::Reuse => {
+                Decided { write: Write::End(event(Event::RefreshReuse)), ..stays(Renewal::Repeat, None) }
+            }
+            Outcome::RepeatAccess => stays(Renewal::Repeat, None),
+            Outcome::RepeatSame | Outcome::PardonAgain => stays(Renewal::Repeat, Some(row.generation)),
+            Outcome::Rotate { to } => slides(Renewal::Rotate, to, None),
+            Outcome::Forward { to } => slides(Renewal::Forward, to, Some(event(Event::RefreshForward))),
             Outcome::Pardon { generation } => {
                 let change = SessionChange::Pardon { generation, now };
                 Decided {
-                    write: Write::Change(change, Some(event("refresh.pardon"))),
-                    ..stays("pardon", Some(row.generation))
+                    write: Write::Change(change, Some(event(Event::RefreshPardon))),
+                    ..stays(Renewal::Pardon, Some(row.generation))
                 }
             }
         })
@@ -194,7 +210,7 @@ impl Sessions {
         }
         let detail = serde_json::json!({"from": row.device, "to": device, "generation": row.generation});
         // If the write is lost, another request has recorded the change or the session has ended.
-        self.parts.store.change_device(row, &to, event("refresh.moved", row, detail)).await.map(drop)
+        self.parts.store.change_device(row, &to, event(Event::RefreshMoved, row, detail)).await.map(drop)
     }
 
     /// Writes the decision if the row is still the one that was judged.
@@ -202,7 +218,7 @@ impl Sessions {
         match write {
             Write::Nothing => Ok(Written::Applied),
             Write::Change(change, event) => {
-                let ahead = event.as_ref().is_some_and(|event| event.event == "refresh.forward");
+                let ahead = event.as_ref().is_some_and(|event| event.event == Event::RefreshForward);
                 let written = self.parts.store.change_session(row, change, event).await?;
                 if ahead && written == Written::Applied {
                     tracing::error!(sid = %row.sid, "a refresh token is ahead of its row; probably an old backup of \
@@ -232,10 +248,10 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<Written, StoreError> {
         let ended = self
-            .end_if_unchanged(row, event("refresh.reuse", row, evidence(row, presented, device, now)))
+            .end_if_unchanged(row, event(Event::RefreshReuse, row, evidence(row, presented, device, now)))
             .await?;
         if ended == Written::Applied {
-            self.counters.add("refresh.reuse");
+            self.counters.add(Counter::RefreshReuse);
         }
         Ok(ended)
     }
@@ -264,8 +280,8 @@ impl Sessions {
     }
 }
 
-fn event(name: &'static str, row: &SessionRow, evidence: serde_json::Value) -> AuditEvent {
-    AuditEvent::new(name, row.user_id.to_string(), row.sid.to_string()).with(evidence)
+fn event(event: Event, row: &SessionRow, evidence: serde_json::Value) -> AuditEvent {
+    AuditEvent::new(event, &row.user_id, row.sid.to_string()).with(evidence)
 }
 
 fn evidence(

@@ -9,7 +9,7 @@ use crate::{
     ids::{Audience, ClientId, Sid, UserId},
     secret::Secret,
     session::{
-        ClockWatch, Counters, Denylist, OnStale, Policy, Principal, Tokens,
+        ClockWatch, Counter, Counters, Denylist, OnStale, Policy, Principal, Tokens,
         moves::Moves,
         policy::{KEEP, SKEW},
         refresh::{self, Outcome, Rule},
@@ -125,10 +125,10 @@ impl Sessions {
     pub fn authenticate(&self, access: &str) -> Result<Principal, Denied> {
         let outcome = self.open_access(access);
         match &outcome {
-            Ok(_) => self.counters.add("access.valid"),
+            Ok(_) => self.counters.add(Counter::AccessValid),
             Err(Denied::Token(refused)) => self.counters.refused(*refused),
-            Err(Denied::Session) => self.counters.add("access.revoked"),
-            Err(_) => self.counters.add("access.cannot_tell"),
+            Err(Denied::Session) => self.counters.add(Counter::AccessRevoked),
+            Err(_) => self.counters.add(Counter::AccessCannotTell),
         }
         outcome
     }

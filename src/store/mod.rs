@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use bulla::internals::{clock::SystemClock, store::{AuditEvent, Database, NewUser}};
+//! use bulla::internals::{clock::SystemClock, store::{Actor, AuditEvent, Database, Event, NewUser}};
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! # let folder = tempfile::tempdir()?;
@@ -17,7 +17,7 @@
 //! let database: Database = path.parse()?;
 //! let store = database.open(Arc::new(SystemClock)).await?;
 //! let new = NewUser { name: "ada".to_owned(), ..NewUser::default() };
-//! let user = store.add_user(new, AuditEvent::new("user.added", "cli:root", "")).await?;
+//! let user = store.add_user(new, AuditEvent::new(Event::UserAdded, Actor::System, "")).await?;
 //! assert_eq!(store.user_by_name("ADA").await?, Some(user));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
@@ -48,9 +48,9 @@ pub(crate) use inspection::{DatabaseFacts, Inspection};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresUrl;
 pub use rows::{
-    AuditEvent, AuditRow, Caller, ClientChange, ClientRow, Device, FormerSecret, Grant, Identity,
-    LinkedIdentity, NODE_TIMEOUT, NewClient, NewSecret, NewSession, NewUser, NodeRow, Proof, ProvenAt,
-    Revocation, RevocationTarget, SessionChange, SessionEnd, SessionRow, Transport, UnreadableRow,
+    Actor, AuditEvent, AuditRow, Caller, ClientChange, ClientRow, Device, Event, FormerSecret, Grant,
+    Identity, LinkedIdentity, NODE_TIMEOUT, NewClient, NewSecret, NewSession, NewUser, NodeRow, Proof,
+    ProvenAt, Revocation, RevocationTarget, SessionChange, SessionEnd, SessionRow, Transport, UnreadableRow,
     UserChange, UserRow,
 };
 pub use rules::names::{NAME_RULE, is_good_name};

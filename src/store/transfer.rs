@@ -6,7 +6,7 @@ use std::path::Path;
 use tokio::sync::mpsc;
 
 use super::{
-    StoreError,
+    Actor, StoreError,
     postgres::{Import, ImportTarget, PostgresUrl},
     sqlite,
     transfer_stream::{Next, Source, TABLES},
@@ -31,7 +31,7 @@ pub async fn transfer(
     from: &Path,
     to: &PostgresUrl,
     now: Timestamp,
-    actor: &str,
+    actor: &Actor,
 ) -> Result<TransferOutcome, StoreError> {
     let import = Import::start(to).await?;
     let target = import.target().await?;

@@ -21,7 +21,7 @@ use bulla::internals::{
     identity::{Hasher, StoreUsers},
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},
     session::{Pardon, Parts, Policy, Sessions, Tokens},
-    store::{
+    store::{Event, Actor, 
         AuditEvent, Device, NewUser, Store, Transport, User, UserRows as _,
         sqlite::{Options, SqliteStore},
     },
@@ -132,7 +132,7 @@ impl House {
                 ..NewUser::default()
             };
             let row =
-                store.add_user(new, AuditEvent::new("user.added", "bench", "bench")).await.expect("a user");
+                store.add_user(new, AuditEvent::new(Event::UserAdded, Actor::read("bench"), "bench")).await.expect("a user");
             let user = User { id: row.id, name: row.name, roles: row.roles, claims: row.claims };
             let issued = sessions.begin(&user, Transport::Body, device(), None).await.expect("a session");
             refresh.push(issued.refresh.into_string());

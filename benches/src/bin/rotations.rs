@@ -16,7 +16,7 @@ use std::{
 use bulla::internals::{
     ids::{Sid, UserId},
     secret::Digest,
-    store::{
+    store::{Event, Actor, 
         AuditEvent, Device, NewSession, Proof, SessionChange, SessionRow, Store, StoreError, Transport,
         Written,
         postgres::{Options, PostgresStore, PostgresUrl},
@@ -108,7 +108,7 @@ async fn begin(store: &dyn Store) -> SessionRow {
         login: None,
         proof: Proof::default(),
     };
-    let login = AuditEvent::new("login", "bench", "");
+    let login = AuditEvent::new(Event::Login, Actor::read("bench"), "");
     loop {
         if let Ok(row) = store.begin_session(new.clone(), u32::MAX, login.clone()).await {
             return row.expect("an enabled user");

@@ -1,5 +1,6 @@
 //! `bulla keys export`: exports derived keys for integrators, and refuses keys that must never leave the server.
 
+use crate::store::Event;
 use std::{
     fs,
     io::{self, Write as _},
@@ -47,7 +48,7 @@ pub(super) async fn export(
             .map_err(|e| CliError::Failed(format!("{}: can't be written: {e}", path.display())))?,
     }
     let detail = json!({ "purpose": args.purpose.as_str(), "audience": audience.as_str(), "generation": ring.generation });
-    database.record(ctx, actor::event("key.exported", "").with(detail)).await;
+    database.record(ctx, actor::event(Event::KeyExported, "").with(detail)).await;
     Ok(())
 }
 

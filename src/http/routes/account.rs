@@ -19,7 +19,7 @@ use crate::{
     ids::Sid,
     secret::SecretText,
     session::{Issued, Principal},
-    store::{AuditEvent, LinkedIdentity, SessionRow, User},
+    store::{AuditEvent, Event, LinkedIdentity, SessionRow, User},
 };
 
 /// Row and user of a person. Refuses a token of an app, whatever its scope.
@@ -133,7 +133,7 @@ pub(crate) async fn end(
         shown => shown?,
     };
     let sid: Sid = sid.parse().map_err(|_| Problem::no_such_session())?;
-    let event = AuditEvent::new("session.revoked", user.id.to_string(), "").by(row.as_caller());
+    let event = AuditEvent::new(Event::SessionRevoked, &user.id, "").by(row.as_caller());
     if !bulla.sessions().end_own(&user.id, sid, event).await? {
         let problem = Problem::no_such_session();
         return match kind {

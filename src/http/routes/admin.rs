@@ -10,7 +10,7 @@ use crate::{
     },
     ids::{Sid, UserId},
     secret::SecretText,
-    store::{NAME_RULE, NewUser, SessionEnd, UserChange, UserRow, is_good_name},
+    store::{Event, NAME_RULE, NewUser, SessionEnd, UserChange, UserRow, is_good_name},
     token::Object,
 };
 
@@ -78,7 +78,7 @@ pub(crate) async fn add_user(
     };
     let user =
         NewUser { name: input.name, password_hash, roles: input.roles, claims: input.claims, identity: None };
-    let event = by.event("user.added");
+    let event = by.event(Event::UserAdded);
     let row = bulla.sessions().parts().store.add_user(user, event).await?;
     Ok(HttpResponse::Created().json(show(&row)))
 }
@@ -109,12 +109,12 @@ pub(crate) async fn change_user(
     input: web::Json<Object<Change>>,
 ) -> Result<HttpResponse, Problem> {
     let Object(Change { roles, claims, disabled }) = input.into_inner();
-    let name = match disabled {
-        Some(true) => "user.disabled",
-        Some(false) => "user.enabled",
-        None => "user.changed",
+    let event = match disabled {
+        Some(true) => Event::UserDisabled,
+        Some(false) => Event::UserEnabled,
+        None => Event::UserChanged,
     };
-    let event = by.event(name);
+    let event = by.event(event);
     let change = UserChange { roles, claims, disabled, ..UserChange::default() };
     let row = bulla.sessions().parts().store.change_user(&user_id(&id)?, change, event).await?;
     Ok(HttpResponse::Ok().json(show(&row.ok_or_else(Problem::not_found)?)))
@@ -126,7 +126,7 @@ pub(crate) async fn delete_user(
     by: Administrator,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let event = by.event("user.deleted");
+    let event = by.event(Event::UserDeleted);
     match bulla.sessions().parts().store.delete_user(&user_id(&id)?, event).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found()),
@@ -158,7 +158,7 @@ pub(crate) async fn end_session(
     sid: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let sid: Sid = sid.parse().map_err(|_| Problem::not_found())?;
-    match bulla.sessions().end(sid, by.event("session.revoked")).await? {
+    match bulla.sessions().end(sid, by.event(Event::SessionRevoked)).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found()),
     }
@@ -175,7 +175,7 @@ pub(crate) async fn end_sessions(
         Some(user) => SessionEnd::AllOfUser(user_id(user)?),
         None => SessionEnd::All,
     };
-    let event = by.event("session.revoked");
+    let event = by.event(Event::SessionRevoked);
     let ended = bulla.sessions().parts().store.end_sessions(which, event).await?;
     Ok(HttpResponse::Ok().json(serde_json::json!({"ended": ended.len()})))
 }

@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::{
     http::{Bulla, Problem},
     session::{Machine, Principal},
-    store::{AuditEvent, Caller, SessionRow, User},
+    store::{Actor, AuditEvent, Caller, Event, SessionRow, User},
 };
 
 /// The role of a person, and the scope of a client, that may administer.
@@ -16,15 +16,15 @@ pub(crate) const ADMIN: &str = "admin";
 /// An administrator who sends the request.
 #[derive(Debug)]
 pub(crate) struct Administrator {
-    /// The name in audit events.
-    actor: String,
+    /// The actor of the audit events.
+    actor: Actor,
     caller: Caller,
 }
 
 impl Administrator {
     /// The audit event of an action. The store performs the action only if, in the same transaction, the caller is still an
     /// administrator.
-    pub(crate) fn event(&self, event: &'static str) -> AuditEvent {
+    pub(crate) fn event(&self, event: Event) -> AuditEvent {
         AuditEvent::new(event, self.actor.clone(), "").by(self.caller.clone())
     }
 }
@@ -80,7 +80,7 @@ async fn in_person(
 fn administrator(row: &SessionRow, user: &User) -> Result<Administrator, Problem> {
     match user.roles.iter().any(|role| role == ADMIN) {
         true => Ok(Administrator {
-            actor: user.id.to_string(),
+            actor: (&user.id).into(),
             caller: Caller::Person { sid: row.sid, user: user.id.clone(), role: Some(ADMIN) },
         }),
         false => Err(Problem::forbidden()),
@@ -91,7 +91,7 @@ async fn machine(bulla: &Bulla, service: &Machine) -> Result<Administrator, Prob
     let client = bulla.sessions().confirm_service(service).await?;
     match service.scope().contains(ADMIN) && client.scopes.contains(ADMIN) {
         true => Ok(Administrator {
-            actor: service.id(),
+            actor: service.client().into(),
             caller: Caller::Client { id: service.client().clone(), scope: ADMIN },
         }),
         false => Err(Problem::forbidden()),

@@ -13,7 +13,7 @@ use crate::{
     },
     ids::ClientId,
     oauth::registration::{self, Registration, describe},
-    store::{ClientChange, NewSecret, Store},
+    store::{ClientChange, Event, NewSecret, Store},
     token::Object,
 };
 
@@ -58,7 +58,7 @@ pub(crate) async fn add(
 ) -> Result<HttpResponse, Problem> {
     let (new, secret) =
         input.into_inner().0.client().map_err(|bad| Problem::unprocessable(bad.to_string()))?;
-    let event = by.event("client.added");
+    let event = by.event(Event::ClientAdded);
     let row = store(&bulla).add_client(new, event).await?;
     let mut shown = describe(&row);
     if let Some(secret) = secret {
@@ -104,12 +104,12 @@ pub(crate) async fn change(
         disabled,
         secret: None,
     };
-    let name = match disabled {
-        Some(true) => "client.disabled",
-        Some(false) => "client.enabled",
-        None => "client.changed",
+    let event = match disabled {
+        Some(true) => Event::ClientDisabled,
+        Some(false) => Event::ClientEnabled,
+        None => Event::ClientChanged,
     };
-    let event = by.event(name);
+    let event = by.event(event);
     let row = store(&bulla).change_client(&client_id(&id)?, change, event).await?;
     Ok(HttpResponse::Ok().json(describe(&row.ok_or_else(Problem::not_found)?)))
 }
@@ -139,7 +139,7 @@ pub(crate) async fn rotate(
         secret: Some(NewSecret { hash, overlap: Duration::from_secs_f64(overlap) }),
         ..ClientChange::default()
     };
-    let event = by.event("client.secret").with(json!({ "overlap": overlap }));
+    let event = by.event(Event::ClientSecret).with(json!({ "overlap": overlap }));
     let row = store(&bulla).change_client(&client_id(&id)?, change, event).await?;
     let mut shown = describe(&row.ok_or_else(Problem::not_found)?);
     shown["client_secret"] = secret.expose().into();
@@ -152,7 +152,7 @@ pub(crate) async fn delete(
     by: Administrator,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let event = by.event("client.deleted");
+    let event = by.event(Event::ClientDeleted);
     match store(&bulla).delete_client(&client_id(&id)?, event).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found()),

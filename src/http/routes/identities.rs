@@ -18,7 +18,7 @@ use crate::{
     },
     login::openid::Intent,
     session::Principal,
-    store::{AuditEvent, Identity, LinkedIdentity, StoreError},
+    store::{AuditEvent, Event, Identity, LinkedIdentity, StoreError},
 };
 
 /// `GET /auth/identities`
@@ -96,7 +96,7 @@ pub(crate) async fn unlink(
     };
     let PresentedSession { row, user, .. } = &shown;
     let identity = Identity { issuer, subject };
-    let event = AuditEvent::new("identity.unlinked", user.id.to_string(), "")
+    let event = AuditEvent::new(Event::IdentityUnlinked, &user.id, "")
         .with(serde_json::json!({"issuer": identity.issuer, "subject": identity.subject}))
         .by(row.as_caller());
     let unlinked = bulla.sessions().parts().store.unlink(&user.id, identity, event).await;

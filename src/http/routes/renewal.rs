@@ -15,7 +15,7 @@ use crate::{
         wire::{cookies::SetCookies, credentials::Authorization, request_log},
     },
     session::{Denied, Renewed},
-    store::{AuditEvent, SessionRow, Transport},
+    store::{AuditEvent, Event, SessionRow, Transport},
 };
 
 #[derive(Deserialize)]
@@ -192,10 +192,10 @@ impl Shared {
         if everywhere && shown_by == ShownBy::AccessToken {
             return Err(Problem::session_required());
         }
-        let event = |name| AuditEvent::new(name, user.to_string(), sid.to_string());
+        let event = |event| AuditEvent::new(event, &user, sid.to_string());
         match everywhere {
-            true => self.sessions().end_all(&user, event("logout.everywhere")).await.map(drop)?,
-            false => self.sessions().end(sid, event("logout")).await.map(drop)?,
+            true => self.sessions().end_all(&user, event(Event::LogoutEverywhere)).await.map(drop)?,
+            false => self.sessions().end(sid, event(Event::Logout)).await.map(drop)?,
         }
         Ok(())
     }

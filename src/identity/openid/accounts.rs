@@ -12,8 +12,8 @@ use crate::{
     fetch::Fetch,
     jws::Signed,
     store::{
-        AuditEvent, Identity, NewUser, SessionRow, Store, StoreError, User, UserChange, UserRow, UserSource,
-        is_good_name,
+        Actor, AuditEvent, Event, Identity, NewUser, SessionRow, Store, StoreError, User, UserChange,
+        UserRow, UserSource, is_good_name,
     },
 };
 
@@ -101,7 +101,7 @@ impl Providers {
         session: &SessionRow,
     ) -> Result<(), StoreError> {
         let user = &session.user_id;
-        let event = AuditEvent::new("identity.linked", user.to_string(), "")
+        let event = AuditEvent::new(Event::IdentityLinked, user, "")
             .with(serde_json::json!({
                 "provider": provider.settings().name, "issuer": proven.identity.issuer,
                 "subject": proven.identity.subject,
@@ -133,7 +133,7 @@ impl Providers {
                 identity: Some(proven.identity.clone()),
                 ..NewUser::default()
             };
-            let event = AuditEvent::new("user.added", format!("provider:{}", settings.name), "");
+            let event = AuditEvent::new(Event::UserAdded, Actor::Provider(settings.name.clone()), "");
             match self.store.add_user(new, event).await {
                 Ok(row) => return Ok(user(row)),
                 Err(StoreError::Conflict(_)) => {}
@@ -163,7 +163,7 @@ impl Providers {
         if !self.may_create || roles == user.roles {
             return Ok(User { roles, ..user });
         }
-        let event = AuditEvent::new("user.changed", format!("provider:{}", settings.name), "");
+        let event = AuditEvent::new(Event::UserChanged, Actor::Provider(settings.name.clone()), "");
         match self.store.change_user(&user.id, change, event).await {
             Ok(Some(row)) if !row.disabled => Ok(self::user(row)),
             // The user was deleted or disabled meanwhile.

@@ -8,14 +8,17 @@ use super::{PostgresStore, failure::Failure};
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{Audit, AuditEvent, AuditRow, StoreError, rows::login_address, time_budget::LONG_TIME_LIMIT},
+    store::{
+        Actor, Audit, AuditEvent, AuditRow, Event, StoreError, rows::login_address,
+        time_budget::LONG_TIME_LIMIT,
+    },
 };
 
 const COLUMNS: &str = "seq, at, event, actor, subject, detail";
 
 /// The columns of an event, in order. NUL characters are replaced, because a PostgreSQL text can't contain them.
 pub(super) struct EventColumns {
-    pub(super) event: &'static str,
+    pub(super) event: String,
     pub(super) actor: String,
     pub(super) subject: String,
     pub(super) detail: String,
@@ -24,8 +27,8 @@ pub(super) struct EventColumns {
 impl From<&AuditEvent> for EventColumns {
     fn from(event: &AuditEvent) -> Self {
         Self {
-            event: event.event,
-            actor: text(&event.actor),
+            event: text(event.event.as_str()),
+            actor: text(&event.actor.to_string()),
             subject: text(&event.subject),
             detail: event.detail.to_string(),
         }
@@ -72,8 +75,8 @@ impl Audit for PostgresStore {
             Ok(AuditRow {
                 seq: row.try_get(0)?,
                 at: Timestamp::from_millis(row.try_get(1)?),
-                event: row.try_get(2)?,
-                actor: row.try_get(3)?,
+                event: Event::read(row.try_get(2)?),
+                actor: Actor::read(row.try_get(3)?),
                 subject: row.try_get(4)?,
                 detail: serde_json::from_str(row.try_get(5)?).unwrap_or_default(),
             })

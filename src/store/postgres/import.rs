@@ -22,15 +22,13 @@ use super::{
 use crate::{
     clock::Timestamp,
     store::{
-        AuditEvent, StoreError,
+        Actor, AuditEvent, Event, StoreError,
         transfer_stream::{Next, RingMark, Row, Source, TABLES, Table, Value},
     },
 };
 
 /// How long the import waits for other users of the tables.
 const LOCKS: Duration = Duration::from_secs(5);
-/// The audit event that records the move. A second move recognizes the first one by it.
-const TRANSFERRED: &str = "database.migrated";
 
 /// A database that is about to be filled. If this is dropped before the commit, nothing has changed.
 #[derive(Debug)]
@@ -74,8 +72,9 @@ impl Import {
     }
 
     async fn find_target(&self) -> Result<ImportTarget, Failure> {
+        // A second transfer recognizes the first one by its event.
         let moved = "SELECT at, detail FROM audit WHERE event = $1 ORDER BY seq DESC LIMIT 1";
-        if let Some(row) = self.client.query_opt(moved, &[&TRANSFERRED]).await? {
+        if let Some(row) = self.client.query_opt(moved, &[&Event::DatabaseMigrated.as_str()]).await? {
             let detail: serde_json::Value = serde_json::from_str(row.try_get(1)?).unwrap_or_default();
             let fingerprint = detail["fingerprint"].as_str().unwrap_or_default().to_owned();
             return Ok(ImportTarget::Transferred {
@@ -94,7 +93,7 @@ impl Import {
         self,
         mut source: Source,
         from: &Path,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<Vec<(&'static str, u64)>, StoreError> {
         // The nodes received the transferred revocations long ago, so their times stay: they must not count from this commit.
         self.run("ALTER TABLE revocations DISABLE TRIGGER revoked_late").await?;
@@ -107,7 +106,7 @@ impl Import {
         let counts: serde_json::Map<_, _> =
             rows.iter().map(|(name, n)| ((*name).into(), (*n).into())).collect();
         let detail = json!({"from": from.display().to_string(), "fingerprint": fingerprint, "rows": counts});
-        let event = AuditEvent::new(TRANSFERRED, actor, "").with(detail);
+        let event = AuditEvent::new(Event::DatabaseMigrated, actor.clone(), "").with(detail);
         let EventColumns { event, actor, subject, detail } = (&event).into();
         let noted = self.client.execute(audit::INSERT, &[&event, &actor, &subject, &detail]).await;
         noted.map_err(Failure::from)?;

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     ids::UserId,
     store::{
-        AuditEvent, Caller, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow,
-        UserRows,
+        AuditEvent, Caller, Event, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange,
+        UserRow, UserRows,
         rows::{check_readable, row_id},
         rules::{
             administrators::{keep_an_admin, takes_an_admin},
@@ -139,7 +139,7 @@ async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<Us
     });
     let added = all(&added?)?.pop().ok_or_else(names::taken)?;
     if let Some(identity) = user.identity {
-        let linked = AuditEvent { event: "identity.linked", by: None, ..event };
+        let linked = AuditEvent { event: Event::IdentityLinked, by: None, ..event };
         identities::link(t, added.id.clone(), identity, linked).await?;
     }
     Ok(added)

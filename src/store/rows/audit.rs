@@ -1,14 +1,15 @@
 //! Audit events, and the rows that the store makes of them.
 
-use crate::{clock::Timestamp, store::Caller};
+use super::{Actor, Caller, Event};
+use crate::clock::Timestamp;
 
 /// An audit event, before the store adds number and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// The kind of event, words with dots: `login`, `refresh.reuse`, …
-    pub event: &'static str,
-    /// The actor: a user id, `cli:` and a system user, `client:` and an id, `provider:` and a name, `system`, or empty.
-    pub actor: String,
+    /// The kind of event.
+    pub event: Event,
+    /// The person or program that caused the event.
+    pub actor: Actor,
     /// The object of the event: a sid, a user id, a kid.
     pub subject: String,
     /// The evidence, a JSON object. Contains no secrets.
@@ -21,7 +22,7 @@ pub struct AuditEvent {
 
 impl AuditEvent {
     /// Creates an event without evidence.
-    pub fn new(event: &'static str, actor: impl Into<String>, subject: impl Into<String>) -> Self {
+    pub fn new(event: Event, actor: impl Into<Actor>, subject: impl Into<String>) -> Self {
         let (actor, subject) = (actor.into(), subject.into());
         Self { event, actor, subject, detail: serde_json::json!({}), by: None }
     }
@@ -54,9 +55,9 @@ pub struct AuditRow {
     /// The time of the event.
     pub at: Timestamp,
     /// The kind of event.
-    pub event: String,
+    pub event: Event,
     /// The actor.
-    pub actor: String,
+    pub actor: Actor,
     /// The object of the event.
     pub subject: String,
     /// The evidence.

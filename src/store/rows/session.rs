@@ -1,6 +1,6 @@
 //! The row of a session.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use crate::{
     clock::Timestamp,
@@ -134,6 +134,12 @@ impl Transport {
             Self::Hybrid => "hybrid",
             Self::Basic => "basic",
         }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -104,7 +104,11 @@ impl AuditEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Timestamp, ids::UserId};
+    use crate::{
+        clock::Timestamp,
+        ids::UserId,
+        store::{Actor, Event},
+    };
 
     fn user(roles: &[&str], claims: Value) -> UserRow {
         UserRow {
@@ -123,7 +127,7 @@ mod tests {
         let before = user(&["a", "b"], json!({"team": "x", "plan": "y", "seat": 1}));
         let mut after = user(&["b"], json!({"team": "z", "plan": "y", "mail": "ada@example.org"}));
         after.disabled = true;
-        let event = AuditEvent::new("user.changed", "cli:root", "").with(json!({"why": "asked"}));
+        let event = AuditEvent::new(Event::UserChanged, Actor::System, "").with(json!({"why": "asked"}));
         let told = user_changed(&event, &before, &after).detail;
         let expected = json!({"why": "asked", "changed": {
             "roles": {"from": ["a", "b"], "to": ["b"]},
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_deleted_user_is_told_by_name_unless_the_row_can_not_be_read() {
-        let event = AuditEvent::new("user.deleted", "1", "");
+        let event = AuditEvent::new(Event::UserDeleted, Actor::System, "");
         assert_eq!(user_deleted(&event, &user(&[], json!({}))).detail, json!({"name": "ada"}));
         let unreadable = UserRow::unreadable(&UserId::new("7").unwrap());
         assert_eq!(user_deleted(&event, &unreadable).detail, json!({}));
@@ -144,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_detail_that_is_no_object_stays_as_it_is() {
-        let event = AuditEvent::new("user.deleted", "1", "").with(json!(["mine"]));
+        let event = AuditEvent::new(Event::UserDeleted, Actor::System, "").with(json!(["mine"]));
         assert_eq!(user_deleted(&event, &user(&[], json!({}))).detail, json!(["mine"]));
     }
 }

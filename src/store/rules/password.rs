@@ -3,7 +3,7 @@
 use crate::{
     ids::UserId,
     secret::SecretText,
-    store::{AuditEvent, LinkedIdentity, NewSession, StoreError, UserRow},
+    store::{Actor, AuditEvent, Event, LinkedIdentity, NewSession, StoreError, UserRow},
 };
 
 /// Whether a password may be set. With `next`, the verified password must still be the stored one. `Ok(false)` if the user does
@@ -36,13 +36,14 @@ pub(in crate::store) fn password_changed(event: &AuditEvent, new: &[LinkedIdenti
 }
 
 /// The event for the sessions that a password change ends.
-pub(in crate::store) fn ended_by_password(actor: &str) -> AuditEvent {
-    AuditEvent::new("session.revoked", actor, "").with(serde_json::json!({"reason": "password changed"}))
+pub(in crate::store) fn ended_by_password(actor: &Actor) -> AuditEvent {
+    AuditEvent::new(Event::SessionRevoked, actor.clone(), "")
+        .with(serde_json::json!({"reason": "password changed"}))
 }
 
 /// The event for the session that a password change begins.
 pub(in crate::store) fn begun_by_password(user: &UserId) -> AuditEvent {
-    AuditEvent::new("login", user.to_string(), "").with(serde_json::json!({"by": "password change"}))
+    AuditEvent::new(Event::Login, user, "").with(serde_json::json!({"by": "password change"}))
 }
 
 /// Checks that a user's row still has the hash against which the password was checked.

@@ -3,7 +3,7 @@
 use crate::{
     clock::Timestamp,
     ids::Sid,
-    store::{AuditEvent, NewSession, SessionRow, Transport},
+    store::{Actor, AuditEvent, Event, NewSession, SessionRow, Transport},
 };
 
 /// A session that is about to begin, with its effects on other sessions.
@@ -24,7 +24,7 @@ impl SessionStart {
         new: &NewSession,
         live: &[SessionRow],
         cap: u32,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Self {
         let replaced = |sid: Sid| new.replaces == Some(sid);
@@ -36,12 +36,13 @@ impl SessionStart {
             row.sid = own.sid;
             row.expires_at = row.expires_at.max(own.expires_at);
         }
-        let ended = |who: &str, reason: &str| {
-            AuditEvent::new("session.revoked", who, "").with(serde_json::json!({ "reason": reason }))
+        let ended = |who: &Actor, reason: &str| {
+            AuditEvent::new(Event::SessionRevoked, who.clone(), "")
+                .with(serde_json::json!({ "reason": reason }))
         };
         let others = live.iter().map(|other| other.sid).filter(|sid| *sid != row.sid && !replaced(*sid));
         let beyond = others.skip(cap.saturating_sub(1) as usize);
-        let beyond = beyond.map(|sid| (sid, ended("system", "too many sessions")));
+        let beyond = beyond.map(|sid| (sid, ended(&Actor::System, "too many sessions")));
         let ends =
             new.replaces.map(|sid| (sid, ended(actor, "new login"))).into_iter().chain(beyond).collect();
         Self { row, takes_over: own.is_some(), ends }
@@ -86,8 +87,9 @@ mod tests {
     fn the_oldest_beyond_the_cap_go_and_the_replaced_one_is_not_counted() {
         let now = Timestamp::from_millis(1000);
         let live: Vec<SessionRow> = [5, 4, 3, 2].map(|n| new(n).row(now)).into();
-        let plan =
-            |cap, replaces| SessionStart::plan(&NewSession { replaces, ..new(9) }, &live, cap, "7", now);
+        let plan = |cap, replaces| {
+            SessionStart::plan(&NewSession { replaces, ..new(9) }, &live, cap, &Actor::System, now)
+        };
         assert_eq!(ended(&plan(5, None)), []);
         assert_eq!(ended(&plan(3, None)), [(3, "cap"), (2, "cap")]);
         assert_eq!(ended(&plan(3, Some(Sid([5; 16])))), [(5, "replaced"), (2, "cap")]);
@@ -104,7 +106,7 @@ mod tests {
         let other = NewSession { device: elsewhere, ..basic(4) }.row(now);
         let live = [new(5).row(now), other, own.clone()];
         let asks = NewSession { takes_over_basic: true, ..basic(9) };
-        let taken = SessionStart::plan(&asks, &live, 20, "7", now);
+        let taken = SessionStart::plan(&asks, &live, 20, &Actor::System, now);
         assert!(taken.takes_over && taken.ends.is_empty());
         assert_eq!((taken.row.sid, taken.row.secret_hash), (own.sid, Digest([9; 32])));
         assert_eq!(taken.row.expires_at, own.expires_at);
@@ -113,7 +115,7 @@ mod tests {
             NewSession { takes_over_basic: false, ..asks.clone() },
             NewSession { transport: Transport::Cookie, ..asks },
         ] {
-            assert!(!SessionStart::plan(&other, &live, 20, "7", now).takes_over);
+            assert!(!SessionStart::plan(&other, &live, 20, &Actor::System, now).takes_over);
         }
     }
 

@@ -38,7 +38,13 @@ impl Audit for SqliteStore {
 pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), StoreError> {
     connection
         .prepare_cached("INSERT INTO audit (at, event, actor, subject, detail) VALUES (?, ?, ?, ?, ?)")?
-        .execute(params![now.millis(), event.event, event.actor, event.subject, event.detail.to_string()])?;
+        .execute(params![
+            now.millis(),
+            event.event.as_str(),
+            event.actor.to_string(),
+            event.subject,
+            event.detail.to_string()
+        ])?;
     Ok(())
 }
 

@@ -16,7 +16,8 @@ use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
-        AuditEvent, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow, UserRows,
+        AuditEvent, Event, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow,
+        UserRows,
         rows::{check_readable, row_id},
         rules::{
             administrators::{keep_an_admin, takes_an_admin},
@@ -125,7 +126,7 @@ fn add(
     )?;
     audit::write(connection, &audit_details::user_added(event, user).about(&added.id), now)?;
     if let Some(identity) = &user.identity {
-        let linked = AuditEvent { event: "identity.linked", by: None, ..event.clone() };
+        let linked = AuditEvent { event: Event::IdentityLinked, by: None, ..event.clone() };
         identities::link(connection, &added.id, identity, &linked, now)?;
     }
     Ok(added)

@@ -164,7 +164,7 @@ async fn changes_of_keys_are_recorded_in_the_audit() {
     assert_eq!(home.keys(&["revoke", "--all"]).code, 0);
     assert_eq!(home.keys(&["export", "--audience", "billing"]).code, 0);
     let rows = home.database().audit(None, 50).await.unwrap();
-    assert!(rows.iter().all(|row| row.actor.starts_with("cli:")), "{rows:?}");
+    assert!(rows.iter().all(|row| row.actor.to_string().starts_with("cli:")), "{rows:?}");
     let events: Vec<_> = rows.iter().map(|row| row.event.as_str()).collect();
     assert_eq!(events[..2], ["key.rotated", "key.revoked"]);
     assert_eq!(rows[0].subject, active);

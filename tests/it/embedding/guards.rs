@@ -5,7 +5,7 @@ use bulla::{
     Bulla, Principal,
     internals::{
         ids::{ClientId, Sid},
-        store::{AuditEvent, Grant, NewClient, Transport},
+        store::{Actor, AuditEvent, Event, Grant, NewClient, Transport},
     },
 };
 use reqwest::{Response, header};
@@ -133,7 +133,7 @@ async fn a_token_of_an_app_has_no_role() {
         audiences: vec![],
         redirect_uris: vec!["https://app.example/back".into()],
     };
-    store.add_client(client, AuditEvent::new("client.added", "tests", "")).await.unwrap();
+    store.add_client(client, AuditEvent::new(Event::ClientAdded, Actor::read("tests"), "")).await.unwrap();
     let ada = program.members.named("ada");
     let sessions = program.bulla.sessions();
     let login = sessions.begin(&ada, Transport::Cookie, device(), None).await.unwrap();

@@ -12,7 +12,8 @@ use bulla::internals::{
     secret::SecretText,
     session::Principal,
     store::{
-        AuditEvent, LoginError, NewUser, Store, StoreError, User, UserSource as _, Users, sqlite::SqliteStore,
+        Actor, AuditEvent, Event, LoginError, NewUser, Store, StoreError, User, UserSource as _, Users,
+        sqlite::SqliteStore,
     },
 };
 use serde_json::json;
@@ -122,7 +123,7 @@ impl Users for Meddled {
         let becomes = self.becomes.lock().unwrap().take();
         if let Some(new) = becomes {
             let hash = self.hasher.hash(&SecretText::new(new.into())).await.unwrap();
-            let event = AuditEvent::new("password.changed", "tests", "");
+            let event = AuditEvent::new(Event::PasswordChanged, Actor::read("tests"), "");
             self.store.change_password(&user.id, hash, None, event).await?;
         }
         Ok(user)
@@ -140,7 +141,7 @@ async fn a_login_with_the_old_password_fails_if_the_password_changes_meanwhile()
         let hasher = Arc::new(Hasher::new(1, 4));
         let hash = hasher.hash(&SecretText::new(PASSWORD.into())).await.unwrap();
         let new = NewUser { name: "ada".into(), password_hash: Some(hash), ..NewUser::default() };
-        store.add_user(new, AuditEvent::new("user.added", "tests", "")).await.unwrap();
+        store.add_user(new, AuditEvent::new(Event::UserAdded, Actor::read("tests"), "")).await.unwrap();
         let users = Meddled {
             users: StoreUsers::new(store.clone(), Arc::clone(&hasher)),
             store: Arc::clone(&store),

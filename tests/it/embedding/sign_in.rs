@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use bulla::{
     Bulla, Policy, Problem, User,
-    internals::store::{AuditEvent, NewUser},
+    internals::store::{Actor, AuditEvent, Event, NewUser},
 };
 use reqwest::Method;
 use serde_json::json;
@@ -115,7 +115,7 @@ async fn a_disabled_user_of_bullas_own_table_is_not_signed_in() {
     let database = home.path().join("bulla.db");
     let bulla = Bulla::builder(home.path().join("keys"), database.clone()).init().start().await.unwrap();
     let new = NewUser { name: "eve".into(), ..Default::default() };
-    let event = AuditEvent::new("user.added", "tests", "");
+    let event = AuditEvent::new(Event::UserAdded, Actor::read("tests"), "");
     let row = bulla.sessions().parts().store.add_user(new, event).await.unwrap();
     let user = User { id: row.id, name: row.name, roles: row.roles, claims: row.claims };
     let request = || actix_web::test::TestRequest::post().to_http_request();

@@ -21,7 +21,7 @@ use std::{
 use bulla::internals::{
     http::Bulla,
     session::{Issued, Policy},
-    store::{AuditEvent, Device, NewUser, Transport, User},
+    store::{Actor, AuditEvent, Device, Event, NewUser, Transport, User},
     token::OpenBuffer,
 };
 
@@ -206,7 +206,8 @@ impl Issuer {
     pub async fn user(&self, name: &str) -> User {
         let new = NewUser { name: name.into(), password_hash: Some(self.hash.clone()), ..NewUser::default() };
         let store = &self.bulla.sessions().parts().store;
-        let row = store.add_user(new, AuditEvent::new("user.added", "tests", "")).await.unwrap();
+        let row =
+            store.add_user(new, AuditEvent::new(Event::UserAdded, Actor::read("tests"), "")).await.unwrap();
         User { id: row.id, name: row.name, roles: row.roles, claims: row.claims }
     }
 

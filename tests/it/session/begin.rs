@@ -3,7 +3,7 @@
 use bulla::internals::{
     secret::SecretText,
     session::{Denied, Policy},
-    store::{AuditEvent, Device, StoreError, Transport, User, UserChange},
+    store::{Actor, AuditEvent, Device, Event, StoreError, Transport, User, UserChange},
     token::Refused,
 };
 
@@ -120,7 +120,7 @@ async fn a_user_disabled_or_deleted_meanwhile_begins_no_session() {
     let (_town, node, user) = one_node_and_user().await;
     let gone = node.user("bob").await;
     let disabled = UserChange { disabled: Some(true), ..UserChange::default() };
-    let event = || AuditEvent::new("user.changed", "tests", "");
+    let event = || AuditEvent::new(Event::UserChanged, Actor::read("tests"), "");
     node.store.change_user(&user.id, disabled, event()).await.unwrap();
     assert!(node.store.delete_user(&gone.id, event()).await.unwrap());
     for user in [user, gone] {
@@ -136,7 +136,7 @@ async fn claims_too_long_for_a_cookie_begin_no_session_and_rotate_none() {
     let long = serde_json::json!({"note": "x".repeat(2900)});
     let claims = long.as_object().cloned();
     let change = UserChange { claims, ..UserChange::default() };
-    let event = AuditEvent::new("user.changed", "tests", "");
+    let event = AuditEvent::new(Event::UserChanged, Actor::read("tests"), "");
     let row = node.store.change_user(&user.id, change, event).await.unwrap().unwrap();
     let user = User { claims: row.claims, ..user };
     let denied = node.sessions.begin(&user, Transport::Cookie, device(), None).await;
@@ -149,7 +149,7 @@ async fn claims_too_long_for_a_cookie_begin_no_session_and_rotate_none() {
 
 async fn a_new_password_ends_all_sessions_but_the_callers_new_one() {
     let (_town, node, user) = one_node_and_user().await;
-    let event = AuditEvent::new("password.changed", "tests", "");
+    let event = AuditEvent::new(Event::PasswordChanged, Actor::read("tests"), "");
     node.store.change_password(&user.id, "$old".into(), None, event).await.unwrap();
     let (first, second) = (node.begin(&user).await, node.begin(&user).await);
     let change = |verified: &str| {

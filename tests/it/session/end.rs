@@ -3,7 +3,7 @@
 use bulla::internals::{
     ids::UserId,
     session::{Denied, Policy},
-    store::{AuditEvent, User, UserChange},
+    store::{Actor, AuditEvent, Event, User, UserChange},
 };
 
 use super::one_node_and_user;
@@ -98,14 +98,14 @@ async fn ending_all_sessions_of_a_user_ends_no_others() {
     let (_town, node, user) = one_node_and_user().await;
     let other = node.user("bob").await;
     let (one, two, kept) = (node.begin(&user).await, node.begin(&user).await, node.begin(&other).await);
-    let event = AuditEvent::new("logout", user.id.to_string(), "");
+    let event = AuditEvent::new(Event::Logout, &user.id, "");
     assert_eq!(node.sessions.end_all(&user.id, event).await.unwrap(), 2);
     for ended in [one, two] {
         assert!(matches!(node.sessions.authenticate(ended.access.as_str()), Err(Denied::Session)));
     }
     assert!(node.sessions.authenticate(kept.access.as_str()).is_ok());
     let nobody = UserId::new("nobody").unwrap();
-    let event = AuditEvent::new("logout", "tests", "");
+    let event = AuditEvent::new(Event::Logout, Actor::read("tests"), "");
     assert_eq!(node.sessions.end_all(&nobody, event).await.unwrap(), 0);
 }
 
@@ -113,7 +113,10 @@ async fn changes_are_authorized_by_the_row_and_not_by_the_token() {
     let (installation, node, user) = one_node_and_user().await;
     let issued = node.begin(&user).await;
     let change = UserChange { roles: Some(vec![]), ..UserChange::default() };
-    node.store.change_user(&user.id, change, AuditEvent::new("user.role", "tests", "")).await.unwrap();
+    node.store
+        .change_user(&user.id, change, AuditEvent::new(Event::read("user.role"), Actor::read("tests"), ""))
+        .await
+        .unwrap();
     assert!(issued.principal.has_role("reader"), "the token still says so");
     let (row, now) = node.sessions.confirm(&issued.principal).await.unwrap();
     assert_eq!((row.sid, now.roles), (issued.row.sid, vec![]));
@@ -163,7 +166,7 @@ async fn a_refresh_that_races_with_a_logout_leaves_no_live_token() {
 async fn a_refresh_that_races_with_disabling_leaves_no_live_token() {
     race(async |node, user, _| {
         let change = UserChange { disabled: Some(true), ..UserChange::default() };
-        let event = AuditEvent::new("user.disabled", "tests", "");
+        let event = AuditEvent::new(Event::UserDisabled, Actor::read("tests"), "");
         node.store.change_user(&user.id, change, event).await.unwrap().unwrap();
     })
     .await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bulla::internals::{
-    session::{Denied, OnStale, Policy},
+    session::{Denied, OnStale, Policy, Renewal},
     store::StoreError,
     token::Refused,
 };
@@ -26,12 +26,12 @@ async fn setting_the_stores_clock_back_ten_minutes_ends_no_session() {
     let next = node.renew(&issued.refresh).await.unwrap().refresh.unwrap();
     installation.clock.set_back(secs(600));
     let renewed = node.renew(&next).await.unwrap();
-    assert_eq!((renewed.outcome, generation(&node, &renewed)), ("repeat", None));
+    assert_eq!((renewed.outcome, generation(&node, &renewed)), (Renewal::Repeat, None));
     let parent = node.renew(&issued.refresh).await.unwrap();
-    assert_eq!((parent.outcome, generation(&node, &parent)), ("repeat", Some(1)));
+    assert_eq!((parent.outcome, generation(&node, &parent)), (Renewal::Repeat, Some(1)));
     advance(secs(660));
     let rotated = node.renew(&next).await.unwrap();
-    assert_eq!((rotated.outcome, generation(&node, &rotated)), ("rotate", Some(2)));
+    assert_eq!((rotated.outcome, generation(&node, &rotated)), (Renewal::Rotate, Some(2)));
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use bulla::internals::{
     clock::Clock as _,
-    session::{Denied, Policy},
-    store::{AuditEvent, Device, UserChange},
+    session::{Denied, Policy, Renewal},
+    store::{Actor, AuditEvent, Device, Event, UserChange},
     token::Refused,
 };
 
@@ -47,7 +47,7 @@ async fn after_the_rotation_interval_the_token_rotates_and_the_idle_end_moves() 
     let issued = node.begin(&user).await;
     installation.clock.advance(secs(60));
     let renewed = node.renew(&issued.refresh).await.unwrap();
-    assert_eq!((renewed.outcome, generation(&node, &renewed)), ("rotate", Some(1)));
+    assert_eq!((renewed.outcome, generation(&node, &renewed)), (Renewal::Rotate, Some(1)));
     assert_eq!(renewed.refresh_max_age, secs(1800));
     let row = node.row(issued.row.sid).await.unwrap();
     assert_eq!((row.generation, row.rotated_at), (1, installation.clock.now()));
@@ -79,7 +79,7 @@ async fn a_lost_answer_is_repeated_within_the_window_without_a_write() {
     for step in [0, 5000, 4999] {
         installation.clock.advance(millis(step));
         let again = node.renew(&issued.refresh).await.unwrap();
-        assert_eq!((again.outcome, generation(&node, &again)), ("repeat", Some(1)));
+        assert_eq!((again.outcome, generation(&node, &again)), (Renewal::Repeat, Some(1)));
     }
     assert_eq!(installation.stored(issued.row.sid), before);
     assert!(node.events("refresh.pardon").await.is_empty());
@@ -92,7 +92,7 @@ async fn a_late_previous_token_is_pardoned_once_and_repeated_without_a_write() {
     node.renew(&issued.refresh).await.unwrap();
     installation.clock.advance(secs(10));
     let pardoned = node.renew(&issued.refresh).await.unwrap();
-    assert_eq!((pardoned.outcome, generation(&node, &pardoned)), ("pardon", Some(1)));
+    assert_eq!((pardoned.outcome, generation(&node, &pardoned)), (Renewal::Pardon, Some(1)));
     let row = node.row(issued.row.sid).await.unwrap();
     assert_eq!((row.pardoned_gen, row.pardoned_at), (Some(0), Some(installation.clock.now())));
     assert_eq!(row.rotated_at, installation.clock.now());
@@ -155,7 +155,7 @@ async fn a_previous_token_as_old_as_two_idle_times_is_pardoned() {
     installation.clock.advance(millis(1_799_999));
     node.renew(&issued.refresh).await.unwrap();
     installation.clock.advance(millis(1_799_999));
-    assert_eq!(node.renew(&issued.refresh).await.unwrap().outcome, "pardon");
+    assert_eq!(node.renew(&issued.refresh).await.unwrap().outcome, Renewal::Pardon);
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_token_ahead_of_its_row_moves_the_row_forward_and_is_recorded() {
     let issued = node.begin(&user).await;
     let ahead = node.forged(&issued.refresh, |payload| payload["gen"] = 7.into());
     let renewed = node.renew(&ahead).await.unwrap();
-    assert_eq!((renewed.outcome, generation(&node, &renewed)), ("forward", Some(8)));
+    assert_eq!((renewed.outcome, generation(&node, &renewed)), (Renewal::Forward, Some(8)));
     assert_eq!(node.row(issued.row.sid).await.unwrap().generation, 8);
     assert_eq!(node.events("refresh.forward").await.len(), 1);
     let absurd = node.forged(&issued.refresh, |payload| payload["gen"] = u64::MAX.into());
@@ -244,7 +244,7 @@ async fn sixty_four_concurrent_renewals_on_three_nodes_make_one_rotation() {
     let mut rotations = 0;
     for renewal in renewals {
         let (outcome, generation, access) = renewal.await.unwrap();
-        rotations += usize::from(outcome == "rotate");
+        rotations += usize::from(outcome == Renewal::Rotate);
         assert_eq!(generation, Some(1));
         assert!(nodes.iter().all(|node| node.sessions.authenticate(access.as_str()).is_ok()));
     }
@@ -257,7 +257,10 @@ async fn a_new_access_token_has_the_present_roles() {
     let issued = node.begin(&user).await;
     let roles = Some(vec!["admin".into()]);
     let change = UserChange { roles, ..UserChange::default() };
-    node.store.change_user(&user.id, change, AuditEvent::new("user.role", "tests", "")).await.unwrap();
+    node.store
+        .change_user(&user.id, change, AuditEvent::new(Event::read("user.role"), Actor::read("tests"), ""))
+        .await
+        .unwrap();
     let renewed = node.renew(&issued.refresh).await.unwrap();
     let principal = node.sessions.authenticate(renewed.access.as_str()).unwrap();
     assert_eq!(principal.roles(), ["admin"]);
@@ -270,12 +273,14 @@ async fn a_renewal_from_another_address_is_recorded_once_per_change() {
     let elsewhere = Device { ip: "198.51.100.9".into(), ..device() };
     let mut refresh = issued.refresh;
     // The first renewal is too early to rotate and only records the event.
-    for (wait, outcome) in [(0, "repeat"), (60, "rotate"), (60, "rotate"), (1, "repeat")] {
+    for (wait, outcome) in
+        [(0, Renewal::Repeat), (60, Renewal::Rotate), (60, Renewal::Rotate), (1, Renewal::Repeat)]
+    {
         installation.clock.advance(secs(wait));
         let renewed = node.sessions.renew(refresh.as_str(), &elsewhere).await.unwrap();
         assert_eq!(renewed.outcome, outcome);
         refresh = renewed.refresh.unwrap_or(refresh);
-        assert_eq!(node.events("refresh.moved").await.len(), 1, "{outcome}");
+        assert_eq!(node.events("refresh.moved").await.len(), 1, "{outcome:?}");
     }
     let event = node.events("refresh.moved").await.remove(0);
     assert_eq!(event.subject, issued.row.sid.to_string());
@@ -290,7 +295,7 @@ async fn a_renewal_from_another_address_is_recorded_once_per_change() {
     installation.clock.advance(secs(60));
     let agent = Device { user_agent: "thief/1".into(), ..elsewhere };
     let renewed = node.sessions.renew(refresh.as_str(), &agent).await.unwrap();
-    assert_eq!((renewed.outcome, node.events("refresh.moved").await.len()), ("rotate", 2));
+    assert_eq!((renewed.outcome, node.events("refresh.moved").await.len()), (Renewal::Rotate, 2));
     assert_eq!(node.row(issued.row.sid).await.unwrap().device, agent);
     // A client that changes its agent with every request can't fill the table.
     let refresh = renewed.refresh.unwrap();
@@ -315,7 +320,7 @@ async fn a_bound_user_agent_stays_bound_when_another_renews() {
     installation.clock.advance(secs(60));
     node.renew(&issued.refresh).await.unwrap();
     let renewed = node.sessions.renew(issued.refresh.as_str(), &other).await.unwrap();
-    assert_eq!(renewed.outcome, "pardon");
+    assert_eq!(renewed.outcome, Renewal::Pardon);
 }
 
 async fn with_bound_user_agents_another_agent_needs_a_pardon() {
@@ -327,5 +332,5 @@ async fn with_bound_user_agents_another_agent_needs_a_pardon() {
     node.renew(&issued.refresh).await.unwrap();
     let other = Device { user_agent: "other/2".into(), ..device() };
     let renewed = node.sessions.renew(issued.refresh.as_str(), &other).await.unwrap();
-    assert_eq!(renewed.outcome, "pardon");
+    assert_eq!(renewed.outcome, Renewal::Pardon);
 }

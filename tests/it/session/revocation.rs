@@ -9,7 +9,7 @@ use bulla::internals::{
     clock::Timestamp,
     ids::Sid,
     session::Denylist,
-    store::{AuditEvent, Feed as _, Revocation, RevocationTarget},
+    store::{Actor, AuditEvent, Event, Feed as _, Revocation, RevocationTarget},
 };
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -271,7 +271,8 @@ async fn a_revocation_that_cannot_be_committed_is_an_error_and_does_not_apply() 
     let issued = node.begin(&user).await;
     let shell = installation.shell();
     shell.run("BEGIN IMMEDIATE");
-    let ended = node.sessions.end(issued.row.sid, AuditEvent::new("logout", "tests", "")).await;
+    let ended =
+        node.sessions.end(issued.row.sid, AuditEvent::new(Event::Logout, Actor::read("tests"), "")).await;
     assert!(ended.is_err());
     assert!(node.sessions.authenticate(issued.access.as_str()).is_ok(), "not in force either");
     shell.run("ROLLBACK");

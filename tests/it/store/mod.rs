@@ -23,8 +23,8 @@ use bulla::internals::{
     secret::Digest,
     session::Denylist,
     store::{
-        AuditEvent, FollowHandle, NewSession, NewUser, SessionChange, SessionEnd, SessionRow, Store,
-        StoreError, Transport, UserChange, UserRow, Written,
+        Actor, AuditEvent, Event, FollowHandle, NewSession, NewUser, SessionChange, SessionEnd, SessionRow,
+        Store, StoreError, Transport, UserChange, UserRow, Written,
     },
 };
 
@@ -39,7 +39,7 @@ struct Fixture {
 }
 
 fn event(name: &'static str) -> AuditEvent {
-    AuditEvent::new(name, "tests", "")
+    AuditEvent::new(Event::read(name), Actor::read("tests"), "")
 }
 
 impl Fixture {

@@ -9,8 +9,8 @@ use bulla::internals::{
     ids::{ClientId, Scope, Sid},
     secret::SecretText,
     store::{
-        AuditEvent, Caller, ClientChange, Identity, NewClient, NewSession, NewUser, Proof, ProvenAt,
-        SessionEnd, SessionRow, Store, StoreError, Transport, UserChange, UserRow, Written,
+        Actor, AuditEvent, Caller, ClientChange, Event, Identity, NewClient, NewSession, NewUser, Proof,
+        ProvenAt, SessionEnd, SessionRow, Store, StoreError, Transport, UserChange, UserRow, Written,
     },
 };
 use futures_util::future::join_all;
@@ -441,7 +441,7 @@ async fn a_new_password_reports_the_recently_linked_identities() {
     assert_eq!(noted.detail["recently_linked"][1]["linked_at"], serde_json::json!(fixture.now().await));
     let told = fixture.store.newly_linked(&ada.id).await.unwrap();
     assert_eq!(told.iter().map(|one| one.identity.subject.as_str()).collect::<Vec<_>>(), ["by hand", "new"]);
-    let set = AuditEvent::new("password.changed", "cli", "");
+    let set = AuditEvent::new(Event::PasswordChanged, Actor::read("cli"), "");
     fixture.store.change_password(&ada.id, "$third".into(), None, set).await.unwrap();
     let noted = fixture.events("password.changed").await.pop().unwrap();
     assert_eq!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bulla::internals::{
     session::KEEP,
-    store::{AuditRow, SessionEnd},
+    store::{Actor, AuditRow, Event, SessionEnd},
 };
 
 use super::*;
@@ -29,20 +29,24 @@ every_store![
 async fn an_event_reads_back_as_it_was_recorded() {
     let fixture = Fixture::new().await;
     let detail = serde_json::json!({"name": "a\u{0}b \u{1b}[31m", "n": 1.5, "list": [null, true]});
-    let recorded = AuditEvent::new("login.failed", "", "who's \"that\"? \u{1f600}").with(detail.clone());
+    let recorded =
+        AuditEvent::new(Event::LoginFailed, Actor::Unknown, "who's \"that\"? \u{1f600}").with(detail.clone());
     fixture.store.record(recorded).await.unwrap();
     let row = fixture.store.audit(None, 1).await.unwrap().remove(0);
-    assert_eq!((&*row.event, &*row.actor, &*row.subject), ("login.failed", "", "who's \"that\"? \u{1f600}"));
+    assert_eq!(
+        (row.event.as_str(), &*row.actor.to_string(), &*row.subject),
+        ("login.failed", "", "who's \"that\"? \u{1f600}")
+    );
     assert_eq!((row.detail, row.at), (detail, fixture.now().await));
     // A request can supply any text as a name. The name is recorded, if necessary with a replacement character.
-    fixture.store.record(AuditEvent::new("login.failed", "", "nul\u{0}")).await.unwrap();
+    fixture.store.record(AuditEvent::new(Event::LoginFailed, Actor::Unknown, "nul\u{0}")).await.unwrap();
     assert!(fixture.store.audit(None, 1).await.unwrap()[0].subject.starts_with("nul"));
 }
 
 async fn the_audit_is_read_in_order_from_the_newest_or_from_a_position() {
     let fixture = Fixture::new().await;
     for n in 0..10 {
-        fixture.store.record(AuditEvent::new("x", "", n.to_string())).await.unwrap();
+        fixture.store.record(AuditEvent::new(Event::read("x"), Actor::Unknown, n.to_string())).await.unwrap();
     }
     let subjects =
         |rows: &[AuditRow]| rows.iter().map(|row| row.subject.clone()).collect::<Vec<_>>().join("");
@@ -58,7 +62,7 @@ async fn the_audit_is_read_in_order_from_the_newest_or_from_a_position() {
 async fn the_known_addresses_of_a_user_come_from_the_audit() {
     let fixture = Fixture::new().await;
     let long_ago = fixture.now().await;
-    let event = |actor: &str, detail| AuditEvent::new("login", actor, "s").with(detail);
+    let event = |actor: &str, detail| AuditEvent::new(Event::Login, Actor::read(actor), "s").with(detail);
     for (actor, detail) in [
         ("1", serde_json::json!({"ip": "192.0.2.1"})),
         ("1", serde_json::json!({"ip": "2001:db8::1"})),
@@ -70,7 +74,10 @@ async fn the_known_addresses_of_a_user_come_from_the_audit() {
     }
     fixture
         .store
-        .record(AuditEvent::new("login.failed", "1", "").with(serde_json::json!({"ip": "6.6.6.6"})))
+        .record(
+            AuditEvent::new(Event::LoginFailed, Actor::read("1"), "")
+                .with(serde_json::json!({"ip": "6.6.6.6"})),
+        )
         .await
         .unwrap();
     let of = async |user: &str, since, limit| {

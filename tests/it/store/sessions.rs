@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use bulla::internals::store::{Device, SessionEnd, SessionRow};
+use bulla::internals::store::{Actor, Device, Event, SessionEnd, SessionRow};
 use futures_util::future::join_all;
 
 use super::*;
@@ -72,7 +72,7 @@ async fn a_new_session_ends_the_session_that_it_replaces_also_of_another_user() 
     assert!(fixture.row(old.sid).await.is_none() && fixture.row(new.sid).await.is_some());
     let events = fixture.events("session.revoked").await;
     assert_eq!(events.len(), 1);
-    assert_eq!((&*events[0].actor, &events[0].subject), ("tests", &old.sid.to_string()));
+    assert_eq!((&*events[0].actor.to_string(), &events[0].subject), ("tests", &old.sid.to_string()));
     assert_eq!(events[0].detail["reason"], "new login");
     assert_eq!(fixture.events("login").await.last().unwrap().subject, new.sid.to_string());
 }
@@ -98,7 +98,10 @@ async fn the_cap_counts_live_sessions_and_ends_the_oldest() {
     assert_eq!(fixture.live(&ada.id).await, sids[..3]);
     assert_eq!(fixture.revoked(), [sids[3].to_string()]);
     let events = fixture.events("session.revoked").await;
-    assert_eq!((&*events[0].actor, &events[0].detail["reason"]), ("system", &"too many sessions".into()));
+    assert_eq!(
+        (&*events[0].actor.to_string(), &events[0].detail["reason"]),
+        ("system", &"too many sessions".into())
+    );
     assert!(fixture.row(dead.sid).await.is_some() && fixture.row(others.sid).await.is_some());
 }
 
@@ -291,7 +294,7 @@ async fn a_pardon_and_its_event_are_written_together_or_not_at_all() {
     fixture.installation.clock.advance(secs(60));
     let now = fixture.now().await;
     let pardon = SessionChange::Pardon { generation: 7, now };
-    let pardoned = AuditEvent::new("refresh.pardon", "ada", row.sid.to_string());
+    let pardoned = AuditEvent::new(Event::RefreshPardon, Actor::read("ada"), row.sid.to_string());
     let written = fixture.store.change_session(&row, pardon, Some(pardoned.clone())).await.unwrap();
     assert_eq!(written, Written::Applied);
     let expected =
@@ -301,7 +304,10 @@ async fn a_pardon_and_its_event_are_written_together_or_not_at_all() {
     assert_eq!(lost, Written::Lost);
     let events = fixture.events("refresh.pardon").await;
     assert_eq!(events.len(), 1);
-    assert_eq!((&*events[0].actor, &events[0].subject, events[0].at), ("ada", &row.sid.to_string(), now));
+    assert_eq!(
+        (&*events[0].actor.to_string(), &events[0].subject, events[0].at),
+        ("ada", &row.sid.to_string(), now)
+    );
 }
 
 async fn a_pardon_without_an_event_is_recorded_in_the_row() {
@@ -320,7 +326,7 @@ async fn a_checked_row_is_deleted_with_its_event_and_a_changed_one_is_not() {
     let row = fixture.begin(&fixture.user("ada").await.id).await;
     let reuse = || {
         let evidence = serde_json::json!({"generation": 3, "by": "\u{0} 'x'"});
-        AuditEvent::new("refresh.reuse", "ada", row.sid.to_string()).with(evidence)
+        AuditEvent::new(Event::RefreshReuse, Actor::read("ada"), row.sid.to_string()).with(evidence)
     };
     let outdated = SessionRow { generation: 1, ..row.clone() };
     assert_eq!(fixture.store.delete_session_if_unchanged(&outdated, reuse()).await.unwrap(), Written::Lost);
@@ -362,7 +368,8 @@ async fn every_ended_session_has_its_own_event() {
     let fixture = Fixture::new().await;
     let ada = fixture.user("ada").await.id;
     let sids = [fixture.begin(&ada).await.sid, fixture.begin(&ada).await.sid];
-    let why = AuditEvent::new("logout", "7", "ignored").with(serde_json::json!({"everywhere": true}));
+    let why = AuditEvent::new(Event::Logout, Actor::read("7"), "ignored")
+        .with(serde_json::json!({"everywhere": true}));
     fixture.store.end_sessions(SessionEnd::AllOfUser(ada), why).await.unwrap();
     let events = fixture.events("logout").await;
     let subjects: HashSet<String> = events.iter().map(|event| event.subject.clone()).collect();

@@ -17,8 +17,8 @@ use bulla::internals::{
     secret::Digest,
     session::{Denied, Issued, Parts, Policy, Principal, Renewed, Sessions, Tokens},
     store::{
-        AuditEvent, AuditRow, Database, Device, NewSession, NewUser, Proof, SessionRow, Store, Transport,
-        User,
+        Actor, AuditEvent, AuditRow, Database, Device, Event, NewSession, NewUser, Proof, SessionRow, Store,
+        Transport, User,
     },
     token::{OpenBuffer, SealedToken},
 };
@@ -211,7 +211,11 @@ pub(crate) fn new_session(user: &UserId) -> NewSession {
 impl Node {
     pub(crate) async fn user(&self, name: &str) -> User {
         let new = NewUser { name: name.into(), roles: vec!["reader".into()], ..NewUser::default() };
-        let row = self.store.add_user(new, AuditEvent::new("user.added", "tests", "")).await.unwrap();
+        let row = self
+            .store
+            .add_user(new, AuditEvent::new(Event::UserAdded, Actor::read("tests"), ""))
+            .await
+            .unwrap();
         User { id: row.id, name: row.name, roles: row.roles, claims: row.claims }
     }
 
@@ -262,7 +266,10 @@ impl Node {
     }
 
     pub(crate) async fn log_out(&self, sid: Sid) -> bool {
-        self.sessions.end(sid, AuditEvent::new("logout", "tests", sid.to_string())).await.unwrap()
+        self.sessions
+            .end(sid, AuditEvent::new(Event::Logout, Actor::read("tests"), sid.to_string()))
+            .await
+            .unwrap()
     }
 
     /// Waits until this node knows the revocations of other connections: returns whether it refuses the token within 4 seconds.

@@ -3,7 +3,10 @@
 use rusqlite::Row;
 
 use super::table::Table;
-use crate::{clock::Timestamp, store::AuditRow};
+use crate::{
+    clock::Timestamp,
+    store::{Actor, AuditRow, Event},
+};
 
 pub(in crate::store::sqlite) const TABLE: Table =
     Table { name: "audit", columns: "seq, at, event, actor, subject, detail", key: 1 };
@@ -12,8 +15,8 @@ pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<Audi
     Ok(AuditRow {
         seq: row.get(0)?,
         at: Timestamp::from_millis(row.get(1)?),
-        event: row.get(2)?,
-        actor: row.get(3)?,
+        event: Event::read(&row.get::<_, String>(2)?),
+        actor: Actor::read(&row.get::<_, String>(3)?),
         subject: row.get(4)?,
         detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
     })

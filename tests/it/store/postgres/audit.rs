@@ -5,7 +5,7 @@ use std::{
     process::Stdio,
 };
 
-use bulla::internals::store::AuditEvent;
+use bulla::internals::store::{Actor, AuditEvent, Event};
 
 use super::database;
 use crate::support::{
@@ -20,7 +20,9 @@ async fn reading_on_from_the_last_event_misses_no_late_commit() {
     over(Kind::Postgres, async {
         let installation = Installation::new();
         let store = installation.store().await;
-        let record = async |name| store.record(AuditEvent::new(name, "tests", "")).await.unwrap();
+        let record = async |name| {
+            store.record(AuditEvent::new(Event::read(name), Actor::read("tests"), "")).await.unwrap()
+        };
         let after = async |seq| {
             let rows = store.audit(Some(seq), 100).await.unwrap();
             rows.into_iter().map(|row| (row.seq, row.event)).collect::<Vec<_>>()
@@ -36,7 +38,7 @@ async fn reading_on_from_the_last_event_misses_no_late_commit() {
         late.run(&write("late"));
         never.run(&write("never"));
         record("after").await;
-        let events = |rows: Vec<(i64, String)>| rows.into_iter().map(|(_, event)| event).collect::<Vec<_>>();
+        let events = |rows: Vec<(i64, Event)>| rows.into_iter().map(|(_, event)| event).collect::<Vec<_>>();
         assert_eq!(after(*first).await, [], "what comes later waits");
         late.run("COMMIT");
         assert_eq!(events(after(*first).await), ["late"], "and goes on waiting for the other one");

@@ -6,7 +6,7 @@ use bulla::internals::{
     ids::Sid,
     session::{Denied, Denylist, OnStale, Policy},
     store::{
-        AuditEvent, Database, NewSession, Store, Written,
+        Actor, AuditEvent, Database, Event, NewSession, Store, Written,
         postgres::{PostgresStore, PostgresUrl},
     },
 };
@@ -131,7 +131,7 @@ async fn only_revocations_send_notifications() {
     client.batch_execute("LISTEN bulla_revocations").await.unwrap();
     let row = begin(&store).await;
     assert_eq!(rotate(&store, &row).await.unwrap(), Written::Applied);
-    store.record(AuditEvent::new("x", "", "")).await.unwrap();
+    store.record(AuditEvent::new(Event::read("x"), Actor::Unknown, "")).await.unwrap();
     store.report_node("one", 1, "1").await.unwrap();
     store.sweep(secs(1020), secs(3600)).await.unwrap();
     client.batch_execute("SELECT 1").await.unwrap();
@@ -153,7 +153,11 @@ async fn truncating_a_table_revokes_its_sessions() {
     psql(&database.url, "INSERT INTO users (name, created_at) VALUES ('ada', 1)");
     let ada = store.user_by_name("ada").await.unwrap().unwrap();
     let new = NewSession { user_id: ada.id, ..new_session() };
-    store.begin_session(new.clone(), 20, AuditEvent::new("login", "", "")).await.unwrap().unwrap();
+    store
+        .begin_session(new.clone(), 20, AuditEvent::new(Event::Login, Actor::Unknown, ""))
+        .await
+        .unwrap()
+        .unwrap();
     psql(&database.url, "INSERT INTO clients (id, name, created_at) VALUES ('cron', 'Cron', 1)");
     psql(&database.url, "TRUNCATE users, clients, identities CASCADE");
     assert!(hears(&list, new.sid).await < secs(1));

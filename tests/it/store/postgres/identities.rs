@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulla::internals::store::{AuditEvent, Identity, NewUser};
+use bulla::internals::store::{Actor, AuditEvent, Event, Identity, NewUser};
 
 use super::{database, open};
 use crate::support::{
@@ -15,7 +15,7 @@ async fn an_identity_linked_while_its_user_is_deleted_is_deleted_too() {
     let Some(database) = database() else { return };
     let store = open(&database.url).await.unwrap();
     let new = NewUser { name: "ada".into(), ..NewUser::default() };
-    let ada = store.add_user(new, AuditEvent::new("user.added", "", "")).await.unwrap().id;
+    let ada = store.add_user(new, AuditEvent::new(Event::UserAdded, Actor::Unknown, "")).await.unwrap().id;
     let wanted = Identity { issuer: "https://a.example".into(), subject: "7".into() };
     // Blocks both transactions before their commit, because they cannot write their audit events.
     let shell = Shell::connect(&database.url).unwrap();
@@ -29,14 +29,16 @@ async fn an_identity_linked_while_its_user_is_deleted_is_deleted_too() {
     };
     let link = {
         let (store, ada, wanted) = (Arc::clone(&store), ada.clone(), wanted.clone());
-        tokio::spawn(
-            async move { store.link(&ada, wanted, AuditEvent::new("identity.linked", "", "")).await },
-        )
+        tokio::spawn(async move {
+            store.link(&ada, wanted, AuditEvent::new(Event::IdentityLinked, Actor::Unknown, "")).await
+        })
     };
     waiting("1").await;
     let delete = {
         let (store, ada) = (Arc::clone(&store), ada.clone());
-        tokio::spawn(async move { store.delete_user(&ada, AuditEvent::new("user.deleted", "", "")).await })
+        tokio::spawn(async move {
+            store.delete_user(&ada, AuditEvent::new(Event::UserDeleted, Actor::Unknown, "")).await
+        })
     };
     waiting("2").await;
     shell.run("ROLLBACK").unwrap();

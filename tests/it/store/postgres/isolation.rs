@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bulla::internals::{
     session::Denylist,
-    store::{AuditEvent, NewSession},
+    store::{Actor, AuditEvent, Event, NewSession},
 };
 
 use super::{database, hears, new_session, open};
@@ -27,7 +27,11 @@ async fn a_transaction_that_disables_or_deletes_a_user_but_cannot_see_a_login_is
         let ada = store.user_by_name("ada").await.unwrap().unwrap();
         shell.run(&format!("BEGIN ISOLATION LEVEL {level}; SELECT count(*) FROM users")).unwrap();
         let new = NewSession { user_id: ada.id, ..new_session() };
-        store.begin_session(new.clone(), 20, AuditEvent::new("login", "", "")).await.unwrap().unwrap();
+        store
+            .begin_session(new.clone(), 20, AuditEvent::new(Event::Login, Actor::Unknown, ""))
+            .await
+            .unwrap()
+            .unwrap();
         let refused = shell.run(change);
         assert!(refused.is_err(), "{change}: it can't see the session that it would leave alive");
         shell.run("ROLLBACK").unwrap();

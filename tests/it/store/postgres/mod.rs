@@ -16,7 +16,8 @@ use bulla::internals::{
     ids::{Sid, UserId},
     session::Denylist,
     store::{
-        AuditEvent, NewSession, SessionChange, SessionEnd, SessionRow, Store, StoreError, Written,
+        Actor, AuditEvent, Event, NewSession, SessionChange, SessionEnd, SessionRow, Store, StoreError,
+        Written,
         postgres::{PostgresStore, PostgresUrl},
     },
 };
@@ -41,7 +42,7 @@ fn user() -> UserId {
 }
 
 async fn begin(store: &Arc<dyn Store>) -> SessionRow {
-    let login = AuditEvent::new("login", "tests", "");
+    let login = AuditEvent::new(Event::Login, Actor::read("tests"), "");
     store.begin_session(new_session(), 1000, login).await.unwrap().unwrap()
 }
 
@@ -50,7 +51,7 @@ fn new_session() -> NewSession {
 }
 
 async fn end(store: &Arc<dyn Store>, sid: Sid) -> Result<Vec<Sid>, StoreError> {
-    store.end_sessions(SessionEnd::One(sid), AuditEvent::new("logout", "tests", "")).await
+    store.end_sessions(SessionEnd::One(sid), AuditEvent::new(Event::Logout, Actor::read("tests"), "")).await
 }
 
 async fn rotate(store: &Arc<dyn Store>, row: &SessionRow) -> Result<Written, StoreError> {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use bulla::internals::{
     session::Denylist,
     store::{
-        AuditEvent, Store, Written,
+        Actor, AuditEvent, Event, Store, Written,
         postgres::{Options, PostgresStore, PostgresUrl},
     },
 };
@@ -131,7 +131,9 @@ async fn the_session_cap_holds_at_every_default_isolation_level() {
         let stores = [open(&database.url).await.unwrap(), open(&database.url).await.unwrap()];
         let login = |n: usize| {
             let store = Arc::clone(&stores[n % 2]);
-            async move { store.begin_session(new_session(), 4, AuditEvent::new("login", "", "")).await }
+            async move {
+                store.begin_session(new_session(), 4, AuditEvent::new(Event::Login, Actor::Unknown, "")).await
+            }
         };
         let begun = join_all((0..8).map(login)).await;
         assert!(begun.iter().all(|begun| matches!(begun, Ok(Some(_)))), "{begun:?}");

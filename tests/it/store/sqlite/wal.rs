@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulla::internals::store::AuditEvent;
+use bulla::internals::store::{Actor, AuditEvent, Event};
 
 use crate::support::{
     installation::{Installation, Node},
@@ -37,7 +37,8 @@ async fn write(node: &Node, bytes: u64) -> Duration {
             while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
             {
                 let note = "x".repeat(EACH as usize);
-                let event = AuditEvent::new("x", "", "").with(serde_json::json!({"note": note}));
+                let event = AuditEvent::new(Event::read("x"), Actor::Unknown, "")
+                    .with(serde_json::json!({"note": note}));
                 let started = Instant::now();
                 store.record(event).await.unwrap();
                 longest = longest.max(started.elapsed());
