@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{CliError, Context, actor, ago, open_store, say_skipped_rows, table, users};
 use crate::{
     ids::Sid,
-    store::{Event, SessionEnd},
+    store::{Event, SessionEnd, SessionRow},
 };
 
 /// The largest number of sessions in a list.
@@ -57,15 +57,7 @@ pub(super) async fn run(command: SessionCommand, ctx: &Context) -> Result<(), Cl
                 ));
             }
             if ctx.json {
-                let rows: Vec<_> = rows
-                    .iter()
-                    .map(|row| {
-                        json!({"sid": row.sid.to_string(), "user_id": row.user_id.as_str(), "generation": row.generation,
-                               "created_at": row.created_at, "rotated_at": row.rotated_at, "expires_at": row.expires_at,
-                               "idle_expires_at": row.idle_expires_at, "transport": row.transport.as_str(),
-                               "ip": row.device.ip, "user_agent": row.device.user_agent})
-                    })
-                    .collect();
+                let rows: Vec<_> = rows.iter().map(SessionRow::to_json).collect();
                 return ctx.print(&json!({"sessions": rows}).to_string());
             }
             let mut lines =

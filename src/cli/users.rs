@@ -214,14 +214,9 @@ fn roles(row: &UserRow) -> String {
     if row.roles.is_empty() { "none".into() } else { row.roles.join(", ") }
 }
 
-fn as_json(row: &UserRow) -> serde_json::Value {
-    json!({"id": row.id.as_str(), "name": row.name, "roles": row.roles, "claims": row.claims,
-           "disabled": row.disabled, "created_at": row.created_at, "password": row.password_hash.is_some()})
-}
-
 fn show(ctx: &Context, row: &UserRow) -> Result<(), CliError> {
     if ctx.json {
-        return ctx.print(&as_json(row).to_string());
+        return ctx.print(&row.to_json().to_string());
     }
     ctx.print(&table(&[
         vec!["name".into(), row.name.clone()],
@@ -244,7 +239,8 @@ async fn list(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
     }
     say_skipped_rows(store, "users", ctx).await?;
     if ctx.json {
-        return ctx.print(&json!({"users": rows.iter().map(as_json).collect::<Vec<_>>()}).to_string());
+        return ctx
+            .print(&json!({"users": rows.iter().map(UserRow::to_json).collect::<Vec<_>>()}).to_string());
     }
     let mut lines = vec![["ID", "NAME", "ROLES", "STATE"].map(String::from).to_vec()];
     lines.extend(rows.iter().map(|row| {

@@ -12,7 +12,7 @@ use crate::{
     },
     problem::Problem,
     session::Counter,
-    store::{Actor, AuditEvent, Device, Event, StoreError},
+    store::{Actor, AuditEvent, Device, Event, NAME_MAX, StoreError},
 };
 
 /// How far back a successful login from an address exempts that address from the failure count of the user.
@@ -20,7 +20,7 @@ const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The number of a user's latest logins that are searched for an address.
 const LOGINS: u32 = 1000;
 /// The length at which a name or an id is cut in logs and in the audit, in characters.
-const SHOWN: usize = 128;
+const SHOWN: usize = NAME_MAX;
 
 /// The reason why the check of a proof failed, with the error for the caller.
 #[derive(Debug)]

@@ -15,7 +15,10 @@ use tokio::{
 };
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::clock::{Clock, Timestamp};
+use crate::{
+    clock::{Clock, Timestamp},
+    store::NAME_MAX,
+};
 
 /// The number of failures without a delay.
 const FREE: u32 = 10;
@@ -34,7 +37,7 @@ const CLIENTS: usize = 1024;
 const ROOM: usize = 50_000;
 /// The number of characters of an account's name that are used. No user has a longer name, and folding takes time for each
 /// character.
-const NAME_MAX: usize = 129;
+const USED_CHARS: usize = NAME_MAX + 1;
 
 /// The kind of account whose attempts are counted. Each kind has separate counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -355,7 +358,7 @@ impl Throttle {
         let kind = account.kind();
         let name = match account {
             Account::User(name) => folded(name),
-            Account::Provider(name) | Account::Client(name) => name.chars().take(NAME_MAX).collect(),
+            Account::Provider(name) | Account::Client(name) => name.chars().take(USED_CHARS).collect(),
         };
         let network = address.map(network);
         Keys {
@@ -426,7 +429,7 @@ impl Drop for Waiting<'_> {
 /// Folds a user's name in the same way as names are compared, so that all spellings of a name share a count. The name is cut
 /// before it is folded, because one character may fold to 18, and each takes time.
 pub(crate) fn folded(name: &str) -> String {
-    name.trim().chars().take(NAME_MAX).nfkc().collect::<String>().to_lowercase()
+    name.trim().chars().take(USED_CHARS).nfkc().collect::<String>().to_lowercase()
 }
 
 /// Returns an address; for IPv6 its /64 network, from which a host can choose its own addresses.

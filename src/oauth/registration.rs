@@ -7,7 +7,7 @@ use crate::{
     ids::{Audience, ClientId, Scope},
     oauth::{assertion, redirect},
     secret::{Digest, NoRandomness, Secret, SecretText},
-    store::{ClientRow, NewClient},
+    store::{ClientRow, NewClient, is_plain_name},
 };
 
 /// The number of redirect URIs that a client can have.
@@ -46,8 +46,7 @@ impl Registration {
     /// Makes the client with a new id. Also returns its secret, if it has one; the secret is shown only once.
     pub fn client(self) -> Result<(NewClient, Option<SecretText>), BadClient> {
         let name = self.name;
-        let plain = (1..=128).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-        if !plain || name.trim() != name {
+        if !is_plain_name(&name) {
             let rule = "a name must have 1 to 128 characters, without control characters, and without blanks at the start or end";
             return Err(BadClient(rule.into()));
         }

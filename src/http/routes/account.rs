@@ -100,16 +100,7 @@ pub(crate) async fn sessions(bulla: web::Data<Bulla>, principal: Principal) -> R
 
 /// The description of a session. Contains no token or key.
 pub(crate) fn describe(row: &SessionRow, this: Option<Sid>) -> serde_json::Value {
-    let mut shown = serde_json::json!({
-        "sid": row.sid.to_string(), "user_id": row.user_id.to_string(), "generation": row.generation,
-        "created_at": row.created_at, "rotated_at": row.rotated_at, "idle_expires_at": row.idle_expires_at,
-        "expires_at": row.expires_at, "transport": row.transport.as_str(),
-        "user_agent": row.device.user_agent, "ip": row.device.ip,
-    });
-    if let Some(grant) = &row.grant {
-        shown["client_id"] = grant.client.as_str().into();
-        shown["scope"] = grant.scope.to_string().into();
-    }
+    let mut shown = row.to_json();
     if let Some(this) = this {
         shown["current"] = (row.sid == this).into();
     }

@@ -27,13 +27,6 @@ fn user_id(text: &str) -> Result<UserId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
-fn show(row: &UserRow) -> serde_json::Value {
-    serde_json::json!({
-        "id": row.id.as_str(), "name": row.name, "roles": row.roles, "claims": row.claims, "disabled": row.disabled,
-        "created_at": row.created_at, "password": row.password_hash.is_some(),
-    })
-}
-
 /// `GET /admin/users?after=`
 pub(crate) async fn users(
     bulla: web::Data<Bulla>,
@@ -42,7 +35,7 @@ pub(crate) async fn users(
 ) -> Result<HttpResponse, Problem> {
     let after = query.after.as_deref().map(user_id).transpose()?;
     let rows = bulla.sessions().parts().store.users(after.as_ref(), PAGE).await?;
-    let rows: Vec<_> = rows.iter().map(show).collect();
+    let rows: Vec<_> = rows.iter().map(UserRow::to_json).collect();
     Ok(HttpResponse::Ok().json(serde_json::json!({"users": rows})))
 }
 
@@ -80,7 +73,7 @@ pub(crate) async fn add_user(
         NewUser { name: input.name, password_hash, roles: input.roles, claims: input.claims, identity: None };
     let event = by.event(Event::UserAdded);
     let row = bulla.sessions().parts().store.add_user(user, event).await?;
-    Ok(HttpResponse::Created().json(show(&row)))
+    Ok(HttpResponse::Created().json(row.to_json()))
 }
 
 /// `GET /admin/users/{id}`
@@ -90,7 +83,7 @@ pub(crate) async fn user(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let row = bulla.sessions().parts().store.user(&user_id(&id)?).await?.ok_or_else(Problem::not_found)?;
-    Ok(HttpResponse::Ok().json(show(&row)))
+    Ok(HttpResponse::Ok().json(row.to_json()))
 }
 
 #[derive(Deserialize)]
@@ -117,7 +110,7 @@ pub(crate) async fn change_user(
     let event = by.event(event);
     let change = UserChange { roles, claims, disabled, ..UserChange::default() };
     let row = bulla.sessions().parts().store.change_user(&user_id(&id)?, change, event).await?;
-    Ok(HttpResponse::Ok().json(show(&row.ok_or_else(Problem::not_found)?)))
+    Ok(HttpResponse::Ok().json(UserRow::to_json(&row.ok_or_else(Problem::not_found)?)))
 }
 
 /// `DELETE /admin/users/{id}`

@@ -12,13 +12,10 @@ use crate::{
     fetch::Fetch,
     jws::Signed,
     store::{
-        Actor, AuditEvent, Event, Identity, NewUser, SessionRow, Store, StoreError, User, UserChange,
-        UserRow, UserSource, is_good_name,
+        Actor, AuditEvent, Event, Identity, NAME_MAX, NewUser, SessionRow, Store, StoreError, User,
+        UserChange, UserRow, UserSource, is_good_name,
     },
 };
-
-/// The largest number of characters in a user's name.
-const NAME_MAX: usize = 128;
 
 /// The providers of an installation, with the users of the identities that they prove.
 pub struct Providers {

@@ -53,6 +53,22 @@ impl SessionRow {
         Caller::Person { sid: self.sid, user: self.user_id.clone(), role: None }
     }
 
+    /// Returns the JSON view for programs. It contains no token and no key. `client_id` and `scope` are present if an OAuth client
+    /// holds the session.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut shown = serde_json::json!({
+            "sid": self.sid.to_string(), "user_id": self.user_id.as_str(), "generation": self.generation,
+            "created_at": self.created_at, "rotated_at": self.rotated_at,
+            "idle_expires_at": self.idle_expires_at, "expires_at": self.expires_at,
+            "transport": self.transport.as_str(), "user_agent": self.device.user_agent, "ip": self.device.ip,
+        });
+        if let Some(grant) = &self.grant {
+            shown["client_id"] = grant.client.as_str().into();
+            shown["scope"] = grant.scope.to_string().into();
+        }
+        shown
+    }
+
     /// A stand-in for a row that can't be read. The session counts as ended, and its sid can be used to delete it.
     pub(in crate::store) fn unreadable(sid: Sid, user: Option<UserId>, secret_hash: Option<Digest>) -> Self {
         let never = Timestamp::from_millis(i64::MIN);

@@ -40,6 +40,14 @@ impl UserRow {
         }
     }
 
+    /// Returns the JSON view for programs. It contains no hash; `password` tells whether the user has a password.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "id": self.id.as_str(), "name": self.name, "roles": self.roles, "claims": self.claims,
+            "disabled": self.disabled, "created_at": self.created_at, "password": self.password_hash.is_some(),
+        })
+    }
+
     /// Whether the row in the store can't be read.
     pub fn is_unreadable(&self) -> bool {
         self.created_at == Timestamp::from_millis(i64::MIN)

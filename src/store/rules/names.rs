@@ -12,18 +12,25 @@ pub(in crate::store) fn fold(name: &str) -> String {
     unicode_security::skeleton(&lower).collect::<String>().to_lowercase().replace('i', "l")
 }
 
+/// The longest name of a user or a client, in characters.
+pub const NAME_MAX: usize = 128;
+
 /// The rule for the name of a user.
 pub const NAME_RULE: &str = "a name must have 1 to 128 characters, at least one of them visible, without control \
     characters, and without blanks at the start or end";
 
 /// Whether a new user may have this name ([`NAME_RULE`]).
 pub fn is_good_name(name: &str) -> bool {
-    let length = name.chars().take(129).count();
-    (1..=128).contains(&length)
-        && !name.chars().any(char::is_control)
-        && name.trim() == name
+    is_plain_name(name)
         // Invisible characters fold to nothing: U+FEFF and the like (Default_Ignorable_Code_Point), and the blank Braille cell.
         && !fold(name).replace('\u{2800}', "").trim().is_empty()
+}
+
+/// Whether a name has 1 to [`NAME_MAX`] characters, no control characters, and no blanks at the start or end. This is the whole
+/// rule for the name of a client.
+pub fn is_plain_name(name: &str) -> bool {
+    let length = name.chars().take(NAME_MAX + 1).count();
+    (1..=NAME_MAX).contains(&length) && !name.chars().any(char::is_control) && name.trim() == name
 }
 
 /// Refuses a new user whose name breaks [`NAME_RULE`].
