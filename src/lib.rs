@@ -79,6 +79,8 @@ mod problem;
 mod session;
 #[cfg(feature = "sessions")]
 mod store;
+#[cfg(all(feature = "actix", feature = "sqlite"))]
+pub mod testing;
 
 pub use clock::Timestamp;
 pub use ids::{Audience, Purpose, UserId};
@@ -90,7 +92,7 @@ pub use token::{
 };
 
 #[cfg(feature = "actix")]
-pub use http::{Builder, Bulla, Guard, SessionCookies, SignedIn, Site};
+pub use http::{Builder, Bulla, ForeignScheme, Guard, SessionCookies, SignedIn, Site};
 #[cfg(feature = "openid")]
 pub use identity::openid::{ProviderError, ProviderSettings};
 #[cfg(feature = "sessions")]

@@ -13,7 +13,13 @@ use crate::{
     clock::Clock,
     http::{
         pages::Way,
-        wire::{cookies::CookieJar, memory_budget::MemoryBudget, protection::Protection, site::Site},
+        wire::{
+            cookies::CookieJar,
+            credentials::{ForeignScheme, Schemes},
+            memory_budget::MemoryBudget,
+            protection::Protection,
+            site::Site,
+        },
     },
     identity::{Hasher, PasswordRule},
     installation::{Installation, Settings, StartError},
@@ -27,6 +33,7 @@ pub struct Builder {
     settings: Settings,
     site: Site,
     cookie_domain: Option<String>,
+    schemes: Schemes,
 }
 
 impl fmt::Debug for Builder {
@@ -70,6 +77,22 @@ impl Builder {
     #[must_use]
     pub fn cookie_domain(mut self, domain: Option<String>) -> Self {
         self.cookie_domain = domain;
+        self
+    }
+
+    /// Whether people can authenticate with HTTP Basic (default true). Without it, `Authorization: Basic` is a foreign scheme
+    /// ([`foreign_scheme`](Self::foreign_scheme)). OAuth clients authenticate at `/oauth` in either case.
+    #[must_use]
+    pub fn basic(mut self, on: bool) -> Self {
+        self.schemes.basic = on;
+        self
+    }
+
+    /// The meaning of an `Authorization` header whose scheme Bulla does not know, such as `Token …` (default: the request is
+    /// refused).
+    #[must_use]
+    pub fn foreign_scheme(mut self, meaning: ForeignScheme) -> Self {
+        self.schemes.foreign = meaning;
         self
     }
 
@@ -125,6 +148,7 @@ impl Builder {
             #[cfg(not(feature = "openid"))]
             ways: Vec::new(),
             cookies: CookieJar::new(self.cookie_domain),
+            schemes: self.schemes,
             protection: Protection::new(&self.site),
             site: self.site,
             answers: Default::default(),
@@ -144,6 +168,8 @@ pub(crate) struct Shared {
     /// The login methods that the login page offers besides the password.
     pub(crate) ways: Vec<Way>,
     pub(crate) cookies: CookieJar,
+    /// The schemes of `Authorization` by which people can authenticate.
+    pub(crate) schemes: Schemes,
     pub(crate) site: Site,
     pub(crate) protection: Protection,
     /// The memory that incomplete requests can hold. Used only by this crate's own server.
@@ -181,6 +207,7 @@ impl Bulla {
             settings: Settings::new(keys.into(), database.into()),
             site: Site::loopback(8080, false),
             cookie_domain: None,
+            schemes: Schemes::default(),
         }
     }
 

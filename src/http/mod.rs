@@ -28,4 +28,4 @@ pub(crate) use server::certificate;
 #[cfg(feature = "cli")]
 pub use server::{Serve, drain, serve, tls};
 pub use sign_in::{SessionCookies, SignedIn};
-pub use wire::{address::ForwardedHeader, site::Site};
+pub use wire::{address::ForwardedHeader, credentials::ForeignScheme, site::Site};

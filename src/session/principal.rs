@@ -124,7 +124,7 @@ impl Principal {
     }
 
     /// Makes the principal of a user as they are now: the content of a new access token of the session.
-    pub(super) fn of(user: &User, sid: Sid, grant: Option<Grant>, issued_at: Timestamp) -> Self {
+    pub(crate) fn of(user: &User, sid: Sid, grant: Option<Grant>, issued_at: Timestamp) -> Self {
         let mut claims = Cow::Borrowed(&user.claims);
         if RESERVED_CLAIMS.iter().any(|name| claims.contains_key(*name)) {
             claims.to_mut().retain(|name, _| !RESERVED_CLAIMS.contains(&name.as_str()));

@@ -7,11 +7,7 @@ use crate::{
         Problem,
         bulla::Shared,
         guard::{ladder::Authenticated, refusal::ClientKind},
-        wire::{
-            cookies::SetCookies,
-            request::{Header, Request},
-            request_log,
-        },
+        wire::{cookies::SetCookies, credentials::Authorization, request::Request, request_log},
     },
     session::{Denied, Machine, Principal, Watch},
     store::with_time_budget,
@@ -162,7 +158,7 @@ impl Admits {
     fn passes_stranger_on(&self, shared: &Shared, request: &impl Request, problem: &Problem) -> bool {
         self.is_optional()
             && problem.code() == "unauthorized"
-            && !request.has(Header::Authorization)
+            && matches!(shared.schemes.read(request), Ok(Authorization::Absent))
             && !(problem.is_cross_site() && ClientKind::of(request, &shared.site).can_reload())
     }
 

@@ -8,7 +8,7 @@ use crate::{
             cookies::{Ambiguous, CookieTokens, SetCookies},
             credentials::{self, Authorization},
             forgery,
-            request::{Header, Request},
+            request::Request,
             request_log,
         },
     },
@@ -35,10 +35,13 @@ impl Shared {
         if forgery::is_unsafe(request) {
             return Err(None); // where the forgery rule must be asked first
         }
-        if request.has(Header::Authorization) {
-            let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return Err(None) };
+        match self.schemes.read(request) {
+            Ok(Authorization::Absent) => {}
             // An ID token is for a later step, so it is not a failure of step 1.
-            return if is_jws(token) { Err(None) } else { self.sessions().authenticate(token).map_err(Some) };
+            Ok(Authorization::Bearer(token)) if !is_jws(token) => {
+                return self.sessions().authenticate(token).map_err(Some);
+            }
+            _ => return Err(None),
         }
         let access =
             self.cookies.read(request).ok().and_then(|cookie_tokens| cookie_tokens.access).ok_or(None)?;
@@ -47,7 +50,7 @@ impl Shared {
 
     /// The service token of a machine, if the request has a valid one. Does no I/O. Browsers never send a service token.
     pub(crate) fn machine(&self, request: &impl Request) -> Option<Machine> {
-        let Ok(Authorization::Bearer(token)) = Authorization::of(request) else { return None };
+        let Ok(Authorization::Bearer(token)) = self.schemes.read(request) else { return None };
         self.sessions().authenticate_service(token).ok()
     }
 
@@ -57,7 +60,7 @@ impl Shared {
         request: &impl Request,
         tried: Option<Denied>,
     ) -> Result<Authenticated, Problem> {
-        match Authorization::of(request)? {
+        match self.schemes.read(request)? {
             Authorization::Bearer(token) if is_jws(token) => self.by_id_token(request, token).await,
             Authorization::Bearer(token) => Ok(without_cookies(self.open(token, tried)?)),
             Authorization::Basic { name, password } if !credentials::from_browser(request) => {
@@ -81,7 +84,7 @@ impl Shared {
         &self,
         request: &'a impl Request,
     ) -> Result<Result<CookieTokens<'a>, Ambiguous>, Problem> {
-        if !matches!(Authorization::of(request)?, Authorization::Absent) {
+        if !matches!(self.schemes.read(request)?, Authorization::Absent) {
             return Ok(Ok(CookieTokens::default()));
         }
         let cookie_tokens = self.cookies.read(request);
@@ -135,6 +138,15 @@ impl Shared {
             let left = issued.row.ends_at().since(issued.row.rotated_at);
             self.cookies.set_refresh(cookies, issued.refresh.as_str(), policy.refresh_idle.min(left));
         }
+    }
+
+    /// The value of the header `Cookie` that a browser sends after a login.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn cookie_header(&self, issued: &Issued) -> String {
+        let mut cookies = SetCookies::default();
+        self.set_session_cookies(&mut cookies, issued);
+        let pairs = cookies.lines().filter_map(|line| line.split(';').next());
+        pairs.collect::<Vec<_>>().join("; ")
     }
 
     /// Sets the cookies of a renewal. The refresh token came in a cookie, so the new tokens are sent in cookies.

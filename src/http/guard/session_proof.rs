@@ -49,7 +49,7 @@ impl Shared {
         request: &impl Request,
         principal: &Principal,
     ) -> Result<PresentedSession, Problem> {
-        match Authorization::of(request)? {
+        match self.schemes.read(request)? {
             Authorization::Bearer(_) => return Err(Problem::session_required()),
             Authorization::Basic { .. } => {
                 let (row, user) = self.sessions().confirm(principal).await?;

@@ -191,7 +191,7 @@ async fn change(
 ) -> Result<Issued, Problem> {
     let shared = &bulla.0;
     // HTTP Basic contains the present password, so the body need not repeat it.
-    let verified = match (&input.current, Authorization::of(request)?) {
+    let verified = match (&input.current, shared.schemes.read(request)?) {
         (Some(current), _) => {
             shared
                 .logins()

@@ -33,4 +33,4 @@ pub(crate) use harden::adapt_errors;
 pub(crate) use provider::callback_url;
 #[cfg(feature = "oauth")]
 pub(crate) use table::oauth_routes;
-pub(crate) use table::{admin_routes, get, methods, not_found, probes, query};
+pub(crate) use table::{admin_routes, get, health_routes, methods, metrics_routes, not_found, query};

@@ -1,6 +1,6 @@
 //! The routes that use the refresh token without the guard: refresh, continue and logout.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::AUTHORIZATION, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::{
@@ -209,7 +209,7 @@ impl Shared {
     /// The cookies that clear those of the session.
     pub(crate) fn cleared(&self, request: &HttpRequest) -> SetCookies {
         let mut cookies = SetCookies::default();
-        if !request.headers().contains_key(AUTHORIZATION) {
+        if matches!(self.schemes.read(request), Ok(Authorization::Absent)) {
             self.cookies.clear(&mut cookies);
         }
         cookies
@@ -218,7 +218,7 @@ impl Shared {
     /// The session of a request, by either token; renews nothing. If the store is unavailable, this is an error, because a logout
     /// must not appear successful unless it is durable.
     async fn named_session(&self, request: &HttpRequest) -> Result<Option<(SessionRow, ShownBy)>, Problem> {
-        match Authorization::of(request)? {
+        match self.schemes.read(request)? {
             Authorization::Bearer(token) => {
                 let row = self.named(token).await?.ok_or_else(Problem::unauthorized)?;
                 return Ok(Some((row, ShownBy::AccessToken)));

@@ -1,7 +1,9 @@
 //! The table of all routes.
 
 use actix_web::{
-    HttpResponse, Route, guard,
+    HttpResponse, Route,
+    error::JsonPayloadError,
+    guard,
     middleware::from_fn,
     web::{self, ServiceConfig, delete, post, resource, scope},
 };
@@ -23,6 +25,35 @@ impl Bulla {
     pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + 'static {
         let bulla = self.clone();
         move |app| auth(&bulla, app)
+    }
+
+    /// The routes of the OAuth server under `/oauth`, and `/.well-known/oauth-authorization-server`, for
+    /// [`actix_web::App::configure`]. People authorize apps on pages under `/auth`, so mount [`routes`](Self::routes) as well.
+    #[cfg(feature = "oauth")]
+    pub fn oauth_routes(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + 'static {
+        let bulla = self.clone();
+        move |app| oauth_routes(&bulla, app)
+    }
+
+    /// The routes of the administration under `/admin`, for [`actix_web::App::configure`]: users, sessions, clients, keys and audit.
+    /// They admit people with the role `admin` and programs with the scope `admin`. The routes for users concern the table `users`,
+    /// not the users of an embedding program.
+    pub fn admin_routes(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + 'static {
+        let bulla = self.clone();
+        move |app| admin_routes(&bulla, app)
+    }
+
+    /// The routes `/health/live` and `/health/ready` for probes, for [`actix_web::App::configure`]. They need no login.
+    pub fn health_routes(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + 'static {
+        let bulla = self.clone();
+        move |app| health_routes(&bulla, app)
+    }
+
+    /// The route `/metrics` (OpenMetrics), for [`actix_web::App::configure`]. It needs no login, so mount it where only the monitoring
+    /// can reach it. The counts of answers are those of Bulla's own server; in an embedding program they stay 0.
+    pub fn metrics_routes(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + 'static {
+        let bulla = self.clone();
+        move |app| metrics_routes(&bulla, app)
     }
 }
 
@@ -127,6 +158,8 @@ pub(crate) fn oauth_routes(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.service(
         scope("/oauth")
+            .app_data(web::Data::new(bulla.clone()))
+            .app_data(query())
             .app_data(web::PayloadConfig::new(body::MAX))
             .wrap(from_fn(oauth::for_pages))
             .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
@@ -138,16 +171,23 @@ pub(crate) fn oauth_routes(bulla: &Bulla, app: &mut ServiceConfig) {
     )
     .service(
         methods("/.well-known/oauth-authorization-server", "GET, HEAD")
+            .app_data(web::Data::new(bulla.clone()))
             .wrap(from_fn(oauth::for_pages))
             .route(get().to(oauth::about)),
     );
 }
 
-/// The routes for probes and monitoring.
-pub(crate) fn probes(app: &mut ServiceConfig) {
+/// The routes for probes.
+pub(crate) fn health_routes(bulla: &Bulla, app: &mut ServiceConfig) {
+    let bulla = web::Data::new(bulla.clone());
     app.service(methods("/health/live", "GET, HEAD").route(get().to(health::live)))
-        .service(methods("/health/ready", "GET, HEAD").route(get().to(health::ready)))
-        .service(methods("/metrics", "GET, HEAD").route(get().to(health::metrics)));
+        .service(methods("/health/ready", "GET, HEAD").app_data(bulla).route(get().to(health::ready)));
+}
+
+/// The route for monitoring.
+pub(crate) fn metrics_routes(bulla: &Bulla, app: &mut ServiceConfig) {
+    let bulla = web::Data::new(bulla.clone());
+    app.service(methods("/metrics", "GET, HEAD").app_data(bulla).route(get().to(health::metrics)));
 }
 
 /// The routes for administration.
@@ -155,6 +195,9 @@ pub(crate) fn admin_routes(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.service(
         scope("/admin")
+            .app_data(web::Data::new(bulla.clone()))
+            .app_data(json())
+            .app_data(query())
             .wrap(bulla.guard().and_apps(administrator::ADMIN).and_machines(administrator::ADMIN))
             .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
             .service(
@@ -192,6 +235,13 @@ pub(crate) fn methods(path: &str, allow: &'static str) -> actix_web::Resource {
     resource(path).default_service(web::to(move || async move {
         Err::<HttpResponse, _>(Problem::method_not_allowed(allow))
     }))
+}
+
+fn json() -> web::JsonConfig {
+    web::JsonConfig::default().limit(body::MAX).error_handler(|error, _| match &error {
+        JsonPayloadError::Deserialize(why) => body::complaint(why).unwrap_or_else(body::malformed).into(),
+        _ => error.into(),
+    })
 }
 
 pub(crate) fn query() -> web::QueryConfig {

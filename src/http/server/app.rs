@@ -6,7 +6,6 @@ use actix_web::{
     App, Error, HttpResponse,
     body::{EitherBody, MessageBody},
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
-    error::JsonPayloadError,
     middleware::{Next, from_fn},
     web::{self, ServiceConfig},
 };
@@ -15,7 +14,8 @@ use crate::http::{
     Bulla, Problem,
     guard::refusal::ClientKind,
     routes::{
-        adapt_errors, admin_routes, body, catch_panic, get, methods, not_found, oauth_routes, probes, query,
+        adapt_errors, admin_routes, body, catch_panic, get, health_routes, methods, metrics_routes,
+        not_found, oauth_routes, query,
     },
     server::{incoming, misdirected, openapi},
     wire::request_log::{self, Line},
@@ -37,13 +37,10 @@ pub(crate) enum Listener {
 
 /// All routes of the server.
 fn server_routes(bulla: &Bulla, listener: Listener, app: &mut ServiceConfig) {
-    app.app_data(web::Data::new(bulla.clone()))
-        .app_data(json())
-        .app_data(query())
-        .default_service(web::to(not_found));
+    app.app_data(web::Data::new(bulla.clone())).app_data(query()).default_service(web::to(not_found));
     // The router decides, so no other spelling of a path leads to the wrong listener.
     if listener != Listener::Public {
-        app.configure(probes);
+        app.configure(|app| health_routes(bulla, app)).configure(|app| metrics_routes(bulla, app));
     }
     if listener == Listener::Admin {
         return;
@@ -53,13 +50,6 @@ fn server_routes(bulla: &Bulla, listener: Listener, app: &mut ServiceConfig) {
         .configure(|app| admin_routes(bulla, app))
         .service(methods("/", "GET, HEAD").route(get().to(home)))
         .service(methods("/openapi.json", "GET, HEAD").route(get().to(openapi::document)));
-}
-
-fn json() -> web::JsonConfig {
-    web::JsonConfig::default().limit(body::MAX).error_handler(|error, _| match &error {
-        JsonPayloadError::Deserialize(why) => body::complaint(why).unwrap_or_else(body::malformed).into(),
-        _ => error.into(),
-    })
 }
 
 async fn home() -> HttpResponse {

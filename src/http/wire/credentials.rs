@@ -21,6 +21,57 @@ pub(crate) enum Authorization<'a> {
     Basic { name: String, password: SecretText },
 }
 
+/// The meaning of an `Authorization` header whose scheme is not one of Bulla's: not `Bearer`, and not `Basic` unless it is switched
+/// off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForeignScheme {
+    /// The request is refused: 400 `bad_authorization`, or 401 for `Basic` if it is switched off. The default.
+    #[default]
+    Refuse,
+    /// The header counts as absent: the cookies decide, with the same check for forgery as without the header. The embedding program
+    /// can read the header itself. A route that this header alone authenticates takes [`Guard::optional`](crate::Guard::optional).
+    Ignore,
+}
+
+/// The schemes of the `Authorization` header by which people can authenticate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schemes {
+    pub(crate) basic: bool,
+    pub(crate) foreign: ForeignScheme,
+}
+
+impl Default for Schemes {
+    fn default() -> Self {
+        Self { basic: true, foreign: ForeignScheme::Refuse }
+    }
+}
+
+impl Schemes {
+    /// Reads the header. A scheme that is ignored counts as an absent header.
+    pub(crate) fn read<'a>(self, request: &'a impl Request) -> Result<Authorization<'a>, Problem> {
+        if self.foreign == ForeignScheme::Ignore && self.has_foreign(request) {
+            return Ok(Authorization::Absent);
+        }
+        match Authorization::of(request)? {
+            Authorization::Basic { .. } if !self.basic => Err(Problem::unauthorized()),
+            admitted => Ok(admitted),
+        }
+    }
+
+    /// Whether the request has one header, and its scheme is foreign. Several headers are ambiguous.
+    fn has_foreign(self, request: &impl Request) -> bool {
+        let mut lines = request.values(Header::Authorization);
+        let Some(scheme) = lines.next().and_then(text).and_then(|line| line.split(' ').next()) else {
+            return false;
+        };
+        let is_ours = scheme.is_empty()
+            || scheme.eq_ignore_ascii_case("bearer")
+            || self.basic && scheme.eq_ignore_ascii_case("basic");
+        !is_ours && lines.next().is_none()
+    }
+}
+
 impl<'a> Authorization<'a> {
     /// Reads the header. An ambiguous header is an error.
     pub(crate) fn of(request: &'a impl Request) -> Result<Self, Problem> {

@@ -66,6 +66,8 @@ const ROOMS: &[Room] = &[
     ),
     // Settings contain a policy, providers and the header of trusted proxies; they are resolved once and passed on.
     room("config", "clock ids secret keyring token store session identity http", &[SQL, HTTP, TLS], WEB),
+    // Help for the tests of embedding programs.
+    room("testing", "clock ids secret session store installation http", &[SQL], &[]),
     room("cli", "clock ids secret keyring token store session fetch identity oauth config http", &[SQL], &[]),
 ];
 
