@@ -61,7 +61,7 @@ mod cli;
 mod config;
 #[cfg(feature = "openid")]
 mod fetch;
-#[cfg(feature = "actix")]
+#[cfg(feature = "web")]
 mod http;
 #[cfg(feature = "sessions")]
 mod identity;
@@ -92,7 +92,11 @@ pub use token::{
 };
 
 #[cfg(feature = "actix")]
-pub use http::{Builder, Bulla, ForeignScheme, Guard, SessionCookies, SignedIn, Site};
+pub use http::Guard;
+#[cfg(feature = "tower")]
+pub use http::tower;
+#[cfg(feature = "web")]
+pub use http::{Builder, Bulla, ForeignScheme, Request, SessionCookies, SignedIn, Site};
 #[cfg(feature = "openid")]
 pub use identity::openid::{ProviderError, ProviderSettings};
 #[cfg(feature = "sessions")]
@@ -134,7 +138,7 @@ pub mod internals {
     pub mod fetch {
         pub use crate::fetch::*;
     }
-    #[cfg(feature = "actix")]
+    #[cfg(feature = "web")]
     pub mod http {
         pub use crate::http::*;
     }

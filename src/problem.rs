@@ -274,6 +274,15 @@ impl From<Denied> for Problem {
     }
 }
 
+/// The value, or `None` if a token is not valid. An error if validity is unknown.
+pub(crate) fn known<T>(asked: Result<T, Denied>) -> Result<Option<T>, Problem> {
+    match asked {
+        Ok(known) => Ok(Some(known)),
+        Err(Denied::Token(_) | Denied::Session | Denied::Reuse) => Ok(None),
+        Err(cannot_tell) => Err(cannot_tell.into()),
+    }
+}
+
 impl From<crate::store::StoreError> for Problem {
     fn from(error: crate::store::StoreError) -> Self {
         use crate::store::StoreError;

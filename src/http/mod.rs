@@ -5,27 +5,34 @@
 //! [`Principal`](crate::session::Principal). [`serve`] runs the whole server.
 //!
 //! `wire` reads and writes the parts of HTTP messages, `pages` renders HTML, and `guard` authenticates requests: these know no web
-//! framework. `actix` adapts them to actix-web, `routes` has the handlers by family and the table of all routes, and `server`
+//! framework. `actix` adapts them to actix-web and `tower` to tower and axum, `routes` has the handlers by family and the table of all routes, and `server`
 //! listens.
 
+#[cfg(feature = "actix")]
 pub(crate) mod actix;
 mod bulla;
+#[cfg_attr(not(feature = "actix"), allow(dead_code, reason = "only the routes use the rest"))]
 mod guard;
+#[cfg_attr(not(feature = "actix"), allow(dead_code, reason = "only the routes use the rest"))]
 mod pages;
+#[cfg(feature = "actix")]
 mod routes;
 #[cfg(feature = "cli")]
 mod server;
 mod sign_in;
-mod wire;
+#[cfg(feature = "tower")]
+pub mod tower;
+pub(crate) mod wire;
 
 pub use crate::{installation::StartError, problem::Problem};
+#[cfg(feature = "actix")]
 pub use actix::{Guard, Guarded};
 pub use bulla::{Builder, Bulla};
-#[cfg(feature = "openid")]
+#[cfg(all(feature = "actix", feature = "openid"))]
 pub(crate) use routes::callback_url;
 #[cfg(feature = "cli")]
 pub(crate) use server::certificate;
 #[cfg(feature = "cli")]
 pub use server::{Serve, drain, serve, tls};
 pub use sign_in::{SessionCookies, SignedIn};
-pub use wire::{address::ForwardedHeader, credentials::ForeignScheme, site::Site};
+pub use wire::{address::ForwardedHeader, credentials::ForeignScheme, request::Request, site::Site};

@@ -1,15 +1,14 @@
 //! Begins and ends sessions from the code of an embedding program: after a registration, a passkey or a magic link.
 
-use actix_web::{HttpRequest, HttpResponse};
-
 use crate::{
     http::{
         Bulla, Problem,
-        actix::add_cookies,
-        wire::{cookies::SetCookies, forgery},
+        bulla::Shared,
+        wire::{cookies::SetCookies, forgery, request::Request},
     },
     ids::UserId,
-    session::Principal,
+    secret::SecretText,
+    session::{Issued, Principal},
     store::{Actor, AuditEvent, Event, Proof, ProvenAt, Transport, User, with_time_budget},
 };
 
@@ -17,16 +16,9 @@ use crate::{
 /// the change.
 #[must_use = "the browser must get the cookies: put them on the answer"]
 #[derive(Clone, Debug)]
-pub struct SessionCookies(SetCookies);
+pub struct SessionCookies(pub(crate) SetCookies);
 
 impl SessionCookies {
-    /// Puts the cookies on an answer. The answer is then never stored by a cache, whatever the handler has set.
-    #[must_use]
-    pub fn on(self, mut answer: HttpResponse) -> HttpResponse {
-        add_cookies(answer.headers_mut(), &self.0);
-        answer
-    }
-
     /// The values of the `Set-Cookie` headers, for a program that builds its answer in another way. It must also set
     /// `Cache-Control: no-store`.
     pub fn values(&self) -> impl Iterator<Item = &str> {
@@ -67,7 +59,7 @@ impl Bulla {
     pub async fn sign_in(
         &self,
         user: &User,
-        request: &HttpRequest,
+        request: &impl Request,
         method: &str,
     ) -> Result<SignedIn, Problem> {
         let shared = &self.0;
@@ -77,11 +69,35 @@ impl Bulla {
         let device = shared.site.device(request);
         let sessions = shared.sessions();
         let begun = sessions.begin_by(user, proof, Transport::Cookie, device, carried.refresh);
-        let issued = with_time_budget(begun).await?;
-        let mut cookies = SetCookies::default();
-        shared.set_session_cookies(&mut cookies, &issued);
-        let principal = issued.principal.watched_by(&shared.watch());
-        Ok(SignedIn { principal, cookies: SessionCookies(cookies) })
+        Ok(shared.signed_in(with_time_budget(begun).await?))
+    }
+
+    /// Checks a name and a password, and begins a session: for a login form of the embedding program's own. The answer to `request`
+    /// must get the cookies.
+    ///
+    /// The rules are those of `POST /auth/login`: failed attempts are throttled by account and by address, an unknown name costs the
+    /// same time as a wrong password, and a live session of the same browser is replaced.
+    ///
+    /// # Errors
+    ///
+    /// No session begins, and the answer is
+    ///
+    /// - 401 `wrong_credentials` if the name is unknown, the user is disabled or the password is wrong;
+    /// - 403 `foreign_origin` if another site has caused an unsafe request (docs/design/http.md);
+    /// - 429 `throttled` or `busy` if there were too many attempts before this one;
+    /// - 503 `unavailable` if the store does not answer.
+    pub async fn log_in(
+        &self,
+        name: &str,
+        password: &SecretText,
+        request: &impl Request,
+    ) -> Result<SignedIn, Problem> {
+        let shared = &self.0;
+        let carried = shared.cookie_tokens(request)?.unwrap_or_default();
+        let requester = shared.site.requester(request);
+        let begun =
+            shared.logins().by_password(&requester, name, password, Transport::Cookie, carried.refresh);
+        Ok(shared.signed_in(with_time_budget(begun).await?))
     }
 
     /// Ends the session that `request` presents, like `POST /auth/logout`, and returns cookies that clear those of the session. A
@@ -95,7 +111,7 @@ impl Bulla {
     ///   caused in ways that browsers don't report;
     /// - 403 `program_not_admitted` if the session belongs to an OAuth client;
     /// - 503 `unavailable` if the store does not answer.
-    pub async fn sign_out(&self, request: &HttpRequest) -> Result<SessionCookies, Problem> {
+    pub async fn sign_out(&self, request: &impl Request) -> Result<SessionCookies, Problem> {
         if forgery::is_cross_site(request) {
             return Err(Problem::foreign_origin());
         }
@@ -113,5 +129,14 @@ impl Bulla {
         let event = AuditEvent::new(Event::SessionRevoked, Actor::System, "")
             .with(serde_json::json!({"reason": "ended by the embedding program"}));
         Ok(with_time_budget(self.sessions().end_all(user, event)).await?)
+    }
+}
+
+impl Shared {
+    fn signed_in(&self, issued: Issued) -> SignedIn {
+        let mut cookies = SetCookies::default();
+        self.set_session_cookies(&mut cookies, &issued);
+        let principal = issued.principal.watched_by(&self.watch());
+        SignedIn { principal, cookies: SessionCookies(cookies) }
     }
 }

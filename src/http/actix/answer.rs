@@ -9,7 +9,10 @@ use actix_web::{
 };
 
 use crate::{
-    http::wire::{answer::Answer, cookies::SetCookies, protection::Protection},
+    http::{
+        SessionCookies,
+        wire::{answer::Answer, cookies::SetCookies, protection::Protection},
+    },
     problem::Problem,
 };
 
@@ -48,6 +51,15 @@ impl ResponseError for Problem {
     }
 }
 
+impl SessionCookies {
+    /// Puts the cookies on an answer. The answer is then never stored by a cache, whatever the handler has set.
+    #[must_use]
+    pub fn on(self, mut answer: HttpResponse) -> HttpResponse {
+        add_cookies(answer.headers_mut(), &self.0);
+        answer
+    }
+}
+
 /// Adds the `Set-Cookie` lines. An answer with cookies is never stored, whatever the handler has set.
 pub(crate) fn add_cookies(headers: &mut HeaderMap, cookies: &SetCookies) {
     for line in cookies.lines() {
@@ -58,6 +70,12 @@ pub(crate) fn add_cookies(headers: &mut HeaderMap, cookies: &SetCookies) {
     if !cookies.is_empty() {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+}
+
+/// Adds the cookies of a renewal, except those that the handler has set or cleared itself.
+pub(super) fn add_renewed(headers: &mut HeaderMap, cookies: SetCookies) {
+    let cookies = cookies.besides(headers.get_all(header::SET_COOKIE).map(HeaderValue::as_bytes));
+    add_cookies(headers, &cookies);
 }
 
 /// Sets the protective headers.

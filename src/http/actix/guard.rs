@@ -18,7 +18,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::{
     http::{
         Bulla, Problem,
-        actix::add_cookies,
+        actix::answer::add_renewed,
         guard::admits::{Admission, Admits, Decision},
         wire::cookies::SetCookies,
     },
@@ -186,7 +186,7 @@ where
         Ok(principal) => principal,
         Err(problem) => {
             let mut refused = refuse(&bulla, request, &problem);
-            add_cookies(refused.headers_mut(), &cookies);
+            add_renewed(refused.headers_mut(), cookies);
             return Ok(refused);
         }
     };
@@ -199,7 +199,7 @@ where
         Err(error) if cookies.is_empty() => return Err(error),
         Err(error) => return Err(WithCookies { error, cookies }.into()),
     };
-    add_cookies(response.headers_mut(), &cookies);
+    add_renewed(response.headers_mut(), cookies);
     if admits.is_optional() {
         vary(&mut response);
     }
@@ -241,7 +241,7 @@ impl actix_web::ResponseError for WithCookies {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = self.error.error_response();
-        add_cookies(response.headers_mut(), &self.cookies);
+        add_renewed(response.headers_mut(), self.cookies.clone());
         response
     }
 }

@@ -7,7 +7,9 @@ use actix_web::{
     http::header::{self, HeaderName, HeaderValue},
 };
 
-use crate::http::wire::request::{Header, Request};
+use crate::http::wire::request::{Header, Request, Sealed};
+
+impl Sealed for HttpRequest {}
 
 impl Request for HttpRequest {
     fn method(&self) -> &str {

@@ -9,7 +9,7 @@ use crate::{
         bulla::Shared,
         guard::{ladder::Authenticated, refusal::ClientKind},
         pages,
-        routes::{account, body, renewal::known},
+        routes::{account, body},
         wire::{
             answer::Answer,
             credentials,
@@ -17,6 +17,7 @@ use crate::{
         },
     },
     oauth::{AppRedirect, Authorization, AuthorizationError},
+    problem::known,
     store::{SessionRow, Transport, User},
 };
 

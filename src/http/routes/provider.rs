@@ -9,7 +9,7 @@ use crate::{
         bulla::Shared,
         guard::login_cookies::login_id,
         pages,
-        routes::{body, login::Return, provider_failure::already_finished, renewal::known},
+        routes::{body, login::Return, provider_failure::already_finished},
         wire::{
             answer::Answer,
             cookies::{CookieJar, CookieTokens, SetCookies},
@@ -17,6 +17,7 @@ use crate::{
     },
     identity::openid::Provider,
     login::openid::{Intent, Pending, ProviderLogin, Returned, same},
+    problem::known,
 };
 
 /// `GET /auth/provider/{name}`: sends a browser to the provider's pages.

@@ -12,10 +12,10 @@ use crate::{
             body::{self, Kind},
             login::SIGNED_OUT,
         },
-        wire::{cookies::SetCookies, credentials::Authorization, request_log},
+        wire::{cookies::SetCookies, request_log},
     },
-    session::{Denied, Renewed},
-    store::{AuditEvent, Event, SessionRow, Transport},
+    session::Renewed,
+    store::Transport,
 };
 
 #[derive(Deserialize)]
@@ -167,92 +167,10 @@ pub(crate) async fn logout(
     Ok(response)
 }
 
-/// The token by which a request names its session.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ShownBy {
-    AccessToken,
-    RefreshToken,
-}
-
 impl Shared {
-    /// Ends the session of a request, or all sessions of its user. A request without a session changes nothing.
-    pub(crate) async fn log_out(&self, request: &HttpRequest, everywhere: bool) -> Result<(), Problem> {
-        let Some((SessionRow { user_id: user, sid, grant, .. }, shown_by)) =
-            self.named_session(request).await?
-        else {
-            return Ok(());
-        };
-        request_log::speaks_for(|| user.to_string());
-        // An app revokes its tokens at `/oauth/revoke`.
-        if grant.is_some() {
-            return Err(Problem::program_not_admitted());
-        }
-        // An access token alone can end only its own session. Ending other devices requires the session itself, as at
-        // `/auth/sessions`.
-        if everywhere && shown_by == ShownBy::AccessToken {
-            return Err(Problem::session_required());
-        }
-        let event = |event| AuditEvent::new(event, &user, sid.to_string());
-        match everywhere {
-            true => self.sessions().end_all(&user, event(Event::LogoutEverywhere)).await.map(drop)?,
-            false => self.sessions().end(sid, event(Event::Logout)).await.map(drop)?,
-        }
-        Ok(())
-    }
-
     /// Clears the cookies after the request has explicitly ended its own session. With an `Authorization` header the cookies can
     /// belong to another session and stay.
     pub(crate) fn forget_cookies(&self, request: &HttpRequest, response: &mut HttpResponse) {
         add_cookies(response.headers_mut(), &self.cleared(request));
-    }
-
-    /// The cookies that clear those of the session.
-    pub(crate) fn cleared(&self, request: &HttpRequest) -> SetCookies {
-        let mut cookies = SetCookies::default();
-        if matches!(self.schemes.read(request), Ok(Authorization::Absent)) {
-            self.cookies.clear(&mut cookies);
-        }
-        cookies
-    }
-
-    /// The session of a request, by either token; renews nothing. If the store is unavailable, this is an error, because a logout
-    /// must not appear successful unless it is durable.
-    async fn named_session(&self, request: &HttpRequest) -> Result<Option<(SessionRow, ShownBy)>, Problem> {
-        match self.schemes.read(request)? {
-            Authorization::Bearer(token) => {
-                let row = self.named(token).await?.ok_or_else(Problem::unauthorized)?;
-                return Ok(Some((row, ShownBy::AccessToken)));
-            }
-            Authorization::Basic { .. } => return Err(Problem::unauthorized()),
-            Authorization::Absent => {}
-        }
-        let cookie_tokens = self.cookie_tokens(request)??;
-        // The refresh token is checked first: its row is the session, even if the access token is missing or revoked.
-        if let Some(refresh) = cookie_tokens.refresh
-            && let Some(row) = known(self.sessions().identify_to_end(refresh).await)?.flatten()
-        {
-            return Ok(Some((row, ShownBy::RefreshToken)));
-        }
-        match cookie_tokens.access {
-            Some(access) => Ok(self.named(access).await?.map(|row| (row, ShownBy::AccessToken))),
-            None => Ok(None),
-        }
-    }
-
-    /// The session of an access token, by its row. A forged token has no row, or the row of another user.
-    async fn named(&self, access: &str) -> Result<Option<SessionRow>, Problem> {
-        match known(self.sessions().authenticate(access))? {
-            Some(principal) => Ok(self.sessions().row(&principal).await?),
-            None => Ok(None),
-        }
-    }
-}
-
-/// The value, or `None` if a token is not valid. An error if validity is unknown.
-pub(crate) fn known<T>(asked: Result<T, Denied>) -> Result<Option<T>, Problem> {
-    match asked {
-        Ok(known) => Ok(Some(known)),
-        Err(Denied::Token(_) | Denied::Session | Denied::Reuse) => Ok(None),
-        Err(cannot_tell) => Err(cannot_tell.into()),
     }
 }

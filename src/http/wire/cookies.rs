@@ -36,6 +36,16 @@ impl SetCookies {
         self.0.iter().map(String::as_str)
     }
 
+    /// Without the cookies that an answer already sets or clears by the lines `others`: a handler decides later than the guard, for
+    /// example by a new session or a logout.
+    #[must_use]
+    pub(crate) fn besides<'a>(mut self, others: impl Iterator<Item = &'a [u8]>) -> Self {
+        for other in others {
+            self.0.retain(|line| name_of(line.as_bytes()) != name_of(other));
+        }
+        self
+    }
+
     fn put(&mut self, name: &str, value: &str, max_age: u64, domain: &str) {
         let line =
             format!("{name}={value}; Max-Age={max_age}; Path=/{domain}; Secure; HttpOnly; SameSite=Lax");
@@ -146,6 +156,11 @@ impl CookieJar {
         let domain = self.domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
         cookies.put(name, value, max_age, &domain);
     }
+}
+
+/// The name of the cookie that a `Set-Cookie` line sets.
+fn name_of(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b'=').next().unwrap_or_default()
 }
 
 /// The value of the pair with this name, without surrounding spaces and quotes. Names contain no `=`.

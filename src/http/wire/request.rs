@@ -3,9 +3,12 @@
 
 use std::net::IpAddr;
 
-/// The headers that this server reads. An adapter translates them to its constants, so that no name is parsed for each request.
+/// Prevents implementations by other crates.
+pub trait Sealed {}
+
+/// The headers that Bulla reads. An adapter translates them to its constants, so that no name is parsed for each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Header {
+pub enum Header {
     Accept,
     Authorization,
     Connection,
@@ -24,8 +27,11 @@ pub(crate) enum Header {
     XForwardedFor,
 }
 
-/// A request. An implementation only borrows; it neither allocates nor parses.
-pub(crate) trait Request {
+/// A request, as Bulla reads it. Implemented for `HttpRequest` of actix-web and, with the feature `tower`, for `Parts` of the crate
+/// `http`. An implementation only borrows; it neither allocates nor parses.
+///
+/// Only this crate implements it, so that it can grow.
+pub trait Request: Sealed {
     /// The method, such as `GET`. Methods are case-sensitive.
     fn method(&self) -> &str;
 
@@ -156,6 +162,8 @@ pub(crate) mod sample {
             Header::XForwardedFor => "x-forwarded-for",
         }
     }
+
+    impl Sealed for Sample {}
 
     impl Request for Sample {
         fn method(&self) -> &str {

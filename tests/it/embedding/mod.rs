@@ -1,5 +1,7 @@
-//! Tests Bulla inside another actix-web program.
+//! Tests Bulla inside other programs, on actix-web and on axum.
 
+mod adapters;
+mod axum;
 mod guards;
 mod mounting;
 mod own_users;

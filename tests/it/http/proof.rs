@@ -467,3 +467,15 @@ async fn a_changed_password_reports_the_recently_linked_identities() {
     let told = String::from_utf8(told.stderr).unwrap();
     assert!(told.contains("thief") && !told.contains("of old"), "{told}");
 }
+
+#[tokio::test]
+async fn a_password_changed_after_the_access_token_has_expired_leaves_the_browser_signed_in() {
+    let server = Server::started(&[]);
+    let ada = server.ada().await;
+    ada.jar.remove(ACCESS);
+    server.sqlite3("UPDATE sessions SET rotated_at = rotated_at - 61000");
+    assert_eq!(ada.post("/auth/password", new_password()).await.status(), 200);
+    assert_eq!(ada.status().await, 200);
+    ada.jar.remove(ACCESS);
+    assert_eq!(ada.status().await, 200, "the refresh cookie is of the new session, too");
+}

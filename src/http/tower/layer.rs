@@ -1,0 +1,220 @@
+//! The guard as a layer of tower.
+
+use std::{
+    future::{Future, ready},
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready as wait},
+};
+
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Request, Response, header, request::Parts};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::answer::{add_renewed, response};
+use crate::{
+    http::{
+        Bulla,
+        guard::admits::{Admission, Admits, Decision},
+    },
+    session::Denied,
+};
+
+/// A layer made by [`Bulla::layer`].
+#[derive(Clone, Debug)]
+pub struct GuardLayer {
+    bulla: Bulla,
+    admits: Admits,
+}
+
+impl Bulla {
+    /// Makes a layer of tower, for axum and other programs, that authenticates every request by the steps of
+    /// docs/design/sessions.md. It answers 401 (403, 503, …) itself if no step succeeds, and adds the cookies of a renewal to the
+    /// answer of the inner service. It decides as [`Bulla::guard`] does for actix-web.
+    ///
+    /// It admits people, and programs only if [`GuardLayer::and_apps`] or [`GuardLayer::and_machines`] admits them. The request's
+    /// extensions get the [`Principal`] or the [`Machine`]. The client's address is that of the extension [`PeerAddress`].
+    ///
+    /// The body of the inner service's answer must be one that can be made from a `String`, such as axum's.
+    ///
+    /// [`Principal`]: crate::session::Principal
+    /// [`Machine`]: crate::session::Machine
+    /// [`PeerAddress`]: super::PeerAddress
+    pub fn layer(&self) -> GuardLayer {
+        GuardLayer { bulla: self.clone(), admits: Admits::people(&self.0) }
+    }
+}
+
+impl GuardLayer {
+    /// Also admits tokens that were granted to an OAuth client with this scope. After several calls, any of the scopes is enough.
+    #[must_use]
+    pub fn and_apps(mut self, scope: &str) -> Self {
+        self.admits.add_apps(scope);
+        self
+    }
+
+    /// Also admits service tokens with this scope (`Authorization: Bearer`). After several calls, any of the scopes is enough.
+    #[must_use]
+    pub fn and_machines(mut self, scope: &str) -> Self {
+        self.admits.add_machines(scope);
+        self
+    }
+
+    /// Admits only people with this role; others get 403 `forbidden`. After several calls, any of the roles is enough. The roles
+    /// are those in the access token, so a role that was taken away is effective at the next renewal.
+    #[must_use]
+    pub fn role(mut self, role: &str) -> Self {
+        self.admits.add_role(role);
+        self
+    }
+
+    /// For pages that anybody may see: passes a request on if its caller is not recognised. Handlers take an `Option<Principal>`.
+    /// The answer gets `Vary: Cookie`. A request whose credentials are refused or can't be checked is answered by the layer, as
+    /// `Guard::optional` describes.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.admits.make_optional();
+        self
+    }
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = GuardService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        GuardService { inner, guard: self.clone() }
+    }
+}
+
+/// A service behind a [`GuardLayer`].
+#[derive(Clone, Debug)]
+pub struct GuardService<S> {
+    inner: S,
+    guard: GuardLayer,
+}
+
+impl<S, A, B> Service<Request<A>> for GuardService<S>
+where
+    S: Service<Request<A>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    A: Send + 'static,
+    B: From<String> + Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = GuardFuture<S::Future, B, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let GuardLayer { bulla, admits } = &self.guard;
+        let varies = admits.is_optional();
+        let (mut parts, body) = request.into_parts();
+        // If the token is valid, no boxed future is needed.
+        match admits.decide(&bulla.0, &parts) {
+            Decision::Machine(machine) => {
+                parts.extensions.insert(machine);
+                GuardFuture::passed(self.inner.call(Request::from_parts(parts, body)), varies)
+            }
+            Decision::Person(principal) => {
+                parts.extensions.insert(principal);
+                GuardFuture::passed(self.inner.call(Request::from_parts(parts, body)), varies)
+            }
+            Decision::Refused(problem) => {
+                let refused = response(bulla.0.refuse(&parts, &problem));
+                GuardFuture::climbing(ready(Ok(refused)))
+            }
+            Decision::Undecided(tried) => {
+                // The service that is ready is the one to call. Its clone must be made ready first.
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                GuardFuture::climbing(climb(self.guard.clone(), ready, parts, body, tried))
+            }
+        }
+    }
+}
+
+async fn climb<S, A, B>(
+    GuardLayer { bulla, admits }: GuardLayer,
+    mut service: S,
+    mut parts: Parts,
+    body: A,
+    tried: Option<Denied>,
+) -> Result<Response<B>, S::Error>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    B: From<String>,
+{
+    let Admission { decision, cookies } = admits.authenticate_request(&bulla.0, &parts, tried).await;
+    let mut answer = match decision {
+        Ok(principal) => {
+            if let Some(principal) = principal {
+                parts.extensions.insert(principal);
+            }
+            let mut answer = service.call(Request::from_parts(parts, body)).await?;
+            if admits.is_optional() {
+                vary(&mut answer);
+            }
+            answer
+        }
+        Err(problem) => response(bulla.0.refuse(&parts, &problem)),
+    };
+    add_renewed(answer.headers_mut(), cookies);
+    Ok(answer)
+}
+
+/// Tells caches that the answer depends on the cookies of the request.
+fn vary<B>(answer: &mut Response<B>) {
+    answer.headers_mut().append(header::VARY, HeaderValue::from_static("cookie"));
+}
+
+pin_project_lite::pin_project! {
+    /// The future of a [`GuardService`]'s answer.
+    #[allow(missing_debug_implementations, reason = "the inner future need not have one")]
+    pub struct GuardFuture<F, B, E> {
+        #[pin]
+        state: State<F, B, E>,
+    }
+}
+
+pin_project_lite::pin_project! {
+    #[project = Projection]
+    enum State<F, B, E> {
+        Passed { #[pin] future: F, varies: bool },
+        Climbing { future: BoxFuture<'static, Result<Response<B>, E>> },
+    }
+}
+
+impl<F, B, E> GuardFuture<F, B, E> {
+    fn passed(future: F, varies: bool) -> Self {
+        Self { state: State::Passed { future, varies } }
+    }
+
+    fn climbing(future: impl Future<Output = Result<Response<B>, E>> + Send + 'static) -> Self {
+        Self { state: State::Climbing { future: Box::pin(future) } }
+    }
+}
+
+impl<F, B, E> Future for GuardFuture<F, B, E>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<B>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            Projection::Passed { future, varies } => {
+                let mut answer = wait!(future.poll(context));
+                if let (true, Ok(answer)) = (*varies, &mut answer) {
+                    vary(answer);
+                }
+                Poll::Ready(answer)
+            }
+            Projection::Climbing { future } => future.as_mut().poll(context),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The view of a request of the crate `http`, version 1.
+
+use std::{net::IpAddr, sync::Once};
+
+use http::{HeaderName, HeaderValue, header, request::Parts};
+
+use crate::http::wire::request::{Header, Request, Sealed};
+
+/// The address of the peer of the connection, as an extension of the request. The program that serves the connections sets it,
+/// before the request reaches the guard; with axum from `ConnectInfo`. Proxies that [`Site::trust`](crate::Site::trust) names are
+/// still resolved to the client's address.
+///
+/// Without it, failed logins are counted by account only, and sessions have no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
+
+impl Sealed for Parts {}
+
+impl Request for Parts {
+    fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    fn target(&self) -> Option<&str> {
+        self.uri.path_and_query().map(|target| target.as_str())
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.uri.authority().map(|authority| authority.as_str())
+    }
+
+    fn values(&self, header: Header) -> impl Iterator<Item = &[u8]> {
+        self.headers.get_all(name(header)).into_iter().map(HeaderValue::as_bytes)
+    }
+
+    fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.keys().map(HeaderName::as_str)
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        let peer = self.extensions.get::<PeerAddress>();
+        if peer.is_none() {
+            warn_once();
+        }
+        peer.map(|PeerAddress(peer)| *peer)
+    }
+}
+
+fn warn_once() {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| {
+        tracing::warn!(
+            "a request has no extension PeerAddress: the addresses of clients are unknown, and failed logins are counted by \
+             account only; insert it before the guard, with axum from ConnectInfo. Logged once"
+        );
+    });
+}
+
+fn name(header: Header) -> HeaderName {
+    match header {
+        Header::Accept => header::ACCEPT,
+        Header::Authorization => header::AUTHORIZATION,
+        Header::Connection => header::CONNECTION,
+        Header::ContentType => header::CONTENT_TYPE,
+        Header::Cookie => header::COOKIE,
+        Header::Forwarded => header::FORWARDED,
+        Header::Host => header::HOST,
+        Header::Origin => header::ORIGIN,
+        Header::Referer => header::REFERER,
+        Header::SecFetchDest => HeaderName::from_static("sec-fetch-dest"),
+        Header::SecFetchMode => HeaderName::from_static("sec-fetch-mode"),
+        Header::SecFetchSite => HeaderName::from_static("sec-fetch-site"),
+        Header::SecWebsocketKey => header::SEC_WEBSOCKET_KEY,
+        Header::Upgrade => header::UPGRADE,
+        Header::UserAgent => header::USER_AGENT,
+        Header::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
+    }
+}
