@@ -24,7 +24,7 @@ use bulla::internals::{
     clock::{Clock, SystemClock},
     http::Bulla,
     keyring::{KeyDirectory, Suite},
-    store::{Event, Actor, AuditEvent, Device, NewUser, Transport, User},
+    store::{Actor, AuditEvent, Device, Event, NewUser, Transport, User},
 };
 use bulla_bench::table;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
@@ -265,7 +265,10 @@ async fn access_cookie(bulla: &Bulla) -> String {
         ..NewUser::default()
     };
     let store = &bulla.sessions().parts().store;
-    let row = store.add_user(new, AuditEvent::new(Event::UserAdded, Actor::read("bench"), "ada")).await.expect("a user");
+    let row = store
+        .add_user(new, AuditEvent::new(Event::UserAdded, Actor::read("bench"), "ada"))
+        .await
+        .expect("a user");
     let user = User { id: row.id, name: row.name, roles, claims };
     let device = Device { user_agent: "bench".to_owned(), ip: "127.0.0.1".to_owned() };
     let issued = bulla.sessions().begin(&user, Transport::Cookie, device, None).await.expect("a session");

@@ -21,8 +21,8 @@ use bulla::internals::{
     identity::{Hasher, StoreUsers},
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},
     session::{Pardon, Parts, Policy, Sessions, Tokens},
-    store::{Event, Actor, 
-        AuditEvent, Device, NewUser, Store, Transport, User, UserRows as _,
+    store::{
+        Actor, AuditEvent, Device, Event, NewUser, Store, Transport, User, UserRows as _,
         sqlite::{Options, SqliteStore},
     },
 };
@@ -131,8 +131,10 @@ impl House {
                 roles: vec!["reader".to_owned()],
                 ..NewUser::default()
             };
-            let row =
-                store.add_user(new, AuditEvent::new(Event::UserAdded, Actor::read("bench"), "bench")).await.expect("a user");
+            let row = store
+                .add_user(new, AuditEvent::new(Event::UserAdded, Actor::read("bench"), "bench"))
+                .await
+                .expect("a user");
             let user = User { id: row.id, name: row.name, roles: row.roles, claims: row.claims };
             let issued = sessions.begin(&user, Transport::Body, device(), None).await.expect("a session");
             refresh.push(issued.refresh.into_string());

@@ -16,9 +16,9 @@ use std::{
 use bulla::internals::{
     ids::{Sid, UserId},
     secret::Digest,
-    store::{Event, Actor, 
-        AuditEvent, Device, NewSession, Proof, SessionChange, SessionRow, Store, StoreError, Transport,
-        Written,
+    store::{
+        Actor, AuditEvent, Device, Event, NewSession, Proof, SessionChange, SessionRow, Store, StoreError,
+        Transport, Written,
         postgres::{Options, PostgresStore, PostgresUrl},
     },
 };
