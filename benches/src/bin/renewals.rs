@@ -20,7 +20,7 @@ use bulla::internals::{
     clock::{Clock, SystemClock, Timestamp},
     identity::{Hasher, StoreUsers},
     keyring::{KeyState, Ring, RingKey, RootKey, Suite},
-    session::{Pardon, Parts, Policy, Sessions, Tokens},
+    session::{Pardon, Parts, Policy, Renewal, Sessions, Tokens},
     store::{
         Actor, AuditEvent, Device, Event, NewUser, Store, Transport, User, UserRows as _,
         sqlite::{Options, SqliteStore},
@@ -175,7 +175,7 @@ fn device() -> Device {
 /// Rotates the session; returns the next refresh token.
 async fn renew(sessions: &Sessions, refresh: &str) -> String {
     let renewed = sessions.renew(refresh, &device()).await.expect("renews");
-    assert_eq!(renewed.outcome, "rotate");
+    assert_eq!(renewed.outcome, Renewal::Rotate);
     renewed.refresh.expect("a rotation hands one out").into_string()
 }
 
