@@ -115,7 +115,8 @@ async fn the_password_is_read_from_libpqs_sources_and_shown_nowhere() {
     let (code, said) = run(&["init"], &[database, ("PGPASSWORD", "hunter2")]);
     assert!(code == 5 && said.contains("28P01"), "{code}: {said}");
     let passfile = ("PGPASSFILE", file.to_str().unwrap());
-    assert_eq!(run(&["init"], &[database, passfile]).0, 0);
+    let (code, said) = run(&["init"], &[database, passfile]);
+    assert_eq!(code, 0, "{said}");
     assert_eq!(run(&["user", "list"], &[passfile]).0, 0, "the next command finds the database");
     assert_eq!(run(&["user", "list"], &[database, ("PGPASSWORD", "hunt:er2")]).0, 0);
     let inside = url.replacen("locked@", "locked:hunt%3Aer2@", 1);
