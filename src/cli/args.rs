@@ -9,8 +9,8 @@ use std::{
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    CliError, Context, audit, clients, doctor, init, keys, log, migrate, serve, sessions, suggest::Suggest,
-    tokens, users,
+    CliError, Context, SETTINGS_FILE, audit, clients, doctor, init, keys, log, migrate, serve, sessions,
+    suggest::Suggest, tokens, users,
 };
 use crate::{
     clock::SystemClock,
@@ -18,9 +18,6 @@ use crate::{
     ids::shell,
     store::Database,
 };
-
-/// The default settings file.
-pub(super) const SETTINGS_FILE: &str = "bulla.toml";
 
 /// Sessions without JWT: opaque sealed tokens, two cookies, revocation by deletion, keys that roll over.
 #[derive(Debug, Parser)]
@@ -122,7 +119,8 @@ pub fn main() -> ExitCode {
         }
     };
     let warning = super::keep_memory_private();
-    let suggest = Suggest::of(&cli, &arguments);
+    let suggest =
+        Suggest::new(cli.config.as_deref(), cli.keys.as_deref(), cli.database.as_deref(), &arguments);
     let log = match cli.command {
         Command::Serve(_) => log::of_server(&cli.settings_file()),
         _ => log::Format::Text,

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{args::SETTINGS_FILE, suggest::Suggest};
+use super::{SETTINGS_FILE, suggest::Suggest};
 use crate::config::Settings;
 
 /// The format of the log.

@@ -28,6 +28,9 @@ use crate::{
     store::{Database, Store, StoreError},
 };
 
+/// The default settings file.
+const SETTINGS_FILE: &str = "bulla.toml";
+
 /// The environment of a command: the resolved settings and the state of `main`.
 #[derive(Debug)]
 pub struct Context {

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use super::args::Cli;
 use crate::{ids::shell, store::Database};
 
 /// The parts that complete a suggested command.
@@ -16,26 +15,32 @@ pub struct Suggest {
 }
 
 impl Suggest {
-    pub(super) fn of(cli: &Cli, arguments: &[String]) -> Self {
+    /// Takes the values of the flags `--config`, `--keys` and `--database`, and all arguments of the present command.
+    pub(super) fn new(
+        config: Option<&Path>,
+        keys: Option<&Path>,
+        database: Option<&str>,
+        arguments: &[String],
+    ) -> Self {
         let mut flags = String::new();
         let mut add = |name: &str, value: &str| flags += &format!(" {name} {}", shell::quote(value));
-        if let Some(config) = &cli.config
+        if let Some(config) = config
             && std::env::var_os("BULLA_CONFIG").is_none_or(|variable| Path::new(&variable) != config)
         {
             add("--config", &config.display().to_string());
         }
-        if let Some(keys) = &cli.keys {
+        if let Some(keys) = keys {
             add("--keys", &keys.display().to_string());
         }
         // A password is not repeated.
-        let shown = |text: &&String| match Database::from(text.as_str()) {
+        let shown = |text: &&str| match Database::from(*text) {
             Database::Postgres(url) => !url.holds_password(),
             Database::Sqlite(_) => true,
         };
-        if let Some(database) = cli.database.as_ref().filter(shown) {
+        if let Some(database) = database.filter(shown) {
             add("--database", database);
         }
-        let secret = cli.database.as_ref().is_some_and(|text| !shown(&text));
+        let secret = database.is_some_and(|text| !shown(&text));
         let words = arguments.iter().map(|word| shell::quote(word)).collect::<Vec<_>>().join(" ");
         let this = if secret { "bulla …".into() } else { format!("bulla {words}") };
         Self { flags, this }
@@ -74,10 +79,12 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
+    use crate::cli::args::Cli;
 
     fn suggest(arguments: &[&str]) -> Suggest {
         let cli = Cli::try_parse_from([&["bulla"], arguments].concat()).unwrap();
-        Suggest::of(&cli, &arguments.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        Suggest::new(cli.config.as_deref(), cli.keys.as_deref(), cli.database.as_deref(), &arguments)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Settings: resolves flags, `BULLA_*` variables and `bulla.toml` into a checked [`Settings`]. Flags override variables, and
 //! variables override the file.
 
+mod bad_setting;
 mod duration;
 mod place;
 mod providers;
@@ -8,8 +9,9 @@ mod resolve;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use bad_setting::BadSetting;
 pub use duration::{format_duration, parse_duration};
-pub use resolve::{BadSetting, KNOBS, Layer, sample};
+pub use resolve::{KNOBS, Layer, sample};
 
 pub use crate::http::ForwardedHeader;
 use crate::{identity::openid::ProviderSettings, session::Policy, store::Database};

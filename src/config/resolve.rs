@@ -6,7 +6,9 @@ use std::{
 };
 
 use super::{
-    ForwardedHeader, Settings, Tls, parse_duration,
+    ForwardedHeader, Settings, Tls,
+    bad_setting::{BadSetting, hint, suggest},
+    parse_duration,
     place::{self, Places},
     providers::{self, Fields},
 };
@@ -92,16 +94,11 @@ pub const KNOBS: [(&str, &str, &str); 27] = [
     ("log_level", "info", "error, warn, info, debug (one line per request) or trace"),
 ];
 
-/// The error for a setting that can't be used: its name, its place and the reason.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadSetting(pub String);
-
 /// One layer of settings: their texts and places by name.
 #[derive(Clone, Debug)]
 pub struct Layer {
     values: BTreeMap<String, Given>,
-    pub(super) providers: BTreeMap<String, Fields>,
+    providers: BTreeMap<String, Fields>,
     warnings: Vec<String>,
 }
 
@@ -207,38 +204,6 @@ fn known(name: &str, origin: &str) -> Result<(), BadSetting> {
         .map_err(|near| BadSetting(format!("{name} {origin}: there is no such setting{}", hint(near))))
 }
 
-/// Checks that a name is one of `knobs`. The error is the most similar one, if there is a similar one.
-pub(super) fn suggest<'a>(
-    knobs: impl Iterator<Item = &'a str> + Clone,
-    name: &str,
-) -> Result<(), Option<&'a str>> {
-    if knobs.clone().any(|knob| knob == name) {
-        return Ok(());
-    }
-    // A few letters may differ, but not most of them.
-    let close = |knob: &&str| distance(knob, name) <= 3.min(name.len() / 2);
-    Err(knobs.min_by_key(|knob| distance(knob, name)).filter(close))
-}
-
-/// Formats a suggestion as the end of an error message.
-pub(super) fn hint(near: Option<&str>) -> String {
-    near.map(|knob| format!("; did you mean {knob}?")).unwrap_or_default()
-}
-
-/// Returns the Levenshtein distance of two names.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
-}
-
 /// The layers, strongest first.
 struct Layers<'a>(&'a [Layer]);
 
@@ -292,7 +257,7 @@ impl Settings {
     ///
     /// Fails for a value that can't be used, and for settings that contradict each other.
     pub fn resolve(layers: &[Layer]) -> Result<Self, BadSetting> {
-        let providers = providers::resolve(layers)?;
+        let providers = providers::resolve(layers.iter().map(|layer| &layer.providers))?;
         let warnings = layers.iter().flat_map(|layer| layer.warnings.iter().cloned()).collect();
         let layers = Layers(layers);
         let settings = Self {

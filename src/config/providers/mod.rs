@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
+    bad_setting::{BadSetting, hint, suggest},
     place::Places,
-    resolve::{BadSetting, Layer, hint, suggest},
 };
 use crate::identity::openid::{
     Field, Fields as Given, PROVIDER_FIELDS, ProviderSettings, check_name as check_provider_name,
@@ -109,9 +109,11 @@ fn known(field: &str, place: &str, origin: &str) -> Result<(), BadSetting> {
 }
 
 /// Merges the layers, strongest first, and resolves all providers, ordered by name.
-pub(super) fn resolve(layers: &[Layer]) -> Result<Vec<ProviderSettings>, BadSetting> {
+pub(super) fn resolve<'a>(
+    layers: impl Iterator<Item = &'a BTreeMap<String, Fields>>,
+) -> Result<Vec<ProviderSettings>, BadSetting> {
     let mut merged: BTreeMap<&str, BTreeMap<&str, &Field>> = BTreeMap::new();
-    for (name, fields) in layers.iter().flat_map(|layer| &layer.providers) {
+    for (name, fields) in layers.flatten() {
         let all = merged.entry(name).or_default();
         for (field, value) in fields {
             all.entry(field).or_insert(value);
@@ -127,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Settings,
+        config::{Layer, Settings},
         identity::openid::{ClientSecret, Create},
     };
 

@@ -6,22 +6,22 @@ use oauth2::url::Url;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
-use super::{OpenIdError, Provider, claims::Proven};
-use crate::{clock::Timestamp, secret::SecretText};
+use super::{OpenIdError, ProviderSettings, claims::Proven};
+use crate::{clock::Timestamp, fetch::Fetch, secret::SecretText};
 
 /// Asks the Graph whether a token belongs to this app, whether it is valid, and who its user is.
 pub(super) async fn check(
-    provider: &Provider,
+    settings: &ProviderSettings,
+    fetch: &Fetch,
     token: &str,
     now: Timestamp,
 ) -> Result<(Proven, Timestamp), OpenIdError> {
-    let settings = provider.settings();
     let graph = settings.graph.as_ref().ok_or(OpenIdError::Refused("access_token"))?;
     let secret = settings.secret.read()?;
     let secret = secret
         .ok_or_else(|| OpenIdError::Away("the Graph API of Facebook requires the app's secret".into()))?;
     let ours = SecretText::new(format!("{}|{}", settings.client_id, secret.expose()));
-    let about = ask(provider, graph, Question::Debug, &[("input_token", token)], &ours).await?;
+    let about = ask(fetch, graph, Question::Debug, &[("input_token", token)], &ours).await?;
     let no_data =
         || OpenIdError::Away("Graph API of Facebook, debug_token: `data` is missing or not an object".into());
     let about = about.get("data").and_then(Value::as_object).ok_or_else(no_data)?.clone();
@@ -30,7 +30,7 @@ pub(super) async fn check(
     // The proof shows the Graph that the request comes from this app, not from a thief of the token.
     let proof = proof(&secret, token)?;
     let fields = [("fields", "id,name,email"), ("appsecret_proof", &proof)];
-    let mut claims = ask(provider, graph, Question::Me, &fields, &SecretText::new(token.to_owned())).await?;
+    let mut claims = ask(fetch, graph, Question::Me, &fields, &SecretText::new(token.to_owned())).await?;
     if claims.remove("id").as_ref().and_then(id) != Some(user.clone()) {
         return Err(OpenIdError::Refused("id"));
     }
@@ -97,7 +97,7 @@ impl Question {
 
 /// Sends one request. Only an answer that calls the token invalid refuses the token. All other errors are the Graph's or ours.
 async fn ask(
-    provider: &Provider,
+    fetch: &Fetch,
     graph: &Url,
     question: Question,
     query: &[(&str, &str)],
@@ -118,7 +118,7 @@ async fn ask(
         .body(Vec::new())
         // A token with characters that a header can't contain is invalid.
         .map_err(|_| OpenIdError::Refused("access_token"))?;
-    let answer = provider.fetch().send(request).await.map_err(|error| away(&error))?;
+    let answer = fetch.send(request).await.map_err(|error| away(&error))?;
     let status = answer.status().as_u16();
     let said: Option<Map<String, Value>> = serde_json::from_slice(answer.body()).ok();
     match (said, status) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    preset::{Known, Preset},
-    settings::{ClientAuth, ClientSecret, Create, ProviderSettings, RoleMap, endpoint},
+    preset::{ClientAuth, Known, Preset},
+    settings::{ClientSecret, Create, ProviderSettings, RoleMap, endpoint},
 };
 use crate::secret::SecretText;
 

@@ -27,11 +27,11 @@ pub use claims::Proven;
 pub use examine::{Finding, examine};
 pub(crate) use fields::{Field, Fields, check_name};
 pub use fields::{PROVIDER_FIELDS, ProviderError};
-pub(crate) use preset::Preset;
+pub(crate) use preset::{ClientAuth, Preset};
 pub use provider::{BegunLogin, Freshness, Provider};
 pub use settings::ProviderSettings;
 pub use settings::RoleMap;
-pub(crate) use settings::{ClientAuth, ClientSecret, Create};
+pub(crate) use settings::{ClientSecret, Create};
 
 /// Returns the nonce in an ID token. The token is not verified here.
 pub(crate) fn claimed_nonce(id_token: &str) -> Option<String> {

@@ -1,7 +1,5 @@
 //! Presets for large providers, so that a client id and a secret are enough to configure them.
 
-use super::ClientAuth;
-
 /// The version of Facebook's Graph. Facebook serves a version for two years, and after that its oldest available version instead.
 const GRAPH: &str = "v23.0";
 
@@ -35,6 +33,15 @@ pub(crate) struct Known {
     pub(crate) jwks_uri: Option<String>,
     /// The URL of Facebook's Graph.
     pub(crate) graph: Option<String>,
+}
+
+/// How a client's secret is sent to the token endpoint (OpenID Connect Core, 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientAuth {
+    /// In the header `Authorization`: `client_secret_basic`.
+    Basic,
+    /// In the body: `client_secret_post`.
+    Post,
 }
 
 impl Preset {

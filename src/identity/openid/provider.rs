@@ -260,7 +260,7 @@ impl Provider {
         token: &str,
         now: Timestamp,
     ) -> Result<(Proven, Timestamp), OpenIdError> {
-        facebook::check(self, token, now).await
+        facebook::check(&self.settings, &self.fetch, token, now).await
     }
 
     async fn check_id_token(

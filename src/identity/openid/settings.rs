@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use oauth2::url::Url;
 
-use super::{OpenIdError, Preset};
+use super::{ClientAuth, OpenIdError, Preset};
 use crate::{fetch::is_loopback, secret::SecretText};
 
 /// The settings of one OpenID provider, checked. [`new`](Self::new) makes them.
@@ -82,15 +82,6 @@ impl ClientSecret {
             }
         }
     }
-}
-
-/// How a client's secret is sent to the token endpoint (OpenID Connect Core, 9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClientAuth {
-    /// In the header `Authorization`: `client_secret_basic`.
-    Basic,
-    /// In the body: `client_secret_post`.
-    Post,
 }
 
 /// The new identities for which users are created.

@@ -1,4 +1,4 @@
-//! Tests that the modules of one folder don't use each other in a circle.
+//! Tests that the modules of one folder don't use each other in a circle. Reads `src/`.
 //!
 //! A module counts with the modules inside it: `session/refresh.rs`, or all of `store/postgres/`. A module uses another if a path in it
 //! leads there, also through a re-export. A module and its parent may use each other, because `mod.rs` puts its folder together. Code
@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fs,
     path::Path,
 };
 
@@ -177,6 +178,22 @@ fn shortest(graph: &Graph, from: &Module, to: &Module) -> Option<Vec<Module>> {
         }
     }
     None
+}
+
+#[test]
+fn the_modules_of_one_folder_do_not_use_each_other_in_a_circle() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    // `main.rs` is another crate.
+    let paths = source::files(&src).into_iter().filter(|path| !path.ends_with("main.rs"));
+    let files = paths.map(|path| {
+        let module = source::module_path(path.strip_prefix(&src).unwrap());
+        (module, fs::read_to_string(path).unwrap())
+    });
+    let graph = Crate::new(files).graph();
+    let uses: usize = graph.values().map(BTreeSet::len).sum();
+    assert!(uses > 100, "only {uses} uses between the files of one room: does the reader still work?");
+    let found = circles(&graph);
+    assert!(found.is_empty(), "{} circles:\n  {}", found.len(), found.join("\n  "));
 }
 
 /// The circles between the files of a crate.

@@ -1,21 +1,47 @@
-//! Tests a running server when the clock jumps years ahead and back, when triggers are missing, and when rows are written by hand.
-
-use serde_json::Value;
+//! Tests a running server whose clock, or whose database's clock, jumps ahead or back.
 
 use crate::support::{
     cluster::{self, psql},
-    server::{ACCESS, Server, eventually, sqlite3},
+    server::{ACCESS, Browser, REFRESH, Server, eventually},
 };
+
+#[tokio::test]
+async fn a_clock_a_day_ahead_or_behind_refuses_tokens_for_a_while_and_ends_no_session() {
+    const DAY: i64 = 86_400;
+    let mut server = Server::with_faults(&[]);
+    server.start();
+    let today = server.ada().await;
+    let status = |browser: &Browser| {
+        // Uses a copy of the cookies, so that the answer doesn't change those of `browser`.
+        let asking = server.browser();
+        [ACCESS, REFRESH].iter().for_each(|name| asking.jar.set(name, &browser.jar.get(name).unwrap()));
+        async move { asking.status().await }
+    };
+    server.inject("clock", DAY, 0);
+    assert_eq!(status(&today).await, 401, "long expired, by this clock");
+    let tomorrow = server.ada().await;
+    assert_eq!(status(&tomorrow).await, 200);
+    assert!(server.cli(&["keys", "rotate", "--now"]).status.success());
+    server.clear_fault();
+    assert_eq!(status(&today).await, 200, "and alive again");
+    assert_eq!(status(&tomorrow).await, 401, "sealed in the future");
+
+    server.inject("clock", -DAY, 0);
+    assert_eq!(status(&today).await, 401, "sealed in the future");
+    let yesterday = server.ada().await;
+    assert_eq!(status(&yesterday).await, 200);
+    server.clear_fault();
+    assert_eq!(status(&today).await, 200);
+    assert_eq!(status(&yesterday).await, 401, "its session was not renewed for a day");
+    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "3", "none was ended by it");
+    eventually("ready", || async { server.browser().get("/health/ready").await.status() == 200 }).await;
+    assert!(!server.stderr().contains("panic"), "{}", server.stderr());
+}
 
 const DECADE: i64 = 10 * 365 * 86_400;
 
-async fn ready(server: &Server) -> (u16, Value) {
-    let answer = server.browser().get("/health/ready").await;
-    (answer.status().as_u16(), answer.json().await.unwrap())
-}
-
 async fn warned(server: &Server) -> bool {
-    ready(server).await.1["warnings"][0].is_string()
+    server.readiness().await.1["warnings"][0].is_string()
 }
 
 fn counts(server: &Server) -> String {
@@ -37,9 +63,9 @@ async fn a_clock_that_jumps_ahead_deletes_nothing() {
         .await;
     let before = counts(&server);
 
-    server.order("clock", DECADE, 0);
+    server.inject("clock", DECADE, 0);
     eventually("a warning", || warned(&server)).await;
-    let (status, body) = ready(&server).await;
+    let (status, body) = server.readiness().await;
     assert_eq!((status, &body["status"]), (200, &"ready".into()));
     let warning = body["warnings"][0].as_str().unwrap();
     assert!(warning.contains("expired rows are not deleted before 203"), "{warning}");
@@ -49,13 +75,13 @@ async fn a_clock_that_jumps_ahead_deletes_nothing() {
     server.kill();
     server.start();
     eventually("a restart knows it", || warned(&server)).await;
-    assert_eq!(ready(&server).await.0, 200);
+    assert_eq!(server.readiness().await.0, 200);
     assert_eq!(counts(&server), before, "nothing is deleted");
     let rotated = server.cli(&["keys", "rotate", "--now", "--wait", "0s"]);
     assert!(String::from_utf8_lossy(&rotated.stderr).contains("no retired key is deleted"), "{rotated:?}");
 
     server.clear_fault();
-    eventually("no warning", || async { ready(&server).await.1.get("warnings").is_none() }).await;
+    eventually("no warning", || async { server.readiness().await.1.get("warnings").is_none() }).await;
     ada.origin.clone_from(&server.origin);
     assert_eq!(ada.status().await, 200, "alive again");
     assert!(server.stderr().contains("expired rows are not deleted before"), "{}", server.stderr());
@@ -80,105 +106,8 @@ async fn a_jump_of_the_databases_clock_deletes_nothing() {
              AS $$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + {DECADE}000 $$"
         ),
     );
-    eventually("a warning", || async { ready(&server).await.1["warnings"][0].is_string() }).await;
+    eventually("a warning", || async { server.readiness().await.1["warnings"][0].is_string() }).await;
     assert_eq!(rows(), before);
     psql(&database.url, &kept);
-    eventually("no warning", || async { ready(&server).await.1.get("warnings").is_none() }).await;
-}
-
-#[tokio::test]
-async fn a_server_without_its_triggers_is_not_ready_until_init_creates_them() {
-    let server = Server::started(&[]);
-    assert_eq!(ready(&server).await.1["checks"]["triggers"], true);
-    for change in [
-        "DROP TRIGGER session_deleted",
-        "DROP TRIGGER session_changed; CREATE TRIGGER session_changed AFTER DELETE ON sessions BEGIN SELECT 1; END",
-    ] {
-        server.sqlite3(change);
-        eventually("not ready", || async { ready(&server).await.0 == 503 }).await;
-        assert_eq!(ready(&server).await.1["checks"]["triggers"], false);
-        let doctor = server.cli(&["doctor"]);
-        assert!(
-            String::from_utf8_lossy(&doctor.stdout).contains("`bulla init` restores the triggers"),
-            "{doctor:?}"
-        );
-        let init = server.cli(&["init"]);
-        assert!(init.status.success(), "{init:?}");
-        assert!(String::from_utf8_lossy(&init.stderr).contains("restored the triggers session_"), "{init:?}");
-        eventually("ready again", || async { ready(&server).await.0 == 200 }).await;
-    }
-    let said = server.stderr();
-    assert!(
-        said.contains("session_deleted") && said.contains("`bulla init` restores the triggers"),
-        "{said}"
-    );
-}
-
-#[tokio::test]
-async fn an_unreadable_row_blocks_no_other_user_and_its_owner_can_end_it() {
-    let server = Server::started(&[]);
-    let (admin, bad, other) = (server.ada().await, server.ada().await, server.ada().await);
-    let sid = bad.sid().await;
-    let refused = std::process::Command::new("sqlite3")
-        .arg(server.path("bulla.db"))
-        .arg("UPDATE sessions SET expires_at = datetime('now')")
-        .output()
-        .unwrap();
-    assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("Unix time in milliseconds"), "{refused:?}");
-
-    server.sqlite3(&format!(
-        "DROP TRIGGER session_made_unreadable; UPDATE sessions SET transport = 'xyz' WHERE sid = '{sid}'"
-    ));
-    assert!(server.cli(&["init"]).status.success());
-    let list = server.cli(&["session", "list"]);
-    assert!(list.status.success() && !String::from_utf8_lossy(&list.stdout).contains(&sid));
-    assert!(String::from_utf8_lossy(&list.stderr).contains("1 row can't be read"), "{list:?}");
-    let doctor = String::from_utf8(server.cli(&["doctor"]).stdout).unwrap();
-    assert!(doctor.contains(&format!("DELETE FROM sessions WHERE sid = '{sid}';")), "{doctor}");
-    for path in ["/auth/sessions", "/admin/sessions"] {
-        assert_eq!(admin.get(path).await.status(), 200, "{path}");
-    }
-    assert_eq!(server.ada().await.status().await, 200, "a login");
-    let thief = server.browser();
-    thief.jar.set(ACCESS, &bad.jar.get(ACCESS).unwrap());
-    bad.jar.remove(ACCESS);
-    assert_eq!(bad.status().await, 401, "a row that can't be read lets nobody in");
-    assert_eq!(bad.post("/auth/logout", serde_json::json!({})).await.status(), 204);
-    assert_eq!(thief.status().await, 401, "and a logout ends it, its access token too");
-    assert_eq!(server.sqlite3(&format!("SELECT count(*) FROM sessions WHERE sid = '{sid}'")), "0");
-
-    server.sqlite3("DROP TRIGGER session_made_unreadable; UPDATE sessions SET transport = 'xyz'");
-    assert!(server.cli(&["session", "revoke", "--all"]).status.success());
-    assert_eq!(server.sqlite3("SELECT count(*) FROM sessions"), "0");
-    eventually("all ended", || async { other.status().await == 401 }).await;
-}
-
-#[tokio::test]
-async fn a_client_inserted_by_hand_without_a_secret_gets_no_token() {
-    let server = Server::started(&[]);
-    sqlite3(
-        &server.path("bulla.db"),
-        "INSERT INTO clients (id, name, scopes, created_at) VALUES ('typed', 'Typed', '[\"read\"]', 1)",
-    );
-    let ask = async |form: &[(&str, &str)]| {
-        let client = reqwest::Client::new();
-        client
-            .post(format!("{}/oauth/token", server.origin))
-            .form(form)
-            .send()
-            .await
-            .unwrap()
-            .status()
-            .as_u16()
-    };
-    let code =
-        [("grant_type", "authorization_code"), ("code", "x"), ("client_id", "typed"), ("code_verifier", "x")];
-    assert_eq!(ask(&code).await, 401, "it can't prove who it is");
-    let secret = server.cli(&["client", "rotate-secret", "Typed", "--json"]);
-    let secret: Value = serde_json::from_slice(&secret.stdout).unwrap();
-    let secret = secret["client_secret"].as_str().unwrap();
-    let own = [("grant_type", "client_credentials"), ("client_id", "typed"), ("client_secret", secret)];
-    assert_eq!(ask(&own).await, 200);
-    assert!(server.cli(&["user", "list"]).status.success());
+    eventually("no warning", || async { server.readiness().await.1.get("warnings").is_none() }).await;
 }

@@ -1,11 +1,20 @@
 //! Tests logins with name and password: which are accepted, which are refused, and what a refusal reveals.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use bulla::internals::{
+    identity::{Hasher, StoreUsers},
+    secret::SecretText,
+    store::{LoginError, UserSource as _},
+};
 use reqwest::{Method, Response};
 use serde_json::json;
 
 use crate::support::{
+    installation::Installation,
     raw_http::Raw,
     server::{PASSWORD, Server, eventually, set_cookies},
 };
@@ -278,4 +287,33 @@ async fn a_login_whose_cookies_the_browser_drops_is_explained() {
     let browser = server.ada().await;
     let on = browser.get("/auth/login?signed-in&rd=https://evil.example/").await;
     assert_eq!(on.headers()["location"], "/");
+}
+
+#[tokio::test]
+async fn a_login_is_refused_before_the_store_is_asked_when_the_hashing_queue_is_full() {
+    let installation = Installation::new();
+    let node = installation.node().await;
+    let hasher = Arc::new(Hasher::new(1, 1));
+    let users = StoreUsers::new(node.store.clone(), Arc::clone(&hasher));
+    installation.shell().run("DROP TABLE users");
+    let password = SecretText::new(PASSWORD.into());
+    let turns = [hasher.enter().unwrap(), hasher.enter().unwrap()];
+    assert!(matches!(users.prove("ada", &password).await, Err(LoginError::Busy)));
+    drop(turns);
+    assert!(matches!(users.prove("ada", &password).await, Err(LoginError::Store(_))));
+    assert_eq!(hasher.waiting(), 0);
+}
+
+#[tokio::test]
+async fn an_operator_can_set_the_password_of_a_disabled_user() {
+    let server = Server::started(&[]);
+    server.add_user("eve", &[]);
+    assert!(server.cli(&["user", "disable", "eve"]).status.success());
+    let set = server.cli_with(&["user", "passwd", "eve", "--password-stdin"], "another fine password\n");
+    assert!(set.status.success());
+    assert!(server.cli(&["user", "enable", "eve"]).status.success());
+    for (password, status) in [(PASSWORD, 401), ("another fine password", 200)] {
+        let login = json!({"username": "eve", "password": password});
+        assert_eq!(server.browser().post("/auth/login", login).await.status(), status);
+    }
 }

@@ -2,11 +2,11 @@
 
 mod abuse;
 mod browser;
-mod clock_ahead_or_behind;
 mod clock_jumps;
 mod credentials;
 mod cross_site_browsers;
 mod csrf;
+mod damaged_database;
 mod javascript_client;
 mod login;
 mod logs;

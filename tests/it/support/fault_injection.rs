@@ -33,7 +33,7 @@ static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
 static ORDERS: AtomicU64 = AtomicU64::new(0);
 
 impl Server {
-    /// An installation that obeys [`Self::order`]; its server is not started.
+    /// An installation that obeys [`Self::inject`]; its server is not started.
     pub fn with_faults(environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(environment);
         server.set("LD_PRELOAD", &*LIBRARY);
@@ -42,7 +42,7 @@ impl Server {
     }
 
     /// Sets what fails from now on, and after how many calls (see the C file).
-    pub fn order(&self, what: &str, value: i64, after: usize) {
+    pub fn inject(&self, what: &str, value: i64, after: usize) {
         let _ = std::fs::remove_file(self.path("order.done"));
         let id = ORDERS.fetch_add(1, Ordering::Relaxed) + 1;
         std::fs::write(self.path("order.new"), format!("{id} {what} {value} {after}\n")).unwrap();

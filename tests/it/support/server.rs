@@ -197,6 +197,12 @@ impl Server {
         }
     }
 
+    /// The status and the body of `/health/ready`.
+    pub async fn readiness(&self) -> (u16, serde_json::Value) {
+        let answer = self.browser().get("/health/ready").await;
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
     /// A browser in which `ada` is logged in.
     pub async fn ada(&self) -> Browser {
         let browser = self.browser();

@@ -15,6 +15,9 @@ fn the_command_suggested_for_an_open_file_mode_closes_it() {
     let place = Place::new();
     fs::set_permissions(place.key("active"), fs::Permissions::from_mode(0o640)).unwrap();
     place.mends_all("bulla keys list", "chmod 600 ");
+    fs::set_permissions(place.key("active"), fs::Permissions::from_mode(0o644)).unwrap();
+    place.mends("bulla --allow-group-read keys list", "chmod 640 ");
+    assert!(place.shell("bulla --allow-group-read keys list").status.success());
 }
 
 #[test]

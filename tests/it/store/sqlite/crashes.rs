@@ -122,7 +122,7 @@ async fn a_kill_at_any_write_of_a_commit_leaves_the_whole_commit_or_nothing() {
         for after in 0.. {
             let mut browser = server.ada().await;
             tokio::time::sleep(Duration::from_millis(if act == Act::Refresh { 250 } else { 0 })).await; // past R
-            server.order("die", 0, after);
+            server.inject("die", 0, after);
             let acknowledged = act.carry_out(&browser).await;
             if let Some(answer) = acknowledged.as_ref().filter(|_| act != Act::LogOut) {
                 browser.jar.take_from(answer);
@@ -172,7 +172,7 @@ async fn a_migration_killed_at_any_write_is_completed_by_the_next_start() {
         }
         // A program that was killed at its first step leaves an empty file.
         std::fs::write(server.path("bulla.db"), "").unwrap();
-        server.order("die", 0, after);
+        server.inject("die", 0, after);
         let migrating = server.cli(&["user", "list"]);
         let died = server.clear_fault();
         assert_eq!(migrating.status.success(), !died, "{}", String::from_utf8_lossy(&migrating.stderr));

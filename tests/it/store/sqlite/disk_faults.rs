@@ -102,7 +102,7 @@ async fn a_full_disk_at_any_write_acknowledges_and_loses_nothing_and_the_server_
             let what = format!("{act:?} with room for {after} writes");
             let (browser, sid) = ready_for(act, &server).await;
             let sessions = server.sqlite3("SELECT count(*) FROM sessions");
-            server.order("write", DISK_FULL, after);
+            server.inject("write", DISK_FULL, after);
             let answer = act.carry_out(&browser, &sid).await;
             if !server.clear_fault() {
                 assert!(answer.status().is_success(), "{what}: {}", answer.status());
@@ -135,7 +135,7 @@ async fn with_a_read_only_disk_access_tokens_pass_and_readiness_and_commands_rep
         server.start();
         let (browser, other) = (server.ada().await, server.ada().await);
         let sid = other.sid().await;
-        server.order("write", error, 0);
+        server.inject("write", error, 0);
         assert_cannot_tell(&browser.post("/auth/logout", json!({})).await, "logout");
         assert!(passes(&browser).await, "access needs no disk");
         let ready = browser.get("/health/ready").await;
@@ -162,7 +162,7 @@ async fn a_failed_sync_acknowledges_nothing_and_ends_the_server_and_a_restart_re
     let mut alive = vec![server.ada().await];
     for act in ACTS {
         let (browser, sid) = ready_for(act, &server).await;
-        server.order("sync", IO_ERROR, 0);
+        server.inject("sync", IO_ERROR, 0);
         assert_cannot_tell(&act.carry_out(&browser, &sid).await, &format!("{act:?}"));
         assert_eq!(server.wait(), Some(5), "{act:?}: ends by itself, with an error");
         let said = server.stderr();
@@ -180,7 +180,7 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_server_too() {
     let mut server = Server::with_faults(&[]);
     server.start();
     let mut alive = [server.ada().await];
-    server.order("sync", IO_ERROR, 0);
+    server.inject("sync", IO_ERROR, 0);
     // More than the WAL may hold. The shell makes no checkpoint, so the server has to.
     server.sqlite3(
         "PRAGMA wal_autocheckpoint = 0; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
@@ -285,7 +285,7 @@ async fn busy_readers_are_a_503_within_one_second() {
     let browsers = server.adas(12).await;
     // A commit by another process makes everything outdated that the connections have cached of the database.
     server.sqlite3("UPDATE users SET claims = '{}'");
-    server.order("slow", 1000, 0);
+    server.inject("slow", 1000, 0);
     let asked = browsers.iter().map(|browser| async {
         browser.jar.remove(ACCESS);
         let started = std::time::Instant::now();
@@ -318,7 +318,7 @@ async fn a_stale_feed_is_not_ready_and_refuses_by_policy() {
         server.start();
         let (browser, revoked) = (server.ada().await, server.ada().await);
         let sid = revoked.sid().await;
-        server.order("read", IO_ERROR, 0);
+        server.inject("read", IO_ERROR, 0);
         server.sqlite3(&format!("DELETE FROM sessions WHERE sid = '{sid}'"));
         let mut checks = serde_json::Value::Null;
         while checks["revocations"] != false {
