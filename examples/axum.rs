@@ -76,8 +76,8 @@ async fn peer(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request) 
 }
 
 fn app(bulla: Bulla) -> Router {
-    let guarded = Router::new().route("/notes", get(notes)).layer(bulla.layer());
-    let for_anybody = Router::new().route("/", get(home)).layer(bulla.layer().optional());
+    let guarded = Router::new().route("/notes", get(notes)).layer(bulla.guard());
+    let for_anybody = Router::new().route("/", get(home)).layer(bulla.guard().optional());
     Router::new()
         .route("/login", post(log_in))
         .route("/logout", post(log_out))

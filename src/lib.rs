@@ -21,10 +21,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Guard an actix-web program
+//! # Guard a program
 //!
-//! [`Bulla::builder`] opens the ring and the database, [`Bulla::guard`] is the middleware, [`Principal`] the extractor, and
-//! [`Users`] connects users of your own. `examples/embed.rs` uses them.
+//! [`Bulla::builder`] opens the ring and the database, [`Bulla::guard`] is the middleware for actix-web and, with the feature `tower`,
+//! for axum, [`Principal`] the extractor, and [`Users`] connects users of your own. [`Bulla::sign_in`] begins a session after a proof of
+//! your own. `examples/embed.rs` (actix-web) and `examples/axum.rs` use them; [`testing`] helps to test handlers.
+//!
+//! # Features
+//!
+//! Without default features only the core is built. The default, `cli`, has everything but `http2`.
+//!
+//! - `actix`: the guard and the routes for actix-web.
+//! - `tower`: the guard for tower and axum.
+//! - `sqlite`, `postgres`: the databases. A program with `actix` or `tower` needs one of them.
+//! - `openid`: login at OpenID providers.
+//! - `oauth`: tokens for other programs.
+//! - `cli`: the program `bulla`, server and commands.
+//! - `http2`: HTTP/2 with TLS in the server.
 //!
 //! # The map
 //!
@@ -35,14 +48,25 @@
 //!                            fetch, jws ──┴─→ identity ─┘
 //! ```
 //!
-//! An arrow says: may be used by; none points back, and a test reads the source to hold them. Read it from the left:
-//! what a token is in `token/wire.rs` and `token/seal.rs`, what a rollover does in `keyring/schedule.rs`, what may end a
-//! session in the triggers of `store/migrations/`, the refresh rule in `session/refresh.rs`, what another's ID token must
-//! say in `identity/openid/claims.rs` and how its signature is verified in `jws/key.rs`, what a program may get in `oauth/token.rs`, then every route in one table in
-//! `http/routes/table.rs`, and what a request must bring to change a login method in `http/guard/session_proof.rs`.
+//! An arrow means: may be used by. No arrow points back; a test reads the source and checks this. The places to start reading:
+//!
+//! - the layout of a token: `token/wire.rs` and `token/seal.rs`
+//! - what a rollover does: `keyring/schedule.rs`
+//! - what can end a session: the triggers in `store/migrations/`
+//! - the refresh rule: `session/refresh.rs`
+//! - the checks of an ID token: `identity/openid/claims.rs`, and of its signature: `jws/key.rs`
+//! - what a program can get: `oauth/token.rs`
+//! - every route: `http/routes/table.rs`
+//! - what a request must present to change a login method: `http/guard/session_proof.rs`
 
-// Each feature uses other parts of the shared rooms. The complete build reports unused code.
-#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
+#![cfg_attr(
+    not(feature = "cli"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "each feature uses other parts of the shared rooms; the complete build reports unused code"
+    )
+)]
 
 // The page's Rust is compiled.
 #[cfg(doctest)]
@@ -91,12 +115,10 @@ pub use token::{
     TokenKeys,
 };
 
-#[cfg(feature = "actix")]
-pub use http::Guard;
 #[cfg(feature = "tower")]
 pub use http::tower;
 #[cfg(feature = "web")]
-pub use http::{Builder, Bulla, ForeignScheme, Request, SessionCookies, SignedIn, Site};
+pub use http::{Builder, Bulla, ForeignScheme, Guard, Request, SessionCookies, SignedIn, Site};
 #[cfg(feature = "openid")]
 pub use identity::openid::{ProviderError, ProviderSettings};
 #[cfg(feature = "sessions")]

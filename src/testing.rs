@@ -80,8 +80,12 @@ impl PrincipalBuilder {
 pub struct Installation {
     bulla: Bulla,
     user: User,
-    folder: PathBuf,
+    _folder: Folder,
 }
+
+/// The temporary folder of an installation. Deleted on drop.
+#[derive(Debug)]
+struct Folder(PathBuf);
 
 /// Starts an installation with new keys and a new SQLite database in a temporary folder. It has the user `ada` with the role `admin`
 /// and the password [`PASSWORD`], and the site is `http://localhost:8080`. Needs a tokio runtime.
@@ -95,7 +99,11 @@ pub async fn installation() -> Result<Installation, StartError> {
     let folder = std::env::temp_dir().join(format!("bulla-testing-{}", *name));
     let made = DirBuilder::new().mode(0o700).create(&folder);
     made.map_err(|error| unavailable(format!("{} can't be created: {error}", folder.display())))?;
-    tracing::warn!(folder = %folder.display(), "an installation for tests starts; its keys and its database are deleted when it ends");
+    let guard = Folder(folder.clone());
+    tracing::warn!(
+        folder = %folder.display(),
+        "an installation for tests starts; its keys and its database are deleted when it ends"
+    );
     let bulla = Bulla::builder(folder.join("keys"), folder.join("bulla.db")).init().start().await?;
     let password_hash = bulla.hasher().hash(&SecretText::new(PASSWORD.to_owned())).await;
     let password_hash = password_hash.map_err(|error| unavailable(error.to_string()))?;
@@ -108,7 +116,7 @@ pub async fn installation() -> Result<Installation, StartError> {
     let event = AuditEvent::new(Event::UserAdded, Actor::System, "");
     let row = bulla.sessions().parts().store.add_user(new, event).await?;
     let user = User { id: row.id, name: row.name, roles: row.roles, claims: row.claims };
-    Ok(Installation { bulla, user, folder })
+    Ok(Installation { bulla, user, _folder: guard })
 }
 
 impl Installation {
@@ -134,9 +142,9 @@ impl Installation {
     }
 }
 
-impl Drop for Installation {
+impl Drop for Folder {
     fn drop(&mut self) {
         // A folder that can't be deleted stays in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -5,8 +5,8 @@
 //! [`Principal`](crate::session::Principal). [`serve`] runs the whole server.
 //!
 //! `wire` reads and writes the parts of HTTP messages, `pages` renders HTML, and `guard` authenticates requests: these know no web
-//! framework. `actix` adapts them to actix-web and `tower` to tower and axum, `routes` has the handlers by family and the table of all routes, and `server`
-//! listens.
+//! framework. `actix` adapts them to actix-web and `tower` to tower and axum, `routes` has the handlers by family and the table of
+//! all routes, and `server` listens.
 
 #[cfg(feature = "actix")]
 pub(crate) mod actix;
@@ -26,8 +26,9 @@ pub(crate) mod wire;
 
 pub use crate::{installation::StartError, problem::Problem};
 #[cfg(feature = "actix")]
-pub use actix::{Guard, Guarded};
+pub use actix::Guarded;
 pub use bulla::{Builder, Bulla};
+pub use guard::Guard;
 #[cfg(all(feature = "actix", feature = "openid"))]
 pub(crate) use routes::callback_url;
 #[cfg(feature = "cli")]

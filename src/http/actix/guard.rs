@@ -19,99 +19,14 @@ use crate::{
     http::{
         Bulla, Problem,
         actix::answer::add_renewed,
-        guard::admits::{Admission, Admits, Decision},
+        guard::{
+            Guard,
+            admits::{Admission, Decision},
+        },
         wire::cookies::SetCookies,
     },
     session::Denied,
 };
-
-/// Middleware made by [`Bulla::guard`].
-#[derive(Clone, Debug)]
-pub struct Guard {
-    bulla: Bulla,
-    admits: Admits,
-}
-
-impl Bulla {
-    /// Makes middleware that authenticates every request by the steps of docs/design/sessions.md, and answers 401 (403, 503, …)
-    /// itself if no step succeeds.
-    ///
-    /// It admits people. A token that was granted to an OAuth client is refused with 403, whatever its user may do, unless
-    /// [`Guard::and_apps`] admits its scope. A service token belongs to a machine and is refused unless [`Guard::and_machines`]
-    /// admits it. Handlers behind the guard take a [`Principal`]. A valid access token needs no I/O. The cookies of a renewal are
-    /// added to the answer.
-    ///
-    /// [`Principal`]: crate::session::Principal
-    pub fn guard(&self) -> Guard {
-        Guard { bulla: self.clone(), admits: Admits::people(&self.0) }
-    }
-}
-
-impl Guard {
-    /// Also admits tokens that were granted to an OAuth client with this scope. After several calls, any of the scopes is enough.
-    /// The [`Principal`] of such a token has a [`grant`] and no roles.
-    ///
-    /// [`Principal`]: crate::session::Principal
-    /// [`grant`]: crate::session::Principal::grant
-    #[must_use]
-    pub fn and_apps(mut self, scope: &str) -> Self {
-        self.admits.add_apps(scope);
-        self
-    }
-
-    /// Also admits service tokens with this scope (`Authorization: Bearer`). After several calls, any of the scopes is enough.
-    /// Handlers then take a [`Machine`] if there is no [`Principal`].
-    ///
-    /// [`Machine`]: crate::session::Machine
-    /// [`Principal`]: crate::session::Principal
-    #[must_use]
-    pub fn and_machines(mut self, scope: &str) -> Self {
-        self.admits.add_machines(scope);
-        self
-    }
-
-    /// Admits only people with this role; others get 403 `forbidden`. After several calls, any of the roles is enough.
-    ///
-    /// The roles are those in the access token, so the check needs no I/O. A role that was taken away is effective at the next
-    /// renewal: after `access_max_age` (default 2 minutes) at the latest. To take it away at once, end the user's sessions
-    /// ([`Bulla::end_sessions_of`]).
-    ///
-    /// A token of an OAuth client has no roles and is refused with 403, even if [`and_apps`](Self::and_apps) admits its scope. A
-    /// machine that [`and_machines`](Self::and_machines) admits needs no role.
-    #[must_use]
-    pub fn role(mut self, role: &str) -> Self {
-        self.admits.add_role(role);
-        self
-    }
-
-    /// For pages that anybody may see: passes a request on if its caller is not recognised. Handlers take an
-    /// `Option<`[`Principal`]`>`. A session whose access token has expired is renewed as usual. The answer gets `Vary: Cookie`.
-    ///
-    /// `None` means that the request has no cookies, or cookies that belong to no live session. These requests are answered by the
-    /// guard all the same:
-    ///
-    /// - 503 if it can't tell whether the cookies are valid, because the store does not answer. A handler must not mistake a known
-    ///   person for a stranger. Visitors without cookies and people with a valid access token are not affected;
-    /// - 401, 403 or 400 if the credentials in an `Authorization` header are refused. They are an explicit claim, and a program must
-    ///   learn that it failed;
-    /// - 403 `foreign_origin` if another site caused an unsafe request (docs/design/http.md);
-    /// - a page that loads again by itself, if the person comes from a link on another site and the session must be renewed.
-    ///
-    /// With [`role`](Self::role), the guard requires a person, in whichever order the two are called.
-    ///
-    /// [`Principal`]: crate::session::Principal
-    #[must_use]
-    pub fn optional(mut self) -> Self {
-        self.admits.make_optional();
-        self
-    }
-
-    /// Admits every app, for a route that describes an app's own token.
-    pub(crate) fn and_every_app(mut self) -> Self {
-        self.admits.add_every_app();
-        self
-    }
-}
 
 impl<S, B> Transform<S, ServiceRequest> for Guard
 where
@@ -125,8 +40,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let guard = Self { bulla: self.bulla.clone(), admits: self.admits.on_this_thread(&self.bulla.0) };
-        ready(Ok(Guarded { service: Rc::new(service), guard }))
+        ready(Ok(Guarded { service: Rc::new(service), guard: self.on_this_thread() }))
     }
 }
 

@@ -6,4 +6,4 @@ pub(crate) mod guard;
 mod request;
 
 pub(crate) use answer::{add_cookies, protect};
-pub use guard::{Guard, Guarded};
+pub use guard::Guarded;

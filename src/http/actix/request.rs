@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use actix_web::{
     HttpRequest,
-    http::header::{self, HeaderName, HeaderValue},
+    http::header::{HeaderName, HeaderValue},
 };
 
-use crate::http::wire::request::{Header, Request, Sealed};
+use crate::http::wire::request::{Header, Request, Sealed, header_names};
 
 impl Sealed for HttpRequest {}
 
@@ -41,23 +41,4 @@ impl Request for HttpRequest {
     }
 }
 
-fn name(header: Header) -> HeaderName {
-    match header {
-        Header::Accept => header::ACCEPT,
-        Header::Authorization => header::AUTHORIZATION,
-        Header::Connection => header::CONNECTION,
-        Header::ContentType => header::CONTENT_TYPE,
-        Header::Cookie => header::COOKIE,
-        Header::Forwarded => header::FORWARDED,
-        Header::Host => header::HOST,
-        Header::Origin => header::ORIGIN,
-        Header::Referer => header::REFERER,
-        Header::SecFetchDest => HeaderName::from_static("sec-fetch-dest"),
-        Header::SecFetchMode => HeaderName::from_static("sec-fetch-mode"),
-        Header::SecFetchSite => HeaderName::from_static("sec-fetch-site"),
-        Header::SecWebsocketKey => header::SEC_WEBSOCKET_KEY,
-        Header::Upgrade => header::UPGRADE,
-        Header::UserAgent => header::USER_AGENT,
-        Header::XForwardedFor => header::X_FORWARDED_FOR,
-    }
-}
+header_names!(actix_web::http::header);

@@ -14,72 +14,14 @@ use tower_service::Service;
 
 use super::answer::{add_renewed, response};
 use crate::{
-    http::{
-        Bulla,
-        guard::admits::{Admission, Admits, Decision},
+    http::guard::{
+        Guard,
+        admits::{Admission, Decision},
     },
     session::Denied,
 };
 
-/// A layer made by [`Bulla::layer`].
-#[derive(Clone, Debug)]
-pub struct GuardLayer {
-    bulla: Bulla,
-    admits: Admits,
-}
-
-impl Bulla {
-    /// Makes a layer of tower, for axum and other programs, that authenticates every request by the steps of
-    /// docs/design/sessions.md. It answers 401 (403, 503, …) itself if no step succeeds, and adds the cookies of a renewal to the
-    /// answer of the inner service. It decides as [`Bulla::guard`] does for actix-web.
-    ///
-    /// It admits people, and programs only if [`GuardLayer::and_apps`] or [`GuardLayer::and_machines`] admits them. The request's
-    /// extensions get the [`Principal`] or the [`Machine`]. The client's address is that of the extension [`PeerAddress`].
-    ///
-    /// The body of the inner service's answer must be one that can be made from a `String`, such as axum's.
-    ///
-    /// [`Principal`]: crate::session::Principal
-    /// [`Machine`]: crate::session::Machine
-    /// [`PeerAddress`]: super::PeerAddress
-    pub fn layer(&self) -> GuardLayer {
-        GuardLayer { bulla: self.clone(), admits: Admits::people(&self.0) }
-    }
-}
-
-impl GuardLayer {
-    /// Also admits tokens that were granted to an OAuth client with this scope. After several calls, any of the scopes is enough.
-    #[must_use]
-    pub fn and_apps(mut self, scope: &str) -> Self {
-        self.admits.add_apps(scope);
-        self
-    }
-
-    /// Also admits service tokens with this scope (`Authorization: Bearer`). After several calls, any of the scopes is enough.
-    #[must_use]
-    pub fn and_machines(mut self, scope: &str) -> Self {
-        self.admits.add_machines(scope);
-        self
-    }
-
-    /// Admits only people with this role; others get 403 `forbidden`. After several calls, any of the roles is enough. The roles
-    /// are those in the access token, so a role that was taken away is effective at the next renewal.
-    #[must_use]
-    pub fn role(mut self, role: &str) -> Self {
-        self.admits.add_role(role);
-        self
-    }
-
-    /// For pages that anybody may see: passes a request on if its caller is not recognised. Handlers take an `Option<Principal>`.
-    /// The answer gets `Vary: Cookie`. A request whose credentials are refused or can't be checked is answered by the layer, as
-    /// `Guard::optional` describes.
-    #[must_use]
-    pub fn optional(mut self) -> Self {
-        self.admits.make_optional();
-        self
-    }
-}
-
-impl<S> Layer<S> for GuardLayer {
+impl<S> Layer<S> for Guard {
     type Service = GuardService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -87,11 +29,11 @@ impl<S> Layer<S> for GuardLayer {
     }
 }
 
-/// A service behind a [`GuardLayer`].
+/// A service behind a [`Guard`].
 #[derive(Clone, Debug)]
 pub struct GuardService<S> {
     inner: S,
-    guard: GuardLayer,
+    guard: Guard,
 }
 
 impl<S, A, B> Service<Request<A>> for GuardService<S>
@@ -111,7 +53,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let GuardLayer { bulla, admits } = &self.guard;
+        let Guard { bulla, admits } = &self.guard;
         let varies = admits.is_optional();
         let (mut parts, body) = request.into_parts();
         // If the token is valid, no boxed future is needed.
@@ -139,7 +81,7 @@ where
 }
 
 async fn climb<S, A, B>(
-    GuardLayer { bulla, admits }: GuardLayer,
+    Guard { bulla, admits }: Guard,
     mut service: S,
     mut parts: Parts,
     body: A,

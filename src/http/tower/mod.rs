@@ -1,4 +1,4 @@
-//! The adapter for tower and axum: the guard as a layer, extractors for the caller, and the conversions of requests and answers.
+//! The adapter for tower and axum: [`Guard`](crate::Guard) as a layer, extractors for the caller, and the conversions of requests and answers.
 //!
 //! The layer makes the same decisions as the guard for actix-web. Handlers take a [`Principal`](crate::Principal), an
 //! `Option<Principal>` or a [`Machine`](crate::Machine). [`Problem`](crate::Problem) and
@@ -21,7 +21,7 @@
 //! }
 //!
 //! fn app(bulla: &Bulla) -> Router {
-//!     Router::new().route("/hello", get(hello)).layer(bulla.layer()).layer(map_request(peer))
+//!     Router::new().route("/hello", get(hello)).layer(bulla.guard()).layer(map_request(peer))
 //! }
 //! ```
 
@@ -30,5 +30,5 @@ mod extract;
 mod layer;
 mod request;
 
-pub use layer::{GuardFuture, GuardLayer, GuardService};
+pub use layer::{GuardFuture, GuardService};
 pub use request::PeerAddress;

@@ -2,9 +2,9 @@
 
 use std::{net::IpAddr, sync::Once};
 
-use http::{HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderName, HeaderValue, request::Parts};
 
-use crate::http::wire::request::{Header, Request, Sealed};
+use crate::http::wire::request::{Header, Request, Sealed, header_names};
 
 /// The address of the peer of the connection, as an extension of the request. The program that serves the connections sets it,
 /// before the request reaches the guard; with axum from `ConnectInfo`. Proxies that [`Site::trust`](crate::Site::trust) names are
@@ -60,23 +60,4 @@ fn warn_once() {
     });
 }
 
-fn name(header: Header) -> HeaderName {
-    match header {
-        Header::Accept => header::ACCEPT,
-        Header::Authorization => header::AUTHORIZATION,
-        Header::Connection => header::CONNECTION,
-        Header::ContentType => header::CONTENT_TYPE,
-        Header::Cookie => header::COOKIE,
-        Header::Forwarded => header::FORWARDED,
-        Header::Host => header::HOST,
-        Header::Origin => header::ORIGIN,
-        Header::Referer => header::REFERER,
-        Header::SecFetchDest => HeaderName::from_static("sec-fetch-dest"),
-        Header::SecFetchMode => HeaderName::from_static("sec-fetch-mode"),
-        Header::SecFetchSite => HeaderName::from_static("sec-fetch-site"),
-        Header::SecWebsocketKey => header::SEC_WEBSOCKET_KEY,
-        Header::Upgrade => header::UPGRADE,
-        Header::UserAgent => header::USER_AGENT,
-        Header::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
-    }
-}
+header_names!(http::header);

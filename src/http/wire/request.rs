@@ -27,6 +27,35 @@ pub enum Header {
     XForwardedFor,
 }
 
+/// Defines `fn name`, which translates a [`Header`] to the constant of the given module of the crate `http`.
+macro_rules! header_names {
+    ($($module:ident)::+) => {
+        fn name(header: $crate::http::wire::request::Header) -> $($module)::+::HeaderName {
+            use $crate::http::wire::request::Header;
+            use $($module)::+ as names;
+            match header {
+                Header::Accept => names::ACCEPT,
+                Header::Authorization => names::AUTHORIZATION,
+                Header::Connection => names::CONNECTION,
+                Header::ContentType => names::CONTENT_TYPE,
+                Header::Cookie => names::COOKIE,
+                Header::Forwarded => names::FORWARDED,
+                Header::Host => names::HOST,
+                Header::Origin => names::ORIGIN,
+                Header::Referer => names::REFERER,
+                Header::SecFetchDest => names::HeaderName::from_static("sec-fetch-dest"),
+                Header::SecFetchMode => names::HeaderName::from_static("sec-fetch-mode"),
+                Header::SecFetchSite => names::HeaderName::from_static("sec-fetch-site"),
+                Header::SecWebsocketKey => names::SEC_WEBSOCKET_KEY,
+                Header::Upgrade => names::UPGRADE,
+                Header::UserAgent => names::USER_AGENT,
+                Header::XForwardedFor => names::HeaderName::from_static("x-forwarded-for"),
+            }
+        }
+    };
+}
+pub(crate) use header_names;
+
 /// A request, as Bulla reads it. Implemented for `HttpRequest` of actix-web and, with the feature `tower`, for `Parts` of the crate
 /// `http`. An implementation only borrows; it neither allocates nor parses.
 ///

@@ -9,10 +9,7 @@ use axum::{
     http::Request,
     routing::any,
 };
-use bulla::{
-    Bulla, Guard, Machine, Principal, Site,
-    tower::{GuardLayer, PeerAddress},
-};
+use bulla::{Bulla, Guard, Machine, Principal, Site, tower::PeerAddress};
 use serde_json::{Value, json};
 use tower_service::Service as _;
 
@@ -139,7 +136,7 @@ async fn by_actix(guard: Guard, case: &Case) -> Answer {
     Answer::new(status, headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), &body)
 }
 
-async fn by_axum(layer: GuardLayer, case: &Case) -> Answer {
+async fn by_axum(layer: Guard, case: &Case) -> Answer {
     let mut app = Router::new()
         .route("/who", any(async |person: Option<Principal>, machine: Option<Machine>| who(person, machine)))
         .route("/person", any(async |person: Principal| who(Some(person), None)))
@@ -219,8 +216,8 @@ impl Installation {
         Case { method, uri, headers: headers.iter().map(|(name, value)| (*name, filled(value))).collect() }
     }
 
-    fn guards(&self) -> Vec<(&'static str, Guard, GuardLayer)> {
-        let (guard, layer) = (|| self.bulla.guard(), || self.bulla.layer());
+    fn guards(&self) -> Vec<(&'static str, Guard, Guard)> {
+        let (guard, layer) = (|| self.bulla.guard(), || self.bulla.guard());
         vec![
             ("people", guard(), layer()),
             ("apps", guard().and_apps("read"), layer().and_apps("read")),
@@ -362,7 +359,7 @@ async fn each_step_of_the_guard_answers_as_the_design_says_in_both() {
         (("GET", "/who", &[BASIC]), (200, "", 2)),
         (("GET", "/who", &[("authorization", "Basic YWRhOndyb25n")]), (401, "wrong_credentials", 0)),
     ];
-    let (guard, layer) = (installation.bulla.guard(), installation.bulla.layer());
+    let (guard, layer) = (installation.bulla.guard(), installation.bulla.guard());
     for ((method, uri, headers), (status, code, cookies)) in expected {
         let actix = by_actix(guard.clone(), &installation.case((method, uri), headers).await).await;
         let axum = by_axum(layer.clone(), &installation.case((method, uri), headers).await).await;
