@@ -16,8 +16,8 @@ pub(crate) mod session_proof;
 
 use crate::http::{Bulla, guard::admits::Admits};
 
-/// Middleware that authenticates requests, made by [`Bulla::guard`]: for actix-web (`App::wrap`) and, with the feature `tower`, a layer
-/// for axum and other programs (`Router::layer`).
+/// Middleware that authenticates requests, made by [`Bulla::guard`]: for actix-web (`App::wrap`) and, with the feature `tower`, a
+/// layer for axum and other programs (`Router::layer`).
 #[derive(Clone, Debug)]
 pub struct Guard {
     pub(crate) bulla: Bulla,
@@ -33,8 +33,8 @@ impl Bulla {
     /// admits it. Handlers behind the guard take a [`Principal`]. A valid access token needs no I/O. The cookies of a renewal are
     /// added to the answer.
     ///
-    /// With tower, the client's address is that of the extension `tower::PeerAddress`, and the body of the inner service's answer must be
-    /// one that can be made from a `String`, such as axum's.
+    /// With tower, the client's address is that of the extension `tower::PeerAddress`, and the body of the inner service's answer must
+    /// be one that can be made from a `String`, such as axum's.
     ///
     /// [`Principal`]: crate::session::Principal
     pub fn guard(&self) -> Guard {

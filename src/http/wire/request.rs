@@ -62,42 +62,53 @@ pub(crate) use header_names;
 /// Only this crate implements it, so that it can grow.
 pub trait Request: Sealed {
     /// The method, such as `GET`. Methods are case-sensitive.
+    #[doc(hidden)]
     fn method(&self) -> &str;
 
     /// The path without the query.
+    #[doc(hidden)]
     fn path(&self) -> &str;
 
     /// The path with the query. `None` if the request has none (`CONNECT`).
+    #[doc(hidden)]
     fn target(&self) -> Option<&str>;
 
     /// The host and port in the URI, if it has them (HTTP/2, or an absolute URI).
+    #[doc(hidden)]
     fn authority(&self) -> Option<&str>;
 
     /// All values of a header, in the order of their lines.
+    #[doc(hidden)]
     fn values(&self, header: Header) -> impl Iterator<Item = &[u8]>;
 
     /// The names of all headers, in lower case.
+    #[doc(hidden)]
     fn header_names(&self) -> impl Iterator<Item = &str>;
 
     /// The address of the peer of the connection. `None` if the framework does not know it.
+    #[doc(hidden)]
     fn peer(&self) -> Option<IpAddr>;
 
     /// The first value of a header.
+    #[doc(hidden)]
     fn value(&self, header: Header) -> Option<&[u8]> {
         self.values(header).next()
     }
 
     /// Whether the request has this header, whatever its value.
+    #[doc(hidden)]
     fn has(&self, header: Header) -> bool {
         self.value(header).is_some()
     }
 
     /// The first value of a header, if it is text.
+    #[doc(hidden)]
     fn text(&self, header: Header) -> Option<&str> {
         self.value(header).and_then(text)
     }
 
     /// Whether the method is one that only reads (RFC 9110, section 9.2.1).
+    #[doc(hidden)]
     fn has_safe_method(&self) -> bool {
         matches!(self.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE")
     }

@@ -4,6 +4,7 @@ mod arrows;
 mod circles;
 mod client_packages;
 mod openers;
+mod public_api;
 mod ring;
 pub mod source;
 mod token;
