@@ -51,7 +51,7 @@ impl Problem {
     pub fn wrong_credentials() -> Self {
         Self::new(401, "wrong_credentials", "Name or password is wrong.")
     }
-    /// 403: the present password, which the change requires, is wrong.
+    /// 403: the current password, which the change requires, is wrong.
     pub fn wrong_password() -> Self {
         Self::new(403, "wrong_password", "The current password is wrong.")
     }

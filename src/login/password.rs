@@ -1,4 +1,4 @@
-//! Begins a session by name and password, and checks the present password of a person who is signed in.
+//! Begins a session by name and password, and checks the current password of a person who is signed in.
 
 use crate::{
     login::{Account, Failed, Logins, Requester, attempts::trimmed},
@@ -41,7 +41,7 @@ impl Logins {
         self.attempt(Account::User(name), requester, check).await
     }
 
-    /// Checks the present password of a person who is signed in, with the same throttle as a login. Returns the value against which
+    /// Checks the current password of a person who is signed in, with the same throttle as a login. Returns the value against which
     /// it was checked, such as the stored hash.
     pub(crate) async fn check_current_password(
         &self,

@@ -26,7 +26,7 @@ pub(crate) struct PresentedSession {
     now: Option<Timestamp>,
 }
 
-/// The present password, in requests that accept it.
+/// The current password, in requests that accept it.
 #[derive(Default, Deserialize)]
 pub(crate) struct CurrentPassword {
     #[serde(default)]
@@ -77,7 +77,7 @@ impl Shared {
         }
     }
 
-    /// Checks that the person of this session has proven their identity recently: by the present password in the request, or by a
+    /// Checks that the person of this session has proven their identity recently: by the current password in the request, or by a
     /// login within `reauth_within`.
     pub(crate) async fn require_recent_proof(
         &self,

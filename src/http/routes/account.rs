@@ -180,7 +180,7 @@ pub(crate) async fn password(
     }
 }
 
-/// The write requires that the stored hash is still the one against which the present password was checked, and that the caller's
+/// The write requires that the stored hash is still the one against which the current password was checked, and that the caller's
 /// session is live.
 async fn change(
     bulla: &Bulla,
@@ -190,7 +190,7 @@ async fn change(
     input: Change,
 ) -> Result<Issued, Problem> {
     let shared = &bulla.0;
-    // HTTP Basic contains the present password, so the body need not repeat it.
+    // HTTP Basic contains the current password, so the body need not repeat it.
     let verified = match (&input.current, shared.schemes.read(request)?) {
         (Some(current), _) => {
             shared
