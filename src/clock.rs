@@ -13,12 +13,12 @@ impl Timestamp {
     /// The earliest time: 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
-    /// From Unix milliseconds.
+    /// A time from Unix milliseconds. Negative values are times before 1970.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// As Unix milliseconds.
+    /// The Unix milliseconds.
     pub const fn millis(self) -> i64 {
         self.0
     }
@@ -28,13 +28,13 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
-    /// This time plus `by`; saturates.
+    /// This time plus `by`, which is cut to whole milliseconds. Saturates at the greatest time.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This time minus `by`; saturates.
+    /// This time minus `by`, which is cut to whole milliseconds. Saturates at the least time.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
@@ -52,7 +52,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The text is not a time in the form that this program writes.
+/// The text is not a time of the form `2026-11-20T19:00:00Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a time of the form 2026-11-20T19:00:00Z")]
 pub struct BadTime;
@@ -60,7 +60,7 @@ pub struct BadTime;
 impl FromStr for Timestamp {
     type Err = BadTime;
 
-    /// Parses what [`Display`](fmt::Display) writes, and no other form.
+    /// Parses the form that [`Display`](fmt::Display) writes, and no other form.
     fn from_str(text: &str) -> Result<Self, BadTime> {
         let digits = |range: std::ops::Range<usize>| {
             text.get(range).and_then(|part| part.parse::<i64>().ok()).ok_or(BadTime)
@@ -69,7 +69,7 @@ impl FromStr for Timestamp {
         let (h, m, s) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
         let days = days_since_epoch(year, month, day);
         let time = Self((((days * 24 + h) * 60 + m) * 60 + s) * 1000);
-        // Writing the time again refuses impossible dates and other forms.
+        // The text must equal the formatted time. This refuses impossible dates and other forms.
         if time.to_string() == text { Ok(time) } else { Err(BadTime) }
     }
 }

@@ -41,7 +41,7 @@ pub enum FetchError {
     Failed(String),
 }
 
-/// A client for such requests. It is created at the first request, so a program without requests has no cost.
+/// A client that sends requests to other servers. It is created at the first request, so a program without requests has no cost.
 #[derive(Debug, Default)]
 pub struct Fetch(OnceLock<Result<Clients, FetchError>>);
 
@@ -55,7 +55,12 @@ struct Clients {
 }
 
 impl Fetch {
-    /// Sends a request and reads the answer, whatever its status. Redirects are returned and not followed.
+    /// Sends a request and reads the whole answer, whatever its status. Redirects are returned and not followed.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] if the URL is insecure, the answer takes longer than 5 seconds or is longer than 256 KiB, or the connection
+    /// fails.
     pub async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
         if !is_secure(request.uri()) {
             return Err(FetchError::Insecure);
@@ -65,7 +70,7 @@ impl Fetch {
     }
 }
 
-/// Whether data sent to this URL can't be read on the way.
+/// Whether the connection to this URL is protected: HTTPS, or plain HTTP to this machine.
 fn is_secure(uri: &Uri) -> bool {
     match uri.scheme_str() {
         Some("https") => true,

@@ -12,7 +12,7 @@ use base64_simd::Out;
 
 use crate::secret::{self, NoRandomness};
 
-/// A text is not valid as the name it should be. `Display` says the rule.
+/// The text is not a valid name of this type. `Display` states the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid {what}: {rule}")]
 pub struct BadName {
@@ -53,7 +53,11 @@ impl FromStr for Kid {
 pub struct Sid(pub [u8; 16]);
 
 impl Sid {
-    /// A new random id.
+    /// A new random id, from the operating system's generator.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's random generator failed.
     pub fn generate() -> Result<Self, NoRandomness> {
         let mut bytes = [0; 16];
         secret::random(&mut bytes)?;
@@ -86,7 +90,7 @@ impl FromStr for Sid {
         if text.len() != 22 {
             return Err(bad);
         }
-        // Parsed for every access token: this decoder is as strict as `base64` and takes a third of its time.
+        // Every access token is parsed here. This decoder is as strict as `base64` and takes a third of its time.
         base64_simd::URL_SAFE_NO_PAD.decode(text.as_bytes(), Out::from_slice(&mut bytes)).map_err(|_| bad)?;
         Ok(Self(bytes))
     }
@@ -99,7 +103,11 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
-            /// Checks the rule.
+            /// A name from its text.
+            ///
+            /// # Errors
+            ///
+            /// [`BadName`] if the text breaks the rule of this type.
             pub fn new(text: impl Into<String>) -> Result<Self, BadName> {
                 let text = text.into();
                 let valid: fn(&[u8]) -> bool = $valid;
@@ -134,7 +142,7 @@ text_id!(
 );
 
 impl UserId {
-    /// Stands for the user of a row that can't be read. No token has it.
+    /// A placeholder for the user of a row that can't be read. No token contains it.
     #[cfg(feature = "sessions")]
     pub(crate) fn unknown() -> Self {
         Self(String::from("\u{fffd}"))
@@ -182,7 +190,7 @@ text_id!(
 );
 
 text_id!(
-    /// The id of an OAuth client; never used twice.
+    /// The id of an OAuth client. An id is never assigned twice.
     ClientId, "client id", "a letter or digit, then at most 63 letters, digits, dots, hyphens or underscores",
     |b| b.len() <= 64
         && b.first().is_some_and(u8::is_ascii_alphanumeric)
@@ -191,6 +199,10 @@ text_id!(
 
 impl ClientId {
     /// A new random id: 16 hexadecimal digits.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's random generator failed.
     pub fn generate() -> Result<Self, NoRandomness> {
         let mut bytes = [0; 8];
         secret::random(&mut bytes)?;

@@ -1,12 +1,13 @@
 //! Bulla: sessions without JWT.
 //!
-//! A small JSON object is sealed by an AEAD into an opaque token. Two cookies and one row that can be deleted keep a session. Root keys
-//! live in a directory and are replaced while no request fails.
+//! A small JSON object is sealed into an opaque token by an AEAD (authenticated encryption with associated data). A session
+//! consists of two cookies and one database row; deleting the row ends the session. Root keys are files in a directory, and no
+//! request fails when they are replaced.
 //!
 //! # Seal and open
 //!
-//! This is the library core, all there is with `default-features = false`. `seal_at` and `open_at` take time and buffer as
-//! arguments and allocate nothing.
+//! This is the library core, and all of the crate with `default-features = false`. `seal_at` and `open_at` take the time as an
+//! argument. `open_at` also takes a buffer and does not allocate, except for a payload with more than 24 keys.
 //!
 //! ```
 //! use bulla::{Audience, KeyDirectory, Purpose, Suite, TokenKeys};
@@ -23,13 +24,15 @@
 //!
 //! # Guard a program
 //!
-//! [`Bulla::builder`] opens the ring and the database, [`Bulla::guard`] is the middleware for actix-web and, with the feature `tower`,
-//! for axum, [`Principal`] the extractor, and [`Users`] connects users of your own. [`Bulla::sign_in`] begins a session after a proof of
-//! your own. `examples/embed.rs` (actix-web) and `examples/axum.rs` use them; [`testing`] helps to test handlers.
+//! [`Bulla::builder`] opens the key ring and the database. [`Bulla::guard`] is the middleware for actix-web and, with the feature
+//! `tower`, the layer for axum. [`Principal`] is the extractor for the user of a request. [`Users`] connects a user table of your
+//! own, and [`Bulla::sign_in`] begins a session after you have verified the person yourself. `examples/embed.rs` (actix-web) and
+//! `examples/axum.rs` use them; [`testing`] helps to test handlers.
 //!
 //! # Features
 //!
-//! Without default features only the core is built. The default, `cli`, has everything but `http2`.
+//! Without default features only the core is built. The default features are `cli` and `tower`, which switch on all others except
+//! `http2`.
 //!
 //! - `actix`: the guard and the routes for actix-web.
 //! - `tower`: the guard for tower and axum.
@@ -48,14 +51,15 @@
 //!                            fetch, jws ──┴─→ identity ─┘
 //! ```
 //!
-//! An arrow means: may be used by. No arrow points back; a test reads the source and checks this. The places to start reading:
+//! An arrow means: may be used by. A test reads the source and checks that no module uses another one against the arrows. Places to
+//! start reading:
 //!
 //! - the layout of a token: `token/wire.rs` and `token/seal.rs`
 //! - what a rollover does: `keyring/schedule.rs`
 //! - what can end a session: the triggers in `store/migrations/`
 //! - the refresh rule: `session/refresh.rs`
 //! - the checks of an ID token: `identity/openid/claims.rs`, and of its signature: `jws/key.rs`
-//! - what a program can get: `oauth/token.rs`
+//! - what tokens a program can get: `oauth/token.rs`
 //! - every route: `http/routes/table.rs`
 //! - what a request must present to change a login method: `http/guard/session_proof.rs`
 
@@ -68,7 +72,7 @@
     )
 )]
 
-// The page's Rust is compiled.
+// The Rust code in this page is compiled and run as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/integrators.md")]
 struct IntegratorsPage;
@@ -132,7 +136,7 @@ pub use session::{Machine, OnStale, Pardon, Policy, Principal};
 #[cfg(feature = "sessions")]
 pub use store::{LoginError, StoreError, User, Users};
 
-/// The rooms of this crate for its own program, tests and benchmarks. Not part of the public API: it changes without notice.
+/// The modules of this crate, for its own program, tests and benchmarks. Not part of the public API: they change without notice.
 #[doc(hidden)]
 pub mod internals {
     pub mod clock {

@@ -1,4 +1,4 @@
-//! Parse, run, exit code.
+//! The program `bulla`. `cli::main` parses the arguments, runs the command and returns the exit code.
 
 use std::process::ExitCode;
 

@@ -4,8 +4,9 @@ use std::{fmt, time::Duration};
 
 use crate::session::Denied;
 
-/// A failed request. `Display` and the body contain the code, and the body also a sentence for the caller. They never contain a
-/// cause, a token or a key.
+/// The answer to a failed request: a status, a stable code, and a sentence for the caller (RFC 9457). `Display` has the code only.
+/// No part contains a cause, a token or a key. Bulla's routes and guards answer with it; with the features `actix` and `tower` a
+/// handler can return it as an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: u16,
@@ -38,7 +39,7 @@ impl Problem {
     pub fn bad_authorization() -> Self {
         Self::new(400, "bad_authorization", "The Authorization header is malformed.")
     }
-    /// 401: the caller is not recognised. All reasons have this same answer.
+    /// 401: the caller is not authenticated. All reasons give the same answer.
     pub fn unauthorized() -> Self {
         Self::new(401, "unauthorized", "Please sign in.")
     }
@@ -55,16 +56,16 @@ impl Problem {
     pub fn wrong_password() -> Self {
         Self::new(403, "wrong_password", "The current password is wrong.")
     }
-    /// 403: the request does not come from a page of this server.
+    /// 403: another site caused the request; it does not come from a page of this server.
     pub fn foreign_origin() -> Self {
         Self::new(403, "foreign_origin", "This request did not come from a page of this server.")
     }
-    /// 403: a token of an app or a machine that is not admitted here, whatever its user may do.
+    /// 403: the token belongs to an app or a machine that is not admitted here, whatever its user may do.
     pub fn program_not_admitted() -> Self {
         let detail = "This token was issued to an OAuth client. Its scope does not permit this request.";
         Self::new(403, "program_not_admitted", detail)
     }
-    /// 403: the caller is recognised but not allowed to do this.
+    /// 403: the caller is authenticated but not allowed to do this.
     pub fn forbidden() -> Self {
         Self::new(403, "forbidden", "You are not allowed to do this.")
     }
@@ -94,7 +95,7 @@ impl Problem {
             administrator for an account.";
         Self::new(403, "no_account", detail)
     }
-    /// 404.
+    /// 404: there is nothing at this address.
     pub fn not_found() -> Self {
         Self::new(404, "not_found", "There is nothing at this address.")
     }
@@ -108,12 +109,12 @@ impl Problem {
     pub fn no_such_session() -> Self {
         Self::new(404, "not_found", "This device is not signed in any more.")
     }
-    /// 405 with `Allow`.
+    /// 405: the method is not allowed. The header `Allow` has the value `allow`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let detail = format!("Methods allowed at this address: {allow}.");
         Self { allow: Some(allow), ..Self::new(405, "method_not_allowed", detail) }
     }
-    /// 408: the body took too long.
+    /// 408: the body did not arrive in time.
     pub fn too_slow() -> Self {
         Self::new(408, "too_slow", "The body took too long to arrive.")
     }
@@ -121,11 +122,11 @@ impl Problem {
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(409, "conflict", detail)
     }
-    /// 413.
+    /// 413: the body is too large.
     pub fn too_large() -> Self {
         Self::new(413, "too_large", "The body is too large.")
     }
-    /// 415: the answer names the media types that are accepted.
+    /// 415: the media type of the body is not supported. The answer names the media types that are accepted.
     pub fn unsupported_media_type() -> Self {
         let detail = "The media type of the body is not supported. Send application/json or application/x-www-form-urlencoded.";
         Self::new(415, "unsupported_media_type", detail)
@@ -142,22 +143,22 @@ impl Problem {
     pub fn unprocessable(detail: impl Into<String>) -> Self {
         Self::new(422, "unprocessable", detail)
     }
-    /// 429 with `Retry-After`: there were too many failures before this request.
+    /// 429 with `Retry-After`, rounded up to whole seconds: there were too many failed attempts before this request.
     pub fn throttled(retry_after: Duration) -> Self {
         let detail = "Too many failed attempts. Please wait a moment.";
         Self { retry_after: Some(retry_after), ..Self::new(429, "throttled", detail) }
     }
-    /// 429: the queue of logins is full.
+    /// 429 with `Retry-After`: the queue of logins is full.
     pub fn busy() -> Self {
         let detail = "Too many sign-ins at the same time. Please try again in a moment.";
         Self { retry_after: Some(Duration::from_secs(2)), ..Self::new(429, "busy", detail) }
     }
-    /// 431.
+    /// 431: the headers are too large.
     pub fn headers_too_large() -> Self {
         let detail = "The headers are too large.";
         Self::new(431, "headers_too_large", detail)
     }
-    /// 500.
+    /// 500: an internal error.
     pub fn internal() -> Self {
         Self::new(500, "internal", "An internal error occurred.")
     }
@@ -166,7 +167,7 @@ impl Problem {
         let detail = "The provider is not available at the moment. Please try again, or sign in another way.";
         Self { retry_after: Some(Duration::from_secs(10)), ..Self::new(503, "provider_away", detail) }
     }
-    /// 503 with `Retry-After`: the answer is unknown at present.
+    /// 503 with `Retry-After`: the server can't tell the answer at present, for example because the database is unavailable.
     pub fn unavailable() -> Self {
         let detail = "The server can't answer this request at the moment. Please try again.";
         Self { retry_after: Some(Duration::from_secs(2)), ..Self::new(503, "unavailable", detail) }
@@ -177,7 +178,7 @@ impl Problem {
         self.cross_site
     }
 
-    /// An address of this server to open instead.
+    /// The address of this server that a browser opens instead of showing the problem.
     pub(crate) fn place(&self) -> Option<&str> {
         self.place.as_deref()
     }
@@ -187,7 +188,7 @@ impl Problem {
         self.retry_after
     }
 
-    /// The stable code.
+    /// The stable code, such as `wrong_credentials`. Programs compare it.
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -204,7 +205,7 @@ impl Problem {
 
     /// The headers of the answer, besides those of its body.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
-        // Rounded up to whole seconds, because an earlier try would be refused again.
+        // Rounded up to whole seconds, because a retry before the end of the wait would be refused again.
         let retry_after = self.retry_after.map(|wait| wait.as_millis().div_ceil(1000).to_string());
         // Required by RFC 6750, section 3.1.
         let scope =
@@ -274,7 +275,7 @@ impl From<Denied> for Problem {
     }
 }
 
-/// The value, or `None` if a token is not valid. An error if validity is unknown.
+/// `Some` for a valid token, `None` for an invalid one, and an error if the validity is unknown.
 pub(crate) fn known<T>(asked: Result<T, Denied>) -> Result<Option<T>, Problem> {
     match asked {
         Ok(known) => Ok(Some(known)),

@@ -13,12 +13,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 #[error("the operating system's random generator failed")]
 pub struct NoRandomness;
 
-/// Fills `bytes` from the operating system's generator. A generator in the process would not reseed after a fork or a virtual
-/// machine's snapshot.
+/// Fills `bytes` from the operating system's generator. A generator in the process would not reseed after a fork or after a
+/// restored snapshot of a virtual machine.
 ///
 /// # Errors
 ///
-/// The generator failed.
+/// [`NoRandomness`] if the generator failed.
 pub fn random(bytes: &mut [u8]) -> Result<(), NoRandomness> {
     SysRng.try_fill_bytes(bytes).map_err(|_| NoRandomness)
 }
@@ -28,19 +28,23 @@ pub fn random(bytes: &mut [u8]) -> Result<(), NoRandomness> {
 pub struct Secret<const N: usize>([u8; N]);
 
 impl<const N: usize> Secret<N> {
-    /// Takes the bytes. The caller wipes its own copy.
+    /// A secret from its bytes. The caller wipes its own copy.
     pub fn new(bytes: [u8; N]) -> Self {
         Self(bytes)
     }
 
-    /// New random bytes.
+    /// New random bytes, from the operating system's generator.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRandomness`] if the generator failed.
     pub fn generate() -> Result<Self, NoRandomness> {
         let mut secret = Self([0; N]);
         random(&mut secret.0)?;
         Ok(secret)
     }
 
-    /// From canonical unpadded base64url of exactly `N` bytes.
+    /// Parses canonical unpadded base64url of exactly `N` bytes. `None` for any other text.
     pub fn from_base64url(text: &str) -> Option<Self> {
         let mut bytes = Zeroizing::new(vec![0; N + 3]);
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
@@ -48,12 +52,12 @@ impl<const N: usize> Secret<N> {
         Some(Self(bytes.as_slice().try_into().ok()?))
     }
 
-    /// As unpadded base64url, for a file or a sealed payload.
+    /// The bytes as unpadded base64url, for a file or a sealed payload.
     pub fn to_base64url(&self) -> Zeroizing<String> {
         Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0))
     }
 
-    /// SHA-256 of the bytes, for a database.
+    /// The SHA-256 digest of the bytes, for a database.
     pub fn sha256(&self) -> Digest {
         Digest(Sha256::digest(self.0).into())
     }
@@ -77,17 +81,17 @@ impl<const N: usize> fmt::Debug for Secret<N> {
     }
 }
 
-/// A secret text (a password, a client's secret): wiped on drop, never printed.
+/// A secret text, such as a password or a client's secret. Its memory is wiped on drop, and `Debug` doesn't print it.
 #[derive(Clone, Default, Zeroize, ZeroizeOnDrop)]
 pub struct SecretText(String);
 
 impl SecretText {
-    /// Takes the text.
+    /// A secret from its text. The text is moved, not copied.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The secret text.
+    /// The secret text. The caller must not log it.
     pub fn expose(&self) -> &str {
         &self.0
     }

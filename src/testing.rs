@@ -1,7 +1,7 @@
 //! Helps embedding programs test their handlers: principals for unit tests, and an installation in a temporary folder.
 //!
-//! Nothing here belongs in production. [`installation`] logs a warning, and its keys and its database are deleted with it. A guard
-//! never accepts a [`principal`] that was made here: it only accepts tokens and cookies.
+//! Not for production: [`installation`] logs a warning, and its keys and its database are deleted when it is dropped. A guard never
+//! accepts a [`principal`] of this module, because it accepts only tokens and cookies.
 //!
 //! ```
 //! use bulla::{Principal, testing};
@@ -31,7 +31,7 @@ use crate::{
 /// The password of the user of [`installation`].
 pub const PASSWORD: &str = "a password for tests only";
 
-/// Makes the principal of a user with this id, without a session. Its [`ended`](Principal::ended) never completes.
+/// Makes a principal for the user with this id, without a session. Its [`ended`](Principal::ended) never completes. Does no I/O.
 ///
 /// # Panics
 ///
@@ -40,7 +40,7 @@ pub fn principal(id: &str) -> PrincipalBuilder {
     PrincipalBuilder { id: id.to_owned(), roles: Vec::new(), claims: serde_json::Map::new() }
 }
 
-/// A principal to make, see [`principal`].
+/// Builds a principal; see [`principal`].
 #[derive(Clone, Debug)]
 pub struct PrincipalBuilder {
     id: String,
@@ -63,11 +63,11 @@ impl PrincipalBuilder {
         self
     }
 
-    /// The principal. Its access token would have been issued now.
+    /// Builds the principal. Its token has the present time as its time of issue.
     ///
     /// # Panics
     ///
-    /// If the id does not have 1 to 255 bytes.
+    /// Panics if the id does not have 1 to 255 bytes.
     pub fn build(self) -> Principal {
         let id = UserId::new(self.id).expect("the id of a principal has 1 to 255 bytes");
         let user = User { id, name: String::new(), roles: self.roles, claims: self.claims };
@@ -92,7 +92,7 @@ struct Folder(PathBuf);
 ///
 /// # Errors
 ///
-/// The temporary folder can't be used.
+/// [`StartError`] if the temporary folder can't be created or used, or if the system gives no random bytes.
 pub async fn installation() -> Result<Installation, StartError> {
     let unavailable = |what: String| StartError::Store(StoreError::Unavailable(what));
     let name = Secret::<12>::generate().map_err(|error| unavailable(error.to_string()))?.to_base64url();
@@ -120,7 +120,7 @@ pub async fn installation() -> Result<Installation, StartError> {
 }
 
 impl Installation {
-    /// The handle, for guards and routes.
+    /// The handle of the installation, for guards and routes.
     pub fn bulla(&self) -> &Bulla {
         &self.bulla
     }
@@ -134,7 +134,7 @@ impl Installation {
     ///
     /// # Errors
     ///
-    /// The database can't be used.
+    /// [`StartError::Store`] if the session can't be begun, for example because the database can't be used.
     pub async fn cookie(&self) -> Result<String, StartError> {
         let begun = self.bulla.sessions().begin(&self.user, Transport::Cookie, Device::default(), None).await;
         let issued = begun.map_err(|error| StartError::Store(StoreError::Unavailable(error.to_string())))?;
@@ -144,7 +144,7 @@ impl Installation {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A folder that can't be deleted stays in the folder for temporary files.
+        // The system's cleanup of temporary files handles a folder that can't be deleted.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,16 +1,20 @@
-//! What a token may be used for (RFC 6749, section 3.3).
+//! The scope of a token: the set of words that say what it permits (RFC 6749, section 3.3).
 
 use std::{fmt, str::FromStr};
 
 use super::BadName;
 
-/// A set of scopes: words of printable ASCII without quotes and backslashes, each once, in the order they were first named.
-/// At most 16 of at most 64 characters, so that a token can carry them.
+/// A set of scope words. A word has 1 to 64 characters of printable ASCII without quotes and backslashes. The set keeps the order
+/// of the first mention and has at most 16 words, so that a token can carry it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope(Vec<String>);
 
 impl Scope {
-    /// Checks each word and takes them over.
+    /// A scope of these words. A repeated word counts once.
+    ///
+    /// # Errors
+    ///
+    /// [`BadName`] if a word is not valid, or if there are more than 16 different words.
     pub fn new(words: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, BadName> {
         let mut scope = Self::default();
         for word in words.into_iter().map(Into::into) {
@@ -25,27 +29,27 @@ impl Scope {
         if scope.0.len() > 16 { Err(bad()) } else { Ok(scope) }
     }
 
-    /// The words.
+    /// The words, in the order of their first mention.
     pub fn words(&self) -> &[String] {
         &self.0
     }
 
-    /// Whether it names nothing.
+    /// Whether the scope has no words.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it names `word`.
+    /// Whether the scope contains `word`. Takes linear time; there are at most 16 words.
     pub fn contains(&self, word: &str) -> bool {
         self.0.iter().any(|own| own == word)
     }
 
-    /// Whether it names nothing that `other` doesn't.
+    /// Whether `other` contains all words of this scope.
     pub fn is_within(&self, other: &Self) -> bool {
         self.0.iter().all(|word| other.contains(word))
     }
 
-    /// What both name.
+    /// The words that both scopes contain, in the order of this one.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self(self.0.iter().filter(|word| other.contains(word)).cloned().collect())
@@ -68,7 +72,7 @@ impl fmt::Display for Scope {
 impl FromStr for Scope {
     type Err = BadName;
 
-    /// Words with one blank between them; an empty text is the empty scope.
+    /// Parses words with one space between them. An empty text is the empty scope.
     fn from_str(text: &str) -> Result<Self, BadName> {
         if text.is_empty() { Ok(Self::default()) } else { Self::new(text.split(' ')) }
     }

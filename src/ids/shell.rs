@@ -1,13 +1,13 @@
-//! Names as they are typed into a shell: for the commands that messages suggest.
+//! Quotes names and paths for the shell commands that messages suggest.
 
 use std::{io, path::Path};
 
 use rustix::{fs::Access, process::geteuid};
 
-/// Stands for the command line that failed, in a command that a message suggests; the program knows its arguments.
+/// A placeholder for the command line that failed, in a suggested command. `cli` replaces it with the real arguments.
 pub(crate) const THIS_COMMAND: &str = "bulla …";
 
-/// A text as one word of a shell.
+/// Quotes a text as one word for a shell.
 pub(crate) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+,:@=".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
@@ -16,13 +16,14 @@ pub(crate) fn quote(text: &str) -> String {
     }
 }
 
-/// A path as one word of a shell; one that begins with a dash isn't taken for an option.
+/// Quotes a path as one word for a shell. A path that begins with a dash gets the prefix `./`, so that it isn't parsed as an
+/// option.
 pub(crate) fn quote_path(path: &Path) -> String {
     let text = path.display().to_string();
     quote(&if text.starts_with('-') { format!("./{text}") } else { text })
 }
 
-/// How to run this command as the user of a number: what belongs to a service stays the service's.
+/// The command that runs this command as another user id, so that new files belong to the service's user.
 pub(crate) fn run_as(uid: u32, gid: u32) -> String {
     match geteuid().is_root() {
         true => format!("`setpriv --reuid={uid} --regid={gid} --clear-groups {THIS_COMMAND}`"),
@@ -30,7 +31,7 @@ pub(crate) fn run_as(uid: u32, gid: u32) -> String {
     }
 }
 
-/// Why a file or folder can't be used, and the command that mends it. `needs` is what it must allow.
+/// Explains why a file or folder can't be used, with the command that mends it. `needs` is the access that the caller requires.
 pub(crate) fn explain(file: &Path, error: &io::Error, needs: Access) -> String {
     use std::os::unix::fs::MetadataExt as _;
     let stopped = |at: &Path, about: &std::fs::Metadata, needs: &str| {
@@ -52,7 +53,7 @@ pub(crate) fn explain(file: &Path, error: &io::Error, needs: Access) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             let kind = |about: &std::fs::Metadata| if about.is_dir() { "rwx" } else { "rw" };
-            // The first thing on the way that stops this user.
+            // Find the first folder on the path that denies access to this user.
             let whole = std::path::absolute(file).unwrap_or_else(|_| file.into());
             let mut way: Vec<&Path> = whole.ancestors().collect();
             way.reverse();

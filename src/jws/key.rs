@@ -1,4 +1,4 @@
-//! One JSON Web Key (RFC 7517): whether it can verify a signature at all, and whether it verifies a given one.
+//! One JSON Web Key (RFC 7517): reads a public key, and verifies signatures with it.
 
 use base64::{
     Engine as _, alphabet,
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use super::Algorithm;
 
-/// Bits of an RSA modulus: shorter is unsafe, longer is not supported.
+/// The accepted lengths of an RSA modulus in bits. Shorter moduli are unsafe, longer ones are not supported.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 /// Reads base64url with or without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -45,7 +45,7 @@ enum Numbers {
     },
     /// An uncompressed point (SEC 1, section 2.3.3).
     P256(Vec<u8>),
-    /// The same on the other curve.
+    /// An uncompressed point, as above, on the curve P-384.
     P384(Vec<u8>),
     Ed25519([u8; 32]),
 }
@@ -93,7 +93,7 @@ impl Numbers {
                 let decoded = CompressedEdwardsY(point).decompress();
                 let decoded = decoded.filter(|decoded| decoded.compress().0 == point);
                 match decoded.ok_or("its point is not on its curve")?.is_small_order() {
-                    // Everyone can sign with such a key.
+                    // With a point of small order, anyone can make a valid signature.
                     true => Err("its point has a small order"),
                     false => Ok(Self::Ed25519(point)),
                 }
@@ -104,8 +104,7 @@ impl Numbers {
     }
 }
 
-/// Whether a point is on its curve. `ring` checks it when it agrees on a key with the point's owner, and says of a signature only that
-/// it fails.
+/// Whether a point is on its curve. `ring` tells this only in a key agreement; a signature verification fails without a reason.
 fn is_on_curve(point: &[u8], algorithm: &'static agreement::Algorithm) -> bool {
     let own = agreement::EphemeralPrivateKey::generate(algorithm, &SystemRandom::new());
     let other = agreement::UnparsedPublicKey::new(algorithm, point);
@@ -113,7 +112,8 @@ fn is_on_curve(point: &[u8], algorithm: &'static agreement::Algorithm) -> bool {
 }
 
 impl Key {
-    /// Reads a key that can verify signatures; else says why it can't. Members that verification does not need are not read.
+    /// Reads a key that can verify signatures. The error says why the key can't. Members that verification does not need are not
+    /// read.
     pub(super) fn read(key: &Value) -> Result<Self, &'static str> {
         let members = key.as_object().ok_or("it is not a JSON object")?;
         let holds = |holds: bool, why: &'static str| if holds { Ok(()) } else { Err(why) };
@@ -145,7 +145,7 @@ impl Key {
         self.id.as_deref()
     }
 
-    /// Whether this key may have made a signature by `algorithm`: it has the right type and curve, and is not meant for another.
+    /// Whether this key can be used with `algorithm`: its type and curve match, and its `alg` does not name another algorithm.
     pub(super) fn is_for(&self, algorithm: Algorithm) -> bool {
         self.numbers.algorithms().contains(&algorithm)
             && self.algorithm.is_none_or(|named| named == algorithm)
@@ -184,8 +184,8 @@ fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     })
 }
 
-/// The same members with numbers as RFC 7518 writes them. Keys in the field have padding, the alphabet with `+` and `/`, leading zeros,
-/// or lack the leading zeros that give a coordinate its length (section 6.2.1.2).
+/// Returns the members with numbers in the form of RFC 7518. Real keys deviate from it: they have padding, the alphabet with `+`
+/// and `/`, leading zeros, or coordinates without the leading zeros that their length requires (section 6.2.1.2).
 fn canonical(members: &Map<String, Value>, curve: Option<&str>) -> Result<Map<String, Value>, &'static str> {
     let mut members = members.clone();
     let length = match curve {
@@ -231,7 +231,7 @@ fn rsa(members: &Map<String, Value>) -> Result<(Vec<u8>, Vec<u8>), &'static str>
     if !RSA_BITS.contains(&bits) || !is_odd(&modulus) {
         return Err("its modulus is not an odd number of 2048 to 4096 bits");
     }
-    // With exponent 1 everyone can sign; an even exponent has no private key.
+    // With exponent 1 anyone can sign; an even exponent has no private key.
     if !is_odd(&exponent) || exponent == [1] || exponent.len() > 4 {
         return Err("its exponent is not an odd number from 3 to 2^32 - 1");
     }
@@ -278,7 +278,7 @@ mod tests {
             let key = rsa_key(json!({"kid": "a", "n": n, "e": e, "x": "not a number"}));
             assert!(Key::read(&key).unwrap() == plain, "{key}");
         }
-        // 379 times the generator of P-256: the first coordinate begins with a zero.
+        // The point is 379 times the generator of P-256: its first coordinate begins with a zero byte.
         let (x, y) =
             ("AFVDiUrz0A7X10Cr29dclrBod7eH219w7qeLkKjXwAo", "u0yFo9jqKe-q-iRAaRLdhNWxTcMr9lbvbGvVil2UP5I");
         let point = |x: String, y: String| json!({"kty": "EC", "crv": "P-256", "x": x, "y": y});
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_key_that_can_never_verify_is_refused() {
-        // The generator of P-256 (SEC 2, 2.4.2), and a point beside it.
+        // The generator of P-256 (SEC 2, 2.4.2), and a point that is not on the curve.
         let (x, y) =
             ("axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU");
         let point = |x: &str, y: &str, crv: &str| json!({"kty": "EC", "crv": crv, "x": x, "y": y});

@@ -1,8 +1,8 @@
-//! JSON Web Signatures (RFC 7515) of others: ID tokens of providers and assertions of OAuth clients. Verification only.
+//! JSON Web Signatures (JWS, RFC 7515) of other parties: ID tokens of providers and assertions of OAuth clients. Verification only.
 //!
-//! [`Signed::read`] takes a token apart and reads it strictly, [`KeySet::read`] reads the keys of its issuer, and
-//! [`KeySet::verify`] says whether one of them made the signature. Signatures are verified by `ring`. The type of a key decides which
-//! algorithms it may be used with, before the token's `alg` is looked at.
+//! [`Signed::read`] splits and parses a token strictly, [`KeySet::read`] reads the keys of its issuer, and [`KeySet::verify`] says
+//! whether one of them made the signature. Signatures are verified by `ring`. The type of a key decides which algorithms it may be
+//! used with, before the token's `alg` is looked at.
 
 mod key;
 mod set;
@@ -14,10 +14,10 @@ pub(crate) use set::{KeySet, Verdict};
 
 use crate::token::strict_json;
 
-/// Bytes of the longest token that is read.
+/// The length of the longest token that is read, in bytes.
 pub(crate) const LONGEST: usize = 64 << 10;
 
-/// Header members that are refused: they name another key, declare another body, or must be understood.
+/// Header members that are refused: they name another key, declare another encoding of the body, or must be understood.
 const REFUSED_MEMBERS: [&str; 10] = ["jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "enc", "cty", "epk"];
 
 /// The algorithms that are supported: signatures by a private key (RFC 7518, section 3.1; RFC 8037). Not `none`, and no shared
@@ -48,7 +48,7 @@ impl Algorithm {
         Self::EdDsa,
     ];
 
-    /// The name as `alg` has it.
+    /// The name of the algorithm in the header member `alg`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
@@ -71,15 +71,15 @@ impl Algorithm {
 /// Why a token or a key set can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JwsError {
-    /// The token is refused; the word is for logs.
+    /// The token is refused. The word is for logs.
     #[error("refused: {0}")]
     Refused(&'static str),
-    /// The key set can't be used; says why.
+    /// The key set can't be used. The text says why.
     #[error("the key set: {0}")]
     KeySet(String),
 }
 
-/// A token in compact form (RFC 7515, section 7.1), taken apart and read strictly. Nothing in it is verified yet.
+/// A token in compact form (RFC 7515, section 7.1), split and parsed strictly. Nothing in it is verified yet.
 #[derive(Debug)]
 pub(crate) struct Signed {
     message: String,
@@ -103,7 +103,7 @@ impl Signed {
     }
 }
 
-/// The parts of a token, decoded.
+/// The decoded parts of a token.
 struct Parts<'a> {
     message: &'a str,
     header: Map<String, Value>,
@@ -112,7 +112,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// `None` if this is not a JWS.
+    /// Splits and decodes a token. `None` if it is not a JWS.
     fn of(token: &'a str) -> Option<Self> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
@@ -148,7 +148,7 @@ fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
 mod tests {
     use super::{key::Key, *};
 
-    /// Tests that are published as valid and refused here: the key is for PS256, and the token's `alg` is PS384.
+    /// Published tests that are valid there and refused here: the key is for PS256, and the token's `alg` is PS384.
     const STRICTER: [u64; 2] = [346, 350];
 
     #[test]

@@ -1,12 +1,12 @@
-//! The keys of an issuer, and whether one of them made a signature.
+//! The key set of an issuer. Verifies a signature with the keys that may have made it.
 
 use serde_json::Value;
 
 use super::{JwsError, Signed, key::Key};
 
-/// Keys that are tried for one signature.
+/// The maximum number of keys that are tried for one signature.
 const MOST_TRIED: usize = 4;
-/// Keys of a set that are read; real sets have fewer.
+/// The maximum number of keys that are read from a set. Real sets have fewer.
 const MOST_KEYS: usize = 64;
 
 /// The keys of an issuer that can verify a signature.
@@ -16,16 +16,16 @@ pub(crate) struct KeySet(Vec<Key>);
 /// The result of verifying a signature.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// One of the keys made it.
+    /// One of the keys made the signature.
     Holds,
-    /// No key made it.
+    /// No key made the signature.
     Fails,
-    /// No key has the id that the token names; the issuer may have published a new one.
+    /// No key has the id that the token names. The issuer may have published a new key.
     UnknownKey,
 }
 
 impl KeySet {
-    /// Reads a JSON Web Key Set (RFC 7517). Keys that can't verify are skipped; a set without any other is an error.
+    /// Reads a JSON Web Key Set (RFC 7517). Keys that can't verify are skipped. A set without a usable key is an error.
     pub(crate) fn read(json: &[u8]) -> Result<Self, JwsError> {
         let away = JwsError::KeySet;
         let set: Value = serde_json::from_slice(json).map_err(|_| away("it is not JSON".into()))?;
@@ -51,8 +51,9 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Verifies a signature with the keys that the token may mean: those of the id that it names, else those without an id; if it
-    /// names none, all of them. Of these, [`MOST_TRIED`] keys for its algorithm are tried, since several may share an id.
+    /// Verifies a signature. If the token names a key id, the keys with this id are tried, or else the keys without an id. If it
+    /// names none, all keys are tried. Several keys may share an id, so up to [`MOST_TRIED`] keys for the token's algorithm are
+    /// tried.
     pub(crate) fn verify(&self, token: &Signed) -> Verdict {
         let id = token.key_id.as_deref();
         let is_known = id.is_some_and(|id| self.0.iter().any(|key| key.id() == Some(id)));
@@ -72,7 +73,8 @@ impl KeySet {
         }
     }
 
-    /// Checks the key set of an OAuth client: one to `most` keys, each of which can verify, no key and no id twice.
+    /// Checks the key set of an OAuth client: it has 1 to `most` keys, each key can verify signatures, and no key or id occurs
+    /// twice.
     pub(crate) fn check(set: &Value, most: usize) -> Result<(), String> {
         let all = set.get("keys").and_then(Value::as_array);
         let all = all.ok_or("`keys` is not a list")?;

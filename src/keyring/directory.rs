@@ -1,4 +1,4 @@
-//! The keys directory: loads completely or not at all; changes by rename under a lock (docs/design/keys.md).
+//! The keys directory: it is loaded completely or not at all, and changed by renaming files under a lock (docs/design/keys.md).
 
 use std::{
     io,
@@ -20,11 +20,11 @@ use crate::{
     secret::NoRandomness,
 };
 
-/// Bytes of the largest `ring.json` that is read; checked before reading.
+/// The size of the largest `ring.json` that is read, in bytes. Checked before reading.
 const MAX_RING: usize = 1 << 20;
-/// Bytes of the largest key file that is read.
+/// The size of the largest key file that is read, in bytes.
 const MAX_KEY: usize = 4096;
-/// How often a load starts again because another process replaced the ring meanwhile.
+/// How often a load starts again because another process has replaced the ring meanwhile.
 const TRIES: usize = 100;
 
 /// The result of [`KeyDirectory::reload`].
@@ -39,7 +39,7 @@ pub enum Reload {
     Degraded(Ring, RingError),
 }
 
-/// A keys directory.
+/// A keys directory: `ring.json` and one file for each root key. All methods that return a ring do blocking file I/O.
 #[derive(Clone, Debug)]
 pub struct KeyDirectory {
     path: PathBuf,
@@ -47,12 +47,12 @@ pub struct KeyDirectory {
 }
 
 impl KeyDirectory {
-    /// Names a directory; does not read it.
+    /// A handle to the directory at `path`. Does no I/O.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), allow_group_read: false }
     }
 
-    /// Accepts files that their group may read, as in secrets that Kubernetes mounts. Default: no.
+    /// Whether files may be readable by their group (mode 0640 or 0440), as in secrets that Kubernetes mounts. Default: no.
     #[must_use]
     pub fn allow_group_read(mut self, allow: bool) -> Self {
         self.allow_group_read = allow;
@@ -70,7 +70,7 @@ impl KeyDirectory {
         &self.path
     }
 
-    /// Whether there is a `ring.json`, readable or not.
+    /// Whether the directory contains a `ring.json`, readable or not. Asks the file system.
     pub fn exists(&self) -> bool {
         match self.ring_path().symlink_metadata() {
             Ok(_) => true,
@@ -79,16 +79,16 @@ impl KeyDirectory {
         }
     }
 
-    /// Makes the directory (mode 0700) with one active and one staged key.
+    /// Creates the directory (mode 0700) with one active and one staged key. Writes and syncs the files.
     ///
     /// # Errors
     ///
-    /// There is a ring already, or the directory can't be written.
+    /// [`RingError`] if the directory contains a ring already or can't be written, or if the system gives no random bytes.
     pub fn init(&self, suite: Suite) -> Result<Ring, RingError> {
         self.init_at(suite, SystemClock.now())
     }
 
-    /// [`init`](Self::init) at the time `now`, from which on the keys are in their states.
+    /// [`init`](Self::init) with the time `now`, at which both keys enter their states.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl KeyDirectory {
         self.load()
     }
 
-    /// Loads the ring with all its keys, or fails.
+    /// Loads the complete ring. Reads `ring.json` and each key file.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl KeyDirectory {
         }
     }
 
-    /// Rolls the sealing key over. `min_staged` is the least age of the staged key; zero does not check it (`--now`).
+    /// Rolls the sealing key over. `min_staged` is the minimum age of the staged key; zero skips this check (`--now`).
     #[doc(hidden)]
     pub fn rotate(&self, min_staged: Duration, keep: Duration, now: Timestamp) -> Result<Ring, RingError> {
         self.change(now, Before::Whole, |old, fresh| schedule::rotate(old, fresh, min_staged, keep, now))
@@ -169,9 +169,9 @@ impl KeyDirectory {
         self.change(now, Before::Listed, |old, fresh| schedule::revoke(old, kid, fresh, now))
     }
 
-    /// Revokes every key and makes new ones; reads no key file. The new generation is higher than the ring's and than `above`, the
-    /// highest one that the database has recorded, which mends a restored or forked ring. If `above` is not 0, a missing ring is
-    /// made again; so is a damaged `ring.json` whose generation, or `above`, is known.
+    /// Revokes every key and makes new ones. Reads no key file. The new generation is higher than that of the ring and than
+    /// `above`, the highest one that the database has recorded; so it replaces a restored or forked ring. A missing ring is created
+    /// again if `above` is not 0. A damaged `ring.json` is replaced if `above` is not 0 or its own generation can still be read.
     #[doc(hidden)]
     pub fn revoke_all(&self, above: u64, now: Timestamp) -> Result<Ring, RingError> {
         match self.read_listing() {
@@ -203,7 +203,7 @@ impl KeyDirectory {
         self.load()
     }
 
-    /// The key ids that file names in the directory contain.
+    /// The key ids in the names of the key files in the directory.
     fn key_files(&self) -> Vec<Kid> {
         let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
         let kid = |name: String| name.strip_suffix(".key")?.parse().ok();
@@ -292,7 +292,7 @@ impl KeyDirectory {
     fn read_key(&self, key: &ListedKey) -> Result<RootKey, RingError> {
         // The path comes from the key id; the directory is not listed, so other files in it don't matter.
         let path = self.path.join(key_file::name(key.kid));
-        // Revoking the damaged key lets the ring load; tokens under that key are refused.
+        // The error suggests to revoke the damaged key. Then the ring loads, and tokens under that key are refused.
         let mends = |fault: String| {
             bad(
                 &path,
@@ -331,8 +331,8 @@ impl KeyDirectory {
         Ok(Ring { generation, not_before, fingerprint: read.fingerprint, keys })
     }
 
-    /// The last good ring, with what can be applied of a newer `ring.json` whose ring can't be loaded. Others may be able to
-    /// read that file, since it holds no secret, but only its owner may be able to write it.
+    /// The last good ring, with the changes that can be applied from a newer `ring.json` whose ring can't be loaded. Here
+    /// `ring.json` may be readable by everyone, because it holds no secret. Only its owner may be able to write it.
     fn salvage(&self, last: &Ring) -> Ring {
         match self.read_listing_for(Readers::Any) {
             Ok(read) if read.listing.generation > last.generation => last.with_changes_of(&read.listing),
@@ -348,7 +348,7 @@ impl KeyDirectory {
     }
 }
 
-/// What must be readable before a change.
+/// The files that must be readable before a change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// The ring with all key files.

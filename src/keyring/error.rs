@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use crate::{ids::Kid, keyring::schedule::Refusal, secret::NoRandomness};
 
-/// Why a keys directory can't be used or changed. `Display` names the file, the fault, and the command that mends it.
+/// The reason why a keys directory can't be used or changed. `Display` names the file, the fault, and the command that mends it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RingError {
     /// There is no such directory, or no `ring.json` in it.
     #[error("{path}: there is no key ring here; `bulla init` creates one", path = .0.display())]
     Missing(PathBuf),
-    /// A file can't be trusted or read.
+    /// A file is damaged or can't be trusted.
     #[error("{path}: {fault}", path = .path.display())]
     Bad {
         /// The file.
@@ -19,7 +19,7 @@ pub enum RingError {
         /// What is wrong with it, and how to mend it.
         fault: String,
     },
-    /// This user may not read a file; the text names the file and the mend.
+    /// This user may not read or write a file. The text names the file and the command that mends it.
     #[error("{0}")]
     Denied(String),
     /// A change was refused, such as a rollover while the staged key is too young.

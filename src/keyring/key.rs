@@ -9,14 +9,15 @@ use crate::{
     secret::{NoRandomness, Secret},
 };
 
-/// The AEAD that a key is for. It belongs to the key and not to the token: the letter in a token must equal it.
+/// The AEAD (authenticated encryption with associated data) of a key. The key determines it: a token whose letter names another
+/// suite is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Suite {
     /// XAES-256-GCM (C2SP), 24-byte nonce; the default.
     #[serde(rename = "xaes-256-gcm")]
     Xaes256Gcm,
-    /// AES-256-GCM, 12-byte nonce; at most 2^32 tokens per key.
+    /// AES-256-GCM, 12-byte nonce. Each process seals at most 2^32 tokens with a key.
     #[serde(rename = "aes-256-gcm")]
     Aes256Gcm,
     /// XChaCha20-Poly1305, 24-byte nonce.
@@ -45,17 +46,17 @@ impl Suite {
     }
 }
 
-/// What a key may do.
+/// The state of a key, which determines its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
-    /// Opens; seals after the next rollover.
+    /// Opens tokens. Seals tokens after the next rollover.
     Staged,
-    /// Seals and opens; exactly one key of a ring.
+    /// Seals and opens tokens. A ring has exactly one active key.
     Active,
-    /// Opens.
+    /// Opens tokens.
     Retired,
-    /// Neither seals nor opens; stays listed.
+    /// Neither seals nor opens tokens. The key stays listed.
     Revoked,
 }
 
@@ -106,7 +107,7 @@ impl RootKey {
         &self.bytes
     }
 
-    /// The key that seals tokens of one purpose and audience (HKDF-SHA256, RFC 5869; docs/token.md).
+    /// Derives the key that seals the tokens of one purpose and audience (HKDF-SHA256, RFC 5869; docs/token.md).
     pub fn derive(&self, purpose: &Purpose, audience: &Audience) -> Secret<32> {
         let mut derived = Zeroizing::new([0; 32]);
         let info: [&[u8]; 4] =

@@ -1,4 +1,4 @@
-//! `<kid>.key`: one root key, written once.
+//! Reads and writes a file `<kid>.key`, which holds one root key. It is written once and never changed.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -17,11 +17,11 @@ pub(super) fn name(kid: Kid) -> String {
 
 /// Parses the file of a listed key strictly. The error says what is wrong and contains no byte of the key.
 pub(super) fn parse(bytes: &[u8], listed: &ListedKey) -> Result<RootKey, String> {
-    // serde would also read an array; the check of the first byte refuses that, and a byte order mark.
+    // serde would also read an array. The check of the first byte refuses it, and a byte order mark.
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err("is not a key file: a JSON object is expected".into());
     }
-    // The message of serde could quote the key.
+    // Only the position is reported, because serde's message could quote the key.
     let file: KeyFile<'_> = serde_json::from_slice(bytes)
         .map_err(|e| format!("is not a key file: error at line {}, column {}", e.line(), e.column()))?;
     if file.version != 1 {
@@ -55,15 +55,15 @@ pub(super) fn to_json(root: &RootKey, created: Timestamp) -> Zeroizing<Vec<u8>> 
         created: &created.to_string(),
         key: &key,
     };
-    // The vector gets its capacity first: growing would leave copies of the key in memory.
+    // The vector gets its full capacity at once: growing would leave copies of the key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(512));
     serde_json::to_writer(&mut *bytes, &file).expect("texts and numbers always have a JSON form");
     bytes.push(b'\n');
     bytes
 }
 
-/// Whether the bytes look typed and not random: few different bytes, a repeated half, or bytes that count up or down. A random key
-/// matches with negligible probability.
+/// Whether the bytes look typed and not random: few different bytes, a repeated half, or bytes that count up or down. The
+/// probability that a random key looks like this is negligible.
 fn is_trivial(key: &[u8; 32]) -> bool {
     let mut seen = [false; 256];
     key.iter().for_each(|&byte| seen[usize::from(byte)] = true);

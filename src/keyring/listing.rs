@@ -11,7 +11,7 @@ use crate::{
 /// The largest number that every JSON parser keeps exact (RFC 7493, 2.2); a database's `bigint` holds it.
 const MAX_GENERATION: u64 = (1 << 53) - 1;
 
-/// The mend for a file that can't be read.
+/// The end of each message about a file that can't be read: how to mend it.
 const RESTORE: &str = "restore the file from the newest copy; if there is no copy, `bulla keys revoke --all` creates \
     new keys, and all users must log in again";
 
@@ -31,11 +31,11 @@ pub struct Listing {
 pub struct ListedKey {
     /// The key id.
     pub kid: Kid,
-    /// What the key may do.
+    /// The state of the key.
     pub state: KeyState,
     /// The AEAD that the key is for.
     pub suite: Suite,
-    /// When the key entered this state; the file has whole seconds.
+    /// When the key entered this state. The file has whole seconds.
     pub since: Timestamp,
 }
 
@@ -45,12 +45,12 @@ impl Listing {
         self.keys.iter().find(|key| key.state == state)
     }
 
-    /// Parses the file strictly: no unknown or repeated members, nothing after the end. The error says what is wrong, for an
-    /// operator.
+    /// Parses the file strictly: unknown or repeated members and text after the end are refused. The error tells an operator what
+    /// is wrong.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let file: RingFile =
             serde_json::from_slice(bytes).map_err(|e| format!("is not a key ring: {e}; {RESTORE}"))?;
-        // Objects only: serde would also read a struct from an array.
+        // Only objects are accepted: serde would also read a struct from an array.
         let plain: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|e| format!("is not a key ring: {e}; {RESTORE}"))?;
         if serde_json::to_value(&file).ok() != Some(plain) {

@@ -1,4 +1,4 @@
-//! Reads a file that must be trusted: checks its owner, its mode and its size first.
+//! Reads files that must be trusted: checks the owner, the mode and the size before reading.
 
 use std::{fs::File, io::Read as _, path::Path};
 
@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 
 use crate::{ids::shell, keyring::RingError};
 
-/// Who else than the owner may read the file.
+/// The users besides the owner who may read the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readers {
-    /// No one else (0600).
+    /// No other user (mode 0600).
     Owner,
     /// The group (0640, 0440), as in secrets that Kubernetes mounts.
     Group,
-    /// Everyone: the content is not secret; only who may *write* it matters.
+    /// Everyone: the content is not secret, and only write access matters.
     Any,
 }
 
@@ -63,7 +63,8 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
     if usize::try_from(stat.st_size).map_or(true, |size| size > cap) {
         return Err(bad(path, format!("is larger than {cap} bytes")));
     }
-    // The file could grow meanwhile. The vector gets its capacity first: growing would leave copies of a key in memory.
+    // The file could grow meanwhile, so the read is limited too. The vector gets its capacity at once: growing would leave copies
+    // of a key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(cap.min(8192) + 1));
     let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
     File::from(fd)
@@ -76,7 +77,7 @@ pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizin
     Ok(bytes)
 }
 
-/// Checks that only this user or root can replace files in a directory.
+/// Checks that only this user or root can replace files in the directory.
 ///
 /// With `Readers::Group` a sticky directory is accepted, because Kubernetes mounts secrets with mode 1777: only the owner of a file
 /// can replace it there, and files of other owners are refused one by one.

@@ -7,10 +7,11 @@ use crate::{
 };
 
 /// The root keys of an installation, checked. [`KeyDirectory::load`](crate::KeyDirectory::load) reads them, and
-/// [`TokenKeys::derive`](crate::TokenKeys::derive) derives the keys of a purpose and an audience from them.
+/// [`TokenKeys::derive`](crate::TokenKeys::derive) derives the keys of a purpose and an audience from them. A clone copies all
+/// keys.
 #[derive(Clone, Debug)]
 pub struct Ring {
-    /// Counts the replacements of `ring.json`.
+    /// The number of the ring's version: each replacement of `ring.json` increases it.
     #[doc(hidden)]
     pub generation: u64,
     /// Tokens sealed before this time are refused.
@@ -29,13 +30,13 @@ pub struct Ring {
 pub struct RingKey {
     /// The key id.
     pub kid: Kid,
-    /// What the key may do.
+    /// The state of the key.
     pub state: KeyState,
     /// The AEAD that the key is for.
     pub suite: Suite,
     /// When the key entered this state.
     pub since: Timestamp,
-    /// The root key; `None` if it is revoked.
+    /// The root key. `None` if the key is revoked.
     pub root: Option<RootKey>,
 }
 
@@ -86,7 +87,7 @@ impl Ring {
         )))
     }
 
-    /// Checks that this ring may take the place of `last` in a running process.
+    /// Checks that this ring may replace `last` in a running process.
     pub(super) fn check_successor(&self, last: &Self) -> Result<(), RingError> {
         self.check_mark(Some((last.generation, last.fingerprint)))?;
         let revived = last
@@ -95,7 +96,7 @@ impl Ring {
             .filter(|key| key.state == KeyState::Revoked)
             .find(|key| self.keys.iter().any(|now| now.kid == key.kid && now.state != KeyState::Revoked));
         match revived {
-            // A revoked key stays revoked, also if the new ring does not list it as such.
+            // A revoked key stays revoked, even if the new ring does not list it as revoked.
             Some(key) => Err(RingError::Refused(format!(
                 "key {kid} was revoked, but the new key ring does not list it as revoked; revoke it again with \
                  `bulla keys revoke {kid}`",
@@ -105,11 +106,11 @@ impl Ring {
         }
     }
 
-    /// Applies to this ring what can be applied of a newer listing whose ring can't be loaded: revocations, a later `not_before`,
+    /// Applies the changes of a newer listing whose ring can't be loaded, as far as possible: revocations, a later `not_before`,
     /// and the promotion of a key that this ring holds.
     ///
-    /// Generation and fingerprint stay, so that the newer ring is tried again. If the active key is revoked and its successor isn't
-    /// held, the staged key seals; if that is revoked too, no key seals.
+    /// Generation and fingerprint stay, so that the newer ring is tried again. If the active key is revoked and this ring doesn't
+    /// hold its successor, the staged key seals. If that is revoked too, no key seals.
     pub(super) fn with_changes_of(&self, newer: &Listing) -> Self {
         let mut ring = self.clone();
         ring.not_before = ring.not_before.max(newer.not_before);

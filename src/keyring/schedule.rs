@@ -1,7 +1,7 @@
-//! Decides what a first start, a rollover or a revocation does to a ring: pure functions over its listing.
+//! Decides how a first start, a rollover or a revocation changes a ring: pure functions over its listing.
 //!
-//! Time and fresh keys are arguments; the result is the next listing and the keys whose files are deleted. A key only moves forward:
-//! staged, active, retired, and from each of them to revoked.
+//! Time and new keys are arguments. The result is the next listing and the keys whose files are deleted. A key's state only moves
+//! forward: staged, active, retired; and from each of them to revoked.
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ pub struct Step {
     pub gone: Vec<Kid>,
 }
 
-/// Why a change is refused.
+/// The reason why a change is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The staged key is only `age` old: nodes may not have loaded it yet.
+    /// The staged key is younger than required: nodes may not have loaded it yet.
     TooYoung {
         /// The staged key.
         kid: Kid,
@@ -56,8 +56,8 @@ pub fn first(active: NewKey, staged: NewKey, now: Timestamp) -> Listing {
     }
 }
 
-/// A rollover: the staged key becomes active, the active one retired, and `fresh[0]` staged; keys retired for longer than `keep` are
-/// deleted.
+/// A rollover: the staged key becomes active, the active key retired, and `fresh[0]` staged. Keys that have been retired for longer
+/// than `keep` are deleted.
 ///
 /// Refused while the staged key is younger than `min_staged`. A `min_staged` of zero also rolls over a ring that has lost its staged
 /// key: `fresh[1]` then becomes active at once.
@@ -102,8 +102,8 @@ pub fn revoke(old: &Listing, kid: Kid, fresh: [NewKey; 2], now: Timestamp) -> Re
     Ok(Step { listing: next, gone: vec![kid] })
 }
 
-/// Revokes every key, the staged one too, and continues with the `fresh` ones: a stolen ring becomes worthless. The generation is one
-/// more than the higher one of the old generation and `above`.
+/// Revokes every key, including the staged one, and continues with the `fresh` keys, so that a stolen ring becomes worthless. The
+/// new generation is the greater of the old one and `above`, plus one.
 pub fn revoke_all(old: &Listing, above: u64, fresh: [NewKey; 2], now: Timestamp) -> Step {
     let mut next = successor(old);
     next.generation = next.generation.max(above.saturating_add(1));
@@ -116,7 +116,7 @@ pub fn revoke_all(old: &Listing, above: u64, fresh: [NewKey; 2], now: Timestamp)
     Step { listing: next, gone }
 }
 
-/// Sets the time before which no token counts. The caller decides whether it may be lowered.
+/// Sets the time before which all tokens are refused. The caller decides whether it may be lowered.
 pub fn not_before(old: &Listing, not_before: Timestamp) -> Step {
     Step { listing: Listing { not_before, ..successor(old) }, gone: Vec::new() }
 }
@@ -126,7 +126,7 @@ fn successor(old: &Listing) -> Listing {
     Listing { generation: old.generation.saturating_add(1), ..old.clone() }
 }
 
-/// Makes one key active (the staged one, else `fresh[1]`) and one staged (`fresh[0]`), if there is none.
+/// Makes the staged key active if no key is active, or `fresh[1]` if no key is staged. Then makes `fresh[0]` staged if no key is.
 fn fill_states(next: &mut Listing, fresh: [NewKey; 2], now: Timestamp) {
     if next.in_state(KeyState::Active).is_none() {
         match next.keys.iter_mut().find(|key| key.state == KeyState::Staged) {
@@ -193,7 +193,7 @@ mod tests {
         let kid = fresh(0)[1].kid;
         assert_eq!(refused, Err(Refusal::TooYoung { kid, age: Duration::from_secs(599) }));
         assert!(rotate(&start(), fresh(1), Duration::ZERO, KEEP, at(0)).is_ok());
-        // A clock set back makes a key look unborn, not old.
+        // With a clock that was set back, the key has a negative age, which does not count as old.
         assert!(rotate(&start(), fresh(1), MIN, KEEP, at(-5000)).is_err());
     }
 
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(revoke_all(&start(), 0, fresh(1), at(1)).listing.generation, 2);
     }
 
-    /// What an operator may do to a ring.
+    /// A command of an operator that changes a ring.
     #[derive(Clone, Debug)]
     enum Deed {
         Rotate { min_staged: u64 },
@@ -261,7 +261,7 @@ mod tests {
             1 => Just(Deed::RevokeAll),
             1 => Just(Deed::NotBefore),
         ];
-        // Clocks mostly go forward.
+        // Clocks move forward in nine of ten steps, and back in one.
         (deed, prop_oneof![9 => 0..9000i64, 1 => -600..0i64])
     }
 
@@ -302,7 +302,7 @@ mod tests {
                         _ => false,
                     };
                     prop_assert!(may, "{:?}", moved);
-                    // A file goes exactly when its key stops opening.
+                    // The file of a key is deleted when the key stops opening tokens, and not before.
                     let opened = key.state != Revoked;
                     let opens = state(&next, key.kid).is_some_and(KeyState::opens);
                     prop_assert_eq!(gone.contains(&key.kid), opened && !opens);

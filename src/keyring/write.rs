@@ -1,4 +1,4 @@
-//! Writes a keys directory: a plan of small steps under a lock. If it is interrupted after any step, the directory holds a complete
+//! Writes a keys directory: a plan of small steps under a lock. After an interruption at any step, the directory holds a complete
 //! ring.
 
 use std::{
@@ -22,29 +22,29 @@ use crate::{
 
 /// The file that lists the keys.
 pub(super) const RING: &str = "ring.json";
-/// The next `ring.json` before it is renamed. The name is fixed, so the next command overwrites what a crash has left.
+/// The temporary name of the next `ring.json`. The name is fixed, so the next command overwrites a file that a crash left.
 const NEXT: &str = ".ring.json.next";
 const LOCK: &str = ".lock";
-/// How long a command waits for the lock.
+/// The maximum time that a command waits for the lock.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One step of a change.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Writes a key file and syncs it. It must not exist.
+    /// Writes a new key file and syncs it. Fails if the file exists.
     Key { kid: Kid, bytes: Zeroizing<Vec<u8>> },
     /// Syncs the directory, so that names in it survive a power loss.
     Sync,
     /// Writes the next `ring.json` under its temporary name and syncs it.
     Next(Vec<u8>),
-    /// Renames it to `ring.json`.
+    /// Renames the temporary file to `ring.json`.
     Replace,
-    /// Deletes the file of a key that is not listed any more, or revoked.
+    /// Deletes the file of a key that is revoked or no longer listed.
     Forget(Kid),
 }
 
-/// The steps of a change, in an order that survives a crash after any of them: key files are written before `ring.json` names
-/// them, and deleted after it no longer does.
+/// The steps of a change, in an order that survives a crash after any of them: key files are written before `ring.json` names them,
+/// and deleted after `ring.json` no longer names them.
 pub(super) fn plan(listing: &Listing, new: &[RootKey], gone: &[Kid], now: Timestamp) -> Vec<Step> {
     let listed = |root: &&RootKey| listing.keys.iter().any(|key| key.kid == root.kid());
     let mut steps: Vec<Step> = new
@@ -85,7 +85,7 @@ pub(super) fn carry_out(directory: &Path, steps: &[Step]) -> Result<(), RingErro
     Ok(())
 }
 
-/// The error of a failed write: names the path that this user may not use, and the mend.
+/// Makes the error of a failed write. It names the path that this user can't write, and the command that mends it.
 fn refused(directory: &Path, path: &Path, what: &str, error: &io::Error) -> RingError {
     let folder = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     match error.kind() {
@@ -99,7 +99,7 @@ fn refused(directory: &Path, path: &Path, what: &str, error: &io::Error) -> Ring
 
 fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    // The umask of the process may have removed permissions.
+    // Set the mode explicitly, because the umask may have removed permissions.
     let written = file
         .set_permissions(fs::Permissions::from_mode(0o600))
         .and_then(|()| file.write_all(bytes))
@@ -118,7 +118,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the directory if it is missing, and sets mode 0700.
+/// Creates the directory if it is missing, and sets mode 0700.
 pub(super) fn make_directory(path: &Path) -> Result<(), RingError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|e| refused(path.parent().unwrap_or(path), path, "can't be created", &e))?;
@@ -126,12 +126,12 @@ pub(super) fn make_directory(path: &Path) -> Result<(), RingError> {
         .map_err(|e| bad(path, format!("can't be given mode 0700: {e}")))
 }
 
-/// The lock of the command that changes the directory; released when dropped.
+/// The lock of a command that changes the directory. Released on drop.
 #[derive(Debug)]
 pub(super) struct Lock(#[allow(dead_code, reason = "held for its Drop, which releases the lock")] File);
 
 impl Lock {
-    /// Waits for other commands, at most [`PATIENCE`].
+    /// Waits at most [`PATIENCE`] for other commands.
     pub(super) fn take(directory: &Path) -> Result<Self, RingError> {
         Self::take_within(directory, PATIENCE)
     }
@@ -196,7 +196,7 @@ mod tests {
         Timestamp::from_millis(hours * 3_600_000)
     }
 
-    /// A directory whose next rollover makes a key and deletes one, that rollover's plan, and what holds before and after.
+    /// A directory whose next rollover creates one key and deletes one, the plan of that rollover, and the listing after it.
     fn rollover(home: &Path) -> (KeyDirectory, Vec<Step>, Listing) {
         let keys = KeyDirectory::new(home.join("keys"));
         keys.init_at(Suite::Xaes256Gcm, at(0)).unwrap();
@@ -209,7 +209,7 @@ mod tests {
         (keys, plan(&step.listing, &new, &step.gone, at(9)), step.listing)
     }
 
-    /// Leaves what a crash in the middle of a step leaves: half a file.
+    /// Leaves the state of a crash in the middle of a step: a file with half of its bytes.
     fn half(directory: &Path, step: &Step) {
         let (name, bytes) = match step {
             Step::Key { kid, bytes } => (key_file::name(*kid), &bytes[..]),
