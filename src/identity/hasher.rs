@@ -23,9 +23,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::secret::{self, SecretText};
 
-/// KiB of memory, passes and lanes of new hashes (OWASP's minimum for Argon2id; RFC 9106).
+/// The cost of new hashes: memory in KiB, passes and lanes (OWASP's minimum for Argon2id; RFC 9106).
 const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
-/// The largest accepted parameters of a stored hash. Larger ones would let a single row stop the server.
+/// The maximum cost of a stored hash that is accepted. With a higher cost, a single row could block the server.
 const MOST: (u32, u32, u32) = (256 * 1024, 16, 8);
 /// The time without work after which a thread frees its memory.
 const IDLE: Duration = Duration::from_secs(5);
@@ -60,8 +60,8 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// Starts a pool. `threads` passwords are hashed at once (each takes 19 MiB while it is hashed), and at most `waiting` more
-    /// wait.
+    /// Starts a pool. It hashes `threads` passwords at once (at least 1); each takes 19 MiB of memory while it is hashed. At most
+    /// `waiting` more passwords wait.
     pub fn new(threads: usize, waiting: usize) -> Self {
         let threads = threads.max(1);
         let (queue, work) = mpsc::sync_channel(waiting + threads);
@@ -79,11 +79,12 @@ impl Hasher {
         Self { queue, waiting: Arc::default(), limit: waiting + threads, hashed: Arc::default() }
     }
 
-    /// Returns the PHC string of a password, normalized to NFC: Argon2id, 19 MiB, t=2, p=1. Takes about 14 ms of one core.
+    /// Hashes a password, normalized to NFC, and returns the PHC string: Argon2id, 19 MiB, t=2, p=1. Takes about 14 ms of one core
+    /// in the pool, and the time in the queue.
     ///
     /// # Errors
     ///
-    /// `Busy` if the queue is full.
+    /// [`HashError::Busy`] if the queue is full, [`HashError::Failed`] if the system gives no memory or no random bytes.
     pub async fn hash(&self, password: &SecretText) -> Result<String, HashError> {
         let password = normal(password);
         self.run(self.enter()?, move |memory| {
@@ -103,11 +104,13 @@ impl Hasher {
         .await
     }
 
-    /// Whether `password` matches the hash. Without a hash, the result is false after the same time.
+    /// Whether `password` matches the hash. Takes the time of one hash in any case: without a hash, the result is false after the
+    /// same time.
     ///
     /// # Errors
     ///
-    /// `Busy` if the queue is full, `BadHash` if the hash is not acceptable (after the same time as well).
+    /// [`HashError::Busy`] if the queue is full, [`HashError::BadHash`] if the format or the cost of the hash is not accepted
+    /// (after the same time), [`HashError::Failed`] if the system gives no memory.
     pub async fn verify(&self, password: &SecretText, hash: Option<&str>) -> Result<bool, HashError> {
         self.verify_in(self.enter()?, password, hash).await
     }

@@ -24,7 +24,11 @@ pub struct PasswordRule {
 }
 
 impl PasswordRule {
-    /// Checks a new password. The error tells the user which part of the rule it breaks.
+    /// Checks a new password.
+    ///
+    /// # Errors
+    ///
+    /// The error is a sentence for the user: which part of the rule the password breaks.
     pub fn check(&self, password: &SecretText) -> Result<(), String> {
         match hasher::length(password) {
             length if length < self.min => {

@@ -7,7 +7,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long the result of one check of the store is reused. A check writes durably, and any client can cause one.
+/// How long the result of one check of the store is reused. The limit is needed because a check writes durably and any client can
+/// cause one.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The health of the store. At most one check runs at a time, and at most one per second. All other requests get its result.
@@ -21,7 +22,7 @@ impl StoreHealth {
         match *last {
             // A request that waited for a check gets its result.
             Some((at, well)) if at >= asked || (well && at.elapsed() < LOOK) => return well,
-            // After a failure the next check waits for its time, because the fault may be over by then.
+            // After a failed check the request waits for the next check, because the fault may be over by then.
             Some((at, _)) => sleep_until(at + LOOK).await,
             None => {}
         }
@@ -45,7 +46,7 @@ mod tests {
         let ask = || {
             health.look(async || {
                 looks.set(looks.get() + 1);
-                // As long as a write that is synced.
+                // The check takes as long as a synced write.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 well.get()
             })

@@ -93,7 +93,7 @@ pub(crate) async fn sweep(installation: Weak<Installation>, audit_keep: Duration
     }
 }
 
-/// An interval that skips missed ticks.
+/// An interval that does not catch up on missed ticks. After a delay, the next tick follows a full period later.
 pub(crate) fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

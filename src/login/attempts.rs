@@ -15,7 +15,7 @@ use crate::{
     store::{Actor, AuditEvent, Device, Event, NAME_MAX, StoreError},
 };
 
-/// How far back a successful login from an address exempts that address from the failure count of the user.
+/// A successful login from an address in this time exempts that address from the failure count of the user.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The number of a user's latest logins that are searched for an address.
 const LOGINS: u32 = 1000;
@@ -65,8 +65,8 @@ impl Logins {
             Ok(charge) => return Ok(charge),
             Err(throttled) => throttled,
         };
-        // A user who is attacked from many addresses can still log in from an address where they logged in before, even if that was
-        // before a restart or on another node.
+        // A user who is attacked from many addresses can still log in from a known address: one from which they have logged in
+        // before, even if that was before a restart or on another node.
         let throttled = match (account, ip) {
             (Account::User(name), Some(known))
                 if throttled.reason == Reason::Account && self.has_logged_in_from(name, known).await? =>
@@ -141,8 +141,8 @@ impl Logins {
         self.record_sampled(event.with(json!({"ip": ip, "user_agent": user_agent, "reason": reason}))).await
     }
 
-    /// Records an event that any client can cause. The first events are recorded at once, later ones at a limited rate; the rest
-    /// are only counted.
+    /// Records an event that any client can cause. The first events of a kind are recorded at once, later ones at a limited rate.
+    /// The others are only counted.
     async fn record_sampled(&self, event: AuditEvent) -> Result<(), StoreError> {
         let now = self.sessions.parts().clock.now();
         match self.sampler.admits(&event.event, now) {
@@ -151,7 +151,7 @@ impl Logins {
         }
     }
 
-    /// Records the number of events that were not recorded since the last row of their kind.
+    /// Records how many events of each kind were not recorded since the last row of that kind.
     pub(crate) async fn record_the_unrecorded(&self) -> Result<(), StoreError> {
         for (event, count) in self.sampler.take() {
             self.sessions
@@ -164,7 +164,7 @@ impl Logins {
     }
 }
 
-/// A name as it is looked up. Spaces around it are removed. A name that is too long for any user is cut.
+/// A name as it is looked up: without spaces around it, and cut if it is too long for any user.
 pub(super) fn trimmed(name: &str) -> &str {
     let name = name.trim();
     name.char_indices().nth(SHOWN + 1).map_or(name, |(end, _)| &name[..end])
@@ -190,7 +190,7 @@ enum Failure {
     Throttled,
 }
 
-/// Limits how many events of a kind are recorded and counts the rest, so that unauthenticated clients can't fill the table.
+/// Limits how many events of a kind are recorded and counts the others, so that unauthenticated clients can't fill the table.
 #[derive(Debug, Default)]
 pub(super) struct Sampler(Mutex<HashMap<Event, Kind>>);
 
@@ -209,7 +209,7 @@ impl Sampler {
     /// One more event is recorded per this time: at most 14,400 per day.
     const EACH: Duration = Duration::from_secs(6);
 
-    /// Whether this event is recorded. `Some` has the number of earlier events that were not.
+    /// Whether this event is recorded. `Some` has the number of earlier events that were not recorded.
     fn admits(&self, event: &Event, now: Timestamp) -> Option<u64> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kind =

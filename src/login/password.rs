@@ -8,7 +8,7 @@ use crate::{
     store::{Actor, AuditEvent, Device, Event, LoginError, Proof, ProvenAt, StoreError, Transport, User},
 };
 
-/// How often a password is checked again because its hash was replaced meanwhile.
+/// The maximum number of times that a password is checked again because its hash was replaced meanwhile.
 const MOST_PROOFS: u32 = 3;
 
 impl Logins {

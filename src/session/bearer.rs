@@ -1,4 +1,4 @@
-//! The bearer of a token is a person or a machine; this file authenticates both kinds.
+//! Authenticates bearer tokens: a person's access token or a machine's service token.
 
 use crate::{
     ids::{Audience, Purpose},
@@ -10,9 +10,9 @@ use crate::{
 /// The person or machine that a bearer token speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bearer {
-    /// A person who has logged in.
+    /// A person, by an access token. An OAuth app may hold it for the person.
     Person(Principal),
-    /// A client that speaks for itself.
+    /// An OAuth client that speaks for itself.
     Machine(Machine),
 }
 

@@ -43,7 +43,7 @@ impl Sessions {
         self.begin_by(user, proof, transport, device, presented).await
     }
 
-    /// Begins a session by a proof that must still hold when the session begins.
+    /// Begins a session if its proof still holds at that moment. The transaction that writes the row checks this.
     ///
     /// # Errors
     ///
@@ -71,8 +71,8 @@ impl Sessions {
         self.start_session(user, key, NewSession { replaces, proof, ..new }, None).await
     }
 
-    /// Begins a session that a client holds, under a `sid` that was drawn before; audit `login`. `login` is the session of the
-    /// person's login. `audience` limits the session to one audience; its refresh tokens contain it.
+    /// Begins a session for an OAuth client, with a `sid` that was drawn before; audit `login`. `login` is the session of the
+    /// person's own login. `audience` limits the session to one audience; its refresh tokens contain it.
     ///
     /// # Errors
     ///
@@ -111,8 +111,8 @@ impl Sessions {
         let event = AuditEvent::new(Event::Login, &user.id, "").with(detail);
         let cap = self.parts.policy.session_cap;
         let row = self.parts.store.begin_session(new, cap, event).await?.ok_or(Denied::Session)?;
-        // Deleting or disabling the user from now on ends this session too. A change just before it could not, so the user is read
-        // again.
+        // From now on, deleting or disabling the user also ends this session. A change just before the row was written could not
+        // end it, so the user is read again.
         if self.parts.users.find(&user.id).await?.is_none() {
             let event = AuditEvent::new(Event::SessionRevoked, Actor::System, "")
                 .with(serde_json::json!({"reason": "the user was deleted or disabled during the login"}));
@@ -124,12 +124,12 @@ impl Sessions {
     }
 
     /// Changes the password of `user` and, in one transaction, ends all their sessions and begins a new one for the caller.
-    /// `caller` is the session of the request. `verified` is the hash of the password that the user has shown.
+    /// `caller` is the session of the request. `verified` is the hash against which the current password was checked.
     ///
     /// # Errors
     ///
-    /// `StoreError::CallerEnded` if the caller's session has ended, `StoreError::Stale` if the user's password has changed meanwhile. In
-    /// both cases nothing is written.
+    /// `StoreError::CallerEnded` if the caller's session has ended, `StoreError::Stale` if the user's password has changed
+    /// meanwhile. In both cases nothing is written.
     pub async fn change_password(
         &self,
         user: &User,
@@ -150,7 +150,7 @@ impl Sessions {
         self.issue(user, row.ok_or(Denied::Session)?, &key, None).await
     }
 
-    /// Draws a sid and a key before anything is written.
+    /// Draws a sid and a key, before anything is written.
     fn new_session(
         &self,
         user: &User,

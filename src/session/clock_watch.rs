@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The greatest age of the mark in the store. A change is written at once.
+/// The maximum age of the mark in the store. A mark with a new result is written at once.
 const WRITE: Duration = Duration::from_secs(60);
 
 /// The last look at the clocks, and the leap that it found.
@@ -36,19 +36,19 @@ impl ClockWatch {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads both clocks, judges them and keeps the result: in this process, and in the store if the result is new or the mark is
-    /// old.
+    /// Reads both clocks, judges them and remembers the result in this process. Also writes it to the store if the result is new or
+    /// the stored mark is old.
     pub(super) async fn look(&self, store: &dyn Store) -> Result<Option<ClockLeap>, StoreError> {
         let before = since_boot();
         let (mark, now) = store.clock_mark().await?;
         let Seen { last, leap: known } = self.seen();
-        // For the first look, the boot clock is read before the store's clock is asked; for the second look, after it. So the time
-        // between two looks is never measured too short.
+        // The boot clock is read twice: before the store is asked, for use as the earlier reading, and after it, as the later
+        // reading. So the time between two looks is never measured too short.
         let new = detect_leap(mark, last, ClockReading { now, boot: since_boot() });
         let old = |mark: ClockMark| now.since(mark.seen) >= WRITE || now < mark.seen;
         let stale = mark.is_none_or(|mark| mark.leap != new.leap || old(mark));
         let written = !stale || store.write_clock_mark(mark, new).await? == Written::Applied;
-        // If another server has written first, the next look judges again, from the same earlier look.
+        // If another server has written first, the next look judges again from the same earlier reading.
         let last = if written { Some(ClockReading { now, boot: before }) } else { last };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seen { last, leap: new.leap };
         log_change(known, new.leap);

@@ -22,10 +22,10 @@ use crate::{
 /// Number of parts of the map. Each part has its own lock, so that an insertion delays few lookups.
 const SHARDS: usize = 64;
 
-/// Buckets of the lag histogram, in seconds. The promised bound is one second.
+/// The upper bounds of the buckets of the lag histogram, in seconds. The promised bound is one second.
 const LAGS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// The revocations in force. It follows the store's feed and is asked for every access token.
+/// The revocations in force. The store's feed updates it, and every access token is checked against it.
 ///
 /// A revoked sid is refused at any age of its token, because its row is gone for good. A token of a client is refused if it was
 /// issued at or before the revocation of the client's tokens. Each live revocation takes about 60 bytes of memory.

@@ -15,7 +15,7 @@ use crate::{
 /// The life of a service token (docs/design/sessions.md).
 pub const SERVICE_MAX_AGE: Duration = Duration::from_secs(3600);
 
-/// A client that speaks for itself: the content of a valid service token.
+/// An OAuth client that speaks for itself: the content of a valid service token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     client: ClientId,
@@ -32,12 +32,12 @@ struct Payload {
 }
 
 impl Machine {
-    /// The client.
+    /// The id of the client.
     pub fn client(&self) -> &ClientId {
         &self.client
     }
 
-    /// The sid of the token, by which it can be revoked.
+    /// The id of the token, by which it can be revoked.
     pub fn sid(&self) -> Sid {
         self.sid
     }
@@ -59,7 +59,8 @@ impl Machine {
         Self { scope, ..self }
     }
 
-    /// The name of the client in audit events and tokens. Its form differs from that of every user id.
+    /// The name of the client in audit events and tokens: `client:` and the client id. The ids of rows in `users` never have this
+    /// form.
     pub fn id(&self) -> String {
         RevocationTarget::Client(self.client.to_string()).to_string()
     }

@@ -11,7 +11,7 @@ pub const ACCESS_CEILING: Duration = Duration::from_secs(15 * 60);
 /// How long a row counts as live after its end, and how long a revocation is kept: [`ACCESS_CEILING`] plus twice [`SKEW`].
 pub const KEEP: Duration = Duration::from_secs(17 * 60);
 
-/// How often a session is granted a pardon for a late token of *another* generation.
+/// How often a session is pardoned for a late token of a generation that was not pardoned before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pardon {
@@ -31,28 +31,31 @@ pub enum OnStale {
     Refuse,
 }
 
-/// Lifetimes and rules (docs/design/sessions.md).
+/// The lifetimes and rules of sessions (docs/design/sessions.md). All times must be above zero and at most 10 years.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The life of an access token; at most [`ACCESS_CEILING`].
+    /// The life of an access token (default 2 minutes, at most 15 minutes). Nodes refuse an older token; a revocation takes effect
+    /// within a second regardless of it.
     pub access_max_age: Duration,
-    /// The life of a session without a renewal. Each rotation extends it.
+    /// The time after which a session ends unless its refresh token is rotated (default 30 minutes, at most `session_max_age`).
     pub refresh_idle: Duration,
-    /// The absolute life of a session.
+    /// The time after which a session ends in any case (default 7 days).
     pub session_max_age: Duration,
-    /// W: how long the answer to a rotation can be asked for again if it was lost.
+    /// W: the time after a rotation in which its answer can be requested again if it was lost (default 10 seconds, at most a
+    /// quarter of `access_max_age`).
     pub replay_window: Duration,
-    /// How often a repeat after `replay_window` is pardoned.
+    /// How often a repeat after `replay_window` is pardoned (default once an hour).
     pub pardon: Pardon,
-    /// The number of live sessions a user can have. The oldest are ended first.
+    /// The number of live sessions that a user can have (default 20, at least 1). A further login ends the oldest ones.
     pub session_cap: u32,
-    /// Whether a repeat of the last rotation from another `User-Agent` needs a pardon.
+    /// Whether a repeat of the last rotation from another `User-Agent` needs a pardon (default no).
     pub bind_agent: bool,
-    /// How long after a login a person can change their login methods without showing the password again.
+    /// The time after a login in which people can change their login methods without showing the password again (default 10
+    /// minutes).
     pub reauth_within: Duration,
-    /// The greatest age of the revocation feed.
+    /// The maximum age of the revocation feed (default 10 seconds). [`Policy::on_stale`] applies when the feed is older.
     pub max_staleness: Duration,
-    /// What happens when the feed is older.
+    /// What happens to access tokens when the feed is older (default [`OnStale::Serve`]).
     pub on_stale: OnStale,
 }
 
@@ -73,7 +76,7 @@ impl Default for Policy {
     }
 }
 
-/// A contradiction in a policy. The text names the setting and its bound.
+/// The policy breaks a bound. The text names the setting and its bound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PolicyError(pub String);
@@ -152,7 +155,7 @@ impl Policy {
     }
 }
 
-/// A longer time is certainly a mistake in the settings. The limit also keeps sums of times from overflowing.
+/// The maximum of each time. A longer time is certainly a mistake in the settings, and sums of times can't overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 fn bound(holds: bool, name: &str, value: Duration, must: fmt::Arguments<'_>) -> Result<(), PolicyError> {

@@ -28,7 +28,7 @@ pub struct Principal {
     watched_by: Watch,
 }
 
-/// The part of the payload that every request needs. Borrowed if the text has no escapes.
+/// The part of the payload that every request needs. It is borrowed if the text has no escapes.
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow)]
@@ -60,10 +60,11 @@ struct Access<'a> {
 }
 
 /// Reads `id` and `sid` from a payload in the form that [`Principal::of`] writes, which nearly every payload has. This takes a
-/// third of a JSON parser's time. The payload was opened before, so it is one object of strict JSON without duplicate keys.
+/// third of a JSON parser's time. The payload was opened before, so it is known to be one object of strict JSON without duplicate
+/// keys.
 fn read_own_form(payload: &str) -> Option<(&str, &str)> {
     let rest = payload.strip_prefix(r#"{"id":""#)?;
-    // An escape can hide a quote or a name, and a client's token has more fields: the JSON parser reads both. A `sid` has no
+    // An escape can hide a quote or a name, and a client's token has more fields. The JSON parser reads both kinds. A `sid` has no
     // escapes.
     let end = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
     let (id, rest) = rest.split_at(end);
@@ -159,7 +160,7 @@ impl Principal {
         user
     }
 
-    /// `users.id` as text, or the user's id in the embedding program.
+    /// The id of the user: `users.id` as text, or the user's id in the embedding program. 1 to 255 bytes.
     pub fn id(&self) -> &str {
         &self.text[..usize::from(self.id_len)]
     }
@@ -169,18 +170,18 @@ impl Principal {
         UserId::new(self.id()).expect("an id has 1 to 255 bytes")
     }
 
-    /// The sid of the session.
+    /// The id of the session.
     pub fn sid(&self) -> Sid {
         self.sid
     }
 
-    /// The client that holds the token, and its scope. `None` if the token belongs to a login on Bulla's own pages.
+    /// The OAuth client that holds the token, and its scope. `None` if the token belongs to a login on Bulla's own pages.
     pub fn grant(&self) -> Option<&Grant> {
         self.grant.as_deref()
     }
 
-    /// The roles at the time of sealing. Empty for a token that was granted to a client: the scope decides what an app may do, not
-    /// the roles of its user.
+    /// The roles at the time of sealing. Parses the payload at each call. Empty for a token of an OAuth client: the scope decides
+    /// what an app may do, not the roles of its user.
     pub fn roles(&self) -> Vec<String> {
         if self.grant.is_some() { Vec::new() } else { self.payload_roles() }
     }
@@ -190,29 +191,29 @@ impl Principal {
         serde_json::from_str(self.payload()).map_or_else(|_| Vec::new(), |Roles { roles }| roles)
     }
 
-    /// Whether `role` is among [`Self::roles`].
+    /// Whether `role` is among [`Self::roles`]. Parses the payload at each call.
     pub fn has_role(&self, role: &str) -> bool {
         self.roles().iter().any(|has| has == role)
     }
 
-    /// The application's claims: the payload without [`RESERVED_CLAIMS`].
+    /// The application's claims: the payload without [`RESERVED_CLAIMS`]. Parses the payload at each call.
     pub fn claims(&self) -> Map<String, Value> {
         let mut claims: Map<String, Value> = serde_json::from_str(self.payload()).unwrap_or_default();
         claims.retain(|name, _| !RESERVED_CLAIMS.contains(&name.as_str()));
         claims
     }
 
-    /// The payload as JSON.
+    /// The payload of the access token, a JSON object.
     pub fn payload(&self) -> &str {
         &self.text[usize::from(self.id_len)..]
     }
 
-    /// When the token was sealed.
+    /// The time at which the token was sealed.
     pub fn issued_at(&self) -> Timestamp {
         self.issued_at
     }
 
-    /// The same principal, whose session this watch watches.
+    /// The same principal, with a watch that reports the end of its session.
     #[must_use]
     pub(crate) fn watched_by(mut self, watch: &Watch) -> Self {
         self.watched_by = watch.clone();

@@ -21,10 +21,11 @@ use crate::{
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };
 
-/// A cookie holds 4096 bytes including name and attributes. A longer token is not sealed for a session.
+/// The maximum length of a session's token. A cookie holds 4096 bytes including name and attributes, so a longer token is not
+/// sealed.
 const COOKIE_CHARS: usize = 3800;
 
-/// An upper bound that no real session reaches. JSON integers above it are not exact (RFC 7493, section 2.2).
+/// An upper bound of the generation, which no real session reaches. JSON integers above it are not exact (RFC 7493, section 2.2).
 const MOST_ROTATIONS: u64 = 1 << 53;
 
 thread_local! {
@@ -84,7 +85,7 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// The payload of a refresh token.
+/// The payload of a refresh token. The names are those of the JSON object.
 #[derive(Deserialize, Serialize)]
 pub(super) struct RefreshPayload {
     pub(super) id: String,
@@ -322,7 +323,7 @@ impl Sessions {
         self.watch.leap()
     }
 
-    /// The parts of the service.
+    /// The parts from which the service is made.
     pub fn parts(&self) -> &Parts {
         &self.parts
     }

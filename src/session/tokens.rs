@@ -37,7 +37,7 @@ impl Bundle {
 }
 
 impl Tokens {
-    /// Derives all keys from a ring.
+    /// Derives the keys of all own purposes from a ring.
     pub fn new(ring: Ring) -> Self {
         let counts = Arc::new(SealCounts::default());
         Self { bundle: ArcSwap::new(Bundle::derive(ring, &counts)), counts }
@@ -74,7 +74,7 @@ impl Tokens {
         use_keys(&self.bundle.load().login)
     }
 
-    /// Derives the keys of a purpose and audience that are needed too seldom to keep them ready. This takes some microseconds.
+    /// Derives the keys of a purpose and audience that are needed too rarely to keep them ready. This takes some microseconds.
     pub fn derive(&self, purpose: &Purpose, audience: &Audience) -> TokenKeys {
         TokenKeys::derive_counted(&self.ring(), purpose, audience, &self.counts)
     }

@@ -14,7 +14,7 @@ use crate::{
     ids::{ClientId, Sid, UserId},
 };
 
-/// The session of an access token, as far as its end depends on it.
+/// The parts of an access token that determine the end of its session.
 #[derive(Clone, Debug)]
 pub(super) struct Watched {
     pub(super) sid: Sid,
@@ -31,8 +31,8 @@ pub(super) trait SessionWatch: Send + Sync {
     fn ended(&self, session: Watched) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// The watch of an installation. A principal has the watch of the installation that accepted it, as a handle and not as content, so
-/// two watches are always equal. The default watches nothing.
+/// The watch of an installation. A principal holds the watch of the installation that accepted it. The watch is a handle and not
+/// part of the principal's content, so two watches are always equal. The default watches nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Watch(pub(super) Option<Arc<dyn SessionWatch>>);
 

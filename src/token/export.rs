@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Why a text is not an export. The message names the rule and contains no key.
+/// The text is not an export. The message names the rule that it breaks and contains no key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a key export: {0}")]
 pub struct BadExport(String);
@@ -28,7 +28,8 @@ impl BadExport {
     }
 }
 
-/// Derived keys of one purpose and audience. Who holds it can open, and forge, tokens of these and nothing else.
+/// Derived keys of one purpose and audience, for another service. The holder of an export can open and forge tokens of this purpose
+/// and audience, and no other tokens.
 #[derive(Debug)]
 pub struct KeyExport {
     purpose: Purpose,
@@ -47,10 +48,13 @@ struct ExportedKey {
 }
 
 impl KeyExport {
-    /// The variable that may hold an export. Not `BULLA_KEYS`: that is a setting, and error messages name its value.
+    /// The name of the environment variable for an export. It is not `BULLA_KEYS`, because that is a setting, and error messages
+    /// contain the values of settings.
     pub const VARIABLE: &str = "BULLA_EXPORT";
 
-    /// Derives from the staged, active and retired keys. The caller decides what may be exported.
+    /// Derives the keys from the staged, active and retired keys of a ring: one HKDF computation for each. `max_age` is the age
+    /// from which openers refuse a token; the export has it in whole seconds. The caller decides whether these keys may be
+    /// exported.
     pub fn new(ring: &Ring, purpose: &Purpose, audience: &Audience, max_age: Duration) -> Self {
         let openers = ring.keys.iter().filter(|key| key.state.opens());
         let keys = openers.filter_map(|key| {
@@ -66,10 +70,15 @@ impl KeyExport {
         }
     }
 
-    /// Reads the JSON form, strictly: unknown fields, duplicate kids, a second active key and a revoked one are refused.
+    /// Parses the JSON form strictly. Does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// The text is not an export: it is not JSON of this form, or it has unknown fields, a key id twice, two active keys or a
+    /// revoked key.
     pub fn from_json(text: &str) -> Result<Self, BadExport> {
         let Object(file): Object<File<'_>> = serde_json::from_str(text).map_err(|error| {
-            // The category only: serde's message may quote what stands in the file.
+            // Only the category is reported, because serde's message may quote the file.
             BadExport(format!("{:?} error at line {}", error.classify(), error.line()))
         })?;
         let bad = |what: &str| BadExport(what.to_owned());
@@ -107,7 +116,7 @@ impl KeyExport {
         })
     }
 
-    /// The JSON form; contains keys.
+    /// The JSON form. It contains keys.
     pub fn to_json(&self) -> SecretText {
         let keys = self.keys.iter().map(|key| {
             Object(Line {
@@ -128,14 +137,14 @@ impl KeyExport {
         SecretText::new(serde_json::to_string(&file).expect("names, numbers and texts have a JSON form"))
     }
 
-    /// One line, [`VARIABLE`](Self::VARIABLE)`=…`: the JSON form in base64url, which has no character that a shell, container or service
-    /// manager interprets. Contains keys.
+    /// The JSON form as one line, [`VARIABLE`](Self::VARIABLE)`=…`. The value is base64url, so no shell, container or service
+    /// manager interprets any of its characters. Contains keys.
     pub fn to_env(&self) -> SecretText {
         let value = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.to_json().expose()));
         SecretText::new(format!("{}={}", Self::VARIABLE, *value))
     }
 
-    /// Reads the value of that variable.
+    /// Parses the value of this variable. Does not read the environment.
     ///
     /// # Errors
     ///
@@ -146,8 +155,8 @@ impl KeyExport {
         Self::from_json(&json)
     }
 
-    /// A JWK Set (RFC 7517) for key stores that accept no other format; contains keys. XAES-256-GCM has no registered `alg`, so there is
-    /// none: suite, state and the other data for an opener are in the private member `bulla`.
+    /// A JWK Set (RFC 7517), for key stores that accept no other format. Contains keys. XAES-256-GCM has no registered `alg`, so
+    /// this member is missing. The private member `bulla` has the suite, the state and the other data that an opener needs.
     pub fn to_jwks(&self) -> SecretText {
         let keys = self.keys.iter().map(|key| Jwk {
             kty: "oct",
@@ -167,12 +176,13 @@ impl KeyExport {
         SecretText::new(serde_json::to_string(&set).expect("names, numbers and texts have a JSON form"))
     }
 
-    /// The keys, ready to open. With the active key they also seal, for machines that issue tokens to one another.
+    /// The keys, ready to open tokens. With the active key they also seal tokens, for machines that issue tokens to each other.
+    /// Each call expands the keys, so keep the result.
     pub fn keys(&self) -> TokenKeys {
         self.counted_keys(&SealCounts::default())
     }
 
-    /// The same, with counts that continue.
+    /// Like [`Self::keys`], with the counts of earlier keys.
     pub(super) fn counted_keys(&self, counts: &SealCounts) -> TokenKeys {
         let keys = self.keys.iter().map(|key| TokenKey::new(key.kid, key.state, key.suite, &key.key, counts));
         TokenKeys::of(keys.collect(), self.not_before)
@@ -188,7 +198,7 @@ impl KeyExport {
         &self.audience
     }
 
-    /// The maximum age of a token, in whole seconds.
+    /// The age from which a token is refused, in whole seconds.
     pub fn max_age(&self) -> Duration {
         self.max_age
     }

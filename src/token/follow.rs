@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Why an exported key file can't be used.
+/// The reason why an exported key file can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
@@ -31,11 +31,11 @@ pub enum KeyFileError {
     Bad(#[from] BadExport),
 }
 
-/// The keys of an export file; the file is read again when it changes. Can be shared by threads.
+/// The keys of an export file. The file is read again when it changes. Threads can share this value.
 ///
-/// Each use asks the file system for the state of the file (about a microsecond), so a new export is in force at once. If the new
-/// one is damaged, missing, or for another purpose or audience, the last good one stays in force, [`fault`](Self::fault) says why, and
-/// a warning is logged once.
+/// Each use asks the file system whether the file has changed (about a microsecond), so a new export is in force at once. If the
+/// new file is damaged, missing, or for another purpose or audience, the last good keys stay in force, [`fault`](Self::fault) gives
+/// the reason, and a warning is logged once.
 pub struct KeyFile {
     path: PathBuf,
     purpose: Purpose,
@@ -51,7 +51,8 @@ struct Loaded {
     keys: Arc<TokenKeys>,
     max_age: Duration,
     fault: Option<String>,
-    /// The state of the file when it was read; `None` after an error that may pass without a change of the file.
+    /// The state of the file when it was read. `None` after an error that may pass without a change of the file, so the file is
+    /// read again.
     stamp: Option<Stamp>,
 }
 
@@ -59,14 +60,14 @@ struct Loaded {
 type Stamp = (u64, u64, i64, i64, u64);
 
 impl KeyFile {
-    /// Reads the file.
+    /// Reads the file at `path`, and will follow its changes.
     ///
     /// # Errors
     ///
-    /// The file can't be read or is not an export.
+    /// [`KeyFileError`] if the file can't be read or is not an export.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, KeyFileError> {
         let (path, counts) = (path.into(), SealCounts::default());
-        // The state is taken before reading, so that a change meanwhile is read the next time.
+        // The state is taken before the file is read. If the file changes in between, the next use reads it again.
         let stamp = look(&path);
         let export = read(&path)?;
         let loaded = Loaded::new(&export, stamp, &counts);
@@ -81,7 +82,7 @@ impl KeyFile {
         })
     }
 
-    /// Opens a token that is no older than the file says, by the system's clock.
+    /// Opens a token that is younger than the export's `max_age` by the system's clock. Allocates a copy of the payload.
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl KeyFile {
         self.open_at(token, SystemClock.now(), &mut buffer).map(Opened::into_owned)
     }
 
-    /// Opens as [`TokenKeys::open_at`] does, no older than the file says.
+    /// Opens a token as [`TokenKeys::open_at`] does, with the export's `max_age`.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl KeyFile {
         loaded.keys.open_at(token, now, loaded.max_age, buffer)
     }
 
-    /// Seals as [`TokenKeys::seal`] does.
+    /// Seals a payload as [`TokenKeys::seal`] does. The export must contain the active key.
     ///
     /// # Errors
     ///
@@ -115,7 +116,7 @@ impl KeyFile {
         self.seal_at(payload, SystemClock.now())
     }
 
-    /// Seals as [`TokenKeys::seal_at`] does.
+    /// Seals a payload as [`TokenKeys::seal_at`] does. The export must contain the active key.
     ///
     /// # Errors
     ///
@@ -134,7 +135,7 @@ impl KeyFile {
         &self.audience
     }
 
-    /// Why the present file is not in force; `None` if it is.
+    /// The reason why the present content of the file is not in force. `None` if it is in force. Asks the file system.
     pub fn fault(&self) -> Option<String> {
         self.loaded().fault.clone()
     }
@@ -144,7 +145,7 @@ impl KeyFile {
         if stamp.is_none() || stamp != self.now.load().stamp {
             match self.reading.try_lock() {
                 Ok(_reading) => self.reload(),
-                // A thread that panicked here left the last good keys in force.
+                // If a thread has panicked here, the last good keys are still in force.
                 Err(TryLockError::Poisoned(_)) => self.reload(),
                 // Another thread reads the new file; this one uses the last good keys.
                 Err(TryLockError::WouldBlock) => {}
@@ -194,7 +195,7 @@ fn look(path: &Path) -> Option<Stamp> {
 }
 
 fn read(path: &Path) -> Result<KeyExport, KeyFileError> {
-    // Opening a FIFO would wait for a writer.
+    // The check avoids opening a FIFO, which would wait for a writer.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file").into());
     }

@@ -1,4 +1,4 @@
-//! JSON objects, for serde.
+//! A wrapper that makes serde accept JSON objects only.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// A JSON object. serde would also read a struct from an array; this refuses arrays.
+/// A JSON object. serde would also read a struct from an array; this type refuses arrays.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub(crate) struct Object<T>(pub(crate) T);

@@ -8,8 +8,8 @@ use crate::{
     token::{KeyExport, KeyFile, OpenBuffer, Opened, Refused, TokenKeys},
 };
 
-/// One export of [`Openers`]: a [`KeyFile`], which is read again when it changes, or a [`KeyExport`], such as one from an environment
-/// variable.
+/// One export of [`Openers`]: a [`KeyFile`], which is read again when it changes, or a [`KeyExport`], for example from an
+/// environment variable.
 #[derive(Debug)]
 pub struct Opener(Source);
 
@@ -25,7 +25,7 @@ impl From<KeyFile> for Opener {
     }
 }
 
-/// Shared, so that the program can still watch [`KeyFile::fault`].
+/// Takes a shared file, so that the program can still read [`KeyFile::fault`].
 impl From<Arc<KeyFile>> for Opener {
     fn from(file: Arc<KeyFile>) -> Self {
         Self(Source::File(file))
@@ -51,7 +51,7 @@ impl Opener {
         }
     }
 
-    /// Purpose and audience of its tokens.
+    /// The purpose and audience of its tokens.
     fn names(&self) -> (Purpose, Audience) {
         let (purpose, audience) = match &self.0 {
             Source::File(file) => (file.purpose(), file.audience()),
@@ -61,10 +61,10 @@ impl Opener {
     }
 }
 
-/// Opens a token with the first of several exports whose key verifies it.
+/// Opens a token with one of several exports: the first whose key verifies the token.
 ///
-/// A resource server that people and machines call has two exports, `access` and `service`. A route for people asks for
-/// [`open_for`](Self::open_for) the purpose `access`, and refuses a machine's token with the reason `purpose`.
+/// A resource server that people and machines call has two exports, `access` and `service`. A route for people calls
+/// [`open_for`](Self::open_for) with the purpose `access`, which refuses a machine's token with [`Refused::Purpose`].
 #[derive(Debug)]
 pub struct Openers(Vec<Opener>);
 
@@ -85,14 +85,14 @@ impl Openers {
         Self(vec![first.into()])
     }
 
-    /// Adds an export.
+    /// Adds an export. It is tried after those that were added before.
     #[must_use]
     pub fn and(mut self, other: impl Into<Opener>) -> Self {
         self.0.push(other.into());
         self
     }
 
-    /// Opens a token that is no older than its export says, by the system's clock.
+    /// Opens a token that is younger than its export's `max_age` by the system's clock.
     ///
     /// # Errors
     ///
@@ -101,17 +101,20 @@ impl Openers {
         self.open_at(token, SystemClock.now())
     }
 
-    /// The same for tokens of one purpose.
+    /// Like [`open`](Self::open), for tokens of one purpose.
     ///
     /// # Errors
     ///
-    /// As [`open_at`](Self::open_at); a token of another purpose that opens is [`Refused::Purpose`].
+    /// As [`open_at`](Self::open_at), and [`Refused::Purpose`] if the token opens but has another purpose.
     pub fn open_for(&self, purpose: &Purpose, token: &str) -> Result<OpenedBy, Refused> {
         self.open_for_at(purpose, token, SystemClock.now())
     }
 
-    /// Opens a token that is no older than its export says at the time `now`. If no export
-    /// verifies it, the reason is that of the export that came furthest. Costs one decryption per export that is tried.
+    /// Opens a token that is younger than its export's `max_age` at the time `now`. Costs at most one decryption for each export.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if no export opens the token. If several exports fail, the reason of the export that passed the most checks.
     pub fn open_at(&self, token: &str, now: Timestamp) -> Result<OpenedBy, Refused> {
         let (mut buffer, mut furthest) = (OpenBuffer::new(), Refused::UnknownKey);
         for export in &self.0 {
@@ -143,7 +146,7 @@ impl Openers {
     }
 }
 
-/// How far an export came; `None` for reasons that are found after the tag was verified.
+/// The number of checks that an export has passed. `None` for reasons that are found after the tag was verified.
 fn undecided(refused: Refused) -> Option<u8> {
     match refused {
         Refused::UnknownKey => Some(0),
@@ -203,7 +206,7 @@ mod tests {
         assert_eq!(both.open_for_at(&people, &machine, NOW), Err(Refused::Purpose));
         assert!(both.open_for_at(&machines, &machine, NOW).is_ok());
         assert!(both.open_for_at(&people, &seal(&root, &people), NOW).is_ok());
-        // Which reason is told when none of them opens it.
+        // The reason that is reported if no export opens the token.
         let other = RootKey::generate(Suite::Xaes256Gcm).unwrap();
         let late = NOW.plus(Duration::from_secs(120));
         assert_eq!(both.open_at(&machine, late), Err(Refused::Expired));

@@ -1,6 +1,6 @@
 //! Strict JSON (RFC 7493): one object, no duplicate keys, no lone surrogates, no noncharacters, at most 8 deep.
 //!
-//! The scan builds no tree. It allocates only when the objects that are open at once have more than 24 keys.
+//! The scan builds no tree. It allocates only when the currently open objects have more than 24 keys together.
 
 /// The greatest depth of objects and arrays; the outermost object has depth 1.
 const MAX_DEPTH: usize = 8;
@@ -14,7 +14,7 @@ type Scan<T> = Result<T, NotStrict>;
 /// Checks that `bytes` are UTF-8 and one strict JSON object.
 pub(super) fn check(bytes: &[u8]) -> Scan<&str> {
     let text = std::str::from_utf8(bytes).map_err(|_| NotStrict)?;
-    // Most payloads are ASCII and need no search for noncharacters.
+    // Most payloads are ASCII and can't contain noncharacters.
     if !text.is_ascii() && text.chars().any(is_noncharacter) {
         return Err(NotStrict);
     }
@@ -42,7 +42,7 @@ struct Key {
 }
 
 impl Key {
-    /// The position after its closing quote.
+    /// The position after the closing quote of the key.
     fn after(self) -> usize {
         usize::from(self.end) + 1
     }
@@ -70,7 +70,7 @@ impl Keys {
         self.more.truncate(len.saturating_sub(self.first.len()));
     }
 
-    /// Whether a key from `mark` on names the same member as `key`.
+    /// Whether one of the keys from index `mark` on is equal to `key`.
     fn repeat(&self, text: &[u8], mark: usize, key: Key) -> bool {
         let first = self.first.get(mark..self.len.min(self.first.len())).unwrap_or_default();
         let more = self.more.get(mark.saturating_sub(self.first.len())..).unwrap_or_default();
@@ -79,8 +79,8 @@ impl Keys {
     }
 }
 
-/// Each method takes the position where it begins and returns the position after it. A field for the position would be written to
-/// memory and read back at every byte.
+/// Each method takes the position where it begins and returns the position after it. A field for the position would be slower: it
+/// would be written to memory and read back at every byte.
 struct Scanner<'a> {
     text: &'a [u8],
     keys: Keys,
@@ -102,7 +102,7 @@ impl Scanner<'_> {
         if self.peek(at) == Some(byte) { Ok(at + 1) } else { Err(NotStrict) }
     }
 
-    /// Strings are handled inline: most values are strings.
+    /// Strings are handled inline, because most values are strings.
     #[inline(always)]
     fn value(&mut self, at: usize, depth: usize) -> Scan<usize> {
         match self.peek(at) {
@@ -220,7 +220,7 @@ impl Scanner<'_> {
     #[inline(always)]
     fn plain(&self, mut at: usize) -> usize {
         const EACH: u64 = u64::MAX / 0xff;
-        // Sets the high bit of each byte that is below `than`. Bits after the first one may be wrong.
+        // Sets the high bit of each byte that is less than `than`. Only the lowest set bit is reliable; higher ones may be wrong.
         let below = |eight: u64, than: u64| eight.wrapping_sub(EACH * than) & !eight & (EACH << 7);
         for eight in self.text[at..].as_chunks::<8>().0 {
             let eight = u64::from_le_bytes(*eight);
@@ -235,7 +235,7 @@ impl Scanner<'_> {
         at
     }
 
-    /// One escape; a surrogate must be a high one followed by a low one.
+    /// Parses one escape. A high surrogate must be followed by a low one, and a low surrogate must not stand alone.
     fn escape(&self, at: usize) -> Scan<usize> {
         let (character, length) = unescape(&self.text[at..]).ok_or(NotStrict)?;
         if is_noncharacter(character) { Err(NotStrict) } else { Ok(at + length) }
@@ -279,7 +279,7 @@ fn hex4(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
 }
 
-/// Whether two keys name the same member once unescaped.
+/// Whether two keys are equal after their escapes are decoded.
 fn same(text: &[u8], a: Key, b: Key) -> bool {
     let slice = |key: Key| &text[usize::from(key.start)..usize::from(key.end)];
     if !a.escaped && !b.escaped {

@@ -26,10 +26,10 @@ use crate::{
     },
 };
 
-/// How far the clock of the sealer may be ahead of the opener's.
+/// The maximum time by which the sealer's clock may be ahead of the opener's.
 const SKEW: Duration = Duration::from_secs(60);
-/// Tokens that a process seals at most under one AES-256-GCM key: beyond 2^32 random 96-bit nonces the risk of a collision is no
-/// longer negligible (NIST SP 800-38D, 8.3).
+/// The maximum number of tokens that a process seals under one AES-256-GCM key. Beyond 2^32 random 96-bit nonces the risk of a
+/// collision is no longer negligible (NIST SP 800-38D, 8.3).
 const MAX_UNDER_A: u64 = 1 << 32;
 
 /// The text of a sealed token. `Debug` doesn't print it.
@@ -42,7 +42,7 @@ impl SealedToken {
         &self.0
     }
 
-    /// Returns the text by value.
+    /// The text, moved out.
     pub fn into_string(self) -> String {
         self.0
     }
@@ -57,28 +57,33 @@ impl fmt::Debug for SealedToken {
 /// The content of a verified token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened<T> {
-    /// The key under which it was sealed.
+    /// The id of the key that sealed the token.
     pub kid: Kid,
-    /// When it was sealed.
+    /// The time at which the token was sealed, by the sealer's clock.
     pub issued_at: Timestamp,
     /// The payload, a JSON object.
     pub payload: T,
 }
 
 impl<'b> Opened<&'b str> {
-    /// Copies the payload out of the buffer.
+    /// Copies the payload out of the buffer. Allocates.
     pub fn into_owned(self) -> Opened<String> {
         Opened { kid: self.kid, issued_at: self.issued_at, payload: self.payload.to_owned() }
     }
 
-    /// Parses the JSON payload as a `T`. A payload of another shape is [`Refused::Payload`].
+    /// Parses the JSON payload as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Payload`] if the payload has another shape.
     pub fn parse<T: serde::Deserialize<'b>>(self) -> Result<Opened<T>, Refused> {
         let payload = serde_json::from_str(self.payload).map_err(|_| Refused::Payload)?;
         Ok(Opened { kid: self.kid, issued_at: self.issued_at, payload })
     }
 }
 
-/// Why a token was refused, for metrics and `trace` logs only: `Display` has one text for all reasons, because a reason helps a forger.
+/// The reason why a token was refused, for metrics and `trace` logs only. `Display` has one text for all reasons, because a reason
+/// would help a forger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("token refused")]
 #[non_exhaustive]
@@ -89,15 +94,15 @@ pub enum Refused {
     Encoding,
     /// The token does not begin with `bulX`, `bulA` or `bulC`.
     Magic,
-    /// The ring has no such key, or the key is revoked.
+    /// The keys contain no key with the token's key id, or that key is revoked.
     UnknownKey,
-    /// The letter names another suite than the key's.
+    /// The letter in the token names another suite than the key's.
     Suite,
     /// The tag doesn't match: the token was changed, or sealed for another purpose or audience.
     Tag,
-    /// The token was sealed more than 60 seconds in the future.
+    /// The token's time is more than 60 seconds in the future.
     Future,
-    /// The token is `max_age` old or older.
+    /// The age of the token is `max_age` or more.
     Expired,
     /// The token was sealed before the ring's `not_before`.
     NotBefore,
@@ -108,7 +113,8 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The reason as the label of a metric: `length`, `encoding`, `magic`, `unknown_key`, `suite`, `tag`, `future`, `expired`, `not_before`, `payload`, `purpose`.
+    /// The reason as the label of a metric: `length`, `encoding`, `magic`, `unknown_key`, `suite`, `tag`, `future`, `expired`,
+    /// `not_before`, `payload` or `purpose`.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Length => "length",
@@ -126,7 +132,7 @@ impl Refused {
     }
 }
 
-/// Why a payload was not sealed.
+/// The reason why a payload was not sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -136,10 +142,10 @@ pub enum SealError {
     /// The token would be longer than 4096 characters.
     #[error("the payload is too long: the token would exceed 4096 characters")]
     TooLong,
-    /// This process has sealed 2^32 tokens under an AES-256-GCM key.
+    /// This process has sealed 2^32 tokens under this AES-256-GCM key. `bulla keys rotate` makes another key active.
     #[error("this AES-256-GCM key has sealed 2^32 tokens; roll over with `bulla keys rotate`")]
     Exhausted,
-    /// There is no active key. An export without it can open only.
+    /// There is no active key. An export can lack it; its keys then only open tokens.
     #[error("there is no active key to seal with")]
     NoActiveKey,
     /// `issued_at` is before 1970 or beyond 48 bits of milliseconds.
@@ -150,7 +156,7 @@ pub enum SealError {
     NoRandomness(#[from] crate::secret::NoRandomness),
 }
 
-/// A buffer for opening a token; reuse it to open without allocating. The used part is wiped on drop.
+/// A buffer of three kilobytes for opening a token. Reuse it to open tokens without allocating. The used part is wiped on drop.
 pub struct OpenBuffer {
     bytes: [u8; MAX_BYTES],
     used: usize,
@@ -162,7 +168,7 @@ impl OpenBuffer {
         Self { bytes: [0; MAX_BYTES], used: 0 }
     }
 
-    /// Decodes the text of a token. The content of an earlier token is overwritten, or wiped on drop.
+    /// Decodes the text of a token. The content of an earlier token is overwritten now, or wiped on drop.
     fn decode(&mut self, text: &str) -> Result<&mut [u8], Refused> {
         self.used = self.used.max(text.len().div_ceil(4) * 3);
         let room = Out::from_slice(&mut self.bytes);
@@ -188,7 +194,7 @@ impl fmt::Debug for OpenBuffer {
     }
 }
 
-/// Counts the tokens that this process has sealed under each key, across reloads of the ring.
+/// Counts the tokens that this process has sealed under each key. The counts continue when the ring is loaded again.
 #[derive(Debug, Default)]
 pub struct SealCounts(Mutex<BTreeMap<Kid, Arc<AtomicU64>>>);
 
@@ -224,7 +230,7 @@ impl TokenKey {
     }
 }
 
-/// The derived keys of one purpose and audience, ready to seal and open. Immutable: a reloaded ring gets new ones.
+/// The derived keys of one purpose and audience, ready to seal and open tokens. Immutable: for a new ring, new keys are derived.
 pub struct TokenKeys {
     keys: Box<[TokenKey]>,
     not_before: Timestamp,
@@ -237,13 +243,14 @@ impl fmt::Debug for TokenKeys {
 }
 
 impl TokenKeys {
-    /// Derives the keys of one purpose and audience from every key of the ring that opens.
+    /// Derives the keys of one purpose and audience from every key of the ring that is not revoked: one HKDF computation and one
+    /// key expansion for each. Does no I/O.
     pub fn derive(ring: &Ring, purpose: &Purpose, audience: &Audience) -> Self {
         Self::derive_counted(ring, purpose, audience, &SealCounts::default())
     }
 
-    /// [`derive`](Self::derive) for a ring that is loaded again and again: `counts` go on from one ring to the next, so that
-    /// the bound of 2^32 tokens under an AES-256-GCM key holds for the whole process.
+    /// [`derive`](Self::derive) for a program that loads its ring repeatedly. `counts` continue from one ring to the next, so that
+    /// the limit of 2^32 tokens under an AES-256-GCM key holds for the whole process.
     #[doc(hidden)]
     pub fn derive_counted(ring: &Ring, purpose: &Purpose, audience: &Audience, counts: &SealCounts) -> Self {
         let openers = ring.keys.iter().filter(|key| key.state.opens());
@@ -258,21 +265,23 @@ impl TokenKeys {
         Self { keys, not_before }
     }
 
-    /// Seals a JSON object under the active key, with the system's present time.
+    /// Seals a JSON object under the active key, with the system's present time. Allocates the token; does no file or network I/O.
     ///
     /// # Errors
     ///
-    /// `payload` is not one strict JSON object (RFC 7493, at most 8 deep) or makes the token longer than 4096 characters; there
-    /// is no active key, or it has sealed as many tokens as it may; the system gives no random bytes.
+    /// [`SealError`] if `payload` is not one strict JSON object (RFC 7493, at most 8 deep) or makes the token longer than 4096
+    /// characters, if there is no active key, if the key has sealed 2^32 tokens (AES-256-GCM only), or if the system gives no
+    /// random bytes.
     pub fn seal(&self, payload: &str) -> Result<SealedToken, SealError> {
         self.seal_at(payload, SystemClock.now())
     }
 
-    /// Seals a JSON object under the active key as of `issued_at`. The nonce is fresh from the system's generator.
+    /// Seals a JSON object under the active key, with the time `issued_at`. The nonce is new random bytes from the system's
+    /// generator.
     ///
     /// # Errors
     ///
-    /// As [`seal`](Self::seal), and `issued_at` before 1970 or beyond 48 bits of milliseconds.
+    /// As [`seal`](Self::seal), and [`SealError::Time`] if `issued_at` is before 1970 or beyond 48 bits of milliseconds.
     pub fn seal_at(&self, payload: &str, issued_at: Timestamp) -> Result<SealedToken, SealError> {
         let key = self.keys.iter().find(|key| key.state == KeyState::Active).ok_or(SealError::NoActiveKey)?;
         let suite = key.cipher.suite();
@@ -302,20 +311,21 @@ impl TokenKeys {
         Ok(SealedToken(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
     }
 
-    /// Opens a token younger than `max_age` by the system's clock.
+    /// Opens a token that is younger than `max_age` by the system's clock. Allocates a copy of the payload. Does no I/O.
     ///
     /// # Errors
     ///
-    /// Every reason looks the same from outside; [`Refused::reason`] is for metrics.
+    /// [`Refused`], which has the same text for every reason. [`Refused::reason`] is for metrics.
     pub fn open(&self, token: &str, max_age: Duration) -> Result<Opened<String>, Refused> {
         let mut buffer = OpenBuffer::new();
         self.open_at(token, SystemClock.now(), max_age, &mut buffer).map(Opened::into_owned)
     }
 
-    /// Opens a token younger than `max_age` at the time `now`, into a buffer that can be used again: no heap allocation, unless
-    /// more than 24 keys of the payload are open at once.
+    /// Opens a token that is younger than `max_age` at the time `now`, into a reusable buffer. Does not allocate on the heap,
+    /// except for a payload whose open objects have more than 24 keys together.
     ///
-    /// The key is looked up by the token's kid; no second one is tried. `issued_at - 60 s <= now < issued_at + max_age`.
+    /// Only the key with the token's key id is tried. The token is accepted if `issued_at - 60 s <= now < issued_at + max_age`, and
+    /// if it was not sealed before the ring's `not_before`.
     ///
     /// # Errors
     ///
@@ -365,12 +375,12 @@ impl TokenKeys {
     }
 }
 
-/// What a token shows without any key.
+/// The parts of a token that can be read without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// The suite that its letter names.
+    /// The suite that the token's letter names.
     pub suite: Suite,
-    /// The id of the key under which it claims to be sealed.
+    /// The id of the key that the token names.
     pub kid: Kid,
 }
 
@@ -426,7 +436,7 @@ mod tests {
     fn a_token_has_one_spelling() {
         let keys = keys(Suite::Xaes256Gcm, &SealCounts::default());
         let mut buffer = OpenBuffer::new();
-        // 86 characters: four bits of the last one are unused.
+        // The token has 86 characters, so four bits of the last one are unused.
         let token = keys.seal_at(r#"{"id":"42"}"#, NOW).unwrap().into_string();
         let (start, last) = token.split_at(85);
         let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

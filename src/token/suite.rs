@@ -1,4 +1,4 @@
-//! The three AEADs behind one enum, with expanded keys.
+//! The three AEADs (authenticated encryption with associated data) as one enum, with expanded keys.
 
 use aes_gcm::{
     Aes256Gcm,
@@ -9,7 +9,7 @@ use xaes_256_gcm::Xaes256Gcm;
 
 use crate::{keyring::Suite, secret::Secret, token::wire::TAG};
 
-/// A derived key, expanded. Wiped on drop by the `zeroize` features of the crates.
+/// A derived key, expanded. The crates wipe it on drop (their feature `zeroize`).
 pub(super) enum Cipher {
     X(Box<Xaes256Gcm>),
     A(Box<Aes256Gcm>),
@@ -96,7 +96,7 @@ mod tests {
 
     /// (suite, key, nonce, associated data, clear text, ciphertext and tag), all in hex.
     const PUBLISHED: [(Suite, &str, &str, &str, &str, &str); 6] = [
-        // C2SP XAES-256-GCM: one case of either branch of the doubling.
+        // C2SP XAES-256-GCM: one case for each branch of the doubling.
         (
             Suite::Xaes256Gcm,
             "0101010101010101010101010101010101010101010101010101010101010101",
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// C2SP XAES-256-GCM, "Accumulated randomized tests": SHAKE128 makes the inputs, another one hashes what is sealed.
+    /// C2SP XAES-256-GCM, "Accumulated randomized tests": one SHAKE128 generates the inputs, another one hashes the sealed texts.
     #[test]
     fn ten_thousand_cases_of_xaes_come_to_the_published_sum() {
         let mut inputs = Shake128::default().finalize_xof();
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(digest[..], bytes("e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939"));
     }
 
-    /// A sealed text opens unchanged whatever its length; one changed bit anywhere is refused and leaves the text as it was.
+    /// A sealed text of any length opens unchanged. If any bit is changed, it is refused and the text stays as it was.
     #[test]
     fn a_sealed_text_opens_and_a_changed_one_is_refused() {
         for suite in [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305] {

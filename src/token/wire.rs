@@ -6,17 +6,17 @@
 
 use crate::keyring::Suite;
 
-/// Characters of the shortest token: suite A with the payload `{}`.
+/// The length of the shortest token in characters: suite A with the payload `{}`.
 pub(super) const MIN_CHARS: usize = 58;
-/// Characters of the longest token.
+/// The length of the longest token in characters.
 pub(super) const MAX_CHARS: usize = 4096;
-/// Bytes of the longest token.
+/// The length of the longest token in bytes, before base64url.
 pub(super) const MAX_BYTES: usize = MAX_CHARS / 4 * 3;
-/// Bytes of magic and key id, which are the associated data.
+/// The length of magic and key id in bytes. They are the associated data.
 pub(super) const HEADER: usize = 7;
-/// Bytes of `issued_at` before the payload.
+/// The length of `issued_at` in bytes. It stands before the payload.
 pub(super) const ISSUED_AT: usize = 6;
-/// Bytes of the tag; a shorter tag is refused.
+/// The length of the tag in bytes. A shorter tag is refused.
 pub(super) const TAG: usize = 16;
 
 /// The bytes whose base64url text is `bulX`, `bulA` or `bulC`.
@@ -28,7 +28,7 @@ pub(super) const fn magic(suite: Suite) -> [u8; 3] {
     }
 }
 
-/// The suite that a magic names.
+/// The suite of a magic. `None` if the bytes are no magic.
 pub(super) fn suite(bytes: &[u8]) -> Option<Suite> {
     [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305].into_iter().find(|s| magic(*s) == bytes)
 }

@@ -90,7 +90,8 @@ impl Providers {
     ///
     /// # Errors
     ///
-    /// `StoreError::CallerEnded` if the session has ended meanwhile, `StoreError::Conflict` if the identity is linked to another user.
+    /// `StoreError::CallerEnded` if the session has ended meanwhile, `StoreError::Conflict` if the identity is linked to another
+    /// user.
     pub async fn link(
         &self,
         provider: &Provider,
@@ -115,8 +116,8 @@ impl Providers {
         }
     }
 
-    /// Creates a user. A name that is taken belongs to another user, however similar the two are. Then a name with a digest of
-    /// the identity is tried.
+    /// Creates a user with the first candidate name that is free. The user of a taken name counts as another person, however
+    /// similar the two names are. The last candidate contains a digest of the identity.
     async fn create_user(&self, settings: &ProviderSettings, proven: &Proven) -> Result<User, NoUser> {
         let mut claims = Map::new();
         let mail = proven.mail.clone().map(Value::String);
@@ -136,7 +137,7 @@ impl Providers {
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            // Two first logins came at once, and the other one has created the user.
+            // Two first logins came at the same time, and the other one has created the user.
             if let Some(user) = self.existing_user(&proven.identity).await? {
                 return Ok(user);
             }

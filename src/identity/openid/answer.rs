@@ -39,7 +39,7 @@ pub(super) fn read(status: u16, body: &[u8]) -> Result<Granted, OpenIdError> {
     Ok(Granted { id_token, access_token: text("access_token") })
 }
 
-/// Converts the provider's error. Its description is left out, because it may contain data from a stranger.
+/// Converts the provider's error. Its description is dropped, because it may contain text that an attacker chose.
 fn refusal(error: &Value, away: &impl Fn(&str) -> OpenIdError) -> OpenIdError {
     // Facebook's Graph: 100 means that a parameter is wrong. The code is the only parameter that varies.
     if error.get("code").and_then(Value::as_i64) == Some(100) {

@@ -47,7 +47,7 @@ impl Proven {
         subject: &str,
         claims: Map<String, Value>,
     ) -> Result<Self, OpenIdError> {
-        // A subject has at most 255 characters (Core, 2).
+        // A subject has at most 255 ASCII characters (Core, 2).
         if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
             return Err(OpenIdError::Refused("sub"));
         }

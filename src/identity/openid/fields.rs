@@ -72,14 +72,15 @@ pub(crate) struct Fields<'a> {
     pub(crate) fields: BTreeMap<&'a str, &'a Field>,
 }
 
-/// A provider's settings are incomplete or contradict each other. The text names the field.
+/// The settings of a provider are incomplete or contradict each other. The text names the field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ProviderError(String);
 
 impl ProviderSettings {
-    /// The settings of the provider `name` (`[a-z][a-z0-9]{0,31}`), from the fields that a table `[provider.NAME]` of `bulla.toml` has
-    /// (docs/sign-in.md), and `client_secret`. A role for a value of `roles_claim` is the field `roles.VALUE`.
+    /// Makes the settings of the provider `name` (`[a-z][a-z0-9]{0,31}`). The fields are those of a table `[provider.NAME]` in
+    /// `bulla.toml` (docs/sign-in.md), and `client_secret`. A field `roles.VALUE` gives the role for a value of `roles_claim`. Does
+    /// no I/O.
     ///
     /// ```
     /// # use bulla::ProviderSettings;
@@ -89,7 +90,7 @@ impl ProviderSettings {
     ///
     /// # Errors
     ///
-    /// The name is not a name, a field is unknown or missing, or two fields contradict each other.
+    /// [`ProviderError`] if the name is not valid, a field is unknown or missing, or two fields contradict each other.
     pub fn new<'a>(
         name: &str,
         fields: impl IntoIterator<Item = (&'a str, &'a str)>,

@@ -27,11 +27,11 @@ use crate::{
     secret::Secret,
 };
 
-/// Tokens with unknown key ids or invalid signatures cause at most one request for newer keys in this time, whatever their
-/// number.
+/// The minimum time between two requests for newer keys that tokens with unknown key ids or invalid signatures cause. Anyone can
+/// send such tokens.
 const STRANGER: Duration = Duration::from_secs(30);
 
-/// A provider, with its published data as far as it was fetched. Data is fetched only when it is needed.
+/// A provider, with those of its published data that were fetched. Data is fetched when it is first needed.
 #[derive(Debug)]
 pub struct Provider {
     settings: ProviderSettings,

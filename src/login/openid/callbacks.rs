@@ -1,5 +1,6 @@
 //! Processes the requests of one login's callback one after another. A browser that retries or prefetches sends two at once, but a
-//! code can be used only once. A code that was refused is not sent to the provider again when the person reloads the error page.
+//! code can be used only once. A refused code is remembered, so that a reload of the error page does not send it to the provider
+//! again.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,10 +13,10 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::problem::Problem;
 
-/// The longest time that a request waits for the previous one: the time in which a provider must answer.
+/// The maximum time that a request waits for the previous one: the time in which a provider must answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The turn of a request. It ends on drop.
+/// The turn of a request. The next request's turn begins when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     /// Whether another request with the same state was processed meanwhile.
@@ -24,7 +25,7 @@ pub(crate) struct Turn {
     held: Option<OwnedMutexGuard<()>>,
 }
 
-/// The number of refusals that are remembered. The oldest is forgotten first.
+/// The number of refusals that are remembered. The oldest one is dropped first.
 const REMEMBERED: usize = 1024;
 
 /// The identity of a callback: a digest of its query.

@@ -15,7 +15,7 @@ use crate::{
     store::{Proof, Transport},
 };
 
-/// The fields of a login by such a token.
+/// The fields of a login by a presented token.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct PresentedToken {
@@ -27,7 +27,7 @@ pub(crate) struct PresentedToken {
     ticket: Option<SecretText>,
 }
 
-/// A token with its type.
+/// A presented token with its type.
 #[derive(Clone, Copy)]
 enum Token<'a> {
     Id(&'a str),

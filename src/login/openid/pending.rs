@@ -16,11 +16,12 @@ use crate::{
 
 /// The longest time that a login at a provider can take, and the life of a nonce.
 pub(crate) const LIFE: Duration = Duration::from_secs(600);
-/// How many times, and at which interval, a node whose code was refused checks whether another node has finished the login.
+/// How many times, and at which interval, a node checks whether another node has finished the login, after a provider has refused
+/// the code.
 const LOOKS: u32 = 20;
 const BETWEEN: Duration = Duration::from_millis(100);
-/// The length of the longest return address that is remembered, in characters. No accepted address is longer (the site
-/// checks it), and the sealed token fits into a cookie.
+/// The maximum length of a remembered return address, in characters. The site accepts no longer address, and with it the sealed
+/// token still fits into a cookie.
 const RD_MAX: usize = 2048;
 
 /// A login that is not finished, or the mark of a finished one.
@@ -91,7 +92,7 @@ impl Logins {
         self.open_with_time(token).map(|(pending, _)| pending)
     }
 
-    /// Opens a token, and returns the time of its sealing too.
+    /// Opens a token. Also returns the time at which it was sealed.
     pub(crate) fn open_with_time(&self, token: &str) -> Option<(Pending, Timestamp)> {
         let parts = self.sessions.parts();
         let mut buffer = OpenBuffer::new();
@@ -100,7 +101,7 @@ impl Logins {
         opened.ok().map(|opened| (opened.payload, opened.issued_at))
     }
 
-    /// Uses up a nonce. It is then refused for as long as any token with it can be opened.
+    /// Marks a nonce as used. It is then refused for as long as any token with it can be opened.
     pub(super) async fn spend(&self, nonce: &str) -> Result<(), Problem> {
         let parts = self.sessions.parts();
         let hash = Sha256::digest(nonce).into();
@@ -117,7 +118,7 @@ fn finished(flow: &ProviderLogin) -> [u8; 32] {
 }
 
 impl Logins {
-    /// Notes that this login is finished. If the note can't be written, only a repeated request is affected: it fails.
+    /// Records that this login is finished. A failure to record it affects only a repeated request, which then fails.
     pub(crate) async fn note_finished(&self, flow: &ProviderLogin) {
         let parts = self.sessions.parts();
         if let Err(error) =

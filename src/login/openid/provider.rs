@@ -16,7 +16,7 @@ use crate::{
     store::{Proof, Transport, User},
 };
 
-/// A login that has begun: the address at the provider, and the data to keep in the browser under `state`.
+/// A login that has begun: the URL at the provider, and the data that the browser keeps under `state`.
 pub(crate) struct Started {
     pub(crate) url: String,
     pub(crate) state: String,
@@ -41,7 +41,7 @@ impl Returned {
     }
 }
 
-/// The reason why a code proves nothing.
+/// The reason why a code does not prove an identity.
 enum NotProven {
     /// Another node has finished this login meanwhile.
     Finished,
@@ -187,7 +187,7 @@ impl Logins {
 pub(super) fn failed(provider: &Provider, error: OpenIdError) -> Failed<Problem> {
     match error {
         OpenIdError::Refused(reason) => Failed::Wrong(reason, refused(provider, error)),
-        // No proof was found to be wrong.
+        // These errors do not show that a proof is wrong.
         OpenIdError::Away(_) | OpenIdError::NoAccount => Failed::Undecided(refused(provider, error)),
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7));
 
-/// A clock that stands still until it is set; in seconds.
+/// A clock that shows the same time until it is set. In seconds.
 #[derive(Debug, Default)]
 struct Standing(AtomicI64);
 
