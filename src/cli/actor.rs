@@ -10,9 +10,9 @@ pub(super) fn event(event: Event, subject: impl Into<String>) -> AuditEvent {
     AuditEvent::new(event, actor(), subject)
 }
 
-/// Returns the name of the effective user, which the kernel guarantees, or `uid=` and the user's number if it has no
-/// usable name. The user who called `sudo` or `doas` follows in brackets. That name comes from the environment, so it is only as
-/// reliable as the environment.
+/// Returns the actor of this command: the name of the effective user, or `uid=` and the user id if it has no usable name. The
+/// kernel guarantees this part. If `sudo` or `doas` ran the command, the user who called it follows in brackets. That name comes
+/// from the environment, which this user controls, so it is only a hint.
 pub(super) fn actor() -> Actor {
     let caller = |tool: &'static str, variable| std::env::var(variable).ok().map(|name| (tool, name));
     let caller = caller("sudo", "SUDO_USER").or_else(|| caller("doas", "DOAS_USER"));
@@ -28,7 +28,7 @@ fn named(uid: u32, name: Option<String>, caller: Option<(&str, String)>) -> Stri
     }
 }
 
-/// Whether a name can't be confused with anything else in an audit row.
+/// Whether a name has only characters that can't be confused with other parts of an audit row.
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_alphanumeric() || "._-@\\$+".contains(c);
     (1..=LONGEST).contains(&name.len()) && name.chars().all(plain)

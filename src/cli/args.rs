@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
             if error.use_stderr() && log::of_arguments(&arguments).is_json() {
                 log::fail(error.to_string().trim_end());
             } else {
-                // A closed pipe is not an error.
+                // A closed pipe must not change the exit code.
                 let _ = error.print();
             }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
@@ -184,7 +184,7 @@ async fn run(cli: Cli, suggest: Suggest, warning: Option<String>) -> Result<(), 
         );
     }
     let ctx = Context { settings, file: file.clone(), clock: Arc::new(SystemClock), json: cli.json, suggest };
-    // The server writes its warnings to its log.
+    // `serve` writes its warnings to its log instead.
     if !matches!(cli.command, Command::Serve(_)) {
         ctx.settings.warnings.iter().for_each(|warning| ctx.say(&format!("warning: {warning}")));
     }

@@ -25,8 +25,8 @@ pub(super) struct AuditArgs {
 pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError> {
     let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     let mut rows = store.audit(None, args.limit).await?;
-    // If event numbers commit out of order, an event between these may still be missing. Following therefore begins before them,
-    // and skips those already shown.
+    // Numbers can be assigned in one order and committed in another, so an event between the shown ones may still be missing.
+    // Following therefore starts before them and skips the events that were already shown.
     let shown: HashSet<i64> = rows.iter().map(|row| row.seq).collect();
     let mut last = match rows.first() {
         Some(row) => row.seq.saturating_sub(1),

@@ -199,8 +199,8 @@ async fn add(
     print_credentials(ctx, &row, secret.as_ref())
 }
 
-/// Prints the data that the client's operator needs. The secret goes to stdout with it, so that it can be piped to where it is
-/// stored.
+/// Prints the data that the client's operator needs. The secret is printed to stdout with it, so that a pipe can pass it to the
+/// place where it is stored.
 fn print_credentials(ctx: &Context, row: &ClientRow, secret: Option<&SecretText>) -> Result<(), CliError> {
     if ctx.json {
         let mut shown = describe(row);

@@ -35,7 +35,7 @@ pub(super) fn start(format: Format, level: &str, suggest: &Suggest) {
     let suggest = Arc::new(if format.is_json() { suggest.in_json() } else { suggest.clone() });
     let writer = move || Lines(Arc::clone(&suggest));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
-    // If standard error is closed, an error message about it would panic. So such errors are not reported.
+    // Errors in writing the log are not reported: if standard error is closed, the report itself would panic.
     let logs = logs.log_internal_errors(false);
     // A program that embeds the command line may have set up a logger already.
     let _ = if format.is_json() { logs.json().try_init() } else { logs.try_init() };

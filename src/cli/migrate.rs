@@ -51,7 +51,7 @@ pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliErro
     let (from, to) = args.source_and_target(&ctx.settings.database)?;
     let old = Database::from(from.as_path());
     expect_database(&old).await.map_err(|error| match error {
-        // A new, empty database is not what is to be moved.
+        // If the file is missing, opening it would create a new, empty database, and there would be nothing to move.
         CliError::Unavailable(_) if !from.exists() => CliError::Unavailable(format!(
             "{}: the file does not exist; name the SQLite file of the old installation with --from FILE",
             from.display()

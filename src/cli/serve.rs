@@ -191,8 +191,8 @@ impl Signals {
     }
 }
 
-/// Handles signals: HUP reloads the keys, TERM and INT end the server after the requests in progress. Also ends the server if the
-/// store is no longer reliable. Returns at a second request to end; then nothing is waited for.
+/// Handles signals: HUP reloads the keys; TERM and INT end the server after the requests in progress. Also ends the server if the
+/// store is no longer reliable. Returns at a second TERM or INT, so that the process ends without waiting for requests.
 async fn handle_signals(
     mut signals: Signals,
     bulla: &Bulla,

@@ -5,7 +5,7 @@
 #[error("{0}")]
 pub struct BadSetting(pub String);
 
-/// Checks that a name is one of `knobs`. The error is the most similar one, if there is a similar one.
+/// Returns the most similar of `knobs` as the error if `name` is not one of them. The error is `None` if none is similar.
 pub(super) fn suggest<'a>(
     knobs: impl Iterator<Item = &'a str> + Clone,
     name: &str,
@@ -13,7 +13,7 @@ pub(super) fn suggest<'a>(
     if knobs.clone().any(|knob| knob == name) {
         return Ok(());
     }
-    // A few letters may differ, but not most of them.
+    // At most three letters may differ, and at most half of them.
     let close = |knob: &&str| distance(knob, name) <= 3.min(name.len() / 2);
     Err(knobs.min_by_key(|knob| distance(knob, name)).filter(close))
 }

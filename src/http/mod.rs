@@ -1,4 +1,4 @@
-//! HTTP: the server, and the middleware for other actix-web apps.
+//! HTTP: the server, and the guard for other programs on actix-web, tower and axum.
 //!
 //! [`Bulla`] is the handle: [`Bulla::builder`] starts an installation, and [`Bulla::routes`] are its routes under `/auth`.
 //! [`Bulla::guard`] is the middleware that authenticates requests to an app's own routes; handlers there take a

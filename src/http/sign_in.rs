@@ -12,42 +12,42 @@ use crate::{
     store::{Actor, AuditEvent, Event, Proof, ProvenAt, Transport, User, with_time_budget},
 };
 
-/// The cookies of a session that has just begun or ended, for the answer to the request. Without them the browser does not know of
-/// the change.
+/// The `Set-Cookie` lines of a session that has just begun or ended, for the answer to the request. Without them the browser would
+/// not know of the change.
 #[must_use = "the browser must get the cookies: put them on the answer"]
 #[derive(Clone, Debug)]
 pub struct SessionCookies(pub(crate) SetCookies);
 
 impl SessionCookies {
-    /// The values of the `Set-Cookie` headers, for a program that builds its answer in another way. It must also set
+    /// The values of the `Set-Cookie` headers, for a program that builds its answer itself. The answer must also have the header
     /// `Cache-Control: no-store`.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.0.lines()
     }
 }
 
-/// A session that [`Bulla::sign_in`] has begun.
+/// A session that [`Bulla::sign_in`] or [`Bulla::log_in`] has begun.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
-    /// The person, as the guard will give it to handlers from the next request on.
+    /// The person, as the guard passes it to handlers from the next request on.
     pub principal: Principal,
     /// The cookies of the session, for the answer.
     pub cookies: SessionCookies,
 }
 
 impl Bulla {
-    /// Begins a session for a user whose identity the embedding program has just proven itself: after a registration, a passkey or
-    /// a magic link. The answer to `request` must get the cookies.
+    /// Begins a session for a user after the embedding program itself has verified their identity: by a registration, a passkey or
+    /// a magic link. The answer to `request` must get the cookies. Reads and writes the store; hashes no password.
     ///
     /// The rules are those of a login. A live session of the same browser is replaced. If the user has more than `session_cap`
     /// sessions, the oldest end. The session counts as a recent proof of identity, so call this only after such a proof, never to
-    /// prolong a session. `method` names the kind of proof, such as `passkey`; the audit event `login` has it as `by`. It must not
-    /// contain a secret.
+    /// prolong a session. `method` names the kind of proof, such as `passkey`. The audit event `login` contains it as `by`, so it
+    /// must not be a secret.
     ///
     /// Roles and claims in the first access token are those of `user`; each renewal reads them again.
     ///
-    /// Throttling the attempts is the program's part, and so is a proof that works only once: this method begins a session at each
-    /// call.
+    /// This method begins a session at each call. The program itself must throttle attempts, and ensure that a proof such as a
+    /// magic link works only once.
     ///
     /// # Errors
     ///
@@ -72,8 +72,9 @@ impl Bulla {
         Ok(shared.signed_in(with_time_budget(begun).await?))
     }
 
-    /// Checks a name and a password, and begins a session: for a login form of the embedding program's own. The answer to `request`
-    /// must get the cookies.
+    /// Checks a name and a password, and begins a session: for a login form of the embedding program. The answer to `request` must
+    /// get the cookies. Reads and writes the store. For users in Bulla's own table it also computes one Argon2id hash in the pool
+    /// (about 14 ms).
     ///
     /// The rules are those of `POST /auth/login`: failed attempts are throttled by account and by address, an unknown name costs the
     /// same time as a wrong password, and a live session of the same browser is replaced.
@@ -100,15 +101,15 @@ impl Bulla {
         Ok(shared.signed_in(with_time_budget(begun).await?))
     }
 
-    /// Ends the session that `request` presents, like `POST /auth/logout`, and returns cookies that clear those of the session. A
-    /// request without a session gets them too.
+    /// Ends the session that `request` presents, like `POST /auth/logout`, and returns the cookies that clear those of the session,
+    /// even if the request has no session. Reads and writes the store.
     ///
     /// # Errors
     ///
     /// Nothing ends, and the answer is
     ///
-    /// - 403 `foreign_origin` if another site has caused the request. Call this method in a route for POST all the same: a GET can be
-    ///   caused in ways that browsers don't report;
+    /// - 403 `foreign_origin` if another site has caused the request. Nevertheless, call this method only in a route for POST:
+    ///   another site can cause a GET in ways that browsers don't report;
     /// - 403 `program_not_admitted` if the session belongs to an OAuth client;
     /// - 503 `unavailable` if the store does not answer.
     pub async fn sign_out(&self, request: &impl Request) -> Result<SessionCookies, Problem> {

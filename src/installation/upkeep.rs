@@ -80,7 +80,8 @@ pub(crate) async fn end_stale_streams(installation: Weak<Installation>) {
 /// the revocation of a key.
 pub(crate) async fn sweep(installation: Weak<Installation>, audit_keep: Duration) {
     let mut time = ticks(SWEEP);
-    time.reset(); // not at the start, when other tasks need the store
+    // The first sweep waits for a period, because other tasks need the store at the start.
+    time.reset();
     loop {
         time.tick().await;
         let Some(installation) = installation.upgrade() else { return };

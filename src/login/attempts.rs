@@ -214,7 +214,8 @@ impl Sampler {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kind =
             kinds.entry(event.clone()).or_insert(Kind { left: Self::BURST, since: now, unrecorded: 0 });
-        kind.since = kind.since.min(now); // a clock that was set back
+        // The clock may have been set back.
+        kind.since = kind.since.min(now);
         let more =
             u64::try_from(now.since(kind.since).as_millis() / Self::EACH.as_millis()).unwrap_or(u64::MAX);
         if kind.left.saturating_add(more) >= Self::BURST {

@@ -78,7 +78,7 @@ impl Credentials {
 impl Issuer<'_> {
     /// Authenticates a client. Every failure gives the same refusal; for secrets, every failure takes the same work.
     pub async fn recognise(&self, credentials: &Credentials) -> Result<Client, Refusal> {
-        // Only an id that no client can have skips this work.
+        // Only an id that breaks the rule for client ids, so that no client can have it, skips this work.
         let id = ClientId::new(credentials.id.as_str()).map_err(|_| Refusal::Client)?;
         let (row, now) = self.sessions.parts().store.client(&id).await?;
         let proven = match &credentials.proof {

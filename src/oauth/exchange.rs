@@ -98,7 +98,7 @@ impl Issuer<'_> {
     }
 }
 
-/// The requested scope, which must lie within `most`. Without a request, `most` itself.
+/// The requested scope, which must lie within `most`. If the request names none, `most` itself.
 fn narrowed(form: &Form, most: Scope) -> Result<Scope, Refusal> {
     match form.scope()? {
         None => Ok(most),

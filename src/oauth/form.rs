@@ -87,7 +87,7 @@ impl fmt::Debug for Form {
 pub(super) fn unwrap(text: &str) -> String {
     let line = format!("v={text}");
     let value = form_urlencoded::parse(line.as_bytes()).next().map(|(_, value)| value);
-    // A text with a plain `&` was not encoded.
+    // A text that contains a plain `&` was not encoded, so it is used unchanged.
     if text.contains('&') { text.to_owned() } else { value.map(Cow::into_owned).unwrap_or_default() }
 }
 

@@ -83,7 +83,8 @@ impl Issuer<'_> {
         Ok(Granted { access, expires_in: self.access_life(), scope, refresh, kind: None })
     }
 
-    /// The access token of an app's session for an audience. `own` is the token for this server.
+    /// The access token of an app's session for this audience. `own` is the token for this server, which is returned if the
+    /// audience is the server.
     pub(super) fn sealed_for(
         &self,
         audience: &Audience,

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// A time after which the age of the ring's last change counts as suspicious, because rings are rotated more often.
+/// If the ring's last change is longer ago than this, the clock is suspected to be wrong, because rings are rotated more often.
 const FAR_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
 /// How often the nodes are read while a command waits for them.
 const LOOK: Duration = Duration::from_millis(200);

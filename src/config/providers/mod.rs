@@ -72,8 +72,8 @@ fn list_of(list: &[toml::Value]) -> Option<String> {
     texts.map(|texts| texts.join(","))
 }
 
-/// Checks that `provider_NAME_FIELD`, given without `provider_`, names a field. The error is the most similar field, if there is
-/// a similar one.
+/// Checks that the name of a variable, without `provider_`, has the form `NAME_FIELD` with a known field. The error is the most
+/// similar field, if one is similar.
 pub(super) fn known_variable(rest: &str) -> Result<(), Option<&'static str>> {
     let (name, field) = rest.split_once('_').unwrap_or((rest, ""));
     if check_name(name, "").is_err() {

@@ -1,4 +1,4 @@
-//! Turns answers, problems and cookies into those of actix-web.
+//! Converts answers, problems and cookies into the types of actix-web.
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
@@ -52,7 +52,7 @@ impl ResponseError for Problem {
 }
 
 impl SessionCookies {
-    /// Puts the cookies on an answer. The answer is then never stored by a cache, whatever the handler has set.
+    /// Adds the cookies to an answer, and sets `Cache-Control: no-store`, so that no cache stores it, whatever the handler has set.
     #[must_use]
     pub fn on(self, mut answer: HttpResponse) -> HttpResponse {
         add_cookies(answer.headers_mut(), &self.0);
@@ -60,7 +60,7 @@ impl SessionCookies {
     }
 }
 
-/// Adds the `Set-Cookie` lines. An answer with cookies is never stored, whatever the handler has set.
+/// Adds the `Set-Cookie` lines. An answer with cookies also gets `Cache-Control: no-store`, whatever the handler has set.
 pub(crate) fn add_cookies(headers: &mut HeaderMap, cookies: &SetCookies) {
     for line in cookies.lines() {
         if let Ok(line) = HeaderValue::from_str(line) {

@@ -51,8 +51,8 @@ pub(crate) enum Decision {
     Undecided(Option<Denied>),
 }
 
-/// The decision after all steps, and the cookies to send with the answer, whatever the decision is: a session that was renewed has
-/// used its refresh token up.
+/// The decision after all steps. The cookies must be sent with the answer in any case, because a renewal may have replaced the
+/// refresh token.
 #[derive(Debug)]
 pub(crate) struct Admission {
     /// The person. `None` if the guard is optional and the caller is not recognised.
@@ -77,17 +77,18 @@ impl Admits {
         Self { watch: shared.watch(), ..self.clone() }
     }
 
-    /// Admits only people with this role, or one of those added before.
+    /// Admits only people who have this role or one of the roles that were added before.
     pub(crate) fn add_role(&mut self, role: &str) {
         add(&mut self.roles, role);
     }
 
-    /// Passes requests on whose caller is not recognised.
+    /// Passes requests on if their caller is not authenticated.
     pub(crate) fn make_optional(&mut self) {
         self.optional = true;
     }
 
-    /// Whether requests are passed on whose caller is not recognised. A role requires a person.
+    /// Whether a request without an authenticated caller is passed on. This is never so if a role is required, because a role
+    /// requires a person.
     pub(crate) fn is_optional(&self) -> bool {
         self.optional && self.roles.is_empty()
     }
@@ -109,7 +110,7 @@ impl Admits {
         self.apps = Apps::Every;
     }
 
-    /// Decides by service token and access token. Does no I/O and, if the token is valid, allocates nothing besides its content.
+    /// Decides by the service token and the access token. Does no I/O. If the token is valid, allocates only the token's content.
     pub(crate) fn decide(&self, shared: &Shared, request: &impl Request) -> Decision {
         match self.machine(shared, request) {
             Ok(Some(machine)) => {
@@ -152,9 +153,9 @@ impl Admits {
         Admission { decision, cookies }
     }
 
-    /// Whether a request is passed on without a person: its cookies are invalid or missing. Credentials in `Authorization` are an
-    /// explicit claim, so a program learns that they are refused. A navigation that another site caused first gets the page that
-    /// loads again by itself, because the next request may be recognised.
+    /// Whether a request is passed on without a person: its cookies are invalid or missing. If it has credentials in
+    /// `Authorization`, it is refused instead, so that a program learns that they are wrong. A navigation that another site caused
+    /// is answered with the page that loads again by itself first, because the next request may be authenticated.
     fn passes_stranger_on(&self, shared: &Shared, request: &impl Request, problem: &Problem) -> bool {
         self.is_optional()
             && problem.code() == "unauthorized"
@@ -162,7 +163,7 @@ impl Admits {
             && !(problem.is_cross_site() && ClientKind::of(request, &shared.site).can_reload())
     }
 
-    /// Refuses the token of an app that is not admitted, and a person without a role that is admitted.
+    /// Refuses a token of an app whose scope is not admitted, and a person who has none of the required roles.
     fn check(&self, principal: &Principal) -> Result<(), Problem> {
         if let Some(grant) = principal.grant() {
             let admitted = match &self.apps {
@@ -173,7 +174,7 @@ impl Admits {
                 return Err(Problem::program_not_admitted());
             }
         }
-        // A token of an app has no roles, so no app passes here.
+        // A token of an app has no roles, so a required role refuses every app.
         if self.roles.is_empty() || principal.roles().iter().any(|role| self.roles.contains(role)) {
             Ok(())
         } else {

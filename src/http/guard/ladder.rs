@@ -26,14 +26,15 @@ pub(crate) struct Authenticated {
 }
 
 impl Shared {
-    /// Tries only step 1, the access token, without I/O. After an error, [`Self::authenticate_request`] continues. The error tells
-    /// it whether the token was already opened, because each token is opened and counted only once.
+    /// Tries step 1, the access token, without I/O. After an error, [`Self::authenticate_request`] continues. The error tells
+    /// whether the token was already opened, because each token is opened and counted only once.
     pub(crate) fn authenticate_access_token(
         &self,
         request: &impl Request,
     ) -> Result<Principal, Option<Denied>> {
+        // The forgery rule comes before the tokens, and `authenticate_request` applies it.
         if forgery::is_unsafe(request) {
-            return Err(None); // where the forgery rule must be asked first
+            return Err(None);
         }
         match self.schemes.read(request) {
             Ok(Authorization::Absent) => {}
@@ -77,9 +78,9 @@ impl Shared {
         }
     }
 
-    /// The tokens in the cookies of a request that a page of this server or a program sent. A request with an `Authorization`
-    /// header returns no tokens, because only that header counts. It is not checked for forgery, because another site can't have
-    /// sent it.
+    /// The tokens in the cookies of a request, if no other site caused it. A request with an `Authorization` header returns no
+    /// tokens, because only that header counts. Such a request is not checked for forgery, because another site can't make a
+    /// browser send this header.
     pub(crate) fn cookie_tokens<'a>(
         &self,
         request: &'a impl Request,

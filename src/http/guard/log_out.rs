@@ -43,8 +43,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The cookies that clear those of the session. With an `Authorization` header the cookies can belong to another session, and the
-    /// result is empty.
+    /// The cookies that clear those of the session. Empty for a request with an `Authorization` header, because its cookies can
+    /// belong to another session.
     pub(crate) fn cleared(&self, request: &impl Request) -> SetCookies {
         let mut cookies = SetCookies::default();
         if matches!(self.schemes.read(request), Ok(Authorization::Absent)) {

@@ -18,7 +18,8 @@ use crate::{
 
 /// The largest number of cookies of one kind in one browser.
 const MOST: usize = 5;
-/// The largest size of all of them in a request, in bytes. Long return addresses can reduce the number below [`MOST`].
+/// The maximum size of all login cookies of a request together, in bytes. With long return addresses fewer than [`MOST`] cookies
+/// fit.
 const BYTES: usize = 8 * 1024;
 
 /// The purpose of a cookie.

@@ -25,16 +25,16 @@ pub struct Guard {
 }
 
 impl Bulla {
-    /// Makes middleware that authenticates every request by the steps of docs/design/sessions.md, and answers 401 (403, 503, …)
-    /// itself if no step succeeds.
+    /// Makes middleware that authenticates every request by the steps of docs/design/sessions.md. If no step succeeds, the
+    /// middleware answers itself, with 401, 403, 503 or another error.
     ///
-    /// It admits people. A token that was granted to an OAuth client is refused with 403, whatever its user may do, unless
+    /// By default it admits people only. A token of an OAuth client is refused with 403, whatever its user may do, unless
     /// [`Guard::and_apps`] admits its scope. A service token belongs to a machine and is refused unless [`Guard::and_machines`]
-    /// admits it. Handlers behind the guard take a [`Principal`]. A valid access token needs no I/O. The cookies of a renewal are
-    /// added to the answer.
+    /// admits its scope. Handlers behind the guard take a [`Principal`]. A request with a valid access token needs no I/O. A
+    /// renewal reads and writes the store, and its cookies are added to the answer.
     ///
-    /// With tower, the client's address is that of the extension `tower::PeerAddress`, and the body of the inner service's answer must
-    /// be one that can be made from a `String`, such as axum's.
+    /// With tower, the client's address is the value of the extension `tower::PeerAddress`. The type of the inner service's body
+    /// must implement `From<String>`, as axum's does.
     ///
     /// [`Principal`]: crate::session::Principal
     pub fn guard(&self) -> Guard {
@@ -43,8 +43,8 @@ impl Bulla {
 }
 
 impl Guard {
-    /// Also admits tokens that were granted to an OAuth client with this scope. After several calls, any of the scopes is enough.
-    /// The [`Principal`] of such a token has a [`grant`] and no roles.
+    /// Also admits tokens that were granted to an OAuth client with this scope. If this is called several times, a token needs only
+    /// one of the scopes. The [`Principal`] of such a token has a [`grant`] and no roles.
     ///
     /// [`Principal`]: crate::session::Principal
     /// [`grant`]: crate::session::Principal::grant
@@ -54,8 +54,8 @@ impl Guard {
         self
     }
 
-    /// Also admits service tokens with this scope (`Authorization: Bearer`). After several calls, any of the scopes is enough.
-    /// Handlers then take a [`Machine`] if there is no [`Principal`].
+    /// Also admits service tokens with this scope (`Authorization: Bearer`). If this is called several times, a token needs only
+    /// one of the scopes. Handlers of such routes take an `Option<`[`Principal`]`>` and an `Option<`[`Machine`]`>`.
     ///
     /// [`Machine`]: crate::session::Machine
     /// [`Principal`]: crate::session::Principal
@@ -65,9 +65,10 @@ impl Guard {
         self
     }
 
-    /// Admits only people with this role; others get 403 `forbidden`. After several calls, any of the roles is enough.
+    /// Admits only people with this role; others get 403 `forbidden`. If this is called several times, a person needs only one of
+    /// the roles.
     ///
-    /// The roles are those in the access token, so the check needs no I/O. A role that was taken away is effective at the next
+    /// The roles are those in the access token, so the check needs no I/O. A role that was taken away has no effect after the next
     /// renewal: after `access_max_age` (default 2 minutes) at the latest. To take it away at once, end the user's sessions
     /// ([`Bulla::end_sessions_of`]).
     ///
@@ -79,20 +80,20 @@ impl Guard {
         self
     }
 
-    /// For pages that anybody may see: passes a request on if its caller is not recognised. Handlers take an
+    /// For pages that everyone may see: a request whose caller is not authenticated is passed on too. Handlers take an
     /// `Option<`[`Principal`]`>`. A session whose access token has expired is renewed as usual. The answer gets `Vary: Cookie`.
     ///
-    /// `None` means that the request has no cookies, or cookies that belong to no live session. These requests are answered by the
-    /// guard all the same:
+    /// `None` means that the request has no cookies, or cookies that belong to no live session. The guard still answers these
+    /// requests itself:
     ///
-    /// - 503 if it can't tell whether the cookies are valid, because the store does not answer. A handler must not mistake a known
-    ///   person for a stranger. Visitors without cookies and people with a valid access token are not affected;
-    /// - 401, 403 or 400 if the credentials in an `Authorization` header are refused. They are an explicit claim, and a program must
-    ///   learn that it failed;
-    /// - 403 `foreign_origin` if another site caused an unsafe request (docs/design/http.md);
-    /// - a page that loads again by itself, if the person comes from a link on another site and the session must be renewed.
+    /// - with 503 if it can't tell whether the cookies are valid, because the store does not answer. A handler must not mistake a
+    ///   known person for a stranger. Visitors without cookies and people with a valid access token are not affected;
+    /// - with 401, 403 or 400 if the credentials in an `Authorization` header are refused, so that a program learns that they are
+    ///   wrong;
+    /// - with 403 `foreign_origin` if another site caused an unsafe request (docs/design/http.md);
+    /// - with a page that loads again by itself if the person comes from a link on another site and the session must be renewed.
     ///
-    /// With [`role`](Self::role), the guard requires a person, in whichever order the two are called.
+    /// With [`role`](Self::role), the guard requires a person and this method has no effect, in whichever order the two are called.
     ///
     /// [`Principal`]: crate::session::Principal
     #[must_use]

@@ -26,7 +26,7 @@ impl ClientKind {
         if !credentials::is_navigation(request) {
             return Self::Program;
         }
-        // A login can't return to a form that was sent, because a GET of the same address is another request.
+        // A login can't return to the target of a submitted form, because a GET of the same address is another request.
         let back = request.target().filter(|_| !forgery::is_unsafe(request));
         Self::Person {
             back: back.unwrap_or_default().to_owned(),

@@ -1,6 +1,6 @@
-//! The proofs that a change requires in addition to an access token. To change a login method, end a device or administer, a
-//! request must present the session itself; to change a login method, it also needs a recent proof of identity. An access token is
-//! sent with every request and is short-lived for that reason. Alone it must not be able to cause any lasting change.
+//! The proofs that a change requires in addition to an access token. An access token is sent with every request, so it is
+//! short-lived, and alone it must not cause any lasting change. To change a login method, end a device or administer, a request
+//! must present the session itself. To change a login method, it also needs a recent proof of identity.
 
 use serde::Deserialize;
 

@@ -31,8 +31,8 @@ pub(crate) async fn confirm(bulla: &Bulla, principal: &Principal) -> Result<(Ses
     }
 }
 
-/// `GET /auth/session`: describes the caller. Everything but the name is in the token; the name is null while the store is
-/// unavailable. For a token of an app the answer has no roles, but the client and the scope.
+/// `GET /auth/session`: describes the caller. All data except the name come from the token. The name is null while the store is
+/// unavailable. For a token of an app the answer has the client and the scope instead of roles.
 pub(crate) async fn who(bulla: web::Data<Bulla>, principal: Principal) -> HttpResponse {
     let user = bulla.sessions().parts().users.find(&principal.user_id()).await;
     let mut answer = serde_json::json!({
@@ -180,8 +180,8 @@ pub(crate) async fn password(
     }
 }
 
-/// The write requires that the stored hash is still the one against which the current password was checked, and that the caller's
-/// session is live.
+/// Changes the password. The write requires that the stored hash is still the one against which the current password was checked,
+/// and that the caller's session is live.
 async fn change(
     bulla: &Bulla,
     request: &HttpRequest,

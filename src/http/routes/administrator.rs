@@ -1,5 +1,5 @@
-//! Recognises administrators: a person whose role `admin` is read from the store at each request, or a machine whose token has the
-//! scope `admin`.
+//! Authenticates administrators: a person whose role `admin` is read from the store at each request, or a machine whose token has
+//! the scope `admin`.
 
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, web};
 use futures_util::future::LocalBoxFuture;
@@ -66,8 +66,8 @@ async fn person(bulla: &Bulla, principal: &Principal) -> Result<Administrator, P
     if let_do { administrator(&row, &user) } else { Err(Problem::forbidden()) }
 }
 
-/// Checks a person for a request that changes something. It must present the session itself. With an access token alone, or the
-/// token of an app, it would be possible to create an administrator that outlives the token.
+/// Checks a person for a request that changes something. The request must present the session itself. With an access token alone or
+/// the token of an app, an attacker could otherwise create an administrator that outlives the token.
 async fn in_person(
     bulla: &Bulla,
     request: &HttpRequest,

@@ -1,4 +1,4 @@
-//! Detects that a browser does not return the cookies of a login. Some browsers drop them on plain HTTP. Without a message the
+//! Detects a browser that does not return the cookies of a login. Some browsers drop them on plain HTTP. Without a message, the
 //! login form would appear again for no visible reason.
 
 use actix_web::HttpRequest;

@@ -35,9 +35,9 @@ impl Bulla {
         move |app| oauth_routes(&bulla, app)
     }
 
-    /// The routes of the administration under `/admin`, for [`actix_web::App::configure`]: users, sessions, clients, keys and audit.
-    /// They admit people with the role `admin` and programs with the scope `admin`. The routes for users concern the table `users`,
-    /// not the users of an embedding program.
+    /// The routes of the administration under `/admin`, for [`actix_web::App::configure`]: users, sessions, clients, keys and
+    /// audit. They admit people with the role `admin` and programs with the scope `admin`. The routes for users apply to the table
+    /// `users`, not to the users of an embedding program.
     pub fn admin_routes(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + 'static {
         let bulla = self.clone();
         move |app| admin_routes(&bulla, app)
@@ -49,8 +49,8 @@ impl Bulla {
         move |app| health_routes(&bulla, app)
     }
 
-    /// The route `/metrics` (OpenMetrics), for [`actix_web::App::configure`]. It needs no login, so mount it where only the monitoring
-    /// can reach it. The counts of answers are those of Bulla's own server; in an embedding program they stay 0.
+    /// The route `/metrics` (OpenMetrics), for [`actix_web::App::configure`]. It needs no login, so mount it at an address that
+    /// only the monitoring can reach. The counts of answers cover Bulla's own server only; in an embedding program they stay 0.
     pub fn metrics_routes(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + 'static {
         let bulla = self.clone();
         move |app| metrics_routes(&bulla, app)

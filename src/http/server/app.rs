@@ -56,7 +56,7 @@ async fn home() -> HttpResponse {
     body::see_other("/auth/account")
 }
 
-/// Surrounds every request: admits it, counts the answer and logs a line.
+/// The middleware around every request: checks whether the request is admitted, counts the answer and logs a line.
 async fn observe(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

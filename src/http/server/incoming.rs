@@ -26,7 +26,7 @@ use super::intake::{Body, Intake};
 /// The time in which a body must arrive. The head of a request has the same limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A request that is being served: the unread rest of its body, and its part in the intake of its connection.
+/// A request that is being served. Holds the unread rest of its body, and ends the request in the intake of its connection.
 pub(crate) struct Incoming {
     _rest: Option<Rest>,
     served: Option<Served>,
@@ -36,7 +36,7 @@ pub(crate) struct Incoming {
 #[derive(Clone)]
 struct Rest(Rc<RefCell<Payload>>);
 
-/// Ends the request in the intake of its connection on drop.
+/// Tells the intake of the connection, on drop, that the request has ended.
 struct Served {
     intake: Rc<Intake>,
     body: Body,
@@ -78,8 +78,8 @@ pub(crate) fn begin(request: &mut ServiceRequest) -> Incoming {
     Incoming { _rest: Some(rest), served }
 }
 
-/// An answer that keeps the unread rest of the request's body until it is sent. If a body is dropped, the server reads and discards
-/// the rest for as long as it arrives; a body in chunks can be endless. If it is kept, only its connection is lost.
+/// An answer that holds the unread rest of the request's body until it is sent. If the body were dropped, the server would read and
+/// discard the rest for as long as it arrives, and a body in chunks can be endless. If it is held, only its connection is lost.
 ///
 /// If the length of the body is unknown, the connection is closed after the answer.
 pub(crate) fn answered<B: MessageBody>(

@@ -1,4 +1,4 @@
-//! Turns answers, problems and cookies into those of the crate `http`, version 1, and of axum.
+//! Converts answers, problems and cookies into the types of the crate `http`, version 1, and of axum.
 
 use std::convert::Infallible;
 
@@ -31,7 +31,7 @@ pub(super) fn response<B: From<String>>(answer: Answer) -> Response<B> {
     response
 }
 
-/// Adds the `Set-Cookie` lines. An answer with cookies is never stored, whatever the handler has set.
+/// Adds the `Set-Cookie` lines. An answer with cookies also gets `Cache-Control: no-store`, whatever the handler has set.
 pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: &SetCookies) {
     for line in cookies.lines() {
         if let Ok(line) = HeaderValue::from_str(line) {
@@ -59,7 +59,7 @@ impl IntoResponse for Problem {
 impl IntoResponseParts for SessionCookies {
     type Error = Infallible;
 
-    /// Adds the cookies. The answer is then never stored by a cache.
+    /// Adds the cookies, and sets `Cache-Control: no-store`, so that no cache stores the answer.
     fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
         add_cookies(parts.headers_mut(), &self.0);
         Ok(parts)
@@ -67,7 +67,7 @@ impl IntoResponseParts for SessionCookies {
 }
 
 impl IntoResponse for SessionCookies {
-    /// An answer without a body that has the cookies.
+    /// An answer with the cookies and without a body.
     fn into_response(self) -> Response<Body> {
         (self, ()).into_response()
     }

@@ -71,7 +71,7 @@ where
                 GuardFuture::climbing(ready(Ok(refused)))
             }
             Decision::Undecided(tried) => {
-                // The service that is ready is the one to call. Its clone must be made ready first.
+                // Only the service that was polled may be called. Its clone takes its place and must be polled first.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
                 GuardFuture::climbing(climb(self.guard.clone(), ready, parts, body, tried))

@@ -1,4 +1,5 @@
-//! The adapter for tower and axum: [`Guard`](crate::Guard) as a layer, extractors for the caller, and the conversions of requests and answers.
+//! The adapter for tower and axum: [`Guard`](crate::Guard) as a layer, extractors for the caller, and the conversions of requests
+//! and answers.
 //!
 //! The layer makes the same decisions as the guard for actix-web. Handlers take a [`Principal`](crate::Principal), an
 //! `Option<Principal>` or a [`Machine`](crate::Machine). [`Problem`](crate::Problem) and

@@ -6,9 +6,9 @@ use http::{HeaderName, HeaderValue, request::Parts};
 
 use crate::http::wire::request::{Header, Request, Sealed, header_names};
 
-/// The address of the peer of the connection, as an extension of the request. The program that serves the connections sets it,
-/// before the request reaches the guard; with axum from `ConnectInfo`. Proxies that [`Site::trust`](crate::Site::trust) names are
-/// still resolved to the client's address.
+/// The address of the connection's peer, as an extension of the request. The program that serves the connections inserts it before
+/// the request reaches the guard; with axum it comes from `ConnectInfo`. If the peer is a proxy that
+/// [`Site::trust`](crate::Site::trust) names, Bulla takes the client's address from the proxy's header.
 ///
 /// Without it, failed logins are counted by account only, and sessions have no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use crate::http::wire::request::{Header, Request};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Known(IpAddr),
-    /// The peer is not known, or a trusted proxy reports a text that is not an address. If the proxy's own address were used, all
-    /// its clients would count as one.
+    /// The peer is not known, or a trusted proxy reports a text that is not an address. The proxy's own address is not used
+    /// instead, because then all its clients would count as one.
     Unknown,
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct CookieJar {
 /// The name of the cookie of a login at a provider; the id of the login follows. The cookie is for this host only, whatever
 /// `cookie_domain` says.
 const LOGIN: &str = "__Host-Http-bulla-login-";
-/// The number of login cookies that are read from one request. More than this server ever lets a browser keep.
+/// The maximum number of login cookies that are read from one request. It is more than this server lets a browser keep.
 const LOGINS: usize = 32;
 
 /// The `Set-Cookie` lines of an answer. `Debug` shows their number only, because the lines contain tokens.
@@ -36,8 +36,8 @@ impl SetCookies {
         self.0.iter().map(String::as_str)
     }
 
-    /// Without the cookies that an answer already sets or clears by the lines `others`: a handler decides later than the guard, for
-    /// example by a new session or a logout.
+    /// Removes the cookies that an answer already sets or clears by the lines `others`. The handler's cookies take precedence over
+    /// the guard's, because the handler decides later, for example by a new session or a logout.
     #[must_use]
     pub(crate) fn besides<'a>(mut self, others: impl Iterator<Item = &'a [u8]>) -> Self {
         for other in others {
@@ -62,7 +62,7 @@ impl fmt::Debug for SetCookies {
     }
 }
 
-/// A cookie occurs more than once with different values, so it is not known which one is right.
+/// A cookie occurs more than once with different values, and it is not known which value is right.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ambiguous;
 
@@ -71,7 +71,7 @@ pub(crate) struct Ambiguous;
 pub(crate) struct CookieTokens<'a> {
     pub(crate) access: Option<&'a str>,
     pub(crate) refresh: Option<&'a str>,
-    /// The logins at providers, and the nonces: the id at the end of each cookie's name, and the token in it.
+    /// The logins at providers and the nonces: the id at the end of each cookie's name, and its token.
     pub(crate) logins: Vec<(&'a str, &'a str)>,
 }
 
@@ -99,8 +99,9 @@ impl CookieJar {
             for end in memchr::memchr_iter(b';', line).chain([line.len()]) {
                 let pair = line[start..end].trim_ascii_start();
                 start = end + 1;
+                // The names of Bulla's cookies begin with `__`, and few other names do.
                 if !pair.starts_with(b"__") {
-                    continue; // as all of ours do, and hardly any other
+                    continue;
                 }
                 let (slot, value) = if let Some(value) = value_of(pair, self.access) {
                     (&mut cookie_tokens.access, value)

@@ -21,7 +21,7 @@ pub(crate) enum Authorization<'a> {
     Basic { name: String, password: SecretText },
 }
 
-/// The meaning of an `Authorization` header whose scheme is not one of Bulla's: not `Bearer`, and not `Basic` unless it is switched
+/// What happens to an `Authorization` header whose scheme Bulla does not use: not `Bearer`, and not `Basic` unless it is switched
 /// off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,8 +29,9 @@ pub enum ForeignScheme {
     /// The request is refused: 400 `bad_authorization`, or 401 for `Basic` if it is switched off. The default.
     #[default]
     Refuse,
-    /// The header counts as absent: the cookies decide, with the same check for forgery as without the header. The embedding program
-    /// can read the header itself. A route that this header alone authenticates takes [`Guard::optional`](crate::Guard::optional).
+    /// The header counts as absent. The cookies decide, with the same check for forgery as without the header. The embedding
+    /// program can read the header itself. A route that only this header authenticates uses
+    /// [`Guard::optional`](crate::Guard::optional).
     Ignore,
 }
 

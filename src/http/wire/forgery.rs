@@ -9,8 +9,8 @@ use crate::http::{
 };
 
 /// Whether the forgery rule applies. It applies to every method except GET, HEAD and OPTIONS, and to every request that asks for
-/// another protocol, whatever its method. A WebSocket is opened by a GET; the browser sends cookies with it and CORS does not
-/// apply. Without the rule another site could send and read through it as the user.
+/// another protocol, whatever its method. A WebSocket is opened by a GET, the browser sends cookies with it, and CORS does not
+/// apply. Without the rule another site could send and read messages as the user.
 pub(crate) fn is_unsafe(request: &impl Request) -> bool {
     !["GET", "HEAD", "OPTIONS"].contains(&request.method()) || is_upgrade(request)
 }
@@ -50,7 +50,7 @@ pub(crate) fn can_reload(request: &impl Request, site: &Site) -> bool {
 }
 
 impl Site {
-    /// Refuses an unsafe request that another site may have caused. Called if there is no `Authorization` header.
+    /// Refuses an unsafe request that another site may have caused. Called only for requests without an `Authorization` header.
     pub(crate) fn refuse_forgery(&self, request: &impl Request, has_cookies: bool) -> Result<(), Problem> {
         if !is_unsafe(request) {
             return Ok(());

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The bytes that all connections together can hold in addition to their free bytes.
+/// The bytes that all connections together can hold in addition to a fixed free allowance for each connection.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     pub(crate) left: AtomicUsize,

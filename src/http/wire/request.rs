@@ -1,4 +1,4 @@
-//! The view of a request that the code behind the adapters has. actix-web and tower use different versions of the crate `http`, so
+//! The view of a request for code that knows no web framework. actix-web and tower use different versions of the crate `http`, so
 //! each adapter implements this trait for its own type of request.
 
 use std::net::IpAddr;
@@ -59,7 +59,7 @@ pub(crate) use header_names;
 /// A request, as Bulla reads it. Implemented for `HttpRequest` of actix-web and, with the feature `tower`, for `Parts` of the crate
 /// `http`. An implementation only borrows; it neither allocates nor parses.
 ///
-/// Only this crate implements it, so that it can grow.
+/// Only this crate can implement the trait, so that methods can be added later.
 pub trait Request: Sealed {
     /// The method, such as `GET`. Methods are case-sensitive.
     #[doc(hidden)]
