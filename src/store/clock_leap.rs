@@ -1,18 +1,20 @@
 //! Detects leaps of the clock. Expired rows are deleted for good, so nothing is deleted while the clock is probably wrong.
 //!
-//! A leap is a wall clock that has advanced further than the boot clock, which can't be set. For a program that has just started,
-//! a leap is a wall clock that has advanced further than the longest outage (`MAX_OUTAGE`) since a server last read the clocks. A leap is over
-//! when the wall clock is back, or when the new time has lasted for `ACCEPT_AFTER`. Pure functions: the callers read both clocks and keep
-//! the [`ClockMark`] in the store.
+//! The wall clock has leapt if it has advanced further than the boot clock, which can't be set. A program that has just started has
+//! no earlier reading: for it, the wall clock has leapt if it has advanced by more than `MAX_OUTAGE`, the longest expected outage,
+//! since a server last read the clocks. A leap is over when the wall clock is back, or when the new time has lasted for
+//! `ACCEPT_AFTER`.
+//!
+//! These are pure functions. The callers read both clocks and keep the [`ClockMark`] in the store.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// How far the wall clock may move without the boot clock. This is also the largest allowed difference between the clocks of
-/// nodes.
+/// The maximum time by which the wall clock may advance further than the boot clock. It is also the largest allowed difference
+/// between the clocks of nodes.
 const TOLERANCE: Duration = Duration::from_secs(60);
-/// How long all servers may have been down before the clock counts as suspicious.
+/// The longest outage of all servers that does not make the clock suspicious.
 const MAX_OUTAGE: Duration = Duration::from_secs(24 * 3600);
 /// How long a new time must last before it is accepted.
 const ACCEPT_AFTER: Duration = Duration::from_secs(24 * 3600);

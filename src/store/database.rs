@@ -74,7 +74,8 @@ impl Database {
         })
     }
 
-    /// Returns the text of the same database with relative paths resolved against `folder`. `None` if it has no relative path.
+    /// Returns the text that names the same database, with relative paths resolved against `folder`. `None` if it has no relative
+    /// path.
     pub(crate) fn beside(&self, folder: PathBuf) -> Option<String> {
         match self {
             #[cfg(feature = "sqlite")]
@@ -149,8 +150,8 @@ impl FromStr for Database {
     }
 }
 
-/// Refuses a path that looks like the address of a database, because opening it would create a file with that name, password
-/// included. The user can write such a path with `./` before it.
+/// Refuses a path that looks like the address of a database. Opening it would create a file whose name contains the address, with
+/// the password. A user who means such a path writes `./` before it.
 #[cfg(feature = "sqlite")]
 fn check_path(path: &Path) -> Result<(), BadDatabase> {
     let bad = |what: &str| Err(BadDatabase(format!("{MUST}{what}")));

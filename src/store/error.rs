@@ -12,10 +12,13 @@ pub enum StoreError {
         "the database files were replaced or could not be synced to the disk; restart the server to recover"
     )]
     Broken,
-    /// The schema is newer than this program.
+    /// The database can't be used by this program until an operator has acted: the schema is newer than the program or can't be
+    /// migrated, the database belongs to another program, other users can write its file, or the version or the settings of SQLite
+    /// or of the server are not supported. The text says which.
     #[error("{0}")]
     Schema(String),
-    /// The change conflicts with existing data: the name is taken or looks like a taken one, or the database is not empty.
+    /// The change is refused because of existing data or a rule: for example the name is taken, looks like a taken one or is not
+    /// valid, the identity is linked to another user, or the row can't be read. The text says why. Nothing was written.
     #[error("{0}")]
     Conflict(String),
     /// The last administrator can't be removed.
@@ -24,7 +27,7 @@ pub enum StoreError {
     /// The last way to log in can't be removed.
     #[error("this is the last way to sign in; set a password or link another identity first")]
     LastWayIn,
-    /// The data on which the change was based has changed since it was read, for example the password. Nothing was written.
+    /// The data on which the change was based, for example the password, has changed since it was read. Nothing was written.
     #[error("the row has changed since it was read; nothing was written; try again")]
     Stale,
     /// The session or the client that requested the change has ended, or has lost the role or scope that the change needs.

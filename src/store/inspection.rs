@@ -1,4 +1,4 @@
-//! What `bulla doctor` learns about a database by reading only: it creates, migrates and writes nothing.
+//! The result of inspecting a database for `bulla doctor`. The inspection only reads: it creates, migrates and writes nothing.
 
 use super::{ClockMark, UnreadableRow};
 use crate::clock::Timestamp;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// The time after which a query fails with "can't tell": less than a second, everything included.
 pub(super) const REQUEST_BUDGET: Duration = Duration::from_millis(900);
 
-/// The time limit of operations that concern all users.
+/// The time limit of operations on the data of all users, such as ending all sessions or loading all revocations.
 pub(super) const LONG_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 tokio::task_local! {

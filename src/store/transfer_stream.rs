@@ -23,8 +23,8 @@ const fn table(name: &'static str, columns: &'static str, order: &'static str) -
     Table { name, columns, order, numbers: None, until: None }
 }
 
-/// Users come before the rows that refer to them. The column `n` of `sessions` only gives the order of the sessions: the order is
-/// kept, the numbers are not.
+/// The tables, in the order in which they move: users come before the rows that refer to them. The column `n` of `sessions` only
+/// gives the order of its rows; the new store assigns new numbers in the same order.
 pub(super) const TABLES: [Table; 7] = [
     Table {
         numbers: Some("id"),

@@ -37,15 +37,15 @@ pub enum LoginError {
     Store(#[from] StoreError),
 }
 
-/// The users of an embedding program. The program implements this trait over its own table and passes it to the builder.
+/// The users of an embedding program. The program implements this trait for its own table and passes it to the builder.
 ///
-/// The two methods are all that Bulla needs. A password that changes while a login runs leaves no session: see
-/// [`check_password`](Self::check_password). When the program disables or deletes a user, or changes a password, it ends the user's
-/// sessions (`Bulla::end_sessions_of`); otherwise a disabled user keeps access until the next renewal.
+/// Bulla needs only these two methods. It calls [`check_password`](Self::check_password) twice in a login, so that a password
+/// change during the login leaves no session. When the program disables or deletes a user, or changes a password, it must end the
+/// user's sessions (`Bulla::end_sessions_of`); otherwise the user keeps access until the next renewal.
 #[async_trait]
 pub trait Users: Send + Sync + 'static {
-    /// Returns the user with the present name, roles and claims. `None` if the user is disabled or does not exist; then no session
-    /// begins and none is renewed. Called when a session begins and at each renewal, never for a valid access token.
+    /// Returns the user with the present name, roles and claims. `None` if the user is disabled or does not exist: then no session
+    /// begins, and none is renewed. Called when a session begins and at each renewal, never for a valid access token.
     ///
     /// # Errors
     ///
@@ -59,7 +59,8 @@ pub trait Users: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`LoginError::Wrong`] if the name is unknown, the user is disabled or the password is wrong.
+    /// [`LoginError::Wrong`] if the name is unknown, the user is disabled or the password is wrong; [`LoginError::Store`] if the
+    /// source can't answer; [`LoginError::Busy`] if too many passwords are waiting.
     async fn check_password(&self, name: &str, password: &SecretText) -> Result<User, LoginError>;
 }
 

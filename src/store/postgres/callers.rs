@@ -9,9 +9,9 @@ use super::{
 };
 use crate::store::{AuditEvent, Caller};
 
-/// Like [`check`], but locks the caller's session and, if the change needs a role, the caller's row of `users`. A transaction
-/// that ends this session or takes away the role either waits until the change has committed, or the change waits for it and then
-/// finds the session ended or the role taken away. Every transaction locks rows of `users` before rows of `sessions`.
+/// Like [`check`], but locks the caller's session and, if the change needs a role, the caller's row of `users`. Another transaction
+/// that ends this session or takes away the role then waits until the change has committed; or the change waits for it, and finds
+/// the session ended or the role taken away. Every transaction locks rows of `users` before rows of `sessions`.
 pub(super) async fn lock_and_check(t: &Transaction<'_>, event: &AuditEvent) -> Result<(), Failure> {
     if let Some(Caller::Person { sid, user, role }) = &event.by {
         if role.is_some() {

@@ -47,7 +47,8 @@ impl ClientRows for PostgresStore {
         loop {
             let rows = self.pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
             let page = read_several(&rows, from_row, key)?;
-            // If all rows of a page are unreadable, continues with the next page: an empty page would look like the end of the list.
+            // If all rows of a page are unreadable, continues with the next page, because an empty page would look like the end of
+            // the list.
             let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
             after = last.try_get("id").map_err(Failure::from)?;
         }

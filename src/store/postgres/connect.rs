@@ -9,8 +9,8 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, tls::TlsSt
 
 use super::{tls::Protection, url::ConnectionSettings};
 
-/// The settings of every connection: a statement runs only little longer than its caller waits, waiting for a lock is short, a
-/// transaction that a suspended process has left open is ended, and a commit is acknowledged only when it is on disk.
+/// The settings of every connection. A statement runs only a little longer than its caller waits. Waiting for a lock is short. A
+/// transaction that a suspended process has left open is ended. A commit is acknowledged only when it is on disk.
 const SETTINGS: &str =
     "SET statement_timeout = 850; SET lock_timeout = 700; SET client_min_messages = warning;
     SET idle_in_transaction_session_timeout = 5000;

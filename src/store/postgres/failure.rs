@@ -1,4 +1,4 @@
-//! The failures of an attempt, and what they say about its change: certainly rolled back, or unknown.
+//! The failures of an attempt, and whether its change was rolled back or its fate is unknown.
 
 use std::{error::Error as _, fmt};
 

@@ -2,12 +2,12 @@
 //! follower delivers those of other processes.
 //!
 //! The follower has a separate connection. It reads new rows when a notification or a timer wakes it. A read is one statement, so
-//! it sees exactly the transactions of its snapshot: those numbered below the snapshot's `xmax`, except those still in progress
-//! (`xip`). A row that is new to the next read was therefore made by a transaction that was in progress or is numbered `xmax` or
-//! above. This holds regardless of when it commits and of its `seq`.
+//! it sees exactly the transactions of its snapshot: those with a number below the snapshot's `xmax`, except those still in
+//! progress (`xip`). So the next read asks for the rows of transactions that were in progress or have a number of `xmax` or above.
+//! This finds every new row, whenever its transaction commits and whatever its `seq` is.
 //!
-//! There are two exceptions. In both, all revocations are loaded again: the database may be another one (any new connection can
-//! lead to a promoted replica or a restored backup), or `seq` went back.
+//! In two cases all revocations are loaded again: after a new connection, because it can lead to another database (a promoted
+//! replica or a restored backup), and if `seq` has gone back.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -165,7 +165,7 @@ impl Follower {
     ) -> Result<std::convert::Infallible, Failure> {
         let heard = Arc::new(Notify::new());
         let (client, _driving) = in_time(REQUEST_BUDGET, connector.connect(Arc::clone(&heard))).await?;
-        // Each statement needs a snapshot of its own, whatever isolation level is the database's default.
+        // Each statement must have a new snapshot, even if the database's default isolation level is stricter.
         let listen = "SET default_transaction_isolation TO 'read committed'; LISTEN bulla_revocations";
         in_time(REQUEST_BUDGET, client.batch_execute(listen)).await?;
         let mut last = self.load(&client).await?;

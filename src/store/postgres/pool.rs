@@ -104,8 +104,8 @@ impl Pool {
         }
     }
 
-    /// Checks that connections keep their sessions, because a pooler may have been added since the start. Skips the check while
-    /// all connections are in use.
+    /// Checks that the connections keep their sessions, because an operator may have put a pooler in front of the server since the
+    /// start. Skips the check while all connections are in use.
     pub(super) async fn check_sessions(&self) -> Result<(), StoreError> {
         let query = TimedQuery::start();
         let deadline = query.deadline();

@@ -156,8 +156,8 @@ fn wrong_functions(definitions: &Definitions, rows: &[Row]) -> Result<Vec<String
     Ok(wrong.flat_map(|name| definitions.used_by(name)).collect())
 }
 
-/// Restricts the functions: they run with the rights of their owner, and use the tables of this schema whatever the caller's
-/// search path is.
+/// Sets the search path of the functions. They run with the rights of their owner, and must use the tables of this schema whatever
+/// the caller's search path is.
 const OWN_PATH: &str = r"DO $$
 DECLARE f regprocedure;
 BEGIN

@@ -1,5 +1,5 @@
-//! Parses `postgres://…`: the server, the user, and the protection of the connection. Missing parts come from where users of
-//! libpq expect them: `PGPASSWORD`, `PGPASSFILE` or `~/.pgpass`, `PGSSLMODE`, `PGSSLROOTCERT`.
+//! Parses `postgres://…`: the server, the user, and the protection of the connection. Missing parts come from the sources that
+//! libpq uses: `PGPASSWORD`, `PGPASSFILE` or `~/.pgpass`, `PGSSLMODE`, `PGSSLROOTCERT`.
 
 use std::{fmt, path::Path, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// The time limit for connecting, for all hosts together. A caller must get the answer "can't tell" in less than a second.
 const CONNECT: Duration = Duration::from_millis(700);
-/// How long it may take until a dead peer is noticed.
+/// The maximum time until a dead peer is noticed.
 const SILENCE: Duration = Duration::from_secs(5);
 /// The folder of PostgreSQL's socket on Debian.
 const SOCKETS: &str = "/var/run/postgresql";

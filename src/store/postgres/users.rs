@@ -61,7 +61,8 @@ impl UserRows for PostgresStore {
         loop {
             let rows = self.pool.rows(&sql, &[&after, &i64::from(limit)]).await?;
             let page = all(&rows)?;
-            // If all rows of a page are unreadable, continues with the next page: an empty page would look like the end of the list.
+            // If all rows of a page are unreadable, continues with the next page, because an empty page would look like the end of
+            // the list.
             let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
             after = last.try_get(0).map_err(Failure::from)?;
         }
@@ -145,9 +146,9 @@ async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<Us
     Ok(added)
 }
 
-/// Reads and locks the row that is to be changed. If the change takes away an administrator, all administrators are locked, in
-/// the order of their ids. Otherwise two changes could take away the last two. The caller's row is locked in the same order, and
-/// the caller may have lost the role meanwhile.
+/// Reads and locks the row that is to be changed. If the change takes away an administrator, locks all administrators, in the order
+/// of their ids; otherwise two changes at the same time could take away the last two. The caller's row is locked in the same order,
+/// because the caller may have lost the role meanwhile.
 async fn read_for_change(
     t: &Transaction<'_>,
     id: &UserId,

@@ -9,8 +9,8 @@ use crate::{
     store::{ClientRow, FormerSecret, StoreError},
 };
 
-/// A change of a client. `None` leaves a field unchanged. A trigger revokes the client's tokens at every change, with two
-/// exceptions: a change of the redirect URIs, and a new secret during whose `overlap` the old secret stays valid.
+/// A change of a client. `None` leaves a field unchanged. A trigger revokes the client's tokens at every change except two: a
+/// change of the redirect URIs, and a new secret with an `overlap` in which the old secret stays valid.
 #[derive(Clone, Debug, Default)]
 pub struct ClientChange {
     /// A new secret.

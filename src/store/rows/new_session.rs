@@ -12,7 +12,7 @@ use crate::{
 /// A session to begin.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// The id, drawn at random by the caller. With `takes_over_basic`, the id of an existing row takes its place.
+    /// The id, drawn at random by the caller. With `takes_over_basic`, it is replaced by the id of an existing row if there is one.
     pub sid: Sid,
     /// The user of the session.
     pub user_id: UserId,

@@ -10,8 +10,8 @@ pub const NODE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long after its last report a node is kept.
 pub(in crate::store) const NODE_RETENTION: Duration = Duration::from_secs(3600);
 
-/// A report further in the future than this was made while the clock was wrong. It is ignored, because it does not show that the
-/// node runs now.
+/// The maximum time by which a report may lie in the future. A later one was made while the clock was wrong, so it is ignored: it
+/// does not show that the node runs now.
 pub(in crate::store) const NODE_MAX_AHEAD: Duration = Duration::from_secs(600);
 
 /// A server that shares the database.

@@ -34,7 +34,8 @@ pub struct SessionRow {
     pub expires_at: Timestamp,
     /// How the session's tokens travel.
     pub transport: Transport,
-    /// The device that began the session, or the device to which it was last moved ([`SessionRows::change_device`](crate::store::SessionRows::change_device)).
+    /// The device that began the session, or the device to which it has moved since
+    /// ([`SessionRows::change_device`](crate::store::SessionRows::change_device)).
     pub device: Device,
     /// The grant of an OAuth client that holds the session. `None` for a login of Bulla's own pages.
     pub grant: Option<Grant>,

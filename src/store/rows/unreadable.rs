@@ -1,7 +1,7 @@
 //! Rows that the program can't read: rows written by hand while the triggers were missing, or before the triggers existed.
 //!
-//! If a caller reads one such row, an unreadable session counts as ended, an unreadable user as disabled and without roles, an
-//! unreadable client as unknown. A list skips such rows. Both cases are logged.
+//! If a caller asks for such a row by its id, an unreadable session counts as ended, an unreadable user as disabled and without
+//! roles, and an unreadable client as unknown. A list skips such rows. Both cases are logged.
 
 /// A row that the program can't read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl UnreadableRow {
     }
 }
 
-/// Logs that a list skipped unreadable rows: one line, whatever their number.
+/// Logs that a list skipped unreadable rows. Writes one line for all of them.
 pub(in crate::store) fn log_skipped(bad: &[UnreadableRow]) {
     let Some(first) = bad.first() else { return };
     tracing::warn!(

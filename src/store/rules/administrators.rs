@@ -1,17 +1,17 @@
-//! Keeps the last administrator.
+//! Ensures that an installation keeps at least one enabled administrator once it has one.
 
 use crate::{
     ids::UserId,
     store::{StoreError, UserRow},
 };
 
-/// Whether this change (`None`: a deletion) takes away an enabled administrator. Then the installation must have another one,
-/// because it always keeps one enabled administrator once it has one.
+/// Whether this change (`None`: a deletion) takes away an enabled administrator. If so, the caller checks with [`keep_an_admin`]
+/// that another one remains.
 pub(in crate::store) fn takes_an_admin(before: &UserRow, after: Option<&UserRow>) -> bool {
     before.is_admin() && !after.is_some_and(UserRow::is_admin)
 }
 
-/// Checks that one of these administrators is not `id`.
+/// Checks that one of these administrators is another user than `id`.
 pub(in crate::store) fn keep_an_admin(id: &UserId, all: &[UserRow]) -> Result<(), StoreError> {
     match all.iter().any(|row| row.is_admin() && row.id != *id) {
         true => Ok(()),

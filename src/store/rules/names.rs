@@ -4,10 +4,10 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::store::{StoreError, UserRow};
 
-/// Folds a name: names that look alike (case, homoglyphs: UTS 39) have the same folding, which is unique in the table. A capital
-/// i looks like a small L. Because case is ignored too, the letters i and l fold to the same letter.
+/// Folds a name. Names that look alike (by case or homoglyphs: UTS 39) have the same folding, which is unique in the table. A
+/// capital I looks like a small l, and case is ignored, so the letters i and l fold to the same letter.
 pub(in crate::store) fn fold(name: &str) -> String {
-    // Converts to upper case first. Otherwise the sharp s would not become "ss", as it does in capitals.
+    // Converts to upper case first, because only this turns a sharp s into "ss".
     let lower = name.nfkc().collect::<String>().to_uppercase().to_lowercase();
     unicode_security::skeleton(&lower).collect::<String>().to_lowercase().replace('i', "l")
 }

@@ -1,4 +1,4 @@
-//! Runs checkpoints on a separate connection: the WAL is copied into the database without delaying a COMMIT.
+//! Runs checkpoints on a separate connection, so that copying the write-ahead log (WAL) into the database delays no commit.
 
 use std::{
     path::Path,
@@ -24,11 +24,11 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 const WAL_CHECKPOINT_BYTES: u64 = 4 << 20;
 /// The size of the WAL at which it is truncated as well, as soon as no reader uses it.
 const WAL_TRUNCATE_BYTES: u64 = 32 << 20;
-/// A truncation makes commits wait. It waits for readers at most this long.
+/// The maximum time that a truncation waits for readers. Commits wait for a truncation, so this must be short.
 const TRUNCATE_TIMEOUT: Duration = Duration::from_millis(50);
 /// A truncation starts only if at most this number of WAL pages is not in the database yet.
 const MAX_PAGES_LEFT: u32 = 1000;
-/// How many passive checkpoints, which delay no commit, may run to reach this number of pages.
+/// The maximum number of passive checkpoints, which delay no commit, before the truncation is given up for this time.
 const MAX_PASSIVE_RUNS: usize = 8;
 
 /// Stops the thread when dropped. A last checkpoint leaves a short WAL.

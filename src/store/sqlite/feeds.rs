@@ -48,8 +48,8 @@ impl fmt::Debug for Feeds {
 }
 
 impl Feeds {
-    /// Delivers new revocations. After an error, the follower delivers them. If it fails too, the feed becomes stale, which is
-    /// detected.
+    /// Delivers new revocations. If this fails, the follower delivers them later. If the follower fails too, the feed becomes
+    /// stale, and the sessions detect that.
     pub(super) fn publish(&self, connection: &Connection, now: Timestamp) {
         if let Err(error) = self.deliver(connection, Extent::New, now) {
             tracing::warn!(%error, "revocations could not be read");

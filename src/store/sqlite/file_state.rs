@@ -1,4 +1,4 @@
-//! Watches whether the open database is still the same file, and whether it keeps what it acknowledges.
+//! Watches whether the open database is still the same file, and whether its changes reach the disk.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -34,7 +34,7 @@ impl FileState {
         })
     }
 
-    /// Fails once an event has been seen after which nothing may be acknowledged.
+    /// Fails if the files were replaced or a sync failed. From then on no change may be acknowledged.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         if self.broken.load(Ordering::Acquire) {
             return Err(StoreError::Broken);

@@ -13,7 +13,7 @@ pub trait UserRows: Send + Sync {
     /// Returns a user by id, even if disabled.
     async fn user(&self, id: &UserId) -> Result<Option<UserRow>, StoreError>;
 
-    /// Returns a user by name. Names are compared after folding (NFKC, case).
+    /// Returns a user by name. Case and Unicode composition (NFKC) make no difference; names that only look alike are different.
     async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError>;
 
     /// Returns at most `limit` users in the order of their ids, beginning after `after`.
@@ -46,8 +46,8 @@ pub trait UserRows: Send + Sync {
     ///
     /// # Errors
     ///
-    /// With `next`: `Stale` if the row no longer has the hash in `next.proof`, and `CallerEnded` if the caller that `event` names is no
-    /// longer logged in.
+    /// With `next`: `Stale` if the row no longer has the hash in `next.proof`, and `CallerEnded` if the session of the caller that
+    /// `event` names has ended.
     async fn change_password(
         &self,
         id: &UserId,

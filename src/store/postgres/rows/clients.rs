@@ -59,8 +59,8 @@ pub(in crate::store::postgres) fn from_row(row: &Row) -> Result<ClientRow, Failu
     })
 }
 
-/// Reads the row with a lock that is read_locked until the commit, and the time. A transaction that changes the row either commits
-/// before and is visible here, or waits for this one.
+/// Reads the row of a client, and the time. `lock` is the locking clause; the lock is held until the commit. Another transaction
+/// that changes the row has either committed before and is visible here, or waits for this one.
 pub(in crate::store::postgres) async fn read_locked(
     t: &Transaction<'_>,
     id: &ClientId,

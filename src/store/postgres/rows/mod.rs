@@ -10,9 +10,9 @@ pub(super) mod users;
 
 use tokio_postgres::types::ToSql;
 
-/// A value of a statement.
+/// A parameter of a statement.
 pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
-/// Values of a statement.
+/// The parameters of a statement.
 pub(super) type Values<'a> = &'a [Value<'a>];
 
 /// Converts a ring generation. Generations count the rotations of a key ring, so they are far smaller than the largest bigint.

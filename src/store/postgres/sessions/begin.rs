@@ -25,9 +25,9 @@ pub(super) async fn begin(
     event: AuditEvent,
 ) -> Result<Option<SessionRow>, Failure> {
     lock_user(t, &new.user_id).await?;
-    // Updates the row, which locks it until the commit. A transaction that disables or deletes the user, or sets another
-    // password, has either committed before and is visible here, or waits and then sees this session. An update is used instead of a
-    // lock alone, so that a transaction with an older snapshot fails with a serialization error instead of missing the session.
+    // Updates the row without a change, which locks it until the commit. A transaction that disables or deletes the user, or sets
+    // another password, has either committed before and is visible here, or waits and then sees this session. A lock alone is not
+    // enough: a transaction with an older snapshot would miss the session. After an update it fails with a serialization error.
     let user = users::lock_for_login(t, &new.user_id).await?;
     if user.as_ref().is_some_and(|row| row.disabled) {
         return Ok(None);
