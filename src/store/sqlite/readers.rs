@@ -197,7 +197,8 @@ mod tests {
             starts.await.unwrap();
             slow.push((read, go_on));
         }
-        tokio::time::pause(); // from here on, the wait ends at once
+        // From here on the clock is paused, so the time limit of a waiting read passes at once.
+        tokio::time::pause();
         let ran = Arc::new(AtomicBool::new(false));
         let run = Arc::clone(&ran);
         let late = readers.read(move |_| Ok(run.swap(true, Ordering::SeqCst))).await;

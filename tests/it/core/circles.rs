@@ -1,8 +1,8 @@
 //! Tests that the modules of one folder don't use each other in a circle. Reads `src/`.
 //!
-//! A module counts with the modules inside it: `session/refresh.rs`, or all of `store/postgres/`. A module uses another if a path in it
-//! leads there, also through a re-export. A module and its parent may use each other, because `mod.rs` puts its folder together. Code
-//! for tests doesn't count.
+//! A module includes the modules inside it: `session/refresh.rs`, or all of `store/postgres/`. A module uses another one if a path
+//! in it leads there, also through a re-export. A module and its parent may use each other, because `mod.rs` puts its folder
+//! together. Code for tests is ignored.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -67,10 +67,10 @@ impl Crate {
         Some(here)
     }
 
-    /// The file that defines what a module imports or re-exports as `name`, or what lies in that under `rest`.
+    /// The file that defines the item that a module imports or re-exports as `name`, or the item with the path `rest` below it.
     fn through(&self, module: &[String], name: &str, rest: &[String], depth: usize) -> Option<Module> {
         let source = self.0.get(module)?;
-        // Files that import each other's names would lead round for ever.
+        // The limit ends the search if files import each other's names.
         if source.items.contains(name) || depth > 20 {
             return None;
         }
@@ -92,7 +92,7 @@ impl Crate {
         None
     }
 
-    /// The file that defines `name`, if a glob import of the module `from` brings that name.
+    /// The file that defines `name`, if a glob import of the module `from` imports that name.
     fn in_glob(&self, from: &[String], name: &str, depth: usize) -> Option<Module> {
         let source = self.0.get(from)?;
         if source.items.contains(name) {
@@ -106,8 +106,8 @@ fn joined(module: &[String], child: &str) -> Module {
     module.iter().cloned().chain([child.to_owned()]).collect()
 }
 
-/// The uses between the modules of the folder `parent`; each module counts with the modules inside it. Each use is shown by an example:
-/// two files.
+/// The uses between the modules of the folder `parent`; each module includes the modules inside it. For each use, an example of two
+/// files.
 fn siblings(graph: &Graph, parent: &[String]) -> BTreeMap<Module, BTreeMap<Module, (Module, Module)>> {
     let sibling = |file: &Module| {
         let inside = file.len() > parent.len() && file.starts_with(parent);
@@ -125,7 +125,7 @@ fn siblings(graph: &Graph, parent: &[String]) -> BTreeMap<Module, BTreeMap<Modul
     found
 }
 
-/// The shortest circle through each use that is part of one, each once, with the files that make it.
+/// The shortest circle through each use that is part of one. Each circle is listed once, with the files that form it.
 fn circles(graph: &Graph) -> Vec<String> {
     // The rooms are the subject of `arrows`.
     let parents: BTreeSet<&[String]> =
@@ -256,7 +256,7 @@ fn a_longer_circle_and_one_between_folders_are_found() {
 }
 
 #[test]
-fn what_is_no_circle_is_not_reported() {
+fn uses_that_form_no_circle_are_not_reported() {
     let root = ("room/mod.rs", "mod a; mod b; pub use a::A; pub(crate) use self::b::B; pub struct Shared;");
     for (a, b) in [
         // Children use the parent, which re-exports them, and one child uses the other, also through the parent.
@@ -268,7 +268,7 @@ fn what_is_no_circle_is_not_reported() {
             "use super::a::A; pub struct B;",
         ),
         ("pub struct A; // use super::b::B;", "use super::a::A; pub struct B;"),
-        // Other rooms are the other test's subject.
+        // Uses of other rooms are the subject of `arrows`.
         ("use crate::other::Thing; pub struct A;", "use super::a::A; pub struct B;"),
     ] {
         let files =

@@ -250,7 +250,8 @@ fn keys_of_one_audience_open_and_seal_for_no_other() {
             assert_eq!(said[0], PAYLOAD, "{opener:?}");
             assert!(said[1..].iter().all(|said| said == "refused: tag"), "{opener:?}: {said:?}");
 
-            // Tokens that the holder seals, with the names in the key file changed or not, open under no other keys.
+            // The holder of a key file seals a token, with the names in the file unchanged and then changed. Neither token opens
+            // under other keys.
             let own = opener.seal(&file, &[claim]).remove(0);
             for (purpose, audience) in OTHERS {
                 let mut export: serde_json::Value =

@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
         at.checked_sub(back).map_or("", |at| self.word(at))
     }
 
-    /// Reads what begins at `at`; returns the place behind it.
+    /// Parses the item that begins at `at`. Returns the position after it.
     fn step(&mut self, at: usize) -> usize {
         let word = self.word(at);
         match word {

@@ -1,4 +1,4 @@
-//! Runs the configuration of nginx in `docs/protecting-apps.md` in front of a server and of an app without a line about Bulla.
+//! Runs the configuration of nginx in `docs/protecting-apps.md` in front of a server and of an app that knows nothing of Bulla.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -165,7 +165,7 @@ async fn a_navigation_is_led_through_a_renewal_or_the_login_page_and_back_to_the
 }
 
 #[tokio::test]
-async fn what_another_site_causes_does_not_reach_the_app_behind_the_proxy() {
+async fn a_request_caused_by_another_site_does_not_reach_the_app_behind_the_proxy() {
     let Some(protected) = protected().await else { return };
     let browser = &protected.browser;
     browser.log_in("ada").await;

@@ -210,7 +210,7 @@ impl Installation {
         let filled = |value: &str| {
             let filled =
                 tokens.iter().fold(value.to_owned(), |text, (name, token)| text.replace(name, token));
-            // The requests of the table spell a byte beyond ASCII so.
+            // An `é` in the table stands for bytes that are not ASCII.
             filled.replace("é", "\u{fffd}").into_bytes()
         };
         Case { method, uri, headers: headers.iter().map(|(name, value)| (*name, filled(value))).collect() }
@@ -343,7 +343,7 @@ async fn actix_web_and_tower_answer_alike() {
 }
 
 #[actix_web::test]
-async fn each_step_of_the_guard_answers_as_the_design_says_in_both() {
+async fn each_step_of_the_guard_answers_as_designed_in_both_adapters() {
     let installation = Installation::new().await;
     let expected: [(Line, (u16, &str, usize)); 12] = [
         (("GET", "/who", &[]), (401, "unauthorized", 0)),

@@ -1,4 +1,4 @@
-//! Tests the axum program of `examples/axum.rs` as a process of its own.
+//! Tests the axum program of `examples/axum.rs` as a separate process.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -94,13 +94,13 @@ async fn the_axum_example_signs_people_in_renews_their_sessions_and_refuses_forg
     assert_eq!(renewed.headers()["cache-control"], "no-store");
     assert!(browser.jar.get(ACCESS).is_some() && browser.jar.get(REFRESH) != spent);
 
-    // Another site can neither sign the person out nor sign them in as somebody else.
+    // Another site can neither sign the person out nor sign them in as another user.
     let forged =
         browser.client.post(format!("{}/logout", program.origin)).header("sec-fetch-site", "cross-site");
     assert_eq!(forged.header("cookie", browser.jar.header()).send().await.unwrap().status(), 403);
     assert_eq!(browser.get("/notes").await.status(), 200);
 
-    // An app's token has the person's id and still is not admitted.
+    // An app's token has the person's id, but is not admitted.
     server.start();
     let (ada, phone) = (server.ada().await, phone(&server));
     let granted: Value = redeem(&phone, &code(&server, &phone, &ada).await, &[]).await.json().await.unwrap();

@@ -71,7 +71,7 @@ async fn anybody_sees_an_optional_page_and_a_person_is_recognised_and_renewed() 
 }
 
 #[tokio::test]
-async fn an_optional_page_refuses_bad_credentials_forgeries_and_what_it_cant_tell() {
+async fn an_optional_page_refuses_bad_credentials_and_forgeries_and_is_503_if_it_cannot_tell() {
     let program = start().await;
     let browser = program.browser();
     for (credentials, status) in [("Bearer x", 401), ("Basic YWRhOng=", 401), ("Token x", 400)] {
@@ -98,7 +98,7 @@ async fn an_optional_page_refuses_bad_credentials_forgeries_and_what_it_cant_tel
 }
 
 #[tokio::test]
-async fn a_role_is_required_and_one_that_is_taken_away_is_gone_with_the_next_renewal() {
+async fn a_guard_requires_a_role_and_a_removed_role_is_refused_after_the_next_renewal() {
     let program = start().await;
     let (ada, bob) = (program.logged_in("ada").await, program.logged_in("bob").await);
     for path in ["/admin", "/staff", "/mixed"] {

@@ -64,7 +64,7 @@ async fn basic(program: &Program) -> u16 {
 }
 
 #[tokio::test]
-async fn a_foreign_scheme_is_refused_unless_the_program_has_it_ignored() {
+async fn a_foreign_scheme_is_refused_unless_the_program_ignores_it() {
     let program = Program::start(|builder| builder, routes).await;
     assert_eq!(status(&program, "/me", "Token mine, 1", true).await, 400);
     assert_eq!(status(&program, "/mine", "Token mine, 1", false).await, 400);

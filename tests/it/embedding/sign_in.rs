@@ -100,7 +100,7 @@ async fn the_session_of_the_same_browser_is_replaced_and_the_oldest_beyond_the_c
 }
 
 #[tokio::test]
-async fn a_user_who_is_gone_is_not_signed_in() {
+async fn a_removed_user_is_not_signed_in() {
     let program = start().await;
     program.members.remove("ada");
     let browser = program.browser();

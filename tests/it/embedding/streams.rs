@@ -16,7 +16,7 @@ use crate::support::{
     stores::{Kind, every_store, kind},
 };
 
-/// Longer than any event of these tests takes. It only detects what never happens.
+/// A time limit that is longer than any event of these tests takes. It is reached only if the event never happens.
 const LONG: Duration = Duration::from_secs(60);
 
 /// `/events`: a stream of one event that stays open until the session ends, and then says so.
@@ -102,7 +102,7 @@ async fn a_stream_outlives_the_expiry_if_the_session_is_renewed_before() {
     let principal = node.accepts(&begun.access);
     let mut ended = Box::pin(principal.ended());
     for _ in 0..25 {
-        // By this clock the session has not expired, so each time the row is read the wait goes on.
+        // By this clock the session has not expired, so the future continues to wait each time the row is read.
         assert!(tokio::time::timeout(Duration::from_millis(100), &mut ended).await.is_err());
     }
     installation.clock.advance(secs(2));
@@ -157,7 +157,7 @@ async fn streams_end_when_the_revocations_could_not_be_read_for_too_long() {
 }
 
 #[tokio::test]
-async fn without_a_guard_nothing_ends_a_principal() {
+async fn a_principal_that_no_guard_has_accepted_never_ends() {
     let installation = Installation::new();
     let node = installation.node().await;
     let begun = node.begin(&node.user("ada").await).await;

@@ -30,7 +30,7 @@ pub(super) struct Session {
     pub(super) number: usize,
     pub(super) sid: String,
     pub(super) jar: Mutex<Jar>,
-    /// When the end of the session was acknowledged.
+    /// The time at which the end of the session was acknowledged.
     pub(super) over: Mutex<Option<Instant>>,
     pub(super) replaced: AtomicBool,
 }
@@ -38,7 +38,7 @@ pub(super) struct Session {
 #[derive(Clone)]
 pub(super) struct Jar {
     pub(super) access: String,
-    /// When the access token was requested.
+    /// The time at which the access token was requested.
     pub(super) since: Instant,
     pub(super) refresh: String,
     pub(super) generation: u64,

@@ -59,7 +59,7 @@ async fn hashed(server: &Server) -> u64 {
     line.parse().unwrap()
 }
 
-/// Hashing takes most of a login's time. Every failure hashes exactly once, so the time doesn't reveal the reason.
+/// Hashing takes most of a login's time. Every failed login hashes exactly one password, so the time doesn't reveal the reason.
 #[tokio::test]
 async fn failed_logins_cost_the_same_work_for_every_reason() {
     const ROUNDS: usize = 5;

@@ -8,7 +8,8 @@ use crate::support::{
     system::resident,
 };
 
-/// The limit in KiB: 25 MB in all. A release's code and the C library, all in memory, are less than 15 MB of these.
+/// The limit in KiB: 25 MB in total. Less than 15 MB of it are the code of a release and the C library, if all of their pages are
+/// in memory.
 const SMALL: u64 = if cfg!(debug_assertions) { 10_000_000 } else { 25_000_000 } / 1024;
 
 /// A server, not started, with `count` live sessions of a thousand users in its database.

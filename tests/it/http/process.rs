@@ -262,7 +262,8 @@ async fn two_servers_on_one_database_share_all_sessions() {
     println!("a logout on one server: in force on the other after {took:?}");
     assert!(took < Duration::from_secs(1), "{took:?}");
     // Both servers get one refresh token at the same time: there is one rotation, and one generation.
-    tokio::time::sleep(Duration::from_millis(1100)).await; // past R
+    // The pause is longer than R, the least time between two rotations.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let refresh = browser.jar.get(REFRESH).unwrap();
     let all = (0..64).map(|n| {
         let origin = if n % 2 == 0 { &server.origin } else { &other.origin };

@@ -1,7 +1,7 @@
 //! Tests that an access token alone allows no lasting change.
 //!
-//! Changes of ways in, ending a device and administration require the session. Changes of ways in require a recent proof as well.
-//! The proof must still hold when the change is written.
+//! A change of a login method, the end of a device, and administration require the session. A change of a login method also
+//! requires a recent proof. The proof must still hold when the change is written.
 
 use std::process::{Command, Stdio};
 
@@ -273,7 +273,7 @@ async fn changes_of_credentials_need_a_recent_login_or_the_present_password() {
     assert_eq!(unlink("2", None).await, is(204, ""), "the password was a proof, just now");
     ago("created_at - 301000");
     assert_eq!(unlink("3", None).await, is(403, "reauth_required"));
-    // Changes other than those of ways in require no recent proof.
+    // Changes of anything but login methods require no recent proof.
     let phone = server.ada().await.sid().await;
     assert_eq!(ada.delete(&format!("/auth/sessions/{phone}")).await.status(), 204);
     assert_eq!(ada.post("/admin/users", json!({"name": "bob"})).await.status(), 201);

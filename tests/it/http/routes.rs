@@ -70,7 +70,8 @@ async fn sixty_four_requests_with_one_refresh_cookie_make_one_rotation() {
     let server = Server::started(&[("BULLA_ACCESS_MAX_AGE", "2s"), ("BULLA_REPLAY_WINDOW", "500ms")]);
     let browser = server.ada().await;
     let refresh = browser.jar.get(REFRESH).unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // past R
+    // The pause is longer than R, the least time between two rotations.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let all = (0..64).map(|_| {
         let request = browser.client.get(format!("{}/auth/session", server.origin));
         tokio::spawn(request.header("cookie", format!("{REFRESH}={refresh}")).send())

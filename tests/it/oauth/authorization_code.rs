@@ -72,7 +72,8 @@ async fn a_user_logs_in_for_an_app_and_the_app_gets_its_own_tokens() {
     let first = text(&tokens, "refresh_token");
     let soon: Value = refresh(&app, first, &[]).await.json().await.unwrap();
     assert!(soon["refresh_token"] == first && soon["access_token"].is_string(), "the same one is in force");
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // past R
+    // The pause is longer than R, the least time between two rotations.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let later: Value = refresh(&app, first, &[]).await.json().await.unwrap();
     let second = text(&later, "refresh_token");
     assert_eq!(

@@ -146,10 +146,12 @@ async fn all_twelve_kinds_of_inactive_tokens_get_the_same_answer() {
         text(&elsewhere.client("cron", &[]).service().await, "access_token").to_owned()
     };
     let pause = |millis| tokio::time::sleep(std::time::Duration::from_millis(millis));
-    pause(1100).await; // past R
+    // The pause is longer than R, the least time between two rotations.
+    pause(1100).await;
     let renewed = app.token(&[("grant_type", "refresh_token"), ("refresh_token", &outdated)]).await;
     assert!(renewed.json::<Value>().await.unwrap()["refresh_token"].is_string());
-    pause(1000).await; // past W, and past the life of the first access token
+    // The pause is longer than W, the replay window, and than the rest of the first access token's life.
+    pause(1000).await;
     let ended = sign_in().await;
     app.form("/oauth/revoke", &[("token", text(&ended, "access_token"))]).await;
     let revoked = text(&app.service().await, "access_token").to_owned();

@@ -68,7 +68,8 @@ async fn a_provider_login_counts_as_recent_only_by_the_tokens_auth_time() {
 async fn a_reauthentication_must_be_new_and_of_the_same_user() {
     let provider = TestProvider::open(keycloak());
     let person = provider.somebody();
-    person.signs_in(|_| {}).await; // Keycloak says 2023
+    // The `auth_time` in this profile of Keycloak is in the year 2023.
+    person.signs_in(|_| {}).await;
     assert_eq!(asks_to_link(&person).await.unwrap_err(), "reauth_required");
     let form = person.request(Method::POST, "/auth/provider/keycloak/link").form(&[("x", "")]);
     let page = person.browser.send(form).await;

@@ -125,7 +125,8 @@ async fn a_new_user_never_gets_a_name_that_looks_like_an_existing_one() {
     let eve = provider.somebody();
     let answer = eve.signs_in(|t| {
         t.claims["email_verified"] = json!(false);
-        t.claims["preferred_username"] = json!("\u{430}da"); // with a Cyrillic letter
+        // The first letter is Cyrillic.
+        t.claims["preferred_username"] = json!("\u{430}da");
     });
     assert_eq!(answer.await.status(), 303);
     let who = eve.is().await;

@@ -13,7 +13,7 @@ use bulla::internals::{session::Renewed, store::User};
 
 use crate::support::installation::{Installation, Node};
 
-/// A installation with one node and one user.
+/// An installation with one node and one user.
 async fn one_node_and_user() -> (Installation, Node, User) {
     let installation = Installation::new();
     let node = installation.node().await;

@@ -191,7 +191,8 @@ async fn renew(browser: &Browser) -> Vec<(u16, Browser)> {
 async fn a_refresh_that_races_with_the_end_of_its_session_leaves_no_live_token() {
     let server = Server::started(&SHORT);
     let (admin, users) = (server.ada().await, users(&server, 24).await);
-    tokio::time::sleep(Duration::from_millis(1050)).await; // past R
+    // The pause is longer than R, the least time between two rotations.
+    tokio::time::sleep(Duration::from_millis(1050)).await;
     for (n, (browser, sid)) in users.iter().enumerate() {
         let end = async {
             match n % 4 {
@@ -222,7 +223,8 @@ async fn a_refresh_that_races_with_a_rollover_succeeds() {
     let server = Server::started(&SHORT);
     let users = users(&server, 8).await;
     for round in 1..=2 {
-        tokio::time::sleep(Duration::from_millis(1050)).await; // past R
+        // The pause is longer than R, the least time between two rotations.
+        tokio::time::sleep(Duration::from_millis(1050)).await;
         let (renewed, ()) = tokio::join!(join_all(users.iter().map(|(browser, _)| renew(browser))), async {
             tokio::task::block_in_place(|| {
                 assert!(server.cli(&["keys", "rotate", "--now", "--wait", "0s"]).status.success());

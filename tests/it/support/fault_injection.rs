@@ -49,7 +49,7 @@ impl Server {
         std::fs::rename(self.path("order.new"), self.path("order")).unwrap();
     }
 
-    /// Ends the order. Returns whether it has been carried out.
+    /// Stops the injected fault. Returns whether it has occurred.
     pub fn clear_fault(&self) -> bool {
         let _ = std::fs::remove_file(self.path("order"));
         self.path("order.done").exists()

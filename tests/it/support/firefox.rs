@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::server::PASSWORD;
 
-/// Firefox makes no requests of its own, and Marionette listens on a free port.
+/// Prevents requests that Firefox makes by itself, and lets Marionette listen on a free port.
 const PREFERENCES: &str = r#"
 user_pref("marionette.port", 0);
 user_pref("app.update.disabledForTesting", true);

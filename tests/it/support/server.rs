@@ -350,8 +350,8 @@ impl Browser {
     }
 }
 
-/// Asks repeatedly until the answer is yes; returns how long it took. The limit of a minute only detects what never happens: a test
-/// that requires a shorter time asserts it on the returned duration.
+/// Calls `ask` repeatedly until it returns true. Returns how long that took. Fails after a minute, a limit that is reached only if
+/// the event never happens: a test that requires a shorter time asserts it on the returned duration.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) -> Duration {
     let started = Instant::now();
     while !ask().await {

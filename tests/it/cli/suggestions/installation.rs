@@ -1,4 +1,5 @@
-//! Tests the commands that messages about databases, users, clients and the log suggest, and that they apply to the same installation.
+//! Tests the commands that messages about databases, users, clients and the log suggest, and that they apply to the same
+//! installation.
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
-//! Tests which keys directories are loaded and which are refused: damaged files, files that other users can read or write, and missing files.
+//! Tests which keys directories are loaded and which are refused: damaged files, files that other users can read or write, and
+//! missing files.
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 

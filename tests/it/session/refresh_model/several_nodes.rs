@@ -43,8 +43,8 @@ struct World {
     answers: Vec<(Option<u64>, i64, i64)>,
     lost: u8,
     logged_out: bool,
-    /// Kept separately from the row, to check it: the number of committed rotations, the time of the last one, and the last
-    /// late parent that was honoured.
+    /// These values are recorded separately from the row, to check it: the number of committed rotations, the time of the last one,
+    /// and the last late parent that was honoured.
     rotations: u64,
     last_rotation: i64,
     late: Option<(u64, i64)>,
@@ -187,7 +187,7 @@ fn serving(world: &World, at: usize, play: &Play, frontier: &mut Frontier<World>
     frontier.push(next);
 }
 
-/// Records that a late parent was served, with the search's own records and not with those of the row.
+/// Records that a late parent was served. Uses the search's own records, not those of the row.
 fn honour(next: &mut World, request: &Request, before: Row, at: i64, play: &Play, found: &mut Found) {
     let window = play.bounds.w as i64;
     if request.generation >= before.generation || at - next.last_rotation < window {

@@ -121,7 +121,8 @@ async fn a_kill_at_any_write_of_a_commit_leaves_the_whole_commit_or_nothing() {
     for act in [Act::LogIn, Act::Refresh, Act::LogOut] {
         for after in 0.. {
             let mut browser = server.ada().await;
-            tokio::time::sleep(Duration::from_millis(if act == Act::Refresh { 250 } else { 0 })).await; // past R
+            // A renewal first waits longer than R, the least time between two rotations.
+            tokio::time::sleep(Duration::from_millis(if act == Act::Refresh { 250 } else { 0 })).await;
             server.inject("die", 0, after);
             let acknowledged = act.carry_out(&browser).await;
             if let Some(answer) = acknowledged.as_ref().filter(|_| act != Act::LogOut) {

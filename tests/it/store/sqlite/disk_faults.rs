@@ -181,7 +181,7 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_server_too() {
     server.start();
     let mut alive = [server.ada().await];
     server.inject("sync", IO_ERROR, 0);
-    // More than the WAL may hold. The shell makes no checkpoint, so the server has to.
+    // More data than the WAL may hold. The shell runs no checkpoint, so the server has to.
     server.sqlite3(
         "PRAGMA wal_autocheckpoint = 0; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
          INSERT INTO audit (at, event, actor, subject, detail) SELECT i, 'x', '', '', '\"' || hex(zeroblob(500)) || '\"' FROM n",
@@ -283,7 +283,7 @@ async fn busy_readers_are_a_503_within_one_second() {
     let mut server = Server::with_faults(&SHORT);
     server.start();
     let browsers = server.adas(12).await;
-    // A commit by another process makes everything outdated that the connections have cached of the database.
+    // A commit by another process invalidates all pages that the connections have cached.
     server.sqlite3("UPDATE users SET claims = '{}'");
     server.inject("slow", 1000, 0);
     let asked = browsers.iter().map(|browser| async {
