@@ -99,7 +99,7 @@ async fn restore_triggers(store: &dyn Store, ctx: &Context) -> Result<(), CliErr
     Ok(())
 }
 
-/// Returns the settings to write into the file. No password is among them, because other users may read the file.
+/// Returns the settings to write into the file. A password is left out, because other users may read the file.
 fn settings_to_write(given: &[(&'static str, String)], ctx: &Context) -> Vec<(&'static str, String)> {
     let Database::Postgres(url) = &ctx.settings.database else { return given.to_vec() };
     if url.holds_password() {

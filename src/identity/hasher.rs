@@ -79,8 +79,8 @@ impl Hasher {
         Self { queue, waiting: Arc::default(), limit: waiting + threads, hashed: Arc::default() }
     }
 
-    /// Hashes a password, normalized to NFC, and returns the PHC string: Argon2id, 19 MiB, t=2, p=1. Takes about 14 ms of one core
-    /// in the pool, and the time in the queue.
+    /// Hashes a password, normalized to the Unicode form NFC, and returns the hash as a PHC string (`$argon2id$…`): Argon2id, 19
+    /// MiB, t=2, p=1. Takes about 14 ms of one core in the pool, and the time in the queue.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ use crate::{
 /// The largest number of code points in a password.
 const MAX: usize = 256;
 
-/// The rule for a new password: `min` to 256 code points after normalization to NFC.
+/// The rule for a new password: `min` to 256 code points after normalization to the Unicode form NFC.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordRule {
     /// The smallest number of code points (default 8).

@@ -33,7 +33,7 @@ pub struct ListedKey {
     pub kid: Kid,
     /// The state of the key.
     pub state: KeyState,
-    /// The AEAD that the key is for.
+    /// The suite of the key.
     pub suite: Suite,
     /// When the key entered this state. The file has whole seconds.
     pub since: Timestamp,

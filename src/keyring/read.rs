@@ -24,7 +24,8 @@ pub(super) enum Readers {
 
 /// Reads a regular file (after symlinks) of at most `cap` bytes, owned by this user or root.
 ///
-/// The file is opened without blocking and examined by its descriptor, so a FIFO or a device in its place is refused at once.
+/// The file is opened without blocking and examined by its descriptor, so a FIFO (named pipe) or a device in its place is refused
+/// at once.
 pub(super) fn file(path: &Path, readers: Readers, cap: usize) -> Result<Zeroizing<Vec<u8>>, RingError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {

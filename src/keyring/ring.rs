@@ -32,7 +32,7 @@ pub struct RingKey {
     pub kid: Kid,
     /// The state of the key.
     pub state: KeyState,
-    /// The AEAD that the key is for.
+    /// The suite of the key.
     pub suite: Suite,
     /// When the key entered this state.
     pub since: Timestamp,

@@ -16,7 +16,7 @@ use crate::{
 pub struct NewKey {
     /// The key id.
     pub kid: Kid,
-    /// The AEAD that the key is for.
+    /// The suite of the key.
     pub suite: Suite,
 }
 

@@ -1,5 +1,5 @@
 //! The authorization code grant (RFC 6749, section 4.1): checks the app's authorization request, issues the code, and exchanges the
-//! code for tokens. PKCE (RFC 7636) is always required. The answer contains the issuer (RFC 9207).
+//! code for tokens. PKCE (Proof Key for Code Exchange, RFC 7636) is always required. The answer contains the issuer (RFC 9207).
 
 use std::{borrow::Cow, time::Duration};
 

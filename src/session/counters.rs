@@ -35,9 +35,9 @@ pub enum Counter {
     TokenPayload,
     /// A refresh token was rotated.
     RefreshRotate,
-    /// The answer to a rotated refresh token was repeated.
+    /// A renewal changed nothing in the row: it gave only an access token, or the last answer again.
     RefreshRepeat,
-    /// An outdated refresh token was accepted once more.
+    /// An outdated refresh token was pardoned.
     RefreshPardon,
     /// A refresh token was ahead of its row.
     RefreshForward,

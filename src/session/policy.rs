@@ -6,9 +6,10 @@ use crate::clock::Timestamp;
 
 /// The allowed difference between the clocks of nodes and openers.
 pub const SKEW: Duration = Duration::from_secs(60);
-/// The longest life of an access token, whatever the settings say.
+/// The maximum life of an access token, whatever the settings say.
 pub const ACCESS_CEILING: Duration = Duration::from_secs(15 * 60);
-/// How long a row counts as live after its end, and how long a revocation is kept: [`ACCESS_CEILING`] plus twice [`SKEW`].
+/// The time after its end in which a session's row still counts as live, so that its deletion is recorded as a revocation; and the
+/// life of a revocation. It is [`ACCESS_CEILING`] plus twice [`SKEW`].
 pub const KEEP: Duration = Duration::from_secs(17 * 60);
 
 /// How often a session is pardoned for a late token of a generation that was not pardoned before.

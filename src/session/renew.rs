@@ -38,9 +38,9 @@ pub struct Renewed {
 pub enum Renewal {
     /// The refresh token was rotated.
     Rotate,
-    /// The refresh token stays the current one, or the answer of the last rotation was repeated.
+    /// The row was not changed: only an access token was issued, or the last answer was repeated.
     Repeat,
-    /// An outdated refresh token was accepted once more.
+    /// An outdated refresh token was pardoned.
     Pardon,
     /// The refresh token was ahead of its row, and the row was moved forward to it.
     Forward,

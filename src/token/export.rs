@@ -155,8 +155,9 @@ impl KeyExport {
         Self::from_json(&json)
     }
 
-    /// A JWK Set (RFC 7517), for key stores that accept no other format. Contains keys. XAES-256-GCM has no registered `alg`, so
-    /// this member is missing. The private member `bulla` has the suite, the state and the other data that an opener needs.
+    /// A JWK Set (JSON Web Keys, RFC 7517), for key stores that accept no other format. Contains keys. XAES-256-GCM has no
+    /// registered `alg`, so this member is missing. The private member `bulla` has the suite, the state and the other data that an
+    /// opener needs.
     pub fn to_jwks(&self) -> SecretText {
         let keys = self.keys.iter().map(|key| Jwk {
             kty: "oct",

@@ -195,7 +195,7 @@ fn look(path: &Path) -> Option<Stamp> {
 }
 
 fn read(path: &Path) -> Result<KeyExport, KeyFileError> {
-    // The check avoids opening a FIFO, which would wait for a writer.
+    // The check avoids opening a FIFO (named pipe), which would wait for a writer.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file").into());
     }

@@ -11,7 +11,7 @@ use crate::http::{
 };
 
 impl Shared {
-    /// Begins a session by the ID token. Of the request's cookies only the one of the nonce is read, and it is cleared.
+    /// Begins a session by the ID token. Reads only one cookie of the request, that of the nonce, and clears it.
     pub(crate) async fn by_id_token(
         &self,
         request: &impl Request,

@@ -112,8 +112,8 @@ impl Shared {
     }
 }
 
-/// Sends the browser to the app. After the login form this is done by a page, because the answer to a form must not redirect to
-/// another origin (CSP `form-action`).
+/// Sends the browser to the app. After the login form a page does this, because the answer to a form must not redirect to another
+/// origin (content security policy, directive `form-action`).
 fn send_on(request: &HttpRequest, authorization: &Authorization, to: &AppRedirect) -> HttpResponse {
     let site = request.text(Header::SecFetchSite);
     if site != Some("same-origin") || !credentials::is_navigation(request) {

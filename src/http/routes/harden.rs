@@ -54,8 +54,8 @@ pub(crate) fn adapt_errors<B: MessageBody + 'static>(
     Ok(response.into_response(adapted).map_into_right_body())
 }
 
-/// The answer to an error in the form for its client. Keeps the cookies and the CORS header of the original answer `said`. `None`
-/// if the original answer is suitable.
+/// The answer to an error in the form for its client. Keeps the cookies and the header `Access-Control-Allow-Origin` of the
+/// original answer `said`. `None` if the original answer is suitable.
 fn adapt_error(
     error: &Error,
     client_kind: &ClientKind,

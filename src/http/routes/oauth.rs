@@ -185,8 +185,8 @@ fn head(request: &HttpRequest, refusal: &Refusal) -> HttpResponseBuilder {
     }
 }
 
-/// Allows requests from pages of other origins (CORS). An app in a browser needs this, and it is safe because no cookie is read
-/// here.
+/// Allows requests from pages of other origins (CORS, cross-origin resource sharing). An app in a browser needs this. It is safe,
+/// because these routes read no cookie.
 pub(crate) async fn for_pages(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -88,7 +88,8 @@ impl Proxies {
         self.networks.iter().any(|net| net.contains(&ip))
     }
 
-    /// The address of the peer. If the peer is a trusted proxy: the last address in its header that is not a trusted proxy.
+    /// The address of the peer. If the peer is a trusted proxy: the last address in its header that is not a trusted proxy, or the
+    /// first address if all of them are.
     pub(crate) fn address(&self, request: &impl Request) -> Address {
         let Some(peer) = request.peer() else { return Address::Unknown };
         let peer = peer.to_canonical();

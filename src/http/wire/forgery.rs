@@ -9,8 +9,9 @@ use crate::http::{
 };
 
 /// Whether the forgery rule applies. It applies to every method except GET, HEAD and OPTIONS, and to every request that asks for
-/// another protocol, whatever its method. A WebSocket is opened by a GET, the browser sends cookies with it, and CORS does not
-/// apply. Without the rule another site could send and read messages as the user.
+/// another protocol, whatever its method. A WebSocket is opened by a GET, the browser sends cookies with it, and the browser's
+/// rules for requests to other origins (CORS, cross-origin resource sharing) don't apply. Without the forgery rule another site
+/// could send and read messages as the user.
 pub(crate) fn is_unsafe(request: &impl Request) -> bool {
     !["GET", "HEAD", "OPTIONS"].contains(&request.method()) || is_upgrade(request)
 }

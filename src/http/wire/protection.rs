@@ -34,8 +34,9 @@ impl Protection {
     }
 }
 
-/// The content security policy of the pages. Browsers apply `form-action` also to the redirect after a form. So the policy contains
-/// the origins to which a login may return. (IPv6 addresses are not possible, CSP 3 section 2.3.1.)
+/// The content security policy (CSP) of the pages. Browsers apply `form-action` also to the redirect after a form, so the policy
+/// contains the origins to which a login may return. IPv6 addresses are left out, because a policy can't contain them (CSP 3,
+/// section 2.3.1).
 fn content_policy(site: &Site) -> String {
     let fits = |origin: &&str| origin.bytes().all(|b| b.is_ascii_graphic() && !b";,[".contains(&b));
     site.allowed().filter(fits).fold(String::from(CSP), |policy, origin| policy + " " + origin)

@@ -80,7 +80,7 @@ async fn redirect_is_known(provider: &Provider, redirect: &str) -> Result<String
     let answer = answer.map_err(|error| format!("the authorization endpoint: {error}"))?;
     let status = answer.status().as_u16();
     let location = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
-    // A provider may report the error on a page of its own. An error that it sends back to us is still a login that it accepts.
+    // A provider may report the error by a redirect: the path of its target contains `error`, or the query has a parameter `error`.
     let page = Url::parse(&begun.url).and_then(|url| url.join(location));
     let complains = page
         .is_ok_and(|url| url.path().contains("error") || url.query_pairs().any(|(name, _)| name == "error"));

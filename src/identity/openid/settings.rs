@@ -51,7 +51,7 @@ pub struct ProviderSettings {
 /// The source of our client secret at a provider.
 #[derive(Clone, Debug)]
 pub(crate) enum ClientSecret {
-    /// There is no secret: a public client, protected only by PKCE.
+    /// There is no secret: a public client, protected only by PKCE (Proof Key for Code Exchange, RFC 7636).
     None,
     /// A file, read at each use, so that the secret can be replaced.
     File(PathBuf),

@@ -45,7 +45,7 @@ impl Connector {
         });
         match connecting.await {
             Ok(connected) => connected,
-            // The thread is ending. Wait forever: callers have a deadline of their own.
+            // The thread is ending. Waits forever, because each caller has its own deadline.
             Err(_) => std::future::pending().await,
         }
     }

@@ -24,7 +24,7 @@ const LOCK: i64 = 0x0062_756c_6c61_0001;
 const MIGRATION_TIME_LIMIT: Duration = Duration::from_secs(120);
 /// The table of applied migrations. Its name contains `bulla`, because other programs may share the database.
 const HISTORY: &str = "bulla_schema_history";
-/// The oldest supported version of PostgreSQL. Older versions lack TID range scans and the numeric `extract`.
+/// The oldest supported version of PostgreSQL. Older versions lack range scans by row address (TID) and the numeric `extract`.
 const LEAST_POSTGRES: i32 = 140_000;
 
 /// Whether Bulla's tables exist.

@@ -124,7 +124,7 @@ impl PostgresUrl {
         config.connect_timeout(config.get_connect_timeout().map_or(each, |asked| each.min(*asked)));
         config.tcp_user_timeout(config.get_tcp_user_timeout().copied().unwrap_or(SILENCE));
         config.keepalives_idle(SILENCE);
-        // Of several hosts, the one that accepts writes is used. The others are its replicas.
+        // If the URL names several hosts, the connection goes to the one that accepts writes. The others are its replicas.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
 
         let roots = roots.or_else(|| variable("PGSSLROOTCERT"));
@@ -167,7 +167,7 @@ impl fmt::Display for PostgresUrl {
                 Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
             }
         }
-        // The library sets port 5432 for hosts without a port. The last port stands for all.
+        // The library sets port 5432 for hosts without a port. The text shows the last port for all hosts.
         if let Some(port) = config.get_ports().last().filter(|port| **port != 5432) {
             write!(f, ":{port}")?;
         }

@@ -13,7 +13,7 @@ pub struct UserRow {
     pub id: UserId,
     /// The name to log in with, as it was given.
     pub name: String,
-    /// The password hash, a PHC string. `None` if the user can't log in by password.
+    /// The password hash, a PHC string (`$argon2id$…`). `None` if the user can't log in by password.
     pub password_hash: Option<String>,
     /// Roles, in order.
     pub roles: Vec<String>,

@@ -12,7 +12,8 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub(super) struct FileState {
     path: PathBuf,
-    /// The database and its WAL. Committed data is in one of the two. SQLite keeps both files while a connection is open.
+    /// The database and its write-ahead log (WAL). Committed data is in one of the two. SQLite keeps both files while a connection
+    /// is open.
     files: [(PathBuf, Identity); 2],
     broken: AtomicBool,
     unsynced: AtomicBool,

@@ -15,7 +15,8 @@ mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
 }
 
-/// The oldest supported version of SQLite. Older versions can lose a commit when a checkpoint and a WAL reset coincide.
+/// The oldest supported version of SQLite. Older versions can lose a commit when a checkpoint and a reset of the write-ahead log
+/// (WAL) coincide.
 const LEAST_SQLITE: i32 = 3_051_003;
 
 /// Opens one more connection to an existing database.

@@ -83,8 +83,8 @@ pub(super) fn connect(path: &Path) -> Result<Reading, StoreError> {
     let (log, index) = (beside("-wal"), beside("-shm"));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let with = |how| Connection::open_with_flags(uri(path, how), flags | OpenFlags::SQLITE_OPEN_URI);
-    // A connection to a database with a WAL creates missing `-wal` and `-shm` files, and writes to `-shm`. If one of them is
-    // missing, no process has the database open, so it can be read as a file that does not change.
+    // A connection to a database with a write-ahead log (WAL) creates missing `-wal` and `-shm` files, and writes to `-shm`. If one
+    // of them is missing, no process has the database open, so it can be read as a file that does not change.
     let connection = match (wal, log.exists(), index.exists()) {
         (true, true, false) if log.metadata().is_ok_and(|log| log.len() > 0) => return Ok(Reading::Unread),
         (true, _, false) | (true, false, _) => with("immutable=1")?,

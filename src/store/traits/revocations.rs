@@ -12,8 +12,8 @@ use crate::{
 /// Reads and writes the rows of `revocations`.
 #[async_trait]
 pub trait Revocations: Send + Sync {
-    /// Revokes a token that has no row of its own (a service token), until no token to which the revocation applies can still be
-    /// valid. Returns false if it was revoked before.
+    /// Revokes a token that has no row (a service token). The revocation is kept until no token to which it applies can be valid
+    /// any more. Returns false if it was revoked before.
     async fn revoke(
         &self,
         target: RevocationTarget,

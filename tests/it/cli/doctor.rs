@@ -42,7 +42,7 @@ fn doctor(server: &Server) -> (i32, String) {
 fn doctor_changes_no_file() {
     let mut server = Server::new(&[]);
     assert_eq!(doctor(&server).0, 0);
-    // After a crash, the last commits are in the WAL only.
+    // After a crash, the last commits are only in the write-ahead log.
     server.start();
     server.kill();
     assert!(fs::metadata(server.path("bulla.db-wal")).unwrap().len() > 0);

@@ -368,7 +368,7 @@ fn all_implementations_accept_the_same_strict_json() {
     }
 }
 
-/// A key of the JWK Set, imported with WebCrypto, opens a token of suite A.
+/// A key of the JSON Web Key Set, imported with WebCrypto, opens a token of suite A.
 #[test]
 fn webcrypto_imports_the_exported_jwk_set() {
     const OPEN: &str = r#"

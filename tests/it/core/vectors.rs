@@ -141,7 +141,8 @@ fn every_file_among_the_vectors_is_read_by_this_test() {
     }
 }
 
-/// Seals again from the root key: kid, derived key, layout and AEAD are composed here from the underlying crates.
+/// Seals again from the root key. The test itself composes the key id, the derived key, the layout and the encryption from the
+/// underlying crates.
 #[test]
 fn a_vector_with_a_root_key_is_sealed_to_the_same_bytes() {
     let mut golden = 0;

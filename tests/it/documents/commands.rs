@@ -5,7 +5,7 @@ use std::process::Command;
 use super::{blocks, pages, read, sessions};
 use crate::support::server::Server;
 
-/// The commands of shell blocks that a test can't run as they are, and the reason. Those of `bulla` are parsed all the same.
+/// The commands of shell blocks that a test can't run as they are, and the reason. Those of `bulla` are parsed nevertheless.
 const NOT_RUN: [(&str, &str); 21] = [
     ("cargo build --release", "the tests have a program already"),
     ("target/release/bulla serve --init", "a test of the sessions runs it at a terminal"),

@@ -85,7 +85,7 @@ fn the_index_lists_every_page() {
     let index = links(&read("docs/README.md"));
     for page in pages() {
         let listed = match page.strip_prefix("docs/") {
-            // The design has an index of its own.
+            // The design has a separate index.
             Some(name)
                 if name == "README.md" || name.starts_with("design/") && name != "design/README.md" =>
             {

@@ -184,7 +184,7 @@ impl Installation {
         Self { server, bulla, tokens: tokens.into() }
     }
 
-    /// A request of the table. Placeholders become tokens; those of a session are of a new one.
+    /// A request of the table. Placeholders become tokens; the placeholders of a session get the tokens of a new session.
     async fn case(
         &self,
         (method, uri): (&'static str, &'static str),

@@ -1,4 +1,4 @@
-//! Tests guards for pages that anybody may see and for people with a role.
+//! Tests guards for pages that everyone may see and for people with a role.
 
 use actix_web::{HttpResponse, web};
 use bulla::{
@@ -16,7 +16,7 @@ use crate::support::{
     server::{ACCESS, Browser, REFRESH, set_cookies},
 };
 
-/// `/` is for anybody, `/admin` for administrators, `/staff` for two roles, `/mixed` has both options.
+/// `/` is for everyone, `/admin` for administrators, `/staff` for two roles, `/mixed` has both options.
 fn routes(bulla: &Bulla, app: &mut web::ServiceConfig) {
     let page = || web::to(|who: Principal| async move { who.id().to_owned() });
     app.service(web::resource("/").wrap(bulla.guard().optional()).route(web::to(front)))

@@ -6,7 +6,7 @@ use bulla::{Bulla, ForeignScheme, Principal};
 use super::program::{Program, me};
 use crate::support::server::{PASSWORD, set_cookies};
 
-/// All of Bulla's routes; `/me` is guarded, and `/mine` has a scheme of its own.
+/// All of Bulla's routes; `/me` is guarded, and `/mine` has its own authentication scheme.
 fn routes(bulla: &Bulla, app: &mut web::ServiceConfig) {
     app.configure(bulla.oauth_routes())
         .configure(bulla.admin_routes())

@@ -1,4 +1,5 @@
-//! Tests apps that sign people in: the authorization code flow with PKCE, from the first redirect to the last refresh.
+//! Tests apps that sign people in: the authorization code flow with PKCE (Proof Key for Code Exchange), from the first redirect to
+//! the last refresh.
 
 use reqwest::Method;
 use serde_json::{Value, json};

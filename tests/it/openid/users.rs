@@ -198,7 +198,7 @@ async fn a_callback_works_once_and_only_in_the_browser_that_started_the_login() 
     let query: std::collections::BTreeMap<String, String> = url.query_pairs().into_owned().collect();
     let code = provider.grant(&url, &provider.token(&query["nonce"]));
     let answer = [("code", code.as_str()), ("state", query["state"].as_str())];
-    // Login CSRF: the victim's browser opens an attacker's link, with the attacker's code and state.
+    // Forged login (login CSRF): the victim's browser opens an attacker's link, with the attacker's code and state.
     assert_eq!(victim.comes_back(&url, &answer).await.status(), 401);
     let victims = victim.leaves().await;
     assert_eq!(victim.comes_back(&victims, &answer).await.status(), 401);

@@ -52,7 +52,7 @@ rm -rf "$1"
 pub struct Cluster {
     /// `postgres://user@host:port`, without a database.
     pub url: String,
-    /// The server's certificate; `None` if the server has no TLS or is not one of our own.
+    /// The server's certificate. `None` if the server has no TLS or was not started by the tests.
     pub certificate: Option<PathBuf>,
     keeper: Option<Child>,
 }

@@ -181,7 +181,7 @@ async fn a_failed_sync_of_a_checkpoint_ends_the_server_too() {
     server.start();
     let mut alive = [server.ada().await];
     server.inject("sync", IO_ERROR, 0);
-    // More data than the WAL may hold. The shell runs no checkpoint, so the server has to.
+    // More data than the write-ahead log may hold. The shell runs no checkpoint, so the server has to.
     server.sqlite3(
         "PRAGMA wal_autocheckpoint = 0; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
          INSERT INTO audit (at, event, actor, subject, detail) SELECT i, 'x', '', '', '\"' || hex(zeroblob(500)) || '\"' FROM n",

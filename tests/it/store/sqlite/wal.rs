@@ -1,4 +1,4 @@
-//! Tests that the write-ahead log stays within bounds, with many writers and with readers that take long.
+//! Tests that the write-ahead log (WAL) stays within bounds, with many writers and with readers that take long.
 
 use std::{
     path::PathBuf,

@@ -57,7 +57,7 @@ impl Signer {
         }
     }
 
-    /// The public half, as a JWK.
+    /// The public half, as a JSON Web Key (JWK).
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.key {
             Key::Rsa(key) => {
