@@ -87,8 +87,9 @@ pub struct Installation {
 #[derive(Debug)]
 struct Folder(PathBuf);
 
-/// Starts an installation with new keys and a new SQLite database in a temporary folder. It has the user `ada` with the role `admin`
-/// and the password [`PASSWORD`], and the site is `http://localhost:8080`. Needs a tokio runtime.
+/// Starts an installation with new keys and a new SQLite database in a temporary folder. It has the user `ada` with the role
+/// `admin` and the password [`PASSWORD`], and the site is `http://localhost:8080`. Writes files and hashes one password. Needs a
+/// tokio runtime.
 ///
 /// # Errors
 ///

@@ -76,8 +76,8 @@ impl Bulla {
     /// get the cookies. Reads and writes the store. For users in Bulla's own table it also computes one Argon2id hash in the pool
     /// (about 14 ms).
     ///
-    /// The rules are those of `POST /auth/login`: failed attempts are throttled by account and by address, an unknown name costs the
-    /// same time as a wrong password, and a live session of the same browser is replaced.
+    /// The rules are those of `POST /auth/login`: failed attempts are throttled by account and by address, an unknown name costs
+    /// the same time as a wrong password, and a live session of the same browser is replaced.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The key ring: the root keys of an installation and their states (docs/design/keys.md).
 //!
-//! [`Ring`] is the lookup from key id to key, [`schedule`] decides what a rollover does (pure functions), [`KeyDirectory`] reads and
-//! writes the files. The usual call is `KeyDirectory::new("keys").load()?`.
+//! [`Ring`] is the lookup from key id to key, [`schedule`] decides what a rollover does (pure functions), and [`KeyDirectory`]
+//! reads and writes the files. The usual call is `KeyDirectory::new("keys").load()?`.
 
 mod directory;
 mod error;

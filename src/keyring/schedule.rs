@@ -59,8 +59,8 @@ pub fn first(active: NewKey, staged: NewKey, now: Timestamp) -> Listing {
 /// A rollover: the staged key becomes active, the active key retired, and `fresh[0]` staged. Keys that have been retired for longer
 /// than `keep` are deleted.
 ///
-/// Refused while the staged key is younger than `min_staged`. A `min_staged` of zero also rolls over a ring that has lost its staged
-/// key: `fresh[1]` then becomes active at once.
+/// Refused while the staged key is younger than `min_staged`. A `min_staged` of zero also rolls over a ring that has lost its
+/// staged key: then `fresh[1]` becomes active at once.
 pub fn rotate(
     old: &Listing,
     fresh: [NewKey; 2],
@@ -89,6 +89,10 @@ pub fn rotate(
 }
 
 /// Revokes one key. The staged key replaces a revoked active key, and `fresh[0]` becomes the staged key.
+///
+/// # Errors
+///
+/// [`Refusal`] if the listing has no such key, or if the key is revoked already.
 pub fn revoke(old: &Listing, kid: Kid, fresh: [NewKey; 2], now: Timestamp) -> Result<Step, Refusal> {
     let mut next = successor(old);
     let Some(key) = next.keys.iter_mut().find(|key| key.kid == kid) else {

@@ -128,6 +128,10 @@ impl Issuer<'_> {
 
     /// Issues a code for `user`, who is signed in by the session `login`. Returns the app's address with the code. The store
     /// records each issued code: a code that was forged with a stolen key ring is not recorded and is refused.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::CannotTell` if the store does not answer, `Denied::Seal` if the code can't be sealed.
     pub async fn approve(
         &self,
         authorization: &Authorization,

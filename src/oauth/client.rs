@@ -77,6 +77,11 @@ impl Credentials {
 
 impl Issuer<'_> {
     /// Authenticates a client. Every failure gives the same refusal; for secrets, every failure takes the same work.
+    ///
+    /// # Errors
+    ///
+    /// `Refusal::Client` if the client is unknown, disabled or not authenticated; `Refusal::CannotTell` if the store does not
+    /// answer.
     pub async fn recognise(&self, credentials: &Credentials) -> Result<Client, Refusal> {
         // Only an id that breaks the rule for client ids, so that no client can have it, skips this work.
         let id = ClientId::new(credentials.id.as_str()).map_err(|_| Refusal::Client)?;

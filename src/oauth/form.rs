@@ -41,6 +41,10 @@ pub struct Form {
 
 impl Form {
     /// Reads `application/x-www-form-urlencoded`. A repeated parameter is refused, because it is ambiguous.
+    ///
+    /// # Errors
+    ///
+    /// `Refusal::Twice` with the name of a repeated parameter.
     pub fn parse(text: &[u8]) -> Result<Self, Refusal> {
         let mut form = Self { once: BTreeMap::new(), audiences: vec![], resources: vec![] };
         for (name, value) in form_urlencoded::parse(text).filter(|(_, value)| !value.is_empty()) {

@@ -17,6 +17,10 @@ const EVERY_TOKEN: &str = "introspect";
 impl Issuer<'_> {
     /// Describes an active token. `None` if the token is not active or if this client may not see it; the answer does not tell
     /// which.
+    ///
+    /// # Errors
+    ///
+    /// `Refusal::Client` for a public client, `Refusal::CannotTell` if the store does not answer.
     pub async fn introspect(&self, client: &Client, token: &str) -> Result<Option<Value>, Refusal> {
         if client.row.is_public() {
             return Err(Refusal::Client);

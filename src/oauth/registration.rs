@@ -44,6 +44,10 @@ pub struct Registration {
 
 impl Registration {
     /// Makes the client with a new id. Also returns its secret, if it has one; the secret is shown only once.
+    ///
+    /// # Errors
+    ///
+    /// The text names the invalid part and its rule, or says that the system gives no random bytes.
     pub fn client(self) -> Result<(NewClient, Option<SecretText>), BadClient> {
         let name = self.name;
         if !is_plain_name(&name) {

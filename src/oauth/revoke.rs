@@ -10,6 +10,10 @@ use crate::{
 impl Issuer<'_> {
     /// Revokes a token of this client. A service token is revoked alone; a person's token is revoked together with its session. A
     /// text that is not a token, or a token that belongs to another client or is already revoked, is ignored.
+    ///
+    /// # Errors
+    ///
+    /// `Refusal::CannotTell` if the store does not answer; then the token may still be valid.
     pub async fn revoke(&self, client: &Client, token: &str) -> Result<(), Refusal> {
         match self.find_and_revoke(client, token).await {
             Err(Denied::CannotTell(error)) => Err(error.into()),

@@ -18,6 +18,10 @@ pub enum Bearer {
 
 impl Sessions {
     /// Step 1 of authentication on routes that accept machines as well as people. Does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::authenticate`] and [`Self::authenticate_service`].
     pub fn authenticate_bearer(&self, token: &str) -> Result<Bearer, Denied> {
         match self.authenticate_service(token) {
             Ok(service) => Ok(Bearer::Machine(service)),
@@ -27,6 +31,10 @@ impl Sessions {
     }
 
     /// Like [`Self::authenticate_bearer`], for a token that was sealed for another audience.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::authenticate_bearer`].
     pub fn authenticate_for(&self, audience: &Audience, token: &str) -> Result<Bearer, Denied> {
         self.check_feed()?;
         let (parts, mut buffer) = (self.parts(), OpenBuffer::new());

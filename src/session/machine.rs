@@ -115,6 +115,11 @@ impl Sessions {
     }
 
     /// Step 1 of authentication for machines. Does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Token` if the token does not open, `Denied::Session` if it or its client is revoked, `Denied::CannotTell` if the
+    /// feed is too old and the settings refuse tokens then.
     pub fn authenticate_service(&self, token: &str) -> Result<Machine, Denied> {
         self.check_feed()?;
         let mut buffer = OpenBuffer::new();
@@ -128,6 +133,10 @@ impl Sessions {
     }
 
     /// Revokes one service token; audit `service.revoked`. Revoking it a second time has no effect.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::CannotTell` if the store does not answer.
     pub async fn revoke_service(&self, service: &Machine, actor: &Actor) -> Result<(), Denied> {
         let until = service.issued_at.plus(SERVICE_MAX_AGE + SKEW * 2);
         let event = AuditEvent::new(Event::ServiceRevoked, actor.clone(), service.sid.to_string());

@@ -27,6 +27,11 @@ impl Sessions {
     /// The session of a refresh token, if its row would rotate or repeat the token now. `None` if only a pardon would accept the
     /// token, or if the token is ahead of the row. Renews nothing. As in a renewal, reuse ends the session, and another address or
     /// agent is recorded.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Token` if the token does not open, `Denied::Session` if it belongs to no live session of a login on Bulla's pages,
+    /// `Denied::Reuse` if it was outdated and the session has just been ended, `Denied::CannotTell` if the store does not answer.
     pub async fn present(&self, refresh: &str, device: &Device) -> Result<Option<Present>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let said = refresh::RefreshAttempt {

@@ -65,11 +65,21 @@ enum Write {
 impl Sessions {
     /// Step 2: authenticates by the row of the refresh token. Reads row and user, judges, and writes only if the row is still the
     /// one that was judged; otherwise judges again. All times are the store's.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Token` if the token does not open, `Denied::Session` if it belongs to no live session or its user is disabled,
+    /// `Denied::Reuse` if it was outdated and the session has just been ended, `Denied::CannotTell` if the store does not answer or
+    /// other requests change the row repeatedly, `Denied::Seal` if a token can't be sealed.
     pub async fn renew(&self, refresh: &str, device: &Device) -> Result<Renewed, Denied> {
         self.renew_and_count(refresh, device, None).await
     }
 
     /// Like [`Self::renew`], for a session that the client of `grant` holds. The access token has the scope of `grant`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::renew`].
     pub async fn renew_for(&self, grant: &Grant, refresh: &str, device: &Device) -> Result<Renewed, Denied> {
         self.renew_and_count(refresh, device, Some(grant)).await
     }

@@ -109,6 +109,10 @@ pub(super) struct OpenedRefresh {
 
 impl Sessions {
     /// Loads the denylist and follows the feed. The denylist is complete when this returns.
+    ///
+    /// # Errors
+    ///
+    /// The store can't load the revocations.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let denylist = Arc::new(Denylist::default());
         let following = parts.store.follow(Arc::clone(&denylist) as _).await?;
@@ -123,6 +127,11 @@ impl Sessions {
     }
 
     /// Step 1 of authentication. Does no I/O. Refuses an access token without `sid`.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Token` if the token does not open, `Denied::Session` if its session or client is revoked, `Denied::CannotTell` if
+    /// the feed is too old and the settings refuse tokens then.
     pub fn authenticate(&self, access: &str) -> Result<Principal, Denied> {
         let outcome = self.open_access(access);
         match &outcome {
@@ -232,11 +241,19 @@ impl Sessions {
     }
 
     /// The audience that the session of a refresh token was granted for, if it was granted for one.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Token` if the token does not open.
     pub fn granted_audience(&self, refresh: &str) -> Result<Option<Audience>, Denied> {
         Ok(self.open_refresh(refresh)?.audience)
     }
 
     /// The live session of a refresh token, if the key matches the row. The generation is not checked.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Token` if the token does not open, `Denied::CannotTell` if the store does not answer.
     pub async fn identify(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let (row, now) = self.parts.store.session(presented.sid).await?;
@@ -253,6 +270,10 @@ impl Sessions {
     }
 
     /// The row of a refresh token that would be accepted now without a new pardon. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Denied::Token` if the token does not open, `Denied::CannotTell` if the store does not answer.
     pub async fn examine(&self, refresh: &str) -> Result<Option<SessionRow>, Denied> {
         let presented = self.open_refresh(refresh)?;
         let (row, now) = self.parts.store.session(presented.sid).await?;

@@ -49,11 +49,19 @@ const MUST: &str = "can't be used: build with the feature `sqlite` or `postgres`
 
 impl Database {
     /// Opens the database. Creates missing parts (the file, the tables) and migrates the schema to the newest version.
+    ///
+    /// # Errors
+    ///
+    /// `Schema` if the database can't be used by this program, `Unavailable` if it can't be reached, read or written.
     pub async fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
         self.open_for(clock, false).await
     }
 
     /// Like [`Self::open`], but accepts a SQLite file that its group can read if `allow_group_read` is true.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
     pub async fn open_for(
         &self,
         clock: Arc<dyn Clock>,
@@ -92,6 +100,10 @@ impl Database {
     }
 
     /// Whether the database of an installation already exists.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the database can't be reached or read, `Schema` if its server is not supported.
     pub async fn exists(&self) -> Result<bool, StoreError> {
         match self {
             #[cfg(feature = "sqlite")]

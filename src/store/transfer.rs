@@ -27,6 +27,11 @@ pub enum TransferOutcome {
 /// The move can be stopped at any moment and run again. If the database already contains the data, a fingerprint of the moved
 /// rows shows this, and nothing is changed. Ids and numbers stay the same, no number is used twice, and no session ends. `now` is
 /// the old store's time: rows that have expired by then are not moved. `actor` is the person who moves the data, for the audit.
+///
+/// # Errors
+///
+/// `Conflict` if the target contains other data, or if the source has changed since an earlier move; `Unavailable` or `Schema` if
+/// one of the databases can't be used.
 pub async fn transfer(
     from: &Path,
     to: &PostgresUrl,

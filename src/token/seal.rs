@@ -385,6 +385,10 @@ pub struct Inspection {
 }
 
 /// Reads the public part of a token. Nothing of it is verified.
+///
+/// # Errors
+///
+/// [`Refused`] if the text does not have the length, the encoding or the first characters of a token.
 pub fn inspect(token: &str) -> Result<Inspection, Refused> {
     if !(MIN_CHARS..=MAX_CHARS).contains(&token.len()) {
         return Err(Refused::Length);

@@ -87,6 +87,10 @@ impl Provider {
     }
 
     /// Prepares to send a person to the provider. They return to `redirect`.
+    ///
+    /// # Errors
+    ///
+    /// `Away` if the provider's endpoints can't be determined, or if the system gives no random bytes.
     pub async fn begin_login(&self, redirect: &str, freshness: Freshness) -> Result<BegunLogin, OpenIdError> {
         let draw = || Secret::<32>::generate().map(|secret| secret.to_base64url());
         let drawn = || -> Result<_, crate::secret::NoRandomness> { Ok((draw()?, draw()?, draw()?)) };
@@ -114,6 +118,10 @@ impl Provider {
     }
 
     /// Redeems a code that was returned to `redirect`, and checks the ID token in the answer.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if the code or the ID token is invalid, `Away` if the provider can't be reached or its answer can't be used.
     pub async fn redeem(
         &self,
         code: &str,
@@ -249,12 +257,20 @@ impl Provider {
     }
 
     /// Checks an ID token that a client presents. It must have been issued for `nonce`.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if the token is invalid, `Away` if the provider's keys can't be fetched.
     pub async fn check(&self, id_token: &str, nonce: &str, now: Timestamp) -> Result<Proven, OpenIdError> {
         self.check_id_token(id_token, nonce, STRANGER, now).await
     }
 
     /// Checks an access token that a client presents, which is possible only for Facebook. Returns the time until which it could
     /// be presented again.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if the token is invalid, `Away` if the Graph can't be reached or its answer can't be used.
     pub async fn check_access_token(
         &self,
         token: &str,
