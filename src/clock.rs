@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_reads_back_as_it_was_written_and_has_one_spelling() {
+    fn a_time_is_parsed_as_it_was_formatted_and_other_spellings_are_refused() {
         for seconds in (0..4_000_000_000i64).step_by(86_399 * 37) {
             let time = Timestamp::from_millis(seconds * 1000);
             assert_eq!(time.to_string().parse(), Ok(time));

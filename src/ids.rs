@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_have_one_spelling() {
+    fn each_id_has_only_one_accepted_spelling() {
         for bad in ["", "D3E3DAD3", "d3e3dad", "d3e3dad33", "+3e3dad3", "d3e3dadg"] {
             assert!(bad.parse::<Kid>().is_err(), "{bad}");
         }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn purposes_and_audiences_keep_their_alphabet() {
+    fn purposes_and_audiences_accept_only_their_alphabets() {
         for good in ["access", "a", "my-own-2"] {
             assert!(Purpose::new(good).is_ok(), "{good}");
         }

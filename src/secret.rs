@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_has_one_spelling() {
+    fn a_secret_has_only_one_accepted_spelling() {
         let secret = Secret::<32>::generate().unwrap();
         let text = secret.to_base64url();
         assert_eq!(text.len(), 43);

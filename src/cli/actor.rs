@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_its_system_users_and_says_who_called_sudo() {
+    fn the_actor_of_a_command_is_its_system_user_with_the_caller_of_sudo() {
         let ada = || Some("ada".to_owned());
         for (uid, name, caller, actor) in [
             (0, Some("root".to_owned()), None, "cli:root"),
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_an_actor() {
+    fn the_actor_of_this_process_has_a_name() {
         let actor = actor().to_string();
         assert!(actor.len() > "cli:".len() && actor.starts_with("cli:"), "{actor}");
     }

@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_is_put_together_soundly() {
+    fn the_definition_of_every_command_is_valid() {
         Cli::command().debug_assert();
         // An argument of a command must not have the name of a global argument. clap detects this only when the argument is used.
         let globals: Vec<_> = Cli::command().get_arguments().map(|arg| arg.get_id().clone()).collect();

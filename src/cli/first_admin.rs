@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_that_is_not_kept_leaves_nothing_and_one_that_is_kept_is_its_owners_alone() {
+    fn a_password_file_that_is_not_kept_is_deleted_and_a_kept_one_is_private() {
         let folder = tempfile::tempdir().unwrap();
         drop(PasswordFile::write(folder.path(), "secret").unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

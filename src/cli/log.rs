@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_says_how_to_log_though_other_lines_of_it_are_wrong() {
+    fn the_log_format_is_read_from_a_file_with_other_invalid_lines() {
         for (text, log) in [
             ("log = 'json'", Some("json")),
             ("listen = \nlog = \"json\" # for the collector\n", Some("json")),

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_of_any_length_makes_a_table() {
+    fn a_table_accepts_a_cell_of_any_length() {
         let cells = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let long = "x".repeat(70_000);
         let lines = [cells(["id", &long, "a"]), cells(["7", "\u{e4}\n", "b"])];

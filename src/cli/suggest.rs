@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suggestion_is_about_the_installation_that_the_command_was_about() {
+    fn a_suggested_command_names_the_same_installation() {
         let here = suggest(&["user", "list"]);
         assert_eq!(here.complete("no ring; `bulla init` makes one"), "no ring; `bulla init` makes one");
         let there = suggest(&["--keys", "my keys", "--database", "x.db", "user", "list"]);

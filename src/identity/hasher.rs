@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_absurd_stored_hash_is_refused() {
+    async fn a_stored_hash_with_excessive_cost_is_refused() {
         let hasher = Hasher::new(1, 4);
         let tail = "c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         for head in [
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_wait_than_may() {
+    async fn no_more_passwords_wait_than_the_limit_allows() {
         let hasher = Arc::new(Hasher::new(1, 2));
         let logins: Vec<_> = (0..20)
             .map(|_| {

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_one_word_to_a_shell() {
+    fn a_quoted_text_is_one_word_for_a_shell() {
         for text in ["plain", "my 'own' keys", "", "$HOME", "a;b", "*", "-x", "ä b"] {
             let script = format!("printf %s {}", quote(text));
             let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn however_many_ask_the_store_is_looked_at_once_a_second() {
+    async fn the_store_is_checked_once_a_second_for_any_number_of_requests() {
         let (health, looks, well) = (StoreHealth::default(), Cell::new(0), Cell::new(true));
         let ask = || {
             health.look(async || {

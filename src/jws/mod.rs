@@ -152,7 +152,7 @@ mod tests {
     const STRICTER: [u64; 2] = [346, 350];
 
     #[test]
-    fn the_vectors_of_wycheproof_come_out_as_published() {
+    fn the_wycheproof_vectors_have_the_published_results() {
         let file: Value = serde_json::from_str(include_str!("../../tests/jws/wycheproof.json")).unwrap();
         let (mut valid, mut invalid, mut unsupported) = (0, 0, 0);
         for group in file["groups"].as_array().unwrap() {

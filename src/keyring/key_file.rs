@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn trivial_values_are_not_keys() {
+    fn trivial_values_are_refused_as_keys() {
         let count = |start: u8, step: u8| {
             std::array::from_fn(|i| start.wrapping_add(step.wrapping_mul(u8::try_from(i).unwrap())))
         };

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_without_a_staged_key_rolls_over_only_when_told_to() {
+    fn a_ring_without_a_staged_key_rolls_over_only_with_min_staged_zero() {
         let mut old = start();
         old.keys.pop();
         assert_eq!(rotate(&old, fresh(1), MIN, KEEP, at(9999)), Err(Refusal::NoStaged));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_goes_only_when_it_has_been_retired_for_longer_than_keep() {
+    fn a_key_is_deleted_only_if_retired_for_longer_than_keep() {
         let one = rotate(&start(), fresh(1), MIN, KEEP, at(600)).unwrap().listing;
         let exactly = rotate(&one, fresh(2), MIN, KEEP, at(600 + 7200)).unwrap();
         assert_eq!(exactly.gone, []);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn revoking_twice_and_revoking_a_stranger_change_nothing() {
+    fn revoking_a_revoked_or_unknown_key_changes_nothing() {
         let kid = fresh(0)[0].kid;
         let once = revoke(&start(), kid, fresh(1), at(1)).unwrap().listing;
         assert_eq!(revoke(&once, kid, fresh(2), at(2)), Err(Refusal::AlreadyRevoked(kid)));
@@ -271,7 +271,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_done_one_key_is_active_one_is_staged_and_none_skips_a_state(
+        fn after_any_change_one_key_is_active_one_is_staged_and_no_key_skips_a_state(
             deeds in proptest::collection::vec(deed(), 1..60)
         ) {
             let (mut ring, mut now) = (start(), 0);

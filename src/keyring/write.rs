@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_held_by_another_command_is_waited_for_but_not_for_ever() {
+    fn a_command_waits_a_limited_time_for_the_lock_of_another_command() {
         let home = tempfile::tempdir().unwrap();
         let held = Lock::take(home.path()).unwrap();
         let error = Lock::take_within(home.path(), Duration::from_millis(30)).unwrap_err().to_string();

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_leaves_few_events_and_their_number() {
+    fn a_flood_of_events_is_recorded_as_a_few_events_and_their_number() {
         let (sampler, now) = (Sampler::default(), Timestamp::from_millis(1_790_000_000_000));
         let (mut recorded, mut counted) = (0, 0);
         for n in 0..60_000 {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_trimmed_and_no_longer_than_needed() {
+    fn a_name_is_trimmed_and_cut() {
         assert_eq!(trimmed(" ada\u{3000}"), "ada");
         assert_eq!(trimmed(&"\u{fdfa}".repeat(5461)).chars().count(), 129);
         assert_eq!(trimmed(&"a".repeat(128)).len(), 128);

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_stands_once_and_without_a_value_not_at_all() {
+    fn a_repeated_parameter_is_refused_and_an_empty_one_counts_as_absent() {
         let form = Form::parse(b"code=1&state=&scope=x+y%26&unknown=%00&unknown=2").unwrap();
         assert_eq!(
             (form.text("code"), form.text("state"), form.text("scope")),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_a_header_is_wrapped_as_a_value_of_a_form() {
+    fn a_name_in_the_authorization_header_is_decoded_as_a_form_value() {
         assert_eq!(unwrap("a%3Ab+c"), "a:b c");
         assert_eq!(unwrap("plain-._"), "plain-._");
         assert_eq!(unwrap("a&b"), "a&b");

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_registered() {
+    fn only_safe_redirect_uris_can_be_registered() {
         for good in [
             "https://app.example.org/back",
             "https://app.example.org:8443/back?x=1",
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_matches_letter_by_letter_but_for_a_loopback_port() {
+    fn a_redirect_uri_matches_exactly_except_for_a_loopback_port() {
         for (registered, presented, same) in [
             ("https://a.example/back", "https://a.example/back", true),
             ("https://a.example/back", "https://a.example/back/", false),

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_an_origin_and_a_host_or_is_none() {
+    fn a_resource_without_origin_and_host_is_refused() {
         for (address, expected) in [
             ("https://billing.example/v1?x=y", Some(("https://billing.example", "billing.example"))),
             ("HTTP://billing:8080", Some(("HTTP://billing:8080", "billing"))),

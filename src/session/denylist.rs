@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_session_is_denied_until_nothing_can_live_any_more() {
+    fn a_revoked_session_is_denied_until_all_its_tokens_have_expired() {
         let (list, sid, other) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
         assert!(!list.denies(sid));
         list.add(vec![revocation(1, RevocationTarget::Session(sid), 0)], Timestamp::EPOCH);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn replacing_drops_what_is_gone_and_keeps_the_rest() {
+    fn replacing_the_revocations_drops_only_those_that_are_gone() {
         let (list, kept, gone) = (Denylist::default(), Sid([1; 16]), Sid([2; 16]));
         list.add(
             vec![

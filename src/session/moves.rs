@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_changes_all_the_time_is_recorded_a_few_times_a_minute() {
+    fn changes_of_one_session_are_recorded_a_few_times_a_minute() {
         let moves = Moves::default();
         let recorded =
             (0..600).filter(|second| moves.may_record(Sid([1; 16]), *second as u64, at(*second))).count();
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_has_a_bound_and_makes_room_after_a_minute() {
+    fn the_number_of_remembered_sessions_is_bounded_and_they_expire_after_a_minute() {
         let moves = Moves::default();
         let sid = |n: u32| {
             let mut bytes = [0; 16];

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_may_be_nothing_or_without_end() {
+    fn no_time_may_be_zero_or_above_its_maximum() {
         for time in [Duration::ZERO, Duration::MAX] {
             refusal(|p| p.access_max_age = time);
             refusal(|p| p.refresh_idle = time);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_recent_for_as_long_as_the_setting_says_and_not_if_its_time_lies_ahead() {
+    fn a_proof_is_recent_within_reauth_within_and_never_if_its_time_is_in_the_future() {
         let (policy, now) = (Policy::default(), Timestamp::from_millis(10_000_000));
         let recent =
             |at: Option<i64>| policy.is_recent(at.map(|ago| Timestamp::from_millis(now.millis() - ago)), now);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn pardons_may_be_off() {
+    fn pardons_can_be_switched_off() {
         assert_eq!(Policy { pardon: Pardon::Never, ..Policy::default() }.check(), Ok(()));
     }
 }

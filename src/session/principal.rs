@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn any_spelling_of_a_payload_names_the_same_principal() {
+    fn any_notation_of_a_payload_gives_the_same_principal() {
         for payload in [
             format!(r#"{{"id":"a\"b\\","sid":"{SID}","roles":["x"]}}"#),
             format!(r#"{{"sid":"{SID}","roles":["x"],"id":"a\"b\\"}}"#),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_text_of_1_to_255_bytes_and_a_sid_is_asked_for() {
+    fn a_payload_needs_an_id_of_1_to_255_bytes_and_a_sid() {
         let long = "a".repeat(256);
         for bad in [
             format!(r#"{{"sid":"{SID}"}}"#),

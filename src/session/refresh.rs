@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_over_at_the_moment_it_ends() {
+    fn a_session_is_invalid_from_the_moment_it_ends() {
         for generation in 3..=6 {
             let over = Chain { ends_at: Timestamp::from_millis(NOW), ..row(99_000) };
             assert_eq!(present(&over, generation), Outcome::Invalid);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_ahead_of_its_row_goes_on_from_there() {
+    fn a_token_ahead_of_its_row_moves_the_row_forward() {
         assert_eq!(present(&row(0), 6), Outcome::Forward { to: 7 });
         assert_eq!(present(&row(99_000), 900), Outcome::Forward { to: 901 });
         assert_eq!(present(&row(0), u64::MAX), Outcome::Forward { to: u64::MAX });
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_age_is_no_age() {
+    fn a_negative_age_counts_as_zero() {
         let ahead = row(-600_000);
         assert_eq!(present(&ahead, 5), Outcome::RepeatAccess);
         assert_eq!(present(&ahead, 4), Outcome::RepeatSame);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parent_is_repeated_within_the_window_and_pardoned_after_it() {
+    fn the_previous_generation_is_repeated_within_the_window_and_pardoned_after_it() {
         assert_eq!(present(&row(0), 4), Outcome::RepeatSame);
         assert_eq!(present(&row(9_999), 4), Outcome::RepeatSame);
         assert_eq!(present(&row(10_000), 4), Outcome::Pardon { generation: 4 });
@@ -256,20 +256,20 @@ mod tests {
     }
 
     #[test]
-    fn a_pardon_spent_does_not_shorten_the_window() {
+    fn an_earlier_pardon_does_not_shorten_the_replay_window() {
         let spent = Chain { pardoned: Some((3, Timestamp::from_millis(NOW - 20_000))), ..row(9_999) };
         assert_eq!(present(&spent, 4), Outcome::RepeatSame);
     }
 
     #[test]
-    fn without_pardons_any_late_parent_is_reuse() {
+    fn without_pardons_a_late_previous_generation_is_reuse() {
         let never = Rule { pardon: Pardon::Never, ..rule() };
         assert_eq!(present_with(&row(9_999), 4, &never), Outcome::RepeatSame);
         assert_eq!(present_with(&row(10_000), 4, &never), Outcome::Reuse);
     }
 
     #[test]
-    fn a_grandparent_is_reuse_at_any_time() {
+    fn a_token_two_generations_old_is_reuse_at_any_time() {
         for age in [-5, 0, 9_999, 10_000, 99_000] {
             for generation in 0..=3 {
                 assert_eq!(present(&row(age), generation), Outcome::Reuse);

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_with_the_boot_clock_does_not_leap_however_long_nobody_looked() {
+    fn a_clock_that_agrees_with_the_boot_clock_has_not_leapt() {
         let week = 7 * 86_400;
         for (later, boot) in [(5, 5), (64, 5), (week, week), (0, 5)] {
             let found =
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_is_remembered_across_a_restart_and_seen_by_one() {
+    fn a_leap_is_remembered_and_detected_across_a_restart() {
         let there = at(0).plus(YEARS);
         assert_eq!(
             detect_leap(mark(at(0), None), None, reading(there, 5)).leap,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_time_is_believed_when_it_has_lasted_a_day_and_every_further_leap_begins_that_day_anew() {
+    fn a_new_time_is_accepted_after_a_day_without_a_further_leap() {
         let there = at(0).plus(YEARS);
         let leap = ClockLeap { before: at(0), since: there };
         let day = there.plus(ACCEPT_AFTER);

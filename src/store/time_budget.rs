@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn queries_of_one_request_share_a_budget_that_the_time_between_them_does_not_use() {
+    async fn time_between_queries_does_not_count_towards_the_shared_limit() {
         let millis = Duration::from_millis;
         with_time_budget(async {
             assert_eq!(query(300).await, millis(900));

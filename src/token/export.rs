@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_is_made_of_objects_and_of_times_that_have_been() {
+    fn an_export_with_arrays_or_a_negative_time_is_refused() {
         let key = "A".repeat(43);
         let line = format!(r#"{{"kid":"9f3c21ab","state":"active","suite":"xaes-256-gcm","key":"{key}"}}"#);
         let export = |not_before: i64, line: &str| {

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_among_them_is_followed_and_an_export_of_a_variable_keeps_its_own_age() {
+    fn a_file_among_the_exports_is_followed_and_each_export_has_its_own_max_age() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("machines.keys.json");
         let [first, second] = [(); 2].map(|()| RootKey::generate(Suite::Xaes256Gcm).unwrap());

@@ -315,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_strict_object_passes() {
+    fn one_strict_object_is_accepted() {
         let deep = format!("{}{}{}", r#"{"a":"#.repeat(7), "{}", "}".repeat(7));
         for good in [
             "{}",
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn text_that_is_not_one_strict_object_is_refused() {
         let deep = format!("{}{}{}", r#"{"a":"#.repeat(8), "{}", "}".repeat(8));
         let abyss = "[".repeat(10_000);
         let in_object = format!(r#"{{"a":{abyss}"#);

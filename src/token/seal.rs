@@ -419,7 +419,7 @@ mod tests {
     const AGE: Duration = Duration::from_secs(120);
 
     #[test]
-    fn what_was_sealed_opens_until_it_is_too_old() {
+    fn a_sealed_token_opens_until_it_is_too_old() {
         for suite in [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305] {
             let keys = keys(suite, &SealCounts::default());
             let token = keys.seal_at(r#"{"id":"42"}"#, NOW).unwrap();
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_one_spelling() {
+    fn a_token_has_only_one_accepted_spelling() {
         let keys = keys(Suite::Xaes256Gcm, &SealCounts::default());
         let mut buffer = OpenBuffer::new();
         // The token has 86 characters, so four bits of the last one are unused.
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aes_key_seals_no_more_than_two_to_the_32() {
+    fn an_aes_256_gcm_key_seals_at_most_2_to_the_32_tokens() {
         let counts = SealCounts::default();
         let (a, x) = (keys(Suite::Aes256Gcm, &counts), keys(Suite::Xaes256Gcm, &counts));
         for (kid, _) in counts.all() {

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_cases_come_out_and_open_with_nothing_but_their_tag() {
+    fn the_published_cases_match_and_open_only_with_their_tag() {
         for (suite, key, nonce, header, clear, sealed) in PUBLISHED {
             let cipher = Cipher::new(suite, &Secret::new(bytes(key).try_into().unwrap()));
             let (nonce, header, sealed) = (bytes(nonce), bytes(header), bytes(sealed));
@@ -201,7 +201,7 @@ mod tests {
 
     /// C2SP XAES-256-GCM, "Accumulated randomized tests": one SHAKE128 generates the inputs, another one hashes the sealed texts.
     #[test]
-    fn ten_thousand_cases_of_xaes_come_to_the_published_sum() {
+    fn ten_thousand_xaes_cases_have_the_published_hash() {
         let mut inputs = Shake128::default().finalize_xof();
         let mut sum = Shake128::default();
         for _ in 0..10_000 {

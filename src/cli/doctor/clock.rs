@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_behind_its_newest_row_or_far_from_the_databases_is_a_fault() {
+    fn a_clock_behind_the_newest_row_or_far_from_the_databases_clock_is_a_fault() {
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
         let found = |here, now, newest: Option<i64>| {
             let newest = newest.map(at);

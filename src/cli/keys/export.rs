@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integrator_gets_keys_and_the_age_that_goes_with_them() {
+    fn an_export_has_the_maximum_age_of_its_kind_of_token() {
         assert_eq!(ask("access", "billing", false, None), Ok(120));
         assert_eq!(ask("access", "", true, None), Ok(120));
         assert_eq!(ask("service", "billing", false, None), Ok(3600));

@@ -145,7 +145,7 @@ mod tests {
     const KEYS: &str = "client_id = 'us'\nclient_secret_file = 'secret'\n";
 
     #[test]
-    fn an_id_and_a_secret_are_enough_where_there_is_no_tenant() {
+    fn a_preset_without_a_tenant_needs_only_an_id_and_a_secret() {
         let google = one(&format!("[provider.google]\n{KEYS}"));
         assert_eq!(google.issuers, ["https://accounts.google.com", "accounts.google.com"]);
         assert_eq!((google.label.as_str(), &google.create), ("Google", &Create::Never));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_makes_the_issuer() {
+    fn the_issuer_is_built_from_the_tenant() {
         let okta = one(&format!("[provider.okta]\n{KEYS}domain = 'dev-1.okta.com'"));
         assert_eq!(okta.issuer(), "https://dev-1.okta.com");
         let custom = one(&format!("[provider.okta]\n{KEYS}domain = 'dev-1.okta.com'\nserver = 'default'"));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_provider_is_named_with_what_mends_it() {
+    fn an_error_of_a_provider_names_the_fault_and_the_remedy() {
         for (text, says) in [
             (
                 "[provider.google]\nclient_idd = 'x'",

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_bounded_and_finished_logins_go_first() {
+    fn login_cookies_have_a_size_limit_and_finished_logins_are_cleared_first() {
         let all = || {
             vec![
                 kept("old", Kind::Login, 1, 3000),

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_gets_the_login_with_the_way_back_and_a_form_has_none() {
+    fn a_navigation_gets_the_login_page_with_its_target_and_a_form_without_one() {
         let going = |request: Sample| request.uri("/a?b=c").header("sec-fetch-mode", "navigate");
         let (status, page) = told(going(Sample::get()), &Problem::unauthorized());
         assert!(status == 401 && page.contains(r#"name="rd" value="/a?b=c""#), "{page}");
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_told_by_a_page_where_a_proxy_has_removed_what_says_that_it_is_one() {
+    fn a_form_is_answered_with_a_page_even_if_a_proxy_removes_the_fetch_metadata() {
         let html = || Sample::post().header("accept", "text/html,application/xml;q=0.9,*/*;q=0.8");
         for (kind, page) in [
             ("application/x-www-form-urlencoded", true),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_navigation_of_another_site_is_sent_back_to_itself_and_nothing_else_is() {
+    fn only_a_navigation_from_another_site_is_answered_with_a_page_that_reloads() {
         let from = |request: Sample, headers: &[(&str, &str)]| {
             request.uri("/a?b=c").header("sec-fetch-site", "cross-site").headers(headers)
         };

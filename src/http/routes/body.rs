@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_an_object_of_members_each_given_once() {
+    fn a_json_body_is_an_object_without_repeated_members() {
         assert_eq!(parse::<Named>(br#"{"name":"ada"}"#).unwrap().name, "ada");
         assert_eq!(parse::<Named>(b" {}").unwrap(), Named::default());
         let twice = parse::<Named>(br#"{"name":"ada","name":"bob"}"#).unwrap_err();

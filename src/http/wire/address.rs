@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_address_is_believed_from_trusted_proxies_only() {
+    fn the_clients_address_is_read_only_from_trusted_proxies() {
         let said = |peer, lines: &[&str]| said(ForwardedHeader::XForwardedFor, peer, lines);
         assert_eq!(said("192.0.2.1", &["192.0.2.9"]), "192.0.2.1");
         assert_eq!(said("::ffff:192.0.2.1", &["192.0.2.9"]), "192.0.2.1");
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_proxies_write_is_read() {
+    fn the_forms_of_addresses_that_proxies_write_are_parsed() {
         for (line, ip) in [
             ("203.0.113.7:51812", "203.0.113.7"),
             ("[2001:db8::7]:443", "2001:db8::7"),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_makes_it_unknown_and_not_the_proxys() {
+    fn an_entry_that_is_no_address_makes_the_clients_address_unknown() {
         for line in [
             "nonsense",
             "unknown",
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_where_the_setting_names_it() {
+    fn the_header_forwarded_is_read_if_the_setting_names_it() {
         for (line, ip) in [
             ("for=203.0.113.7", "203.0.113.7"),
             ("For=\"[2001:db8::7]:4711\";proto=https", "2001:db8::7"),

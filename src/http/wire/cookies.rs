@@ -217,7 +217,7 @@ mod tests {
     const R: &str = "__Host-Http-bulla-refresh";
 
     #[test]
-    fn both_are_found_amid_noise_on_any_line() {
+    fn both_tokens_are_found_among_other_text_on_any_line() {
         let both = Ok((Some("a1".into()), Some("r1".into())));
         assert_eq!(read(&[&format!("{A}=a1; {R}=r1")]), both);
         assert_eq!(read(&[&format!(";;; =x; name; {A}=a1;x=y=z; "), &format!("q=\"1\";{R}=\"r1\"")]), both);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn each_login_has_a_cookie_of_its_own_and_their_number_is_bounded() {
+    fn each_login_has_its_own_cookie_and_their_number_is_bounded() {
         let logins = |line: &str| {
             let request = Sample::get().header("Cookie", line);
             let cookie_tokens = CookieJar::new(None).read(&request)?;
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_attributes_are_all_there_and_the_age_at_most_a_twentieth_less() {
+    fn a_cookie_has_all_attributes_and_its_age_is_at_most_5_percent_shorter() {
         let mut ages = std::collections::BTreeSet::new();
         for _ in 0..200 {
             let mut cookies = SetCookies::default();
@@ -266,14 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn a_life_below_a_second_clears_no_cookie() {
+    fn a_life_below_one_second_does_not_clear_a_cookie() {
         for millis in [0, 1, 400, 999, 1000, 1999] {
             assert_eq!(shortened(Duration::from_millis(millis)), 1, "{millis} ms");
         }
     }
 
     #[test]
-    fn a_cookie_domain_changes_the_names_and_is_said() {
+    fn a_cookie_domain_changes_the_names_and_is_an_attribute() {
         let mut cookies = SetCookies::default();
         CookieJar::new(Some("example.org".into())).clear(&mut cookies);
         let all: Vec<_> = cookies.lines().collect();

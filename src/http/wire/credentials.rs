@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_read_one_way_or_not_at_all() {
+    fn an_authorization_header_has_one_meaning_or_is_refused() {
         assert_eq!(of(&[]).unwrap(), "absent");
         assert_eq!(of(&["Bearer bulXa"]).unwrap(), "bearer bulXa");
         assert_eq!(of(&["bearer bulXa"]).unwrap(), "bearer bulXa");

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_navigation_is_no_upgrade_because_a_proxy_says_connection_upgrade_with_every_request() {
+    fn connection_upgrade_alone_does_not_make_a_navigation_an_upgrade() {
         let said = ("connection", "upgrade");
         let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
         for (headers, expected) in [
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_site_that_is_not_named_as_ours_is_another_one() {
+    fn an_unknown_fetch_site_counts_as_another_site() {
         for (value, expected) in [
             ("same-origin", false),
             ("same-site", false),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tab_comes_back_once_and_a_frame_or_a_form_not_at_all() {
+    fn a_tab_reloads_once_and_a_frame_or_a_form_does_not() {
         let comes = |request: Sample, headers: &[(&str, &str)]| {
             let request = request.uri("/a?b=c").header("host", "app.example");
             can_reload(&request.headers(headers), &site())

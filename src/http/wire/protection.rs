@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_may_lead_to_the_origins_that_a_login_returns_to() {
+    fn the_policy_lets_forms_redirect_to_the_origins_of_return_addresses() {
         let policy = |allowed: &[&str]| {
             let site = Site::public("https://app.example").allow(allowed.iter().map(|o| (*o).into()));
             content_policy(&site)

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_printed_without_quotes_and_what_is_not_printable_is_escaped() {
+    fn a_path_is_logged_without_quotes_and_unprintable_characters_are_escaped() {
         for (path, printed) in [
             ("/auth/login", "/auth/login"),
             ("/a\"b'c\\d", "/a\"b'c\\d"),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_who_is_named_counts_and_where_no_line_is_written_nobody_is_asked() {
+    async fn the_first_caller_counts_and_is_evaluated_only_if_a_line_is_written() {
         speaks_for(|| panic!("there is no request"));
         let asks = async { speaks_for(|| panic!("no line is written")) };
         assert_eq!(follow(None, asks).await, ((), None));

@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_provider_governs_the_roles_its_map_names_and_no_others() {
+    fn a_provider_controls_only_the_roles_in_its_map() {
         let map = RoleMap {
             claim: "groups".into(),
             roles: [("Okta Admins", "admin"), ("Ops", "ops"), ("Ops EU", "ops")]

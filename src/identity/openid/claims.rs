@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_login_is_a_number_of_seconds_or_not_known() {
+    fn an_auth_time_that_is_no_number_of_seconds_is_unknown() {
         let read = |said: Value| auth_time(json!({"auth_time": said}).as_object().unwrap());
         assert_eq!(read(json!(1_700_000_000)), Some(Timestamp::from_millis(1_700_000_000_000)));
         assert_eq!(read(json!(1_700_000_000.9)), Some(Timestamp::from_millis(1_700_000_000_000)));

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_was_discovered_leads_nowhere_inside() {
+    fn a_discovered_address_must_not_be_in_a_private_network() {
         let issuer = "https://login.example.org/realm";
         for good in
             ["https://login.example.org/token", "https://keys.example.net:8443/jwks", "https://8.8.8.8/"]

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hundred_who_need_it_at_once_ask_once() {
+    async fn a_hundred_concurrent_callers_cause_one_fetch() {
         let (source, published) = (Source::default(), Published::default());
         let all = (0..100).map(|_| published.current(async || source.fetch().await));
         let all = futures_util::future::join_all(all).await;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_cant_be_fetched_again_is_kept_for_a_day() {
+    async fn data_that_cannot_be_fetched_again_is_used_for_a_day() {
         let (source, published) = (Source::default(), Published::default());
         published.current(async || source.fetch().await).await.unwrap();
         source.down.store(true, Ordering::SeqCst);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_urge_cause_one_fetch_in_the_spacing() {
+    async fn callers_who_need_newer_data_cause_one_fetch_per_interval() {
         let (source, published) = (Source::default(), Published::default());
         let spacing = Duration::from_secs(30);
         let mut seen = published.current(async || source.fetch().await).await.unwrap();

@@ -83,7 +83,7 @@ mod tests {
     use crate::ids::UserId;
 
     #[test]
-    fn a_new_login_is_of_the_same_user_and_not_older_than_it_was_asked_for() {
+    fn a_reauthentication_is_by_the_same_user_and_not_older_than_its_request() {
         let since = Timestamp::from_millis(10_000_000);
         let user = |id: &str| User {
             id: UserId::new(id).unwrap(),

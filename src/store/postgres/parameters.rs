@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_would_have_to_mean_something_are_refused_by_their_names() {
+    fn unsupported_parameters_are_refused_by_name() {
         for (parameter, says) in [
             ("ssl=true", "ssl is unknown"),
             ("pool_mode=hunter2", "pool_mode is unknown"),

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_line_that_fits_gives_the_password() {
+    fn the_first_matching_line_gives_the_password() {
         let of = |line| password(line, ["db", "5432", "bulla", "ada"]).map(|p| p.expose().to_owned());
         assert_eq!(of("db:5432:bulla:ada:se:cret").as_deref(), Some("se:cret"));
         assert_eq!(of(r"*:*:*:ada:a\:b\\c").as_deref(), Some(r"a:b\c"));

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_definition_of_a_migration_counts() {
+    fn a_later_migration_replaces_an_earlier_definition() {
         let definitions = Definitions::of([
             "CREATE FUNCTION f() RETURNS trigger AS $$ BEGIN; one; END $$;\n-- a comment; with a semicolon\n\
              CREATE TRIGGER a AFTER DELETE ON t EXECUTE FUNCTION f();\nCREATE TRIGGER b AFTER INSERT ON t EXECUTE FUNCTION f();",
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trigger_reads_alike_however_the_server_writes_it() {
+    fn a_trigger_compares_equal_in_the_servers_notation() {
         let made = "CREATE TRIGGER a AFTER UPDATE OF x ON t FOR EACH ROW\n  WHEN (OLD.x <> NEW.x) EXECUTE FUNCTION f()";
         let kept = "CREATE TRIGGER a AFTER UPDATE OF x ON t FOR EACH ROW WHEN ((old.x <> new.x)) EXECUTE FUNCTION f()";
         assert_eq!(plain(made), plain(kept));

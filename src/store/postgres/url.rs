@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_taken_out_and_the_rest_stays() {
+    fn only_the_password_is_removed_from_a_url() {
         for (url, without) in [
             ("postgres://ada:hun%40ter@h:5433/d?sslmode=require", "postgres://ada@h:5433/d?sslmode=require"),
             ("postgresql://ada@h/d?password=x&sslmode=require", "postgresql://ada@h/d?sslmode=require"),

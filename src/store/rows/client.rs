@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_that_were_replaced_while_tokens_were_issued_authenticate_no_more() {
+    fn credentials_replaced_during_issuance_no_longer_authenticate() {
         let row = |secret: Option<u8>, former: Option<u8>, jwks: Option<&str>| ClientRow {
             id: ClientId::new("c").unwrap(),
             name: "app".into(),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_public_by_its_row_and_never_for_want_of_a_secret() {
+    fn a_client_is_public_only_if_its_row_says_so() {
         let new = |public, secret: Option<u8>, jwks: Option<&str>| NewClient {
             id: ClientId::new("c").unwrap(),
             name: "phone".into(),

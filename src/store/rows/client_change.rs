@@ -81,7 +81,7 @@ mod tests {
     use crate::{ids::ClientId, store::NewClient};
 
     #[test]
-    fn a_new_secret_leaves_the_old_one_its_time_and_no_third() {
+    fn a_new_secret_leaves_only_the_previous_one_valid_for_its_overlap() {
         let new = NewClient {
             id: ClientId::new("c").unwrap(),
             name: "cron".into(),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_proves_itself_in_one_way() {
+    fn a_client_has_only_one_way_to_authenticate() {
         let row = |secret: Option<u8>, jwks: Option<&str>, public: bool| ClientRow {
             id: ClientId::new("c").unwrap(),
             name: "cron".into(),

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_column_that_has_an_empty_value_is_mended_and_any_other_row_is_deleted() {
+    fn a_column_with_an_empty_value_is_repaired_and_other_rows_are_deleted() {
         let bad =
             |table, key: &str, column: &str| UnreadableRow { table, key: key.into(), column: column.into() };
         assert_eq!(

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_user_is_told_by_field_and_a_claim_by_its_name_alone() {
+    fn the_event_of_a_changed_user_names_the_fields_and_only_the_names_of_claims() {
         let before = user(&["a", "b"], json!({"team": "x", "plan": "y", "seat": 1}));
         let mut after = user(&["b"], json!({"team": "z", "plan": "y", "mail": "ada@example.org"}));
         after.disabled = true;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_user_is_told_by_name_unless_the_row_can_not_be_read() {
+    fn the_event_of_a_deleted_user_has_the_name_unless_the_row_is_unreadable() {
         let event = AuditEvent::new(Event::UserDeleted, Actor::System, "");
         assert_eq!(user_deleted(&event, &user(&[], json!({}))).detail, json!({"name": "ada"}));
         let unreadable = UserRow::unreadable(&UserId::new("7").unwrap());
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detail_that_is_no_object_stays_as_it_is() {
+    fn a_detail_that_is_no_object_is_not_changed() {
         let event = AuditEvent::new(Event::UserDeleted, Actor::System, "").with(json!(["mine"]));
         assert_eq!(user_deleted(&event, &user(&[], json!({}))).detail, json!(["mine"]));
     }

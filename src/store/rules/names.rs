@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_nobody_sees_is_none() {
+    fn an_invisible_name_is_refused() {
         for bad in [
             "",
             " ",
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_look_alike_are_one() {
+    fn names_that_look_alike_have_the_same_folding() {
         for (name, looks_like) in [
             ("ada", "ADA"),
             ("ada", "\u{430}d\u{430}"),

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_beyond_the_cap_go_and_the_replaced_one_is_not_counted() {
+    fn the_oldest_sessions_beyond_the_cap_end_and_the_replaced_one_is_not_counted() {
         let now = Timestamp::from_millis(1000);
         let live: Vec<SessionRow> = [5, 4, 3, 2].map(|n| new(n).row(now)).into();
         let plan = |cap, replaces| {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn basic_takes_over_its_own_row_of_the_same_place_and_never_shortens_it() {
+    fn basic_reuses_its_row_of_the_same_device_and_never_shortens_it() {
         let now = Timestamp::from_millis(1000);
         let basic = |n| NewSession { transport: Transport::Basic, ..new(n) };
         let mut own = basic(3).row(now);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_never_later_than_the_row_that_keeps_it() {
+    fn the_time_of_a_proof_is_never_later_than_the_row() {
         let (now, at) = (Timestamp::from_millis(5000), Timestamp::from_millis);
         for (proven, kept) in [
             (ProvenAt::Unknown, None),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn no_session_idles_longer_than_it_lives() {
+    fn the_idle_end_is_never_after_the_absolute_end() {
         let row = new(1).row(Timestamp::EPOCH);
         assert_eq!(row.idle_expires_at, row.expires_at);
         let later = Timestamp::from_millis(49_000);

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn callers_who_hang_up_take_no_connection_along() {
+    async fn a_caller_that_stops_waiting_leaves_the_connection_usable() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("bulla.db");
         let _open = open::open_and_migrate(&path, false).unwrap();
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(readers.read(|_| Ok(7)).await.unwrap(), 7);
     }
     #[tokio::test]
-    async fn a_read_whose_turn_does_not_come_is_given_up_and_one_that_has_begun_is_not() {
+    async fn a_waiting_read_times_out_and_a_read_that_has_begun_does_not() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("bulla.db");
         let _open = open::open_and_migrate(&path, false).unwrap();
