@@ -27,7 +27,8 @@
 //! [`Bulla::builder`] opens the key ring and the database. [`Bulla::guard`] is the middleware for actix-web and, with the feature
 //! `tower`, the layer for axum. [`Principal`] is the extractor for the user of a request. [`Users`] connects a user table of your
 //! own, and [`Bulla::sign_in`] begins a session after you have verified the person yourself. `examples/embed.rs` (actix-web) and
-//! `examples/axum.rs` use them; [`testing`] helps to test handlers.
+//! `examples/axum.rs` use them. [`Bulla::end_sessions_of`] ends all sessions of a user; call it when you disable or delete a user.
+//! With the features `actix` and `sqlite`, the module [`testing`] helps to test handlers.
 //!
 //! # Features
 //!
@@ -51,17 +52,24 @@
 //!                            fetch, jws ──┴─→ identity ─┘
 //! ```
 //!
-//! An arrow means: may be used by. A test reads the source and checks that no module uses another one against the arrows. Places to
-//! start reading:
+//! An arrow means: may be used by. A test reads the source and checks that no module uses another one against the arrows.
+//! `docs/architecture.md` has the complete table and explains how a request goes through the modules. `docs/design/` specifies the
+//! behaviour. `CONTRIBUTING.md` lists, for frequent changes, all files that they concern. Places to start reading, below `src/`:
 //!
 //! - the layout of a token: `token/wire.rs` and `token/seal.rs`
 //! - what a rollover does: `keyring/schedule.rs`
 //! - what can end a session: the triggers in `store/migrations/`
-//! - the refresh rule: `session/refresh.rs`
+//! - the refresh rule: `session/refresh.rs`; its I/O: `session/renew.rs` and `session/present.rs`
+//! - the cookies, their names and attributes: `http/wire/cookies.rs`
+//! - the presets for providers: `identity/openid/preset.rs`
 //! - the checks of an ID token: `identity/openid/claims.rs`, and of its signature: `jws/key.rs`
 //! - what tokens a program can get: `oauth/token.rs`
 //! - every route: `http/routes/table.rs`
 //! - what a request must present to change a login method: `http/guard/session_proof.rs`
+//! - the commands of `bulla`: `cli/args.rs`, with a file for each in `cli/`
+//! - the settings: `config/resolve.rs`
+//! - the texts of errors: `problem.rs`, and `cli/mod.rs` for commands
+//! - the functions for embedding programs: `http/bulla.rs`, `http/sign_in.rs` and `http/guard/mod.rs`
 
 #![cfg_attr(
     not(feature = "cli"),
