@@ -4,9 +4,9 @@
 //! [`Bulla::guard`] is the middleware that authenticates requests to an app's own routes; handlers there take a
 //! [`Principal`](crate::session::Principal). [`serve`] runs the whole server.
 //!
-//! `wire` reads and writes the parts of HTTP messages, `pages` renders HTML, and `guard` authenticates requests: these know no web
-//! framework. `actix` adapts them to actix-web and `tower` to tower and axum, `routes` has the handlers by family and the table of
-//! all routes, and `server` listens.
+//! `wire` reads and writes the parts of HTTP messages, `pages` renders HTML, and `guard` authenticates requests: these do not use a
+//! web framework. `actix` adapts them to actix-web and `tower` to tower and axum, `routes` has the handlers by family and the table
+//! of all routes, and `server` listens.
 
 #[cfg(feature = "actix")]
 pub(crate) mod actix;

@@ -1,5 +1,5 @@
-//! Identities: how people authenticate, by password or by an OpenID provider (step 3 of the ladder). This module knows no
-//! sessions; its result is a [`crate::store::User`].
+//! Identities: how people authenticate, by password or by an OpenID provider (step 3 of docs/design/sessions.md). This
+//! module does not use sessions; its result is a [`crate::store::User`].
 
 mod hasher;
 #[cfg(feature = "openid")]

@@ -1,5 +1,5 @@
-//! One installation in one process: the ring, the store, the sessions, the logins, and the tasks that keep them current. Knows no
-//! HTTP.
+//! One installation in one process: the ring, the store, the sessions, the logins, and the tasks that keep them current. This
+//! module does not use HTTP.
 //!
 //! [`Settings::start`] opens the ring and the database and starts the tasks: [`ring`] follows the keys directory and reports this
 //! node, [`upkeep`] watches the clock and the triggers and deletes expired rows. The tasks end when the installation is dropped.

@@ -1,5 +1,5 @@
 //! Logins: begins sessions by a password, by a login on a provider's pages, or by an ID token that a client presents (step 3 of
-//! docs/design/sessions.md). Knows no HTTP.
+//! docs/design/sessions.md). This module does not use HTTP.
 //!
 //! The usual call is [`Logins::by_password`]. Every proof is checked by [`Logins::attempt`], which asks the throttle first and
 //! counts, logs and records a failure.

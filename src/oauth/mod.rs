@@ -1,5 +1,5 @@
 //! OAuth 2: tokens for programs (RFC 6749), exchange for tokens with other audiences (RFC 8693), revocation (RFC 7009) and
-//! introspection (RFC 7662). This module knows the protocol's error codes, but no HTTP status codes.
+//! introspection (RFC 7662). This module uses the protocol's error codes, but no HTTP status codes.
 
 mod assertion;
 mod authorize;

@@ -1,5 +1,5 @@
-//! Compares the store's clock with the boot clock. The rule itself is the pure function in [`crate::store::leap`]; this file does
-//! its I/O.
+//! Compares the store's clock with the boot clock. The rule itself is the pure function in [`crate::store::clock_leap`]; this file
+//! does its I/O.
 
 use std::{
     sync::{Mutex, PoisonError},

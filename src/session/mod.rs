@@ -1,5 +1,5 @@
-//! Sessions: begin, authenticate, refresh, revoke (docs/design/sessions.md). This module knows neither cookies nor HTTP status
-//! codes.
+//! Sessions: begin, authenticate, refresh, revoke (docs/design/sessions.md). This module does not use cookies or HTTP
+//! status codes.
 
 mod bearer;
 mod begin;

@@ -16,7 +16,7 @@ use crate::{
 /// The fields of a session's row that the rule needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a> {
-    /// SHA-256 of the session's key.
+    /// SHA-256 of the session secret.
     pub secret_hash: Digest,
     /// How many times the refresh token was rotated.
     pub generation: u64,

@@ -1,6 +1,6 @@
 //! The store: the rows of users, sessions, clients, revocations and audit, in SQLite or PostgreSQL (docs/design/sessions.md).
 //!
-//! The store knows neither tokens nor HTTP. The code above it makes the decisions: the store reads a row together with its own
+//! The store does not use tokens or HTTP. The code above it makes the decisions: the store reads a row together with its own
 //! time, the caller judges the row, and the store writes only if the row has not changed since then.
 //!
 //! `rows` has the types of the rows, `rules` the decisions that do not depend on the database, `traits` one interface for each

@@ -1,4 +1,4 @@
-//! Tokens: sealing and opening (docs/token.md). This module knows no SQL, no HTTP and no async.
+//! Tokens: sealing and opening (docs/token.md). This module does not use SQL, HTTP or async.
 //!
 //! [`TokenKeys`] are the keys of one purpose and audience, derived from a ring or read from an export. [`KeyFile`] follows an
 //! exported file. The usual calls are `keys.seal(payload)?` and `keys.open(token, max_age)?`.

@@ -1,4 +1,5 @@
-//! The guard: passes only authenticated requests on. It knows no web framework; `http::actix` and `http::tower` are its adapters.
+//! The guard: passes only authenticated requests on. It does not use a web framework; `http::actix` and `http::tower` are
+//! its adapters.
 //!
 //! `admits` holds the options of a guard and decides about a request. `ladder` tries the steps of authentication, `session_proof`
 //! checks the proofs that a change requires in addition to an access token, `log_out` ends the session that a request presents,

@@ -1,6 +1,6 @@
 //! The parts of HTTP messages: the view of a request and the answer, cookies, the `Authorization` header, the client's address, the
 //! public site, forged requests, protective headers, and the memory that incomplete requests hold.
-//! These files know no web framework.
+//! These files do not use a web framework.
 
 pub(crate) mod address;
 pub(crate) mod answer;

@@ -1,5 +1,5 @@
-//! The view of a request for code that knows no web framework. actix-web and tower use different versions of the crate `http`, so
-//! each adapter implements this trait for its own type of request.
+//! The view of a request for code that does not use a web framework. actix-web and tower use different versions of the crate
+//! `http`, so each adapter implements this trait for its own type of request.
 
 use std::net::IpAddr;
 

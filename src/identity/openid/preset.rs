@@ -3,7 +3,7 @@
 /// The version of Facebook's Graph. Facebook serves a version for two years, and after that its oldest available version instead.
 const GRAPH: &str = "v23.0";
 
-/// A kind of provider.
+/// The preset of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Preset {
     /// Google, personal accounts and Workspace.

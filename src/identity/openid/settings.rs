@@ -15,7 +15,7 @@ pub struct ProviderSettings {
     pub name: String,
     /// The text on the login button.
     pub(crate) label: String,
-    /// The kind of provider.
+    /// The preset of the provider.
     pub(crate) preset: Preset,
     /// Our client id at the provider, which is the audience of its ID tokens.
     pub(crate) client_id: String,

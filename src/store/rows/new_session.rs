@@ -16,7 +16,7 @@ pub struct NewSession {
     pub sid: Sid,
     /// The user of the session.
     pub user_id: UserId,
-    /// SHA-256 of the session's key.
+    /// SHA-256 of the session secret.
     pub secret_hash: Digest,
     /// How the session's tokens travel.
     pub transport: Transport,

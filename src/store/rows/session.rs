@@ -16,7 +16,7 @@ pub struct SessionRow {
     pub sid: Sid,
     /// The user of the session.
     pub user_id: UserId,
-    /// SHA-256 of the session's key.
+    /// SHA-256 of the session secret.
     pub secret_hash: Digest,
     /// The number of rotations.
     pub generation: u64,
