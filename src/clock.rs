@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+/// The allowed difference between the clocks of two machines, in tokens, sessions and signatures of other parties.
+pub const SKEW: Duration = Duration::from_secs(60);
+
 /// Unix time in milliseconds, the unit of every table, token and file of Bulla.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

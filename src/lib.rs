@@ -56,7 +56,7 @@
 //! `docs/architecture.md` has the complete table and explains how a request goes through the modules. `docs/design/` specifies the
 //! behaviour. `CONTRIBUTING.md` lists, for frequent changes, all files that they concern. Places to start reading, below `src/`:
 //!
-//! - the layout of a token: `token/wire.rs` and `token/seal.rs`
+//! - the layout of a token: `token/wire.rs` and `token/keys.rs`
 //! - what a rollover does: `keyring/schedule.rs`
 //! - what can end a session: the triggers in `store/migrations/`
 //! - the refresh rule: `session/refresh.rs`; its I/O: `session/renew.rs` and `session/present.rs`
@@ -89,6 +89,7 @@ mod clock;
 pub mod ids;
 mod keyring;
 mod secret;
+mod text_names;
 mod token;
 
 #[cfg(feature = "cli")]
@@ -122,6 +123,7 @@ pub use clock::Timestamp;
 pub use ids::{Audience, Purpose, UserId};
 pub use keyring::{KeyDirectory, Ring, RingError, Suite};
 pub use secret::SecretText;
+pub use text_names::UnknownName;
 pub use token::{
     KeyExport, KeyFile, KeyFileError, OpenBuffer, Opened, OpenedBy, Openers, Refused, SealError, SealedToken,
     TokenKeys,

@@ -24,13 +24,8 @@ use crate::{
 #[derive(Args, Debug)]
 pub(super) struct InitArgs {
     /// The suite (AEAD) of the keys: xaes-256-gcm, aes-256-gcm or xchacha20-poly1305.
-    #[arg(long, default_value = "xaes-256-gcm", value_parser = suite)]
+    #[arg(long, default_value_t)]
     suite: Suite,
-}
-
-fn suite(text: &str) -> Result<Suite, String> {
-    serde_json::from_value(text.into())
-        .map_err(|_| "must be xaes-256-gcm, aes-256-gcm or xchacha20-poly1305".into())
 }
 
 /// Creates the missing parts and leaves existing ones unchanged. The `given` paths are written into the settings file, so that
@@ -46,7 +41,7 @@ pub(super) async fn run(
     if let Database::Sqlite(path) = &settings.database {
         make_folder(path)?;
     }
-    let store = settings.database.open_for(Arc::clone(&ctx.clock), settings.allow_group_read).await?;
+    let store = settings.database.open_for_command(Arc::clone(&ctx.clock), settings.allow_group_read).await?;
     if keys.exists() {
         ctx.say(&format!("{}: the key ring exists already", settings.keys.display()));
     } else {

@@ -12,7 +12,7 @@ use serde_json::json;
 use self::database::{Database, names};
 use crate::{
     cli::{CliError, Context, actor},
-    clock::Timestamp,
+    clock::{SKEW, Timestamp},
     config::{format_duration, parse_duration},
     ids::{Audience, Kid, Purpose},
     keyring::{KeyDirectory, KeyState, Ring, RingError, Suite},
@@ -22,8 +22,6 @@ use crate::{
 
 /// How long a rotation waits for servers by default. A server that has died counts as gone after this time.
 const WAIT: &str = "10s";
-/// How far clocks may differ (docs/design/sessions.md).
-const SKEW: Duration = Duration::from_secs(60);
 /// How long a retired key is kept by default.
 const KEEP: Duration = Duration::from_secs(2 * 3600);
 

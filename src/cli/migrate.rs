@@ -59,7 +59,8 @@ pub(super) async fn run(args: &MigrateArgs, ctx: &Context) -> Result<(), CliErro
         error => error,
     })?;
     let left = |error: StoreError| named(&old, error);
-    let store = old.open_for(Arc::clone(&ctx.clock), ctx.settings.allow_group_read).await.map_err(left)?;
+    let store =
+        old.open_for_command(Arc::clone(&ctx.clock), ctx.settings.allow_group_read).await.map_err(left)?;
     if !args.rehearse {
         wait_until_unused(&*store, &old, ctx).await?;
     }

@@ -138,7 +138,7 @@ fn print(text: &str) -> Result<(), CliError> {
 /// Opens the database in the settings, whether or not a server is running. Fails if it does not exist: only `init` creates it.
 async fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, CliError> {
     expect_database(&settings.database).await?;
-    Ok(settings.database.open_for(clock, settings.allow_group_read).await?)
+    Ok(settings.database.open_for_command(clock, settings.allow_group_read).await?)
 }
 
 /// Fails if there is no database. The error says how to create it.

@@ -116,10 +116,10 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
                                    "outcome": outcome, "issued_at": issued_at});
                 return ctx.print(&shown.to_string());
             }
-            let state = state.map_or("not in the ring".into(), |state| format!("{state:?}").to_lowercase());
+            let state = state.map_or("not in the ring".into(), |state| state.to_string());
             let issued = issued_at.map_or("unknown".into(), |at| format!("{at} ({})", super::ago(at, now)));
             ctx.print(&super::table(&[
-                vec!["suite".into(), format!("{suite:?}")],
+                vec!["suite".into(), suite.to_string()],
                 vec!["key".into(), format!("{kid}, {state}")],
                 vec!["length".into(), format!("{} characters", text.len())],
                 vec!["outcome".into(), outcome.into()],

@@ -287,10 +287,8 @@ impl Settings {
                 .transpose()?,
             allowed_origins: layers.list("allowed_origins", origin)?,
             trusted_proxies: layers.list("trusted_proxies", network)?,
-            forwarded_header: layers.read("forwarded_header", |text| {
-                let header = [ForwardedHeader::XForwardedFor, ForwardedHeader::Forwarded];
-                choice(&text.to_ascii_lowercase(), &header.map(|header| (header.name(), header)))
-            })?,
+            forwarded_header: layers
+                .read("forwarded_header", |text| text.to_ascii_lowercase().parse::<ForwardedHeader>())?,
             cookie_domain: layers.some("cookie_domain"),
             policy: policy(&layers)?,
             password_min: layers.read("password_min", |text| within(text, 1, 256))?,

@@ -12,7 +12,7 @@ use crate::identity::openid::ProviderSettings;
 use crate::{
     clock::Clock,
     http::{
-        pages::Way,
+        pages::ShownProvider,
         wire::{
             cookies::CookieJar,
             credentials::{ForeignScheme, Schemes},
@@ -144,9 +144,9 @@ impl Builder {
         let installation = self.settings.start().await?;
         Ok(Bulla(Arc::new(Shared {
             #[cfg(feature = "openid")]
-            ways: installation.logins.providers().all().iter().map(Way::of).collect(),
+            shown_providers: installation.logins.providers().all().iter().map(ShownProvider::of).collect(),
             #[cfg(not(feature = "openid"))]
-            ways: Vec::new(),
+            shown_providers: Vec::new(),
             cookies: CookieJar::new(self.cookie_domain),
             schemes: self.schemes,
             protection: Protection::new(&self.site),
@@ -166,7 +166,7 @@ pub struct Bulla(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) installation: Arc<Installation>,
     /// The login methods that the login page offers besides the password.
-    pub(crate) ways: Vec<Way>,
+    pub(crate) shown_providers: Vec<ShownProvider>,
     pub(crate) cookies: CookieJar,
     /// The schemes of `Authorization` by which people can authenticate.
     pub(crate) schemes: Schemes,

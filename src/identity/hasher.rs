@@ -87,7 +87,7 @@ impl Hasher {
     /// [`HashError::Busy`] if the queue is full, [`HashError::Failed`] if the system gives no memory or no random bytes.
     pub async fn hash(&self, password: &SecretText) -> Result<String, HashError> {
         let password = normal(password);
-        self.run(self.enter()?, move |memory| {
+        self.run(self.reserve()?, move |memory| {
             let mut salt = [0; 16];
             secret::random(&mut salt).map_err(|_| HashError::Failed)?;
             let params = Params::new(COST.0, COST.1, COST.2, Some(32)).map_err(|_| HashError::Failed)?;
@@ -112,7 +112,7 @@ impl Hasher {
     /// [`HashError::Busy`] if the queue is full, [`HashError::BadHash`] if the format or the cost of the hash is not accepted
     /// (after the same time), [`HashError::Failed`] if the system gives no memory.
     pub async fn verify(&self, password: &SecretText, hash: Option<&str>) -> Result<bool, HashError> {
-        self.verify_in(self.enter()?, password, hash).await
+        self.verify_reserved(self.reserve()?, password, hash).await
     }
 
     /// Reserves a place in the queue for a password whose hash is still to be read. Excess logins are then refused before they
@@ -122,15 +122,15 @@ impl Hasher {
     ///
     /// `Busy` if the queue is full.
     #[doc(hidden)]
-    pub fn enter(&self) -> Result<Place, HashError> {
-        Place::take(&self.waiting, self.limit).ok_or(HashError::Busy)
+    pub fn reserve(&self) -> Result<QueuePlace, HashError> {
+        QueuePlace::take(&self.waiting, self.limit).ok_or(HashError::Busy)
     }
 
     /// Like [`Self::verify`], with a place that was reserved before.
     #[doc(hidden)]
-    pub async fn verify_in(
+    pub async fn verify_reserved(
         &self,
-        place: Place,
+        place: QueuePlace,
         password: &SecretText,
         hash: Option<&str>,
     ) -> Result<bool, HashError> {
@@ -160,7 +160,7 @@ impl Hasher {
 
     async fn run<T: Send + 'static>(
         &self,
-        place: Place,
+        place: QueuePlace,
         work: impl FnOnce(&mut Vec<Block>) -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, HashError> {
         let (answer, answered) = oneshot::channel();
@@ -181,9 +181,9 @@ impl Hasher {
 
 /// A place in the queue. It is released when dropped.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct QueuePlace(Arc<AtomicUsize>);
 
-impl Place {
+impl QueuePlace {
     fn take(waiting: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         let more = |n| (n < limit).then_some(n + 1);
         waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
@@ -191,7 +191,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

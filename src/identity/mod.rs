@@ -6,5 +6,5 @@ mod hasher;
 pub mod openid;
 mod password;
 
-pub use hasher::{HashError, Hasher, Place};
+pub use hasher::{HashError, Hasher, QueuePlace};
 pub use password::{PasswordRule, StoreUsers};

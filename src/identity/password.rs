@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::hasher::{self, Place};
+use super::hasher::{self, QueuePlace};
 use crate::{
     clock::Timestamp,
     identity::{HashError, Hasher},
@@ -55,12 +55,12 @@ impl StoreUsers {
     /// Whether a password matches a stored hash. `name` is the user's name, for the log.
     async fn matches(
         &self,
-        place: Place,
+        place: QueuePlace,
         name: &str,
         password: &SecretText,
         hash: Option<&str>,
     ) -> Result<bool, LoginError> {
-        match self.hasher.verify_in(place, password, hash).await {
+        match self.hasher.verify_reserved(place, password, hash).await {
             Ok(matches) => Ok(matches),
             Err(HashError::Busy) => Err(LoginError::Busy),
             Err(HashError::BadHash) => {
@@ -114,7 +114,7 @@ impl UserSource for StoreUsers {
     }
 
     async fn prove(&self, name: &str, password: &SecretText) -> Result<(User, SecretText), LoginError> {
-        let place = self.hasher.enter().map_err(|_| LoginError::Busy)?;
+        let place = self.hasher.reserve().map_err(|_| LoginError::Busy)?;
         let row = self.store.user_by_name(name).await?;
         // A password can't be empty or longer than `MAX`. Such a password is refused after the same work as any other.
         let possible = password.expose().len() <= 16 * MAX && (1..=MAX).contains(&hasher::length(password));

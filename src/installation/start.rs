@@ -67,7 +67,7 @@ impl Settings {
     pub(crate) async fn start(self) -> Result<Arc<Installation>, StartError> {
         self.policy.check()?;
         let readers = self.directory.allows_group_read();
-        let store = self.database.open_for(Arc::clone(&self.clock), readers).await?;
+        let store = self.database.open_for_server(Arc::clone(&self.clock), readers).await?;
         let ring = load_ring(&self.directory, &*store, &*self.clock, self.init).await?;
 
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));

@@ -151,7 +151,7 @@ impl KeyDirectory {
                 .and_then(|ring| ring.check_successor(last).map(|()| ring).map_err(|e| self.with_path(e)))
             {
                 Ok(ring) => Reload::Changed(ring),
-                Err(error) => Reload::Degraded(self.salvage(last), error),
+                Err(error) => Reload::Degraded(self.with_readable_changes(last), error),
             },
         }
     }
@@ -333,7 +333,7 @@ impl KeyDirectory {
 
     /// The last good ring, with the changes that can be applied from a newer `ring.json` whose ring can't be loaded. Here
     /// `ring.json` may be readable by everyone, because it holds no secret. Only its owner may be able to write it.
-    fn salvage(&self, last: &Ring) -> Ring {
+    fn with_readable_changes(&self, last: &Ring) -> Ring {
         match self.read_listing_for(Readers::Any) {
             Ok(read) if read.listing.generation > last.generation => last.with_changes_of(&read.listing),
             _ => last.clone(),

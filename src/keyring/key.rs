@@ -7,23 +7,30 @@ use zeroize::Zeroizing;
 use crate::{
     ids::{Audience, Kid, Purpose},
     secret::{NoRandomness, Secret},
+    text_names::text_names,
 };
 
 /// The AEAD (authenticated encryption with associated data) of a key. The key determines it: a token whose letter names another
 /// suite is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+///
+/// `Display` and `FromStr` use the names `xaes-256-gcm`, `aes-256-gcm` and `xchacha20-poly1305`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Suite {
     /// XAES-256-GCM (C2SP), 24-byte nonce; the default.
-    #[serde(rename = "xaes-256-gcm")]
+    #[default]
     Xaes256Gcm,
     /// AES-256-GCM, 12-byte nonce. Each process seals at most 2^32 tokens with a key.
-    #[serde(rename = "aes-256-gcm")]
     Aes256Gcm,
     /// XChaCha20-Poly1305, 24-byte nonce.
-    #[serde(rename = "xchacha20-poly1305")]
     XChaCha20Poly1305,
 }
+
+text_names!(Suite {
+    Xaes256Gcm = "xaes-256-gcm",
+    Aes256Gcm = "aes-256-gcm",
+    XChaCha20Poly1305 = "xchacha20-poly1305",
+});
 
 impl Suite {
     /// The letter on the wire and in key derivation: `X`, `A` or `C`.
@@ -47,8 +54,7 @@ impl Suite {
 }
 
 /// The state of a key, which determines its use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyState {
     /// Opens tokens. Seals tokens after the next rollover.
     Staged,
@@ -59,6 +65,13 @@ pub enum KeyState {
     /// Neither seals nor opens tokens. The key stays listed.
     Revoked,
 }
+
+text_names!(KeyState {
+    Staged = "staged",
+    Active = "active",
+    Retired = "retired",
+    Revoked = "revoked",
+});
 
 impl KeyState {
     /// Whether a key in this state opens tokens.

@@ -4,9 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    clock::Timestamp,
+    clock::{SKEW, Timestamp},
     jws::{KeySet, Signed, Verdict},
-    session::SKEW,
 };
 
 /// The value of `client_assertion_type` in a form.

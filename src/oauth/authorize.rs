@@ -9,10 +9,11 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
+    clock::SKEW,
     ids::{Audience, ClientId, Purpose, Scope, Sid, UserId},
     oauth::{Client, Form, Granted, Issuer, Refusal, redirect, target},
     secret::SecretText,
-    session::{Denied, SKEW},
+    session::Denied,
     store::{Actor, AuditEvent, ClientRow, Device, Event, Grant, SessionRow, StoreError, User},
     token::{OpenBuffer, SealError},
 };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::token::Refused;
+use crate::{text_names::text_names, token::Refused};
 
 /// A counter of the metrics. Its name is a label of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,68 +61,34 @@ pub enum Counter {
     ClientThrottled,
 }
 
-impl Counter {
-    const ALL: [Self; 26] = [
-        Self::AccessValid,
-        Self::AccessRevoked,
-        Self::AccessCannotTell,
-        Self::TokenLength,
-        Self::TokenEncoding,
-        Self::TokenMagic,
-        Self::TokenUnknownKey,
-        Self::TokenSuite,
-        Self::TokenTag,
-        Self::TokenFuture,
-        Self::TokenExpired,
-        Self::TokenNotBefore,
-        Self::TokenPayload,
-        Self::RefreshRotate,
-        Self::RefreshRepeat,
-        Self::RefreshPardon,
-        Self::RefreshForward,
-        Self::RefreshReuse,
-        Self::RefreshInvalid,
-        Self::RefreshCannotTell,
-        Self::SessionBegun,
-        Self::SessionConflict,
-        Self::LoginFailed,
-        Self::LoginThrottled,
-        Self::ClientFailed,
-        Self::ClientThrottled,
-    ];
-
-    /// Returns the name in the metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AccessValid => "access.valid",
-            Self::AccessRevoked => "access.revoked",
-            Self::AccessCannotTell => "access.cannot_tell",
-            Self::TokenLength => "token.length",
-            Self::TokenEncoding => "token.encoding",
-            Self::TokenMagic => "token.magic",
-            Self::TokenUnknownKey => "token.unknown_key",
-            Self::TokenSuite => "token.suite",
-            Self::TokenTag => "token.tag",
-            Self::TokenFuture => "token.future",
-            Self::TokenExpired => "token.expired",
-            Self::TokenNotBefore => "token.not_before",
-            Self::TokenPayload => "token.payload",
-            Self::RefreshRotate => "refresh.rotate",
-            Self::RefreshRepeat => "refresh.repeat",
-            Self::RefreshPardon => "refresh.pardon",
-            Self::RefreshForward => "refresh.forward",
-            Self::RefreshReuse => "refresh.reuse",
-            Self::RefreshInvalid => "refresh.invalid",
-            Self::RefreshCannotTell => "refresh.cannot_tell",
-            Self::SessionBegun => "session.begun",
-            Self::SessionConflict => "session.conflict",
-            Self::LoginFailed => "login.failed",
-            Self::LoginThrottled => "login.throttled",
-            Self::ClientFailed => "client.failed",
-            Self::ClientThrottled => "client.throttled",
-        }
-    }
-}
+text_names!(Counter {
+    AccessValid = "access.valid",
+    AccessRevoked = "access.revoked",
+    AccessCannotTell = "access.cannot_tell",
+    TokenLength = "token.length",
+    TokenEncoding = "token.encoding",
+    TokenMagic = "token.magic",
+    TokenUnknownKey = "token.unknown_key",
+    TokenSuite = "token.suite",
+    TokenTag = "token.tag",
+    TokenFuture = "token.future",
+    TokenExpired = "token.expired",
+    TokenNotBefore = "token.not_before",
+    TokenPayload = "token.payload",
+    RefreshRotate = "refresh.rotate",
+    RefreshRepeat = "refresh.repeat",
+    RefreshPardon = "refresh.pardon",
+    RefreshForward = "refresh.forward",
+    RefreshReuse = "refresh.reuse",
+    RefreshInvalid = "refresh.invalid",
+    RefreshCannotTell = "refresh.cannot_tell",
+    SessionBegun = "session.begun",
+    SessionConflict = "session.conflict",
+    LoginFailed = "login.failed",
+    LoginThrottled = "login.throttled",
+    ClientFailed = "client.failed",
+    ClientThrottled = "client.throttled",
+});
 
 impl Counter {
     /// Returns the counter of a refused token. `None` for a token that was opened but has another purpose.
@@ -151,7 +117,7 @@ impl Counters {
     /// Returns every name with its count.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
-        Counter::ALL.into_iter().map(Counter::as_str).zip(counts)
+        Counter::ALL.iter().map(|counter| counter.as_str()).zip(counts)
     }
 
     pub(crate) fn add(&self, counter: Counter) {
@@ -191,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_counter_is_shown_under_its_own_name() {
-        for (at, counter) in Counter::ALL.into_iter().enumerate() {
+        for (at, counter) in Counter::ALL.iter().copied().enumerate() {
             let counters = Counters::default();
             counters.add(counter);
             assert_eq!(counters.all().nth(at), Some((counter.as_str(), 1)));

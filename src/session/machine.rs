@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Timestamp,
+    clock::{SKEW, Timestamp},
     ids::{Audience, ClientId, Purpose, Scope, Sid},
-    session::{Denied, Sessions, policy::SKEW},
+    session::{Denied, Sessions},
     store::{Actor, AuditEvent, ClientRow, Event, RevocationTarget},
     token::{OpenBuffer, Refused, SealError, SealedToken},
 };

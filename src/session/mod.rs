@@ -24,7 +24,7 @@ use clock_watch::ClockWatch;
 pub use counters::{Counter, Counters};
 pub use denylist::Denylist;
 pub use machine::{Machine, SERVICE_MAX_AGE};
-pub use policy::{ACCESS_CEILING, KEEP, OnStale, Pardon, Policy, PolicyError, SKEW};
+pub use policy::{ACCESS_CEILING, KEEP, OnStale, Pardon, Policy, PolicyError};
 pub use present::Present;
 pub use principal::{Principal, RESERVED_CLAIMS};
 pub use renew::{Renewal, Renewed};

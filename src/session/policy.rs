@@ -2,15 +2,13 @@
 
 use std::{fmt, time::Duration};
 
-use crate::clock::Timestamp;
+use crate::clock::{SKEW, Timestamp};
 
-/// The allowed difference between the clocks of nodes and openers.
-pub const SKEW: Duration = Duration::from_secs(60);
 /// The maximum life of an access token, whatever the settings say.
 pub const ACCESS_CEILING: Duration = Duration::from_secs(15 * 60);
 /// The time after its end in which a session's row still counts as live, so that its deletion is recorded as a revocation; and the
 /// life of a revocation. It is [`ACCESS_CEILING`] plus twice [`SKEW`].
-pub const KEEP: Duration = Duration::from_secs(17 * 60);
+pub const KEEP: Duration = Duration::from_secs(ACCESS_CEILING.as_secs() + 2 * SKEW.as_secs());
 
 /// How often a session is pardoned for a late token of a generation that was not pardoned before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,13 +5,13 @@ use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::{Clock, Timestamp},
+    clock::{Clock, SKEW, Timestamp},
     ids::{Audience, ClientId, Sid, UserId},
     secret::Secret,
     session::{
         ClockWatch, Counter, Counters, Denylist, OnStale, Policy, Principal, Tokens,
         moves::Moves,
-        policy::{KEEP, SKEW},
+        policy::KEEP,
         refresh::{self, Outcome, Rule},
     },
     store::{

@@ -14,13 +14,17 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
+    time::Duration,
 };
 
 #[cfg(feature = "postgres")]
-use super::postgres::{PostgresStore, PostgresUrl};
+use super::postgres::{Options as PostgresOptions, PostgresStore, PostgresUrl};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{Options, SqliteStore};
-use super::{BadDatabase, Inspection, Store, StoreError};
+use super::{
+    BadDatabase, Inspection, Store, StoreError,
+    time_budget::{COMMAND_QUERY_LIMIT, REQUEST_BUDGET},
+};
 use crate::clock::Clock;
 
 /// The place where an installation keeps its data. `Debug` and `Display` show no password.
@@ -54,29 +58,47 @@ impl Database {
     ///
     /// `Schema` if the database can't be used by this program, `Unavailable` if it can't be reached, read or written.
     pub async fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
-        self.open_for(clock, false).await
+        self.open_for_server(clock, false).await
     }
 
     /// Like [`Self::open`], but accepts a SQLite file that its group can read if `allow_group_read` is true.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::open`].
-    pub async fn open_for(
+    pub(crate) async fn open_for_server(
         &self,
         clock: Arc<dyn Clock>,
         allow_group_read: bool,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        self.open_with(clock, allow_group_read, REQUEST_BUDGET).await
+    }
+
+    /// Like [`Self::open_for_server`], for a command of the command line: its queries may take longer than those of a server.
+    pub(crate) async fn open_for_command(
+        &self,
+        clock: Arc<dyn Clock>,
+        allow_group_read: bool,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        self.open_with(clock, allow_group_read, COMMAND_QUERY_LIMIT).await
+    }
+
+    async fn open_with(
+        &self,
+        clock: Arc<dyn Clock>,
+        allow_group_read: bool,
+        query_limit: Duration,
     ) -> Result<Arc<dyn Store>, StoreError> {
         Ok(match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => {
                 let named = |error: BadDatabase| StoreError::Unavailable(format!("database: {error}"));
                 check_path(path).map_err(named)?;
-                let options = Options { allow_group_read, ..Options::default() };
+                let lock_limit = query_limit.saturating_sub(Duration::from_millis(200));
+                let options = Options { allow_group_read, lock_limit, ..Options::default() };
                 Arc::new(SqliteStore::open_with(path, clock, options)?)
             }
             #[cfg(feature = "postgres")]
-            Self::Postgres(url) => Arc::new(PostgresStore::open(url).await?),
+            Self::Postgres(url) => {
+                let options = PostgresOptions { query_limit, ..PostgresOptions::default() };
+                Arc::new(PostgresStore::open_with(url, options).await?)
+            }
             #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
             Self::Unsupported => return Err(StoreError::Unavailable(format!("database: {MUST}"))),
         })

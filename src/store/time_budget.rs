@@ -7,6 +7,10 @@ use tokio::time::Instant;
 /// The time after which a query fails with "can't tell": less than a second, everything included.
 pub(super) const REQUEST_BUDGET: Duration = Duration::from_millis(900);
 
+/// The time limit of a query of the command line. A person who waits for a command prefers a late answer to an error on a slow link
+/// or a busy machine.
+pub(super) const COMMAND_QUERY_LIMIT: Duration = Duration::from_secs(5);
+
 /// The time limit of operations on the data of all users, such as ending all sessions or loading all revocations.
 pub(super) const LONG_TIME_LIMIT: Duration = Duration::from_secs(60);
 
@@ -32,8 +36,9 @@ pub(super) struct TimedQuery {
 }
 
 impl TimedQuery {
-    pub(super) fn start() -> Self {
-        Self { started: Instant::now(), budget: LEFT.try_with(Cell::get).unwrap_or(REQUEST_BUDGET) }
+    /// Starts a query. Outside of a request its time limit is `limit`.
+    pub(super) fn start(limit: Duration) -> Self {
+        Self { started: Instant::now(), budget: LEFT.try_with(Cell::get).unwrap_or(limit) }
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -53,7 +58,7 @@ mod tests {
     use super::*;
 
     async fn query(takes: u64) -> Duration {
-        let query = TimedQuery::start();
+        let query = TimedQuery::start(REQUEST_BUDGET);
         tokio::time::sleep(Duration::from_millis(takes)).await;
         query.budget
     }

@@ -13,7 +13,7 @@ use crate::{
     secret::{Secret, SecretText},
     token::{
         Object, TokenKeys,
-        seal::{SealCounts, TokenKey},
+        keys::{SealCounts, TokenKey},
     },
 };
 

@@ -4,19 +4,19 @@
 //! exported file. The usual calls are `keys.seal(payload)?` and `keys.open(token, max_age)?`.
 
 mod export;
-mod follow;
+mod key_file;
+mod keys;
 mod object;
 mod openers;
 mod payload;
-mod seal;
 mod suite;
 mod wire;
 
 pub use export::{BadExport, KeyExport};
-pub use follow::{KeyFile, KeyFileError};
+pub use key_file::{KeyFile, KeyFileError};
+pub use keys::{
+    Inspection, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys, inspect,
+};
 pub(crate) use object::Object;
 pub use openers::{OpenedBy, Opener, Openers};
 pub use payload::strict_json;
-pub use seal::{
-    Inspection, OpenBuffer, Opened, Refused, SealCounts, SealError, SealedToken, TokenKeys, inspect,
-};

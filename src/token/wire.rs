@@ -30,7 +30,7 @@ pub(super) const fn magic(suite: Suite) -> [u8; 3] {
 
 /// The suite of a magic. `None` if the bytes are no magic.
 pub(super) fn suite(bytes: &[u8]) -> Option<Suite> {
-    [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305].into_iter().find(|s| magic(*s) == bytes)
+    Suite::ALL.iter().copied().find(|suite| magic(*suite) == bytes)
 }
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_magic_reads_as_the_name_and_the_letter() {
-        for suite in [Suite::Xaes256Gcm, Suite::Aes256Gcm, Suite::XChaCha20Poly1305] {
+        for suite in Suite::ALL.iter().copied() {
             assert_eq!(URL_SAFE_NO_PAD.encode(magic(suite)), format!("bul{}", char::from(suite.letter())));
             assert_eq!(super::suite(&magic(suite)), Some(suite));
         }

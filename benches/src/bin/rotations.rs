@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     for round in 0..ROUNDS {
         for (i, rotations_together) in [Options::default().rotations_together, 1].into_iter().enumerate() {
             eprint!("\rround {} of {ROUNDS}, up to {rotations_together:<4} in a statement", round + 1);
-            let options = Options { connections: CALLERS, rotations_together };
+            let options = Options { connections: CALLERS, rotations_together, ..Options::default() };
             rates[i].push(runtime.block_on(rate(&url, options)));
         }
     }

@@ -1,7 +1,7 @@
 /** Reads the output of `bulla keys export` strictly. */
 
-import { fromUtf8, parse } from "./strict.js";
-import { SUITES } from "./suites.js";
+import { fromUtf8, parse } from "./payload.js";
+import { SUITES } from "./suite.js";
 import { decode } from "./wire.js";
 
 const FILE = ["version", "purpose", "audience", "max_age", "not_before", "keys"];

@@ -1,8 +1,8 @@
 /** Opens and seals tokens with the derived keys of one purpose and audience. */
 
 import { fromEnv, read } from "./export.js";
-import { fromUtf8, parse } from "./strict.js";
-import { SUITES } from "./suites.js";
+import { fromUtf8, parse } from "./payload.js";
+import { SUITES } from "./suite.js";
 import { HEADER, ISSUED_AT, MAGIC, MAX_CHARS, MIN_CHARS, TAG, decode, encode, hex, join } from "./wire.js";
 
 /** How far the sealer's clock may be ahead of the opener's, in milliseconds. */

@@ -7,7 +7,7 @@
  */
 
 import { KeyFile, Keys, Refused, SealError } from "./node.js";
-import { fromUtf8 } from "./strict.js";
+import { fromUtf8 } from "./payload.js";
 
 const [command, file, ...more] = process.argv.slice(2);
 if (!["open", "seal"].includes(command) || more.length) {

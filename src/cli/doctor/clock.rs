@@ -1,11 +1,9 @@
 //! Compares this machine's clock with the database's clock and with the newest row.
 
-use std::time::Duration;
-
-use crate::{clock::Timestamp, store::DatabaseFacts};
-
-/// The largest difference between clocks that tokens allow.
-const SKEW: Duration = Duration::from_secs(60);
+use crate::{
+    clock::{SKEW, Timestamp},
+    store::DatabaseFacts,
+};
 
 /// Returns the fault of the clock, if there is one.
 pub(super) fn clock_fault(here: Timestamp, facts: &DatabaseFacts) -> Option<String> {

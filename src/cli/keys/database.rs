@@ -60,7 +60,7 @@ impl Database {
         if !database.exists().await.map_err(named)? {
             return Err(format!("{database}: there is no database of Bulla"));
         }
-        let opened = database.open_for(Arc::clone(&ctx.clock), ctx.settings.allow_group_read).await;
+        let opened = database.open_for_command(Arc::clone(&ctx.clock), ctx.settings.allow_group_read).await;
         opened.map(|store| Self(Some(store))).map_err(named)
     }
 

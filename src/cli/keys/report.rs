@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{CliError, Context, table},
-    clock::Timestamp,
+    clock::{SKEW, Timestamp},
     config::format_duration,
     ids::shell,
-    keyring::{KeyDirectory, KeyState, Ring},
+    keyring::{KeyDirectory, Ring},
     store::NodeRow,
 };
 
@@ -107,7 +107,7 @@ fn faults(ring: &Ring, unlisted: &[PathBuf], now: Timestamp) -> Vec<String> {
         faults.push(fault);
     }
     // The clocks of the machines that change and check a ring may differ.
-    let ahead = ring.keys.iter().find(|key| key.since > now.plus(super::SKEW));
+    let ahead = ring.keys.iter().find(|key| key.since > now.plus(SKEW));
     if let Some(key) = ahead {
         faults.push(format!(
             "key {} was changed at {}, which is in the future; correct this machine's clock",
@@ -149,25 +149,15 @@ fn as_text(ring: &Ring, now: Timestamp) -> String {
     }
     text.push_str("\n\nKID       STATE    SUITE               SINCE                 AGE");
     for key in &ring.keys {
-        let suite = json!(key.suite);
         let _ = write!(
             text,
             "\n{}  {:<7}  {:<18}  {}  {}",
             key.kid,
-            word(key.state),
-            suite.as_str().unwrap_or_default(),
+            key.state,
+            key.suite,
             key.since,
             format_duration(now.since(key.since))
         );
     }
     text
-}
-
-const fn word(state: KeyState) -> &'static str {
-    match state {
-        KeyState::Staged => "staged",
-        KeyState::Active => "active",
-        KeyState::Retired => "retired",
-        KeyState::Revoked => "revoked",
-    }
 }

@@ -75,11 +75,13 @@ where
                 Answer::Passed { future: self.service.call(request), varies: admits.is_optional() }
             }
             Decision::Refused(problem) => {
-                Answer::Climbing { future: Box::pin(ready(Ok(refuse(bulla, request, &problem)))) }
+                Answer::Authenticating { future: Box::pin(ready(Ok(refuse(bulla, request, &problem)))) }
             }
             Decision::Undecided(tried) => {
                 let (service, guard) = (Rc::clone(&self.service), self.guard.clone());
-                Answer::Climbing { future: Box::pin(authenticate_request(guard, service, request, tried)) }
+                Answer::Authenticating {
+                    future: Box::pin(authenticate_request(guard, service, request, tried)),
+                }
             }
         }
     }
@@ -166,7 +168,7 @@ pin_project_lite::pin_project! {
     #[allow(missing_docs, missing_debug_implementations, reason = "the macro generates a projection of the enum")]
     pub enum Answer<F, B> {
         Passed { #[pin] future: F, varies: bool },
-        Climbing { future: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, Error>> },
+        Authenticating { future: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, Error>> },
     }
 }
 
@@ -185,7 +187,7 @@ where
                 }
                 Poll::Ready(answer.map(ServiceResponse::map_into_left_body))
             }
-            AnswerProjection::Climbing { future } => future.as_mut().poll(context),
+            AnswerProjection::Authenticating { future } => future.as_mut().poll(context),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     http::{
         Problem,
         bulla::Shared,
-        guard::{ladder::Authenticated, refusal::ClientKind},
+        guard::{authenticate::Authenticated, refusal::ClientKind},
         wire::{cookies::SetCookies, credentials::Authorization, request::Request, request_log},
     },
     session::{Denied, Machine, Principal, Watch},

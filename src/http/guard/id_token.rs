@@ -3,7 +3,7 @@
 use crate::http::{
     Problem,
     bulla::Shared,
-    guard::{ladder::Authenticated, login_cookies::login_id},
+    guard::{authenticate::Authenticated, login_cookies::login_id},
     wire::{
         cookies::{CookieJar, SetCookies},
         request::Request,

@@ -40,14 +40,14 @@ impl ClientKind {
     }
 
     /// The answer. A person who is not recognised gets the login page with all login methods.
-    pub(crate) fn refuse(&self, problem: &Problem, ways: &[pages::Way]) -> Answer {
+    pub(crate) fn refuse(&self, problem: &Problem, shown_providers: &[pages::ShownProvider]) -> Answer {
         let page = match self {
             Self::Program => return Answer::problem(problem),
             Self::Person { can_reload: true, back } if problem.is_cross_site() => {
                 return Answer::page(pages::reload(back));
             }
             Self::Person { back, .. } if problem.code() == "unauthorized" => {
-                pages::login(&pages::Login { rd: back, ways, ..Default::default() })
+                pages::login(&pages::Login { rd: back, shown_providers, ..Default::default() })
             }
             Self::Person { .. } => pages::error(problem),
         };
@@ -58,7 +58,7 @@ impl ClientKind {
 impl Shared {
     /// The answer of a guard to a request that it refuses, with the protective headers.
     pub(crate) fn refuse(&self, request: &impl Request, problem: &Problem) -> Answer {
-        let answer = ClientKind::of(request, &self.site).refuse(problem, &self.ways);
+        let answer = ClientKind::of(request, &self.site).refuse(problem, &self.shown_providers);
         self.protection
             .headers(answer.is_page())
             .fold(answer, |answer, (name, value)| answer.header(name, value))

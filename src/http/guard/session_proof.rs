@@ -129,7 +129,7 @@ impl Shared {
             rd: "/auth/account",
             error: Some(problem.detail()),
             name: &name,
-            ways: &self.ways,
+            shown_providers: &self.shown_providers,
             again: true,
             ..Default::default()
         };

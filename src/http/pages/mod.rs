@@ -10,14 +10,14 @@ use crate::{
 };
 
 /// A provider as the pages show it.
-pub(crate) struct Way {
+pub(crate) struct ShownProvider {
     pub(crate) name: String,
     pub(crate) label: String,
     /// Whether its ID tokens can state when people signed in.
     pub(crate) states_auth_time: bool,
 }
 
-impl Way {
+impl ShownProvider {
     #[cfg(feature = "openid")]
     pub(crate) fn of(provider: &crate::identity::openid::Provider) -> Self {
         let settings = provider.settings();
@@ -43,7 +43,7 @@ pub(crate) struct Login<'a> {
     pub(crate) signed_out: bool,
     /// Whether a person who is signed in logs in again.
     pub(crate) again: bool,
-    pub(crate) ways: &'a [Way],
+    pub(crate) shown_providers: &'a [ShownProvider],
 }
 
 /// A page that sends a browser on to a provider or an app. It replaces a redirect, which the answer to a form must not be (CSP
@@ -71,7 +71,7 @@ pub(crate) struct Account<'a> {
     pub(crate) identities: &'a [LinkedIdentity],
     /// The identities that were linked recently. Set after a password change only.
     pub(crate) lately: &'a [LinkedIdentity],
-    pub(crate) ways: &'a [Way],
+    pub(crate) shown_providers: &'a [ShownProvider],
     /// Whether the user has a password that can be changed.
     pub(crate) has_password: bool,
 }
@@ -87,7 +87,7 @@ struct AccountPage<'a> {
     error: Option<&'a str>,
     identities: Vec<IdentityLine<'a>>,
     lately: Vec<IdentityLine<'a>>,
-    ways: &'a [Way],
+    shown_providers: &'a [ShownProvider],
     has_password: bool,
 }
 
@@ -188,7 +188,7 @@ pub(crate) fn account(page: &Account<'_>) -> Option<String> {
         error,
         identities: IdentityLine::all(page.identities, page.now),
         lately: IdentityLine::all(page.lately, page.now),
-        ways: page.ways,
+        shown_providers: page.shown_providers,
         has_password: page.has_password,
     }
     .render()
@@ -328,7 +328,8 @@ mod tests {
         let (now, this, said) = (Timestamp::EPOCH, Sid([0; 16]), Problem::unprocessable(evil));
         let identity = Identity { issuer: evil.into(), subject: evil.into() };
         let identities = [LinkedIdentity { identity, linked_at: None }];
-        let ways = [Way { name: evil.into(), label: evil.into(), states_auth_time: true }];
+        let shown_providers =
+            [ShownProvider { name: evil.into(), label: evil.into(), states_auth_time: true }];
         let page = account(&Account {
             user: &user,
             sessions: &[],
@@ -337,7 +338,7 @@ mod tests {
             message: Some(Message::Error(&said)),
             identities: &identities,
             lately: &identities,
-            ways: &ways,
+            shown_providers: &shown_providers,
             has_password: true,
         })
         .unwrap();
@@ -348,7 +349,7 @@ mod tests {
             app: Some(evil),
             signed_out: true,
             again: true,
-            ways: &ways,
+            shown_providers: &shown_providers,
         };
         let form = login(&form).unwrap();
         let onward = onward(&Onward { label: evil, url: evil }).unwrap();

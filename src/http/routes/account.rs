@@ -81,9 +81,20 @@ pub(crate) async fn show(
     // Users of an embedding program change their passwords there. Users who came from a provider may have no password.
     let has_password = bulla.0.installation.password.is_some()
         && store.user(&user.id).await?.is_some_and(|row| row.password_hash.is_some());
-    let (sessions, identities, ways) = (&sessions[..], &identities[..], &bulla.0.ways[..]);
+    let (sessions, identities, shown_providers) =
+        (&sessions[..], &identities[..], &bulla.0.shown_providers[..]);
     let (this, lately) = (row.sid, &lately[..]);
-    let page = pages::Account { user, sessions, this, now, message, identities, lately, ways, has_password };
+    let page = pages::Account {
+        user,
+        sessions,
+        this,
+        now,
+        message,
+        identities,
+        lately,
+        shown_providers,
+        has_password,
+    };
     let html = pages::account(&page);
     Ok(match &page.message {
         Some(pages::Message::Error(problem)) => Answer::problem_page(problem, html).into(),
@@ -144,7 +155,7 @@ pub(crate) async fn end(
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Change {
+pub(crate) struct PasswordChangeBody {
     #[serde(default)]
     current: Option<SecretText>,
     new: SecretText,
@@ -157,7 +168,7 @@ pub(crate) async fn password(
     principal: Principal,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let (input, kind) = body::read::<Change>(&request, &body)?;
+    let (input, kind) = body::read::<PasswordChangeBody>(&request, &body)?;
     let rule = bulla.0.installation.password.ok_or_else(Problem::not_found)?;
     let shown = match bulla.0.presented_session(&request, &principal).await {
         Err(problem) if kind == Kind::Form && problem.asks_for_a_login() => {
@@ -187,7 +198,7 @@ async fn change(
     request: &HttpRequest,
     shown: &PresentedSession,
     rule: PasswordRule,
-    input: Change,
+    input: PasswordChangeBody,
 ) -> Result<Issued, Problem> {
     let shared = &bulla.0;
     // HTTP Basic contains the current password, so the body need not repeat it.

@@ -88,7 +88,7 @@ pub(crate) async fn user(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Change {
+pub(crate) struct UserChangeBody {
     roles: Option<Vec<String>>,
     claims: Option<serde_json::Map<String, serde_json::Value>>,
     disabled: Option<bool>,
@@ -99,9 +99,9 @@ pub(crate) async fn change_user(
     bulla: web::Data<Bulla>,
     by: Administrator,
     id: web::Path<String>,
-    input: web::Json<Object<Change>>,
+    input: web::Json<Object<UserChangeBody>>,
 ) -> Result<HttpResponse, Problem> {
-    let Object(Change { roles, claims, disabled }) = input.into_inner();
+    let Object(UserChangeBody { roles, claims, disabled }) = input.into_inner();
     let event = match disabled {
         Some(true) => Event::UserDisabled,
         Some(false) => Event::UserEnabled,

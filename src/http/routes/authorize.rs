@@ -7,7 +7,7 @@ use crate::{
         Bulla, Problem,
         actix::add_cookies,
         bulla::Shared,
-        guard::{ladder::Authenticated, refusal::ClientKind},
+        guard::{authenticate::Authenticated, refusal::ClientKind},
         pages,
         routes::{account, body},
         wire::{
@@ -57,7 +57,7 @@ pub(crate) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
     };
     // If the session was renewed, its cookies are sent with a refusal too.
     let mut response = answer.unwrap_or_else(|problem| {
-        ClientKind::of(&request, &shared.site).refuse(&problem, &shared.ways).into()
+        ClientKind::of(&request, &shared.site).refuse(&problem, &shared.shown_providers).into()
     });
     add_cookies(response.headers_mut(), &authenticated.cookies);
     Ok(response)
@@ -107,7 +107,8 @@ impl Shared {
         }
         let rd = format!("{HERE}{}", request.query_string());
         let app = Some(authorization.client.name.as_str());
-        let page = pages::Login { rd: &rd, app, ways: &self.ways, ..Default::default() };
+        let page =
+            pages::Login { rd: &rd, app, shown_providers: &self.shown_providers, ..Default::default() };
         Ok(Answer::problem_page(&problem, pages::login(&page)).into())
     }
 }

@@ -79,7 +79,7 @@ pub(crate) async fn show(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Change {
+pub(crate) struct ClientChangeBody {
     scopes: Option<Vec<String>>,
     audiences: Option<Vec<String>>,
     redirect_uris: Option<Vec<String>>,
@@ -92,9 +92,9 @@ pub(crate) async fn change(
     bulla: web::Data<Bulla>,
     by: Administrator,
     id: web::Path<String>,
-    input: web::Json<Object<Change>>,
+    input: web::Json<Object<ClientChangeBody>>,
 ) -> Result<HttpResponse, Problem> {
-    let Object(Change { scopes, audiences, redirect_uris, jwks, disabled }) = input.into_inner();
+    let Object(ClientChangeBody { scopes, audiences, redirect_uris, jwks, disabled }) = input.into_inner();
     let bad = |bad: registration::BadClient| Problem::unprocessable(bad.to_string());
     let change = ClientChange {
         scopes: scopes.map(registration::scopes).transpose().map_err(bad)?,

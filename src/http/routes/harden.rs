@@ -17,7 +17,7 @@ use crate::{
         Bulla, Problem,
         actix::{guard::WithCookies, protect},
         guard::refusal::ClientKind,
-        pages::Way,
+        pages::ShownProvider,
         routes::catch_panic::catch_panic,
     },
     store::with_time_budget,
@@ -48,7 +48,8 @@ pub(crate) fn adapt_errors<B: MessageBody + 'static>(
         Err(error) => return Err(ErrorForClient { error, client_kind, bulla: bulla.clone() }.into()),
     };
     let error = response.response().error();
-    let adapted = error.and_then(|error| adapt_error(error, &client_kind, response.headers(), &bulla.0.ways));
+    let adapted = error
+        .and_then(|error| adapt_error(error, &client_kind, response.headers(), &bulla.0.shown_providers));
     let Some(mut adapted) = adapted else { return Ok(response.map_into_left_body()) };
     protect(&bulla.0.protection, adapted.headers_mut());
     Ok(response.into_response(adapted).map_into_right_body())
@@ -60,9 +61,9 @@ fn adapt_error(
     error: &Error,
     client_kind: &ClientKind,
     said: &HeaderMap,
-    ways: &[Way],
+    shown_providers: &[ShownProvider],
 ) -> Option<HttpResponse> {
-    let mut adapted = HttpResponse::from(client_kind.refuse(&as_problem(error)?, ways));
+    let mut adapted = HttpResponse::from(client_kind.refuse(&as_problem(error)?, shown_providers));
     for name in [header::SET_COOKIE, header::ACCESS_CONTROL_ALLOW_ORIGIN] {
         for value in said.get_all(&name) {
             adapted.headers_mut().append(name.clone(), value.clone());
@@ -93,7 +94,8 @@ impl actix_web::ResponseError for ErrorForClient {
     fn error_response(&self) -> HttpResponse {
         let said = self.error.error_response();
         let mut response =
-            adapt_error(&self.error, &self.client_kind, said.headers(), &self.bulla.0.ways).unwrap_or(said);
+            adapt_error(&self.error, &self.client_kind, said.headers(), &self.bulla.0.shown_providers)
+                .unwrap_or(said);
         protect(&self.bulla.0.protection, response.headers_mut());
         response
     }

@@ -75,7 +75,7 @@ pub(crate) async fn page(
     request: HttpRequest,
     query: web::Query<Return>,
 ) -> HttpResponse {
-    let (rd, ways) = (query.rd(&bulla.0), &bulla.0.ways[..]);
+    let (rd, shown_providers) = (query.rd(&bulla.0), &bulla.0.shown_providers[..]);
     let signed_in = query.signed_in.is_some();
     if signed_in && bulla.0.has_login_cookies(&request) {
         return body::see_other(if rd.is_empty() { "/auth/account" } else { &rd });
@@ -83,7 +83,7 @@ pub(crate) async fn page(
     let error = signed_in.then_some(COOKIES_LOST);
     let app = bulla.0.app(&rd).await;
     let (app, signed_out) = (app.as_deref(), query.signed_out.is_some());
-    let page = pages::Login { rd: &rd, app, signed_out, error, ways, ..Default::default() };
+    let page = pages::Login { rd: &rd, app, signed_out, error, shown_providers, ..Default::default() };
     Answer::page(pages::login(&page)).into()
 }
 
@@ -118,7 +118,14 @@ pub(crate) async fn login(
         (Err(problem), Kind::Form) => {
             let app = shared.app(&rd).await;
             let (error, name, app) = (Some(problem.detail()), username.as_str(), app.as_deref());
-            let page = pages::Login { rd: &rd, error, name, app, ways: &shared.ways, ..Default::default() };
+            let page = pages::Login {
+                rd: &rd,
+                error,
+                name,
+                app,
+                shown_providers: &shared.shown_providers,
+                ..Default::default()
+            };
             Ok(Answer::problem_page(&problem, pages::login(&page)).into())
         }
     }

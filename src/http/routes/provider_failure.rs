@@ -20,7 +20,13 @@ impl Shared {
         let error = if problem.code() == "unauthorized" { &failed } else { problem.detail() };
         // If the login did not prove enough, the person is already signed in, so the page offers to log in again.
         let again = problem.asks_for_a_login();
-        let page = pages::Login { rd, error: Some(error), ways: &self.ways, again, ..Default::default() };
+        let page = pages::Login {
+            rd,
+            error: Some(error),
+            shown_providers: &self.shown_providers,
+            again,
+            ..Default::default()
+        };
         Answer::problem_page(problem, pages::login(&page)).into()
     }
 }

@@ -68,19 +68,25 @@ where
             }
             Decision::Refused(problem) => {
                 let refused = response(bulla.0.refuse(&parts, &problem));
-                GuardFuture::climbing(ready(Ok(refused)))
+                GuardFuture::authenticating(ready(Ok(refused)))
             }
             Decision::Undecided(tried) => {
                 // Only the service that was polled may be called. Its clone takes its place and must be polled first.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                GuardFuture::climbing(climb(self.guard.clone(), ready, parts, body, tried))
+                GuardFuture::authenticating(authenticate_request(
+                    self.guard.clone(),
+                    ready,
+                    parts,
+                    body,
+                    tried,
+                ))
             }
         }
     }
 }
 
-async fn climb<S, A, B>(
+async fn authenticate_request<S, A, B>(
     Guard { bulla, admits }: Guard,
     mut service: S,
     mut parts: Parts,
@@ -127,7 +133,7 @@ pin_project_lite::pin_project! {
     #[project = Projection]
     enum State<F, B, E> {
         Passed { #[pin] future: F, varies: bool },
-        Climbing { future: BoxFuture<'static, Result<Response<B>, E>> },
+        Authenticating { future: BoxFuture<'static, Result<Response<B>, E>> },
     }
 }
 
@@ -136,8 +142,8 @@ impl<F, B, E> GuardFuture<F, B, E> {
         Self { state: State::Passed { future, varies } }
     }
 
-    fn climbing(future: impl Future<Output = Result<Response<B>, E>> + Send + 'static) -> Self {
-        Self { state: State::Climbing { future: Box::pin(future) } }
+    fn authenticating(future: impl Future<Output = Result<Response<B>, E>> + Send + 'static) -> Self {
+        Self { state: State::Authenticating { future: Box::pin(future) } }
     }
 }
 
@@ -156,7 +162,7 @@ where
                 }
                 Poll::Ready(answer)
             }
-            Projection::Climbing { future } => future.as_mut().poll(context),
+            Projection::Authenticating { future } => future.as_mut().poll(context),
         }
     }
 }

@@ -9,7 +9,10 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::http::wire::request::{Header, Request};
+use crate::{
+    http::wire::request::{Header, Request},
+    text_names::text_names,
+};
 
 /// The address from which a request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,15 +53,7 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-impl ForwardedHeader {
-    /// The header's name, in lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::XForwardedFor => "x-forwarded-for",
-            Self::Forwarded => "forwarded",
-        }
-    }
-}
+text_names!(ForwardedHeader { XForwardedFor = "x-forwarded-for", Forwarded = "forwarded" });
 
 /// The trusted proxies, and the header in which they report the client's address.
 #[derive(Debug, Default)]
@@ -155,7 +150,7 @@ impl Proxies {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         // The bound is needed because `trusted_proxies` can be a large network.
         if warned.len() < 1000 && warned.insert(proxy) {
-            let header = self.header.name();
+            let header = self.header.as_str();
             tracing::warn!(
                 %proxy,
                 "the header {header} from this trusted proxy {what}, so the addresses of its clients are unknown and \
@@ -238,7 +233,7 @@ mod tests {
         // The client sends the other header itself, and the proxy passes it on.
         let other = if header == ForwardedHeader::Forwarded { "x-forwarded-for" } else { "forwarded" };
         let request = request.header(other, "for=6.6.6.6");
-        let request = lines.iter().fold(request, |r, line| r.header(header.name(), line));
+        let request = lines.iter().fold(request, |r, line| r.header(header.as_str(), line));
         proxies.address(&request).to_string()
     }
 

@@ -4,10 +4,13 @@ use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
 
 use super::{OpenIdError, ProviderSettings};
-use crate::{clock::Timestamp, store::Identity};
+use crate::{
+    clock::{SKEW, Timestamp},
+    store::Identity,
+};
 
-/// The largest accepted difference between clocks, in seconds.
-const SKEW: i64 = 60;
+/// The accepted difference between clocks, in seconds.
+const SKEW_SECONDS: i64 = SKEW.as_secs().cast_signed();
 
 /// A person's proven identity, with the provider's claims about the person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +98,9 @@ pub(super) fn is_for_this_client(
     let now = now.millis().div_euclid(1000);
     issuer.is_some_and(|said| settings.issuers.iter().any(|legal| legal == said))
         && claims.get("aud").is_some_and(ours)
-        && claims.get("exp").is_none_or(|end| end.as_i64().is_some_and(|end| now < end.saturating_add(SKEW)))
+        && claims
+            .get("exp")
+            .is_none_or(|end| end.as_i64().is_some_and(|end| now < end.saturating_add(SKEW_SECONDS)))
 }
 
 /// Checks the claims of a token whose signature is valid.
@@ -155,8 +160,8 @@ fn is_audience(claims: &Map<String, Value>, settings: &ProviderSettings) -> bool
 fn is_in_time(claims: &Map<String, Value>, now: Timestamp) -> bool {
     let now = now.millis().div_euclid(1000);
     let seconds = |name: &str| claims.get(name).map(|time| time.as_i64().filter(|time| *time >= 0));
-    let begun = |time: i64| time <= now + SKEW;
-    seconds("exp").flatten().is_some_and(|end| now < end.saturating_add(SKEW))
+    let begun = |time: i64| time <= now + SKEW_SECONDS;
+    seconds("exp").flatten().is_some_and(|end| now < end.saturating_add(SKEW_SECONDS))
         && seconds("iat").flatten().is_some_and(begun)
         && seconds("nbf").is_none_or(|time| time.is_some_and(begun))
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    clock::SKEW,
     identity::openid::{OpenIdError, Provider, claimed_nonce},
     login::{
         Account, Logins, Requester,
@@ -11,7 +12,7 @@ use crate::{
     },
     problem::Problem,
     secret::SecretText,
-    session::{Issued, SKEW},
+    session::Issued,
     store::{Proof, Transport},
 };
 

@@ -7,10 +7,9 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    clock::Timestamp,
+    clock::{SKEW, Timestamp},
     login::{Logins, openid::reauthentication::ExpectedLogin},
     problem::Problem,
-    session::SKEW,
     token::{OpenBuffer, SealedToken},
 };
 

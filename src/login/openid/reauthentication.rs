@@ -4,10 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Timestamp,
+    clock::{SKEW, Timestamp},
     identity::openid::Proven,
     problem::Problem,
-    session::SKEW,
     store::{ProvenAt, User},
 };
 

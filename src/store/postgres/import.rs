@@ -23,6 +23,7 @@ use crate::{
     clock::Timestamp,
     store::{
         Actor, AuditEvent, Event, StoreError,
+        time_budget::COMMAND_QUERY_LIMIT,
         transfer_stream::{Next, RingMark, Row, Source, TABLES, Table, Value},
     },
 };
@@ -53,7 +54,7 @@ impl Import {
     /// Connects, migrates the schema, and locks the tables against writes of all other clients.
     pub(in crate::store) async fn start(url: &PostgresUrl) -> Result<Self, StoreError> {
         let thread = ConnectionThread::start()?;
-        let connector = Connector::new(url.connection_settings()?, thread.handle());
+        let connector = Connector::new(url.connection_settings()?, thread.handle(), COMMAND_QUERY_LIMIT);
         migrate::bring_up_to_date(&connector).await?;
         let (client, driving) = migrate::connect(&connector).await?;
         let tables = TABLES.map(|table| table.name).join(", ");

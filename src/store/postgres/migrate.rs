@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, error::SqlState};
 
 use super::{
-    connect::Connector,
+    connect::{CONNECT_TIME_LIMIT, Connector},
     connect_errors,
     failure::{Failure, ServerMessage},
     pool::Pool,
@@ -91,7 +91,7 @@ fn explain(error: &refinery::Error) -> StoreError {
 pub(super) async fn connect(
     connector: &Connector,
 ) -> Result<(Client, tokio::task::JoinHandle<()>), StoreError> {
-    match timeout(Duration::from_secs(5), connector.connect(std::sync::Arc::default())).await {
+    match timeout(CONNECT_TIME_LIMIT, connector.connect(std::sync::Arc::default())).await {
         Ok(connected) => Ok(connected.map_err(|error| connect_errors::explain(error, connector.config()))?),
         Err(_) => Err(StoreError::Unavailable("no connection to the database in time".into())),
     }

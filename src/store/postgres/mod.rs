@@ -38,7 +38,7 @@ mod upkeep;
 mod url;
 mod users;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "sqlite")]
 pub(super) use self::import::{Import, ImportTarget};
@@ -46,7 +46,10 @@ pub use self::url::PostgresUrl;
 use self::{
     connect::Connector, connection_thread::ConnectionThread, feeds::Feeds, pool::Pool, rotations::Rotations,
 };
-use super::{Inspection, StoreError};
+use super::{
+    Inspection, StoreError,
+    time_budget::{COMMAND_QUERY_LIMIT, REQUEST_BUDGET},
+};
 
 /// Options for the use of a database.
 #[derive(Clone, Copy, Debug)]
@@ -55,11 +58,13 @@ pub struct Options {
     pub connections: usize,
     /// The largest number of rotations in one statement. With 1, each rotation is a separate statement on a separate connection.
     pub rotations_together: usize,
+    /// The time limit of a query outside of a request.
+    pub query_limit: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 16, rotations_together: 1024 }
+        Self { connections: 16, rotations_together: 1024, query_limit: REQUEST_BUDGET }
     }
 }
 
@@ -86,10 +91,11 @@ impl PostgresStore {
     /// Like [`Self::open`], with options.
     pub async fn open_with(url: &PostgresUrl, options: Options) -> Result<Self, StoreError> {
         let thread = ConnectionThread::start()?;
-        let connector = Connector::new(url.connection_settings()?, thread.handle());
+        let connector = Connector::new(url.connection_settings()?, thread.handle(), options.query_limit);
         migrate::bring_up_to_date(&connector).await?;
         let feeds = Arc::new(Feeds::default());
         let pool = Arc::new(Pool::new(connector.clone(), options.connections, Arc::clone(&feeds))?);
+        pool.open_first().await?;
         let together = options.rotations_together;
         let rotations =
             (together > 1).then(|| Rotations::start(Arc::clone(&pool), thread.handle(), together));
@@ -99,12 +105,14 @@ impl PostgresStore {
     /// Whether the database contains Bulla's tables.
     pub async fn exists(url: &PostgresUrl) -> Result<bool, StoreError> {
         let thread = ConnectionThread::start()?;
-        migrate::exists(&Connector::new(url.connection_settings()?, thread.handle())).await
+        migrate::exists(&Connector::new(url.connection_settings()?, thread.handle(), COMMAND_QUERY_LIMIT))
+            .await
     }
 
     /// Examines the database: its kind and its condition. Writes nothing.
     pub(super) async fn inspect(url: &PostgresUrl) -> Result<Inspection, StoreError> {
         let thread = ConnectionThread::start()?;
-        inspect::inspect(Connector::new(url.connection_settings()?, thread.handle())).await
+        inspect::inspect(Connector::new(url.connection_settings()?, thread.handle(), COMMAND_QUERY_LIMIT))
+            .await
     }
 }

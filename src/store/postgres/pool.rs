@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::{
-    connect::Connector,
+    connect::{CONNECT_TIME_LIMIT, Connector},
     failure::Failure,
     feeds::Feeds,
     rows::{Values, revocations},
@@ -26,16 +26,29 @@ const TRIES: u32 = 12;
 #[derive(Debug)]
 pub(super) struct Pool {
     connections: deadpool_postgres::Pool,
+    /// The time limit of a query outside of a request.
+    query_limit: Duration,
     feeds: Arc<Feeds>,
 }
 
 impl Pool {
     pub(super) fn new(connector: Connector, most: usize, feeds: Arc<Feeds>) -> Result<Self, StoreError> {
-        let config = connector.config().clone();
+        let (config, query_limit) = (connector.config().clone(), connector.query_limit());
         let manager = Manager::from_connect(config, connector, ManagerConfig::default());
         let connections = deadpool_postgres::Pool::builder(manager).max_size(most).build();
         let connections = connections.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { connections, feeds })
+        Ok(Self { connections, query_limit, feeds })
+    }
+
+    /// Opens the first connection with the time limit of a start. The first query then spends no part of its own, shorter time
+    /// limit on connecting: name resolution, TLS and the check of the password take about seven round trips.
+    pub(super) async fn open_first(&self) -> Result<(), StoreError> {
+        self.client(Instant::now() + CONNECT_TIME_LIMIT).await.map(drop)
+    }
+
+    /// Starts the time limit of a query.
+    pub(super) fn timed_query(&self) -> TimedQuery {
+        TimedQuery::start(self.query_limit)
     }
 
     /// Returns the rows of one statement, which is a transaction by itself.
@@ -49,7 +62,7 @@ impl Pool {
     }
 
     async fn statement(&self, sql: &str, values: Values<'_>) -> Result<(Vec<Row>, u64), StoreError> {
-        let query = TimedQuery::start();
+        let query = self.timed_query();
         let deadline = query.deadline();
         let mut tries = 0;
         loop {
@@ -77,7 +90,7 @@ impl Pool {
     where
         F: for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, Failure>>,
     {
-        let query = longer.is_none().then(TimedQuery::start);
+        let query = longer.is_none().then(|| self.timed_query());
         let deadline = query.as_ref().map(TimedQuery::deadline);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + longer.unwrap_or_default());
         let mut tries = 0;
@@ -107,7 +120,7 @@ impl Pool {
     /// Checks that the connections keep their sessions, because an operator may have put a pooler in front of the server since the
     /// start. Skips the check while all connections are in use.
     pub(super) async fn check_sessions(&self) -> Result<(), StoreError> {
-        let query = TimedQuery::start();
+        let query = self.timed_query();
         let deadline = query.deadline();
         if self.connections.status().max_size < 2 {
             return Ok(());

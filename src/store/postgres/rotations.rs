@@ -14,7 +14,7 @@ use tokio::{
 use super::{pool::Pool, rows::bigint, sessions};
 use crate::{
     clock::Timestamp,
-    store::{SessionChange, SessionRow, StoreError, Written, time_budget::TimedQuery},
+    store::{SessionChange, SessionRow, StoreError, Written},
 };
 
 /// The largest number of waiting rotations. Above it, the store answers "can't tell" at once.
@@ -42,14 +42,17 @@ struct Job {
 
 /// Passes rotations to the task that sends them.
 #[derive(Debug)]
-pub(super) struct Rotations(mpsc::Sender<Job>);
+pub(super) struct Rotations {
+    queue: mpsc::Sender<Job>,
+    pool: Arc<Pool>,
+}
 
 impl Rotations {
     /// Starts the task. A statement contains at most `most` rotations.
     pub(super) fn start(pool: Arc<Pool>, thread: &Handle, most: usize) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        thread.spawn(run(pool, jobs, most));
-        Self(queue)
+        thread.spawn(run(Arc::clone(&pool), jobs, most));
+        Self { queue, pool }
     }
 
     /// Queues a rotation and waits until it is durable or known not to have happened.
@@ -60,8 +63,8 @@ impl Rotations {
     ) -> Result<Written, StoreError> {
         let (answer, answered) = oneshot::channel();
         let full = |_| StoreError::Unavailable("too many changes are waiting".into());
-        self.0.try_send(Job { judged, change, answer }).map_err(full)?;
-        let query = TimedQuery::start();
+        self.queue.try_send(Job { judged, change, answer }).map_err(full)?;
+        let query = self.pool.timed_query();
         match timeout_at(query.deadline(), answered).await {
             Ok(Ok(written)) => written,
             Ok(Err(_)) => Err(StoreError::Unavailable("the store is closing".into())),

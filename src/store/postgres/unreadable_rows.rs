@@ -8,11 +8,11 @@ use super::{
     pool::Pool,
     rows::{clients, identities, ring, sessions, unreadable::describe, users},
 };
-use crate::store::{StoreError, UnreadableRow, time_budget::REQUEST_BUDGET};
+use crate::store::{StoreError, UnreadableRow};
 
 /// Returns every row that can't be read. The rows are streamed one by one, because there may be millions.
 pub(super) async fn find(pool: &Pool) -> Result<Vec<UnreadableRow>, StoreError> {
-    let client = pool.client(tokio::time::Instant::now() + REQUEST_BUDGET).await?;
+    let client = pool.client(pool.timed_query().deadline()).await?;
     let all = async {
         let mut found = Vec::new();
         client.batch_execute("SET statement_timeout = 0").await?;

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Object};
-use tokio::time::Instant;
 
 use super::{PostgresStore, failure::Failure, triggers, unreadable_rows};
-use crate::store::{StoreError, UnreadableRow, Upkeep, rows::NODE_RETENTION, time_budget::REQUEST_BUDGET};
+use crate::store::{StoreError, UnreadableRow, Upkeep, rows::NODE_RETENTION};
 
 /// How many rows of a table one step deletes.
 const STEP: i64 = 500;
@@ -20,7 +19,7 @@ const LOCK: i64 = 0x0062_756c_6c61_0002;
 #[async_trait]
 impl Upkeep for PostgresStore {
     async fn sweep(&self, keep: Duration, audit_keep: Duration) -> Result<u64, StoreError> {
-        let client = self.pool.client(Instant::now() + REQUEST_BUDGET).await?;
+        let client = self.pool.client(self.pool.timed_query().deadline()).await?;
         let swept = delete_expired(&client, keep, audit_keep).await;
         if swept.is_err() {
             // Closes the connection, so that the lock is certainly released.

@@ -1,12 +1,11 @@
 //! The row of a session.
 
-use std::{fmt, str::FromStr};
-
 use crate::{
     clock::Timestamp,
     ids::{BadName, ClientId, Scope, Sid, UserId},
     secret::Digest,
     store::{Caller, ClientRow},
+    text_names::text_names,
 };
 
 /// A session: one login on one device.
@@ -129,8 +128,7 @@ impl Grant {
 }
 
 /// How the tokens of a session travel. Fixed for the life of the session (docs/design/http.md).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// Both tokens travel in cookies.
     Cookie,
@@ -142,34 +140,7 @@ pub enum Transport {
     Basic,
 }
 
-impl Transport {
-    /// The text in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cookie => "cookie",
-            Self::Body => "body",
-            Self::Hybrid => "hybrid",
-            Self::Basic => "basic",
-        }
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Transport {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Cookie, Self::Body, Self::Hybrid, Self::Basic]
-            .into_iter()
-            .find(|t| t.as_str() == text)
-            .ok_or(())
-    }
-}
+text_names!(Transport { Cookie = "cookie", Body = "body", Hybrid = "hybrid", Basic = "basic" });
 
 /// The origin of a request, shown to the user and kept as evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]

@@ -46,7 +46,7 @@ use self::{
 use super::{AuditEvent, Inspection, StoreError};
 use crate::clock::{Clock, Timestamp};
 
-/// How long a connection waits for a lock that another process holds.
+/// How long a connection waits for a lock that another process holds, if the options don't set another time.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Options for opening a database.
@@ -56,11 +56,13 @@ pub struct Options {
     pub group_commit_max: usize,
     /// Whether the file's group may read the database.
     pub allow_group_read: bool,
+    /// How long a change waits for a lock that another process holds.
+    pub lock_limit: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { group_commit_max: 1024, allow_group_read: false }
+        Self { group_commit_max: 1024, allow_group_read: false, lock_limit: BUSY_TIMEOUT }
     }
 }
 
@@ -89,6 +91,7 @@ impl SqliteStore {
     /// Like [`Self::open`], with options.
     pub fn open_with(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, StoreError> {
         let connection = open::open_and_migrate(path, options.allow_group_read)?;
+        connection.busy_timeout(options.lock_limit)?;
         let state = Arc::new(FileState::record(path)?);
         let feeds = Arc::new(Feeds::default());
         let (commit_lock, group) = (Arc::default(), options.group_commit_max);

@@ -8,6 +8,7 @@ use std::{
 
 use crate::support::{
     cluster,
+    ports::free_port,
     server::{Server, eventually},
 };
 
@@ -119,7 +120,7 @@ async fn a_core_dump_of_a_server_does_not_contain_its_keys() {
 
 #[tokio::test]
 async fn probes_are_answered_only_on_their_own_listener() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let admin = format!("127.0.0.1:{port}");
     let server = Server::started(&[("BULLA_ADMIN_LISTEN", &admin)]);
     let browser = server.browser();
@@ -188,7 +189,7 @@ impl Bouncer {
         let (host, port) = server.rsplit_once(':')?;
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let own = free_port();
         let settings = format!(
             "[databases]\n* = host={host} port={port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {own}\n\
              auth_type = any\npool_mode = {mode}\nunix_socket_dir =\ndefault_pool_size = 40\n"

@@ -9,7 +9,7 @@ use std::{
 /// One file of Rust source as a module of the crate.
 #[derive(Debug, Default)]
 pub struct Source {
-    /// The module's path below the crate root: `["token", "seal"]`; empty for `lib.rs` and `main.rs`.
+    /// The module's path below the crate root: `["token", "keys"]`; empty for `lib.rs` and `main.rs`.
     pub module: Vec<String>,
     /// The words that are no part of a `use` declaration or of a module that is compiled for tests only.
     pub words: BTreeSet<String>,
@@ -41,7 +41,7 @@ pub enum By {
     Expression,
 }
 
-/// The module path of a file below `src/`: `token/seal.rs` is `["token", "seal"]`, `token/mod.rs` is `["token"]`, and `lib.rs` and
+/// The module path of a file below `src/`: `token/keys.rs` is `["token", "keys"]`, `token/mod.rs` is `["token"]`, and `lib.rs` and
 /// `main.rs` are the crate root, `[]`.
 pub fn module_path(file: &Path) -> Vec<String> {
     let mut parts: Vec<String> =

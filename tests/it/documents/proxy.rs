@@ -10,7 +10,10 @@ use std::{
 use reqwest::{Method, RequestBuilder, Response};
 
 use super::{block, read};
-use crate::support::server::{ACCESS, Browser, REFRESH, Server, eventually};
+use crate::support::{
+    ports::free_port,
+    server::{ACCESS, Browser, REFRESH, Server, eventually},
+};
 
 /// The server, and nginx in front of it and of the app.
 struct Protected {
@@ -41,10 +44,6 @@ fn app() -> u16 {
         }
     });
     port
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The program nginx. `None` if it is missing.

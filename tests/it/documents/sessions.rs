@@ -2,13 +2,15 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
 };
 
 use super::{block, blocks, pages, read};
-use crate::support::server::{Browser, Jar, Server};
+use crate::support::{
+    ports::free_port,
+    server::{Browser, Jar, Server},
+};
 
 /// A command and the lines it prints on standard output.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,10 +74,6 @@ fn first_session() -> (Vec<Step>, u16, tempfile::TempDir) {
     assert_eq!(steps.remove(0).command, BUILD);
     assert!(steps.len() < 20, "a session of at most 20 commands");
     (steps, free_port(), tempfile::tempdir().unwrap())
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

@@ -28,6 +28,7 @@ use bulla::internals::{
 use self::http_client::Door;
 use crate::support::{
     cluster::{self, Created, Shell},
+    ports::free_ports,
     server::PASSWORD,
 };
 
@@ -69,7 +70,7 @@ impl Fleet {
         }
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("bulla-fleet-").tempdir().unwrap();
-        let (created, port) = (database(), free_ports());
+        let (created, port) = (database(), free_ports(4));
         let mut environment: Vec<_> =
             settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         environment.extend(created.iter().map(|created| ("BULLA_DATABASE", created.url.clone())));
@@ -185,13 +186,6 @@ fn skip(what: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must have {what}");
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no {what}; scripts/test installs it on Debian");
-}
-
-/// Returns a port that is free together with the three ports after it, outside the range of ephemeral ports.
-fn free_ports() -> u16 {
-    let first = 20_000 + u16::try_from(std::process::id() % 1000).unwrap() * 8;
-    let free = |port: u16| (0..4).all(|n| std::net::TcpListener::bind(("127.0.0.1", port + n)).is_ok());
-    (first..30_000).step_by(4).find(|port| free(*port)).unwrap()
 }
 
 /// Begins sessions directly, without HTTP.

@@ -18,7 +18,9 @@ use serde_json::json;
 use crate::support::{
     chromium::Chromium,
     firefox::Firefox,
-    other_site, raw_http,
+    other_site,
+    ports::free_port,
+    raw_http,
     server::{ACCESS, Browser, PASSWORD, REFRESH, Server, eventually, set_cookies},
 };
 
@@ -339,8 +341,7 @@ impl Stripping {
             eprintln!("SKIPPED: nginx is missing");
             return None;
         };
-        let [port, own] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [port, own] = [port, own].map(|free| free.local_addr().unwrap().port());
+        let [port, own] = [(); 2].map(|()| free_port());
         let public = format!("http://localhost:{port}");
         let mut server = Server::new(&[("BULLA_PUBLIC_URL", &public)]);
         let mut settings = std::fs::read_to_string(server.path("bulla.toml")).unwrap();

@@ -297,7 +297,7 @@ async fn a_login_is_refused_before_the_store_is_asked_when_the_hashing_queue_is_
     let users = StoreUsers::new(node.store.clone(), Arc::clone(&hasher));
     installation.shell().run("DROP TABLE users");
     let password = SecretText::new(PASSWORD.into());
-    let turns = [hasher.enter().unwrap(), hasher.enter().unwrap()];
+    let turns = [hasher.reserve().unwrap(), hasher.reserve().unwrap()];
     assert!(matches!(users.prove("ada", &password).await, Err(LoginError::Busy)));
     drop(turns);
     assert!(matches!(users.prove("ada", &password).await, Err(LoginError::Store(_))));

@@ -18,6 +18,8 @@ use std::{
 
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
+use super::ports::free_port;
+
 /// Creates a cluster, runs the server until standard input ends, and then removes everything. The keeper ignores the signals of a
 /// terminal: they are for the tests, and the end of the tests closes the keeper's standard input.
 const KEEPER: &str = r#"
@@ -27,7 +29,7 @@ exec >"$1/log" 2>&1
 "$2/initdb" -D "$1/data" -A trust -U postgres -E UTF8 --locale=C --no-sync
 cat >"$1/data/pg_hba.conf" <<HBA
 local all all trust
-host all locked 127.0.0.1/32 scram-sha-256
+host all +$4 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 HBA
 ssl=off
@@ -47,6 +49,9 @@ kill -QUIT "$server" 2>/dev/null || true
 wait || true
 rm -rf "$1"
 "#;
+
+/// The group of the roles from which the server requires a password.
+const PASSWORD_ROLES: &str = "with_password";
 
 /// A running server.
 pub struct Cluster {
@@ -103,7 +108,7 @@ impl Cluster {
     pub fn start() -> Option<Self> {
         let programs = programs()?;
         let folder = tempfile::Builder::new().prefix("bulla-postgres-").tempdir_in(roomy()).unwrap().keep();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut command = if is_root() {
             // PostgreSQL refuses to run as root.
             let given = Command::new("chown").arg("postgres:").arg(&folder).status().unwrap();
@@ -114,7 +119,12 @@ impl Cluster {
         } else {
             Command::new("bash")
         };
-        command.args(["-c", KEEPER, "keeper"]).arg(&folder).arg(programs).arg(port.to_string());
+        command
+            .args(["-c", KEEPER, "keeper"])
+            .arg(&folder)
+            .arg(programs)
+            .arg(port.to_string())
+            .arg(PASSWORD_ROLES);
         let keeper = command.stdin(Stdio::piped()).current_dir("/").spawn().unwrap();
         let url = format!("postgres://postgres@127.0.0.1:{port}");
         let started = Instant::now();
@@ -123,6 +133,8 @@ impl Cluster {
             assert!(started.elapsed() < Duration::from_secs(60), "PostgreSQL: {error}\n{}", log());
             std::thread::sleep(Duration::from_millis(50));
         }
+        let shell = Shell::connect(&format!("{url}/postgres")).unwrap();
+        shell.run(&format!("CREATE ROLE {PASSWORD_ROLES}")).unwrap();
         let certificate = Some(folder.join("server.crt")).filter(|path| path.exists());
         Some(Self { url, certificate, keeper: Some(keeper) })
     }
@@ -177,9 +189,21 @@ pub struct Created {
     admin: Shell,
 }
 
+impl Created {
+    /// Creates a role that must give this password, and returns its name. All tests share the roles of the server, so each role has
+    /// the name of its database. Only a server that the tests have started requires the password.
+    pub fn role_with_password(&self, password: &str) -> String {
+        let role = format!("{}_role", self.name);
+        let create = format!("CREATE ROLE {role} LOGIN PASSWORD '{password}' IN ROLE {PASSWORD_ROLES}");
+        self.admin.run(&create).unwrap();
+        role
+    }
+}
+
 impl Drop for Created {
     fn drop(&mut self) {
         let _ = self.admin.run(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        let _ = self.admin.run(&format!("DROP ROLE IF EXISTS {}_role", self.name));
     }
 }
 

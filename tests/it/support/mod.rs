@@ -9,6 +9,7 @@ pub mod firefox;
 pub mod installation;
 pub mod oauth_client;
 pub mod other_site;
+pub mod ports;
 pub mod providers;
 pub mod raw_http;
 pub mod server;

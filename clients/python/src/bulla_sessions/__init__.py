@@ -1,6 +1,6 @@
 """Opens and seals Bulla's tokens with keys from `bulla keys export`.
 
-Read the modules in this order: `wire` (the layout), `suites` (the ciphers), `strict` (the accepted JSON), `export`
+Read the modules in this order: `wire` (the layout), `suite` (the ciphers), `payload` (the accepted JSON), `export`
 (reading an export), `keys` (open and seal), `key_file` (an export file that is reloaded), `openers` (several exports).
 """
 

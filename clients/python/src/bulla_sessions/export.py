@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import strict, wire
-from .suites import SUITES, Suite
+from . import wire
+from .payload import NotStrict, parse
+from .suite import SUITES, Suite
 
 
 class BadExport(ValueError):
@@ -37,8 +38,8 @@ class Export:
 def read(text: str) -> Export:
     """Reads the JSON form: no unknown field, no duplicate kid, at most one active key, no revoked key."""
     try:
-        file = strict.parse(text)
-    except strict.NotStrict as error:
+        file = parse(text)
+    except NotStrict as error:
         raise BadExport(f"it is not strict JSON, {error}") from None
     _fields(file, {"version", "purpose", "audience", "max_age", "not_before", "keys"})
     _integer(file["version"], 1, 1, "its version is not 1")

@@ -12,9 +12,10 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 
-from . import export, strict, wire
+from . import export, wire
 from .export import BadExport
-from .suites import MAGICS, SUITES
+from .payload import parse
+from .suite import MAGICS, SUITES
 
 SKEW = 60_000
 """How far the sealer's clock may be ahead of the opener's, in milliseconds."""
@@ -125,7 +126,7 @@ class Keys:
         self._judge_age(issued_at, _now() if now is None else now)
         try:
             text = clear[wire.ISSUED_AT :].decode("utf-8")
-            return Opened(strict.parse(text), text, kid, issued_at, self.purpose, self.audience)
+            return Opened(parse(text), text, kid, issued_at, self.purpose, self.audience)
         except ValueError:
             raise Refused("payload") from None
 
@@ -177,7 +178,7 @@ def _read(token: str) -> bytes:
 def _strict(payload: Mapping[str, Any] | str) -> bytes:
     try:
         text = payload if isinstance(payload, str) else _compact(payload)
-        strict.parse(text)
+        parse(text)
         return text.encode("utf-8")
     except (TypeError, ValueError, RecursionError):
         raise SealError("the payload is not one strict JSON object (RFC 7493, at most 8 levels deep)") from None

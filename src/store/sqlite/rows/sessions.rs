@@ -28,7 +28,7 @@ pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<Sess
         created_at: time(7)?,
         idle_expires_at: time(8)?,
         expires_at: time(9)?,
-        transport: row.get::<_, String>(10)?.parse().map_err(|()| unreadable(10))?,
+        transport: row.get::<_, String>(10)?.parse().map_err(|_| unreadable(10))?,
         device: Device { user_agent: row.get(11)?, ip: row.get(12)? },
         grant: Grant::read(row.get(13)?, row.get(14)?).map_err(|_| unreadable(13))?,
         auth_time: row.get::<_, Option<i64>>(15)?.map(Timestamp::from_millis),

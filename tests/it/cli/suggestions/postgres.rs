@@ -4,7 +4,10 @@
 use std::process::{Command, Output};
 
 use super::place::{said, suggested};
-use crate::support::cluster::{self, psql};
+use crate::support::{
+    cluster::{self, psql},
+    ports::free_port,
+};
 
 /// Runs `bulla` with a database.
 fn bulla(folder: &tempfile::TempDir, url: &str, arguments: &[&str]) -> Output {
@@ -67,7 +70,7 @@ fn the_commands_suggested_for_a_missing_database_and_role_create_them() {
 #[test]
 fn the_messages_about_an_unreachable_server_and_a_wrong_password_explain_them() {
     let folder = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let away = bulla(&folder, &format!("postgres://ada@127.0.0.1:{port}/d"), &["user", "list"]);
     assert_eq!(suggested(&said(&away), "pg_isready"), format!("pg_isready -h 127.0.0.1 -p {port}"));
     let Some(cluster) = cluster::shared() else { return };
@@ -75,14 +78,8 @@ fn the_messages_about_an_unreachable_server_and_a_wrong_password_explain_them() 
         return;
     }
     let database = cluster.create();
-    let admin = |sql: &str| psql(&database.url, sql);
-    // `locked` is the only role from which the shared server requires a password.
-    let _ = Command::new("psql")
-        .args(["-X", "-q", "-c", "CREATE ROLE locked LOGIN", &database.url])
-        .output()
-        .unwrap();
-    admin("ALTER ROLE locked PASSWORD 'right'");
-    let url = of(&database.url, "locked:wrong", &database.name);
+    let role = database.role_with_password("right");
+    let url = of(&database.url, &format!("{role}:wrong"), &database.name);
     let refused = bulla(&folder, &url, &["user", "list"]);
     assert!(!said(&refused).contains("wrong "), "{}", said(&refused));
     let command = suggested(&said(&refused), "psql ");

@@ -79,7 +79,7 @@ struct Bounds {
     t: i64,
     /// The largest number of the owner's requests and answers in progress at once.
     tabs: usize,
-    /// Whether tabs renew at any time. Otherwise they renew only after the access token has expired (the ladder).
+    /// Whether tabs renew at any time. Otherwise they renew only after the access token has expired (the steps of the guard).
     any_time: bool,
     /// The number of answers that may be lost.
     losses: u8,

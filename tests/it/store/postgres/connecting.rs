@@ -93,14 +93,15 @@ async fn the_password_is_read_from_libpqs_sources_and_shown_nowhere() {
     }
     let created = cluster.create();
     let shell = Shell::connect(&created.url).unwrap();
-    let _ = shell.run("CREATE ROLE locked LOGIN PASSWORD 'hunt:er2'");
-    shell.run("GRANT ALL ON SCHEMA public TO locked").unwrap();
-    let url = created.url.replacen("postgres://postgres@", "postgres://locked@", 1);
+    let role = created.role_with_password("hunt:er2");
+    shell.run(&format!("GRANT ALL ON SCHEMA public TO {role}")).unwrap();
+    let url = created.url.replacen("postgres://postgres@", &format!("postgres://{role}@"), 1);
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("pgpass");
     let mut options = std::fs::OpenOptions::new();
     let mut pgpass = options.write(true).create(true).truncate(true).mode(0o600).open(&file).unwrap();
-    pgpass.write_all(b"# ours\nelsewhere:*:*:*:no\n127.0.0.1:*:*:locked:hunt\\:er2\n").unwrap();
+    let lines = format!("# ours\nelsewhere:*:*:*:no\n127.0.0.1:*:*:{role}:hunt\\:er2\n");
+    pgpass.write_all(lines.as_bytes()).unwrap();
     let run = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bulla"));
         command.args(arguments).current_dir(home.path()).env_remove("PGPASSWORD").env("HOME", home.path());
@@ -120,7 +121,7 @@ async fn the_password_is_read_from_libpqs_sources_and_shown_nowhere() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(run(&["user", "list"], &[passfile]).0, 0, "the next command finds the database");
     assert_eq!(run(&["user", "list"], &[database, ("PGPASSWORD", "hunt:er2")]).0, 0);
-    let inside = url.replacen("locked@", "locked:hunt%3Aer2@", 1);
+    let inside = url.replacen(&format!("{role}@"), &format!("{role}:hunt%3Aer2@"), 1);
     let (code, said) = run(&["--database", &inside, "user", "list"], &[]);
     assert!(code == 0 && said.contains("warning: a password on the command line"), "{said}");
     let (code, said) = run(&["--config", "other.toml", "--database", &inside, "init"], &[]);
@@ -129,7 +130,7 @@ async fn the_password_is_read_from_libpqs_sources_and_shown_nowhere() {
         "{said}"
     );
     let written = std::fs::read_to_string(home.path().join("other.toml")).unwrap();
-    assert!(written.contains("postgres://locked@") && !written.contains("hunt"), "{written}");
+    assert!(written.contains(&format!("postgres://{role}@")) && !written.contains("hunt"), "{written}");
 }
 
 #[tokio::test]

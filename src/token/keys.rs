@@ -15,7 +15,7 @@ use base64_simd::Out;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
-    clock::{Clock as _, SystemClock, Timestamp},
+    clock::{Clock as _, SKEW, SystemClock, Timestamp},
     ids::{Audience, Kid, Purpose},
     keyring::{KeyState, Ring, Suite},
     secret::{self, Secret},
@@ -26,8 +26,6 @@ use crate::{
     },
 };
 
-/// The maximum time by which the sealer's clock may be ahead of the opener's.
-const SKEW: Duration = Duration::from_secs(60);
 /// The maximum number of tokens that a process seals under one AES-256-GCM key. Beyond 2^32 random 96-bit nonces the risk of a
 /// collision is no longer negligible (NIST SP 800-38D, 8.3).
 const MAX_UNDER_A: u64 = 1 << 32;
