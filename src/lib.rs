@@ -67,7 +67,7 @@
 //! - every route: `http/routes/table.rs`
 //! - what a request must present to change a login method: `http/guard/session_proof.rs`
 //! - the commands of `bulla`: `cli/args.rs`, with a file for each in `cli/`
-//! - the settings: `config/resolve.rs`
+//! - the settings: `config/knobs.rs` and `config/resolve.rs`
 //! - the texts of errors: `problem.rs`, and `cli/mod.rs` for commands
 //! - the functions for embedding programs: `http/bulla.rs`, `http/sign_in.rs` and `http/guard/mod.rs`
 

@@ -3,15 +3,19 @@
 
 mod bad_setting;
 mod duration;
+mod knobs;
+mod layer;
 mod place;
 mod providers;
 mod resolve;
+mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use bad_setting::BadSetting;
 pub use duration::{format_duration, parse_duration};
-pub use resolve::{KNOBS, Layer, sample};
+pub use knobs::{KNOBS, sample};
+pub use layer::Layer;
 
 pub use crate::http::ForwardedHeader;
 use crate::{identity::openid::ProviderSettings, session::Policy, store::Database};

@@ -1,208 +1,17 @@
 //! Resolves layers of settings into [`Settings`]: flags override the environment, the environment overrides the file, the file
 //! overrides the defaults.
 
-use std::{
-    collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration,
-};
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use super::{
     ForwardedHeader, Settings, Tls,
-    bad_setting::{BadSetting, hint, suggest},
-    parse_duration,
-    place::{self, Places},
-    providers::{self, Fields},
+    bad_setting::BadSetting,
+    knobs::KNOBS,
+    layer::Layer,
+    parse_duration, providers,
+    values::{audit_keep, choice, is_local, network, origin, path, within},
 };
-use crate::{
-    session::{OnStale, Pardon, Policy},
-    token::KeyExport,
-};
-
-/// All settings: the name in `bulla.toml` (in the environment: `BULLA_` and upper case), the default, and a description.
-pub const KNOBS: [(&str, &str, &str); 27] = [
-    ("listen", "127.0.0.1:8080", "address and port to listen on"),
-    (
-        "admin_listen",
-        "",
-        "address and port of a separate listener (plain HTTP) for health probes and metrics; `listen` then serves neither",
-    ),
-    ("tls_cert", "", "certificate chain, PEM file; with tls_key, the server itself provides TLS"),
-    ("tls_key", "", "private key of the certificate, PEM file"),
-    ("keys", "keys", "the keys directory"),
-    (
-        "allow_group_read",
-        "false",
-        "accept keys and a database file that their group may read, as Kubernetes mounts secrets",
-    ),
-    ("database", "bulla.db", "the SQLite file, or postgres://user@host/name for several nodes"),
-    (
-        "public_url",
-        "",
-        "the origin at which browsers reach the server; required unless it listens on loopback",
-    ),
-    ("allowed_origins", "", "further origins to which a login may return"),
-    (
-        "trusted_proxies",
-        "",
-        "addresses or networks of proxies that are trusted to state the address of the client",
-    ),
-    (
-        "forwarded_header",
-        "x-forwarded-for",
-        "the header in which these proxies state it: x-forwarded-for or forwarded (RFC 7239)",
-    ),
-    (
-        "cookie_domain",
-        "",
-        "makes one login valid on all subdomains of this domain, each of which is then trusted",
-    ),
-    ("access_max_age", "2m", "maximum age of an access token, at most 15m"),
-    ("refresh_idle", "30m", "a session ends after this time without a renewal"),
-    ("session_max_age", "7d", "a session ends at the latest this time after the login"),
-    (
-        "replay_window",
-        "10s",
-        "how long after a rotation the previous refresh token is accepted again, because the \
-        answer may have been lost",
-    ),
-    (
-        "pardon_every",
-        "1h",
-        "minimum time between two pardons (a previous refresh token is accepted later than \
-        replay_window), or never",
-    ),
-    ("session_cap", "20", "maximum number of live sessions of a user; a further login ends the oldest"),
-    ("bind", "none", "none, or agent: a repeat with another User-Agent is treated as a late one"),
-    (
-        "reauth_within",
-        "10m",
-        "how long after a login a user may link or unlink an identity without giving the password",
-    ),
-    ("max_staleness", "10s", "maximum age of the revocation feed"),
-    (
-        "on_stale",
-        "serve",
-        "what to do with access tokens if the feed is older: serve (accept them) or refuse",
-    ),
-    ("password_min", "8", "minimum length of a new password in characters"),
-    (
-        "login_queue",
-        "64",
-        "maximum number of logins that wait for the hashing pool; further ones are answered with 429",
-    ),
-    ("audit_keep", "365d", "how long audit events are kept"),
-    ("log", "text", "format of the log: text or json"),
-    ("log_level", "info", "error, warn, info, debug (one line per request) or trace"),
-];
-
-/// One layer of settings: their texts and places by name.
-#[derive(Clone, Debug)]
-pub struct Layer {
-    values: BTreeMap<String, Given>,
-    providers: BTreeMap<String, Fields>,
-    warnings: Vec<String>,
-}
-
-/// The text of a setting, and its place.
-#[derive(Clone, Debug)]
-struct Given {
-    text: String,
-    place: String,
-}
-
-impl Layer {
-    /// Returns the layer of the given flags.
-    pub fn flags(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        let said = |text| Given { text, place: "on the command line".into() };
-        let values = values.into_iter().map(|(name, value)| (name.to_owned(), said(value))).collect();
-        Self { values, providers: BTreeMap::new(), warnings: Vec::new() }
-    }
-
-    /// Returns the layer of the `BULLA_*` variables. An unknown name is only a warning, because Kubernetes sets `BULLA_PORT`,
-    /// `BULLA_SERVICE_HOST` and more for a Service named bulla.
-    ///
-    /// # Errors
-    ///
-    /// Fails for a value that is not UTF-8, and for a provider's field that can't be set by a variable.
-    pub fn environment(variables: impl IntoIterator<Item = (String, OsString)>) -> Result<Self, BadSetting> {
-        const OTHERS: [&str; 5] =
-            ["BULLA_CONFIG", "BULLA_BIN", "BULLA_ROTATE_HOOK", "BULLA_GENERATION", KeyExport::VARIABLE];
-        let (mut values, mut providers, mut unknown) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        for (name, value) in variables {
-            let Some(setting) = name.strip_prefix("BULLA_").map(str::to_ascii_lowercase) else { continue };
-            if OTHERS.contains(&name.as_str()) || setting.starts_with("test_") {
-                continue;
-            }
-            let of_provider = setting.strip_prefix("provider_");
-            let hint = match of_provider {
-                Some(rest) => providers::known_variable(rest),
-                None => suggest(KNOBS.iter().map(|(knob, ..)| *knob), &setting),
-            };
-            if let Err(near) = hint {
-                let prefix = near.and_then(|_| of_provider?.split_once('_'));
-                let prefix = prefix.map(|(name, _)| format!("PROVIDER_{}_", name.to_uppercase()));
-                let near = near.map(|knob| knob.to_uppercase());
-                let near =
-                    near.map(|knob| format!(" (did you mean BULLA_{}{knob}?)", prefix.unwrap_or_default()));
-                unknown.push(format!("{name}{}", near.unwrap_or_default()));
-                continue;
-            }
-            let text = value
-                .into_string()
-                .map_err(|_| BadSetting(format!("{name} in the environment: must be UTF-8")))?;
-            match of_provider {
-                Some(rest) => providers::from_environment(rest, text, &mut providers)?,
-                None => drop(values.insert(setting, Given { text, place: "in the environment".into() })),
-            }
-        }
-        let warning = |names: &str| {
-            format!("the environment sets {names}: no setting of Bulla has this name, so it is ignored")
-        };
-        let warnings = if unknown.is_empty() { Vec::new() } else { vec![warning(&unknown.join(", "))] };
-        Ok(Self { values, providers, warnings })
-    }
-
-    /// Returns the layer of the text of `bulla.toml`.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the text is not TOML, or contains unknown settings or values of a wrong type.
-    pub fn file(path: &Path, text: &str) -> Result<Self, BadSetting> {
-        let places = Places::of(path, text);
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| place::line(text, span.start));
-            BadSetting(format!("{}, line {line}: {}", path.display(), error.message()))
-        })?;
-        let (mut values, mut providers) = (BTreeMap::new(), BTreeMap::new());
-        for (name, value) in table {
-            if name == "provider" {
-                providers = providers::from_file(value, &places)?;
-                continue;
-            }
-            let place = places.of_key(&[&name]);
-            known(&name, &place)?;
-            let text = match value {
-                toml::Value::String(text) => places.beside_file(&name, text),
-                toml::Value::Integer(number) => number.to_string(),
-                toml::Value::Boolean(flag) => flag.to_string(),
-                toml::Value::Array(list) if list.iter().all(toml::Value::is_str) => {
-                    list.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
-                }
-                _ => {
-                    return Err(BadSetting(format!(
-                        "{name} {place}: must be a string, a number, true, false or a list of strings"
-                    )));
-                }
-            };
-            values.insert(name, Given { text, place });
-        }
-        Ok(Self { values, providers, warnings: Vec::new() })
-    }
-}
-
-fn known(name: &str, origin: &str) -> Result<(), BadSetting> {
-    suggest(KNOBS.iter().map(|(knob, ..)| *knob), name)
-        .map_err(|near| BadSetting(format!("{name} {origin}: there is no such setting{}", hint(near))))
-}
+use crate::session::{OnStale, Pardon, Policy};
 
 /// The layers, strongest first.
 struct Layers<'a>(&'a [Layer]);
@@ -374,94 +183,6 @@ fn policy(layers: &Layers<'_>) -> Result<Policy, BadSetting> {
     })
 }
 
-fn path(text: &str) -> Result<std::path::PathBuf, String> {
-    if text.is_empty() { Err("must be a path".into()) } else { Ok(text.into()) }
-}
-
-fn audit_keep(text: &str) -> Result<Duration, String> {
-    let keep = parse_duration(text)?;
-    // With a shorter time, rows would be deleted before an operator could read them.
-    if keep < Duration::from_secs(3600) { Err("must be at least 1h".into()) } else { Ok(keep) }
-}
-
-fn within<T: FromStr + PartialOrd + fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
-    text.parse()
-        .ok()
-        .filter(|n| (&least..=&most).contains(&n))
-        .ok_or_else(|| format!("must be a number from {least} to {most}"))
-}
-
-fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-    choices
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, value)| *value)
-        .ok_or_else(|| format!("must be {}", names.join(" or ")))
-}
-
-/// Parses an origin: scheme, host and port, nothing after. Returns it in the form that browsers use: lower case, without the
-/// scheme's default port.
-fn origin(text: &str) -> Result<String, String> {
-    let text = text.trim().trim_end_matches('/').to_ascii_lowercase();
-    let must = || "must be an origin, for example https://login.example.org".to_owned();
-    let (scheme, rest) = text.split_once("://").ok_or_else(must)?;
-    let own_port = match scheme {
-        "https" => 443,
-        "http" => 80,
-        _ => return Err(must()),
-    };
-    let (host, port) = match rest.rsplit_once(':').filter(|_| !rest.ends_with(']')) {
-        Some((host, port)) => (host, Some(port)),
-        None => (rest, None),
-    };
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b);
-    let named = match address {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(plain),
-    };
-    match port.map(str::parse::<u16>) {
-        _ if !named => Err(must()),
-        None => Ok(text),
-        Some(Ok(port)) if port == own_port => Ok(format!("{scheme}://{host}")),
-        Some(Ok(port)) if port > 0 => Ok(format!("{scheme}://{host}:{port}")),
-        Some(_) => Err(must()),
-    }
-}
-
-fn network(text: &str) -> Result<ipnet::IpNet, String> {
-    let address = || text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
-    text.parse()
-        .or_else(|_| address())
-        .map_err(|_| "must be addresses or networks, for example 10.0.0.0/8".into())
-}
-
-fn is_local(url: &str) -> bool {
-    let host = url.split_once("://").map_or("", |(_, host)| host);
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name == "localhost"
-        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
-        || name == "[::1]"
-        || host == "[::1]"
-}
-
-/// Returns a `bulla.toml` that contains every setting with its default as a comment. The `given` settings are not comments.
-pub fn sample(given: &[(&str, String)]) -> String {
-    let mut text =
-        String::from("# Settings of Bulla. Flags and BULLA_* in the environment override this file.\n");
-    for (name, default, what) in KNOBS {
-        let line = |value: &str| format!("{name} = {}", toml::Value::from(value));
-        let set = given.iter().find(|(setting, _)| *setting == name);
-        let line = set.map_or_else(|| format!("# {}", line(default)), |(_, value)| line(value));
-        text.push_str(&format!("\n# {what}\n{line}\n"));
-    }
-    text.push_str(
-        "\n# Sign-in with an account at another provider: one table for each provider, for example [provider.google].\n",
-    );
-    text
-}
-
 impl Settings {
     /// Whether the server listens on a loopback address, which only this machine can reach.
     pub fn is_loopback(&self) -> bool {
@@ -471,7 +192,9 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
+
+    use super::{super::sample, *};
 
     fn file(text: &str) -> Result<Settings, String> {
         let layer = Layer::file(Path::new("bulla.toml"), text).map_err(|error| error.0)?;
