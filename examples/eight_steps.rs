@@ -79,7 +79,13 @@ async fn authorization_server(home: &Path) -> Done {
     std::io::Write::write_all(&mut file, export.to_json().expose().as_bytes())?;
 
     println!("{}", json!({"origin": origin, "client_id": app.id.as_str()}));
-    let how = Serve { workers: 1, shutdown_timeout: Duration::from_secs(1), tls: None, admin: None };
+    let how = Serve {
+        workers: 1,
+        shutdown_timeout: Duration::from_secs(1),
+        tls: None,
+        admin: None,
+        upstreams: Vec::new(),
+    };
     let server = serve(&bulla, listener, how)?;
     until_left_alone(server.handle());
     Ok(server.await?)

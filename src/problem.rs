@@ -162,6 +162,16 @@ impl Problem {
     pub fn internal() -> Self {
         Self::new(500, "internal", "An internal error occurred.")
     }
+    /// 502: the app behind the gateway can't be reached, or closed the connection before its answer.
+    pub(crate) fn bad_gateway() -> Self {
+        let detail = "The app behind this server is not available at the moment. Please try again.";
+        Self::new(502, "upstream_unavailable", detail)
+    }
+    /// 504: the app behind the gateway did not answer in time.
+    pub(crate) fn gateway_timeout() -> Self {
+        let detail = "The app behind this server did not answer in time. Please try again.";
+        Self::new(504, "upstream_timeout", detail)
+    }
     /// 503 with `Retry-After`: a provider is unavailable; other login methods still work.
     pub fn provider_away() -> Self {
         let detail = "The provider is not available at the moment. Please try again, or sign in another way.";
@@ -250,7 +260,9 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         _ => "Error",
     }
 }

@@ -40,6 +40,10 @@ pub(super) struct ServeArgs {
     /// Address and port of a separate listener for health probes and metrics; --listen then serves neither
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin_listen: Option<String>,
+    /// The app behind the gateway (http://HOST:PORT, https://HOST or unix:/PATH): it gets all requests except those to Bulla
+    /// itself, of people who have logged in
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
     /// Certificate chain (PEM file)
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
@@ -55,6 +59,7 @@ impl ServeArgs {
             ("listen", &self.listen),
             ("public_url", &self.public_url),
             ("admin_listen", &self.admin_listen),
+            ("upstream", &self.upstream),
             ("tls_cert", &self.tls_cert),
             ("tls_key", &self.tls_key),
         ];
@@ -122,7 +127,13 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     // does not kill the process.
     let signals = Signals::register()
         .map_err(|error| CliError::Failed(format!("signal handlers can't be installed: {error}")))?;
-    let how = Serve { workers: settings.workers, shutdown_timeout: settings.shutdown_timeout, tls, admin };
+    let how = Serve {
+        workers: settings.workers,
+        shutdown_timeout: settings.shutdown_timeout,
+        tls,
+        admin,
+        upstreams: settings.upstreams.clone(),
+    };
     let server = serve(&bulla, listener, how).map_err(listen)?;
     let serves = format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C stops it.");
     match settings.log_json {
@@ -150,6 +161,9 @@ fn site(settings: &Settings, port: u16) -> Site {
         Some(url) => Site::public(url),
         None => Site::loopback(port, settings.tls.is_some()),
     };
+    let apps = settings.upstreams.iter().filter_map(|upstream| upstream.host());
+    let site = site.and_hosts(apps.chain(settings.sites.iter().map(|rule| rule.host.as_str())));
+    let site = site.with_rules(settings.sites.iter().cloned());
     let site = site.allow(settings.allowed_origins.iter().cloned());
     site.trust_networks(settings.trusted_proxies.iter().copied()).forwarded_header(settings.forwarded_header)
 }

@@ -1,7 +1,7 @@
 //! The table of all settings, and the sample of `bulla.toml` that is made from it.
 
 /// All settings: the name in `bulla.toml` (in the environment: `BULLA_` and upper case), the default, and a description.
-pub const KNOBS: [(&str, &str, &str); 27] = [
+pub const KNOBS: [(&str, &str, &str); 28] = [
     ("listen", "127.0.0.1:8080", "address and port to listen on"),
     (
         "admin_listen",
@@ -37,6 +37,12 @@ pub const KNOBS: [(&str, &str, &str); 27] = [
         "cookie_domain",
         "",
         "makes one login valid on all subdomains of this domain, each of which is then trusted",
+    ),
+    (
+        "upstream",
+        "",
+        "the app that gets all requests but those to Bulla itself, of people who have logged in: http://HOST:PORT, https://HOST or \
+        unix:/PATH",
     ),
     ("access_max_age", "2m", "maximum age of an access token, at most 15m"),
     ("refresh_idle", "30m", "a session ends after this time without a renewal"),

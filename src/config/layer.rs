@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 use super::{
+    HostRule, UpstreamSettings,
     bad_setting::{BadSetting, hint, suggest},
     knobs::KNOBS,
     place::{self, Places},
     providers::{self, Fields},
+    sites, upstreams,
 };
 use crate::token::KeyExport;
 
@@ -15,6 +17,10 @@ use crate::token::KeyExport;
 pub struct Layer {
     pub(super) values: BTreeMap<String, Given>,
     pub(super) providers: BTreeMap<String, Fields>,
+    /// The tables `[[upstream]]`, if there are any.
+    pub(super) upstreams: Option<Vec<UpstreamSettings>>,
+    /// The tables `[[site]]`.
+    pub(super) sites: Vec<HostRule>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -30,7 +36,7 @@ impl Layer {
     pub fn flags(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let said = |text| Given { text, place: "on the command line".into() };
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), said(value))).collect();
-        Self { values, providers: BTreeMap::new(), warnings: Vec::new() }
+        Self { values, providers: BTreeMap::new(), upstreams: None, sites: Vec::new(), warnings: Vec::new() }
     }
 
     /// Returns the layer of the `BULLA_*` variables. An unknown name is only a warning, because Kubernetes sets `BULLA_PORT`,
@@ -74,7 +80,7 @@ impl Layer {
             format!("the environment sets {names}: no setting of Bulla has this name, so it is ignored")
         };
         let warnings = if unknown.is_empty() { Vec::new() } else { vec![warning(&unknown.join(", "))] };
-        Ok(Self { values, providers, warnings })
+        Ok(Self { values, providers, upstreams: None, sites: Vec::new(), warnings })
     }
 
     /// Returns the layer of the text of `bulla.toml`.
@@ -89,11 +95,24 @@ impl Layer {
             BadSetting(format!("{}, line {line}: {}", path.display(), error.message()))
         })?;
         let (mut values, mut providers) = (BTreeMap::new(), BTreeMap::new());
+        let (mut upstreams, mut sites) = (None, Vec::new());
         for (name, value) in table {
-            if name == "provider" {
-                providers = providers::from_file(value, &places)?;
-                continue;
-            }
+            let value = match (name.as_str(), value) {
+                ("provider", value) => {
+                    providers = providers::from_file(value, &places)?;
+                    continue;
+                }
+                ("site", value) => {
+                    sites = sites::from_file(value, &places)?;
+                    continue;
+                }
+                ("upstream", toml::Value::Array(list)) => {
+                    upstreams = Some(upstreams::from_file(list, &places)?);
+                    continue;
+                }
+                ("upstream", toml::Value::Table(_)) => return Err(upstreams::one_table(&places)),
+                (_, value) => value,
+            };
             let place = places.of_key(&[&name]);
             known(&name, &place)?;
             let text = match value {
@@ -111,7 +130,7 @@ impl Layer {
             };
             values.insert(name, Given { text, place });
         }
-        Ok(Self { values, providers, warnings: Vec::new() })
+        Ok(Self { values, providers, upstreams, sites, warnings: Vec::new() })
     }
 }
 

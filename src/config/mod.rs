@@ -8,6 +8,8 @@ mod layer;
 mod place;
 mod providers;
 mod resolve;
+mod sites;
+mod upstreams;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -16,8 +18,9 @@ pub use bad_setting::BadSetting;
 pub use duration::{format_duration, parse_duration};
 pub use knobs::{KNOBS, sample};
 pub use layer::Layer;
+pub use sites::SITE_FIELDS;
 
-pub use crate::http::ForwardedHeader;
+pub use crate::http::{ForwardedHeader, HostRule, UpstreamSettings};
 use crate::{identity::openid::ProviderSettings, session::Policy, store::Database};
 
 /// All settings of a server, checked.
@@ -53,6 +56,10 @@ pub struct Settings {
     pub policy: Policy,
     /// The OpenID providers, ordered by name.
     pub providers: Vec<ProviderSettings>,
+    /// Who may enter the apps that proxies protect by forward-auth, by host.
+    pub sites: Vec<HostRule>,
+    /// The apps behind the gateway. If there is none, the server answers its own routes only.
+    pub upstreams: Vec<UpstreamSettings>,
     /// The smallest number of code points in a new password.
     pub password_min: usize,
     /// The largest number of logins that may wait for the hashing pool.

@@ -4,11 +4,11 @@
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use super::{
-    ForwardedHeader, Settings, Tls,
+    ForwardedHeader, Settings, Tls, UpstreamSettings,
     bad_setting::BadSetting,
     knobs::KNOBS,
     layer::Layer,
-    parse_duration, providers,
+    parse_duration, providers, upstreams,
     values::{audit_keep, choice, is_local, network, origin, path, within},
 };
 use crate::session::{OnStale, Pardon, Policy};
@@ -50,6 +50,19 @@ impl Layers<'_> {
 
     fn some(&self, name: &str) -> Option<String> {
         Some(self.text(name).0).filter(|text| !text.trim().is_empty())
+    }
+
+    /// The apps of the strongest layer that names any.
+    fn upstreams(&self) -> Result<Vec<UpstreamSettings>, BadSetting> {
+        for layer in self.0 {
+            match (layer.values.get("upstream"), &layer.upstreams) {
+                (Some(url), _) if url.text.trim().is_empty() => return Ok(Vec::new()),
+                (Some(url), _) => return upstreams::from_url(&url.text, &url.place),
+                (None, Some(tables)) => return Ok(tables.clone()),
+                (None, None) => {}
+            }
+        }
+        Ok(Vec::new())
     }
 
     fn list<T>(&self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, BadSetting> {
@@ -100,6 +113,8 @@ impl Settings {
                 .read("forwarded_header", |text| text.to_ascii_lowercase().parse::<ForwardedHeader>())?,
             cookie_domain: layers.some("cookie_domain"),
             policy: policy(&layers)?,
+            sites: layers.0.iter().flat_map(|layer| layer.sites.iter().cloned()).collect(),
+            upstreams: layers.upstreams()?,
             password_min: layers.read("password_min", |text| within(text, 1, 256))?,
             login_queue: layers.read("login_queue", |text| within(text, 1, 10_000))?,
             audit_keep: layers.read("audit_keep", audit_keep)?,

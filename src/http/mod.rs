@@ -6,11 +6,13 @@
 //!
 //! `wire` reads and writes the parts of HTTP messages, `pages` renders HTML, and `guard` authenticates requests: these do not use a
 //! web framework. `actix` adapts them to actix-web and `tower` to tower and axum, `routes` has the handlers by family and the table
-//! of all routes, and `server` listens.
+//! of all routes, `gateway` passes requests on to apps, and `server` listens.
 
 #[cfg(feature = "actix")]
 pub(crate) mod actix;
 mod bulla;
+#[cfg(feature = "cli")]
+mod gateway;
 #[cfg_attr(not(feature = "actix"), allow(dead_code, reason = "only the routes use the rest"))]
 mod guard;
 #[cfg_attr(not(feature = "actix"), allow(dead_code, reason = "only the routes use the rest"))]
@@ -28,6 +30,8 @@ pub use crate::{installation::StartError, problem::Problem};
 #[cfg(feature = "actix")]
 pub use actix::Guarded;
 pub use bulla::{Builder, Bulla};
+#[cfg(feature = "cli")]
+pub use gateway::{UPSTREAM_FIELDS, UpstreamSettings};
 pub use guard::Guard;
 #[cfg(all(feature = "actix", feature = "openid"))]
 pub(crate) use routes::callback_url;
@@ -36,4 +40,9 @@ pub(crate) use server::certificate;
 #[cfg(feature = "cli")]
 pub use server::{Serve, drain, serve, tls};
 pub use sign_in::{SessionCookies, SignedIn};
-pub use wire::{address::ForwardedHeader, credentials::ForeignScheme, request::Request, site::Site};
+pub use wire::{
+    address::ForwardedHeader,
+    credentials::ForeignScheme,
+    request::Request,
+    site::{HostRule, Site},
+};

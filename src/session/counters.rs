@@ -59,6 +59,8 @@ pub enum Counter {
     ClientFailed,
     /// The throttle refused an OAuth client.
     ClientThrottled,
+    /// The gateway ended a stream, because its session had ended.
+    StreamCut,
 }
 
 text_names!(Counter {
@@ -88,6 +90,7 @@ text_names!(Counter {
     LoginThrottled = "login.throttled",
     ClientFailed = "client.failed",
     ClientThrottled = "client.throttled",
+    StreamCut = "stream.cut",
 });
 
 impl Counter {

@@ -11,18 +11,21 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
+    ids::Sid,
     session::{
-        OnStale, Principal, Sessions,
+        Counter, OnStale, Principal, Sessions,
         watch::{SessionWatch, Watch, Watched},
     },
-    store::{StoreError, with_time_budget},
+    store::{Actor, AuditEvent, Event, StoreError, with_time_budget},
 };
 
 /// The time between two reads of the row if the store does not answer.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long the cut streams of one session are counted before they become an audit row.
+const COLLECT: Duration = Duration::from_secs(1);
 /// The shortest time between two reads of the row.
 const LEAST: Duration = Duration::from_millis(20);
 
@@ -74,6 +77,25 @@ impl Sessions {
         let Some((row, Some(_))) = found else { return Ok(None) };
         let lives = row.user_id == session.user && now < row.ends_at();
         Ok(lives.then(|| row.ends_at().since(now)))
+    }
+}
+
+impl Sessions {
+    /// Counts a stream of this session that the gateway cut off. The audit row follows after [`COLLECT`]. Needs a tokio runtime.
+    pub(crate) fn count_cut_stream(self: &Arc<Self>, sid: Sid) {
+        self.counters.add(Counter::StreamCut);
+        if !self.cut_streams.add(sid) {
+            return;
+        }
+        let sessions = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(COLLECT).await;
+            let event = AuditEvent::new(Event::StreamsCut, Actor::System, sid.to_string())
+                .with(serde_json::json!({"streams": sessions.cut_streams.take(sid)}));
+            if let Err(error) = sessions.parts.store.record(event).await {
+                tracing::warn!(%error, %sid, "the audit row about streams that ended with their session can't be written");
+            }
+        });
     }
 }
 

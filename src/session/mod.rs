@@ -5,6 +5,7 @@ mod bearer;
 mod begin;
 mod clock_watch;
 mod counters;
+mod cut_streams;
 mod denylist;
 mod ended;
 mod machine;

@@ -10,6 +10,7 @@ use crate::{
     secret::Secret,
     session::{
         ClockWatch, Counter, Counters, Denylist, OnStale, Policy, Principal, Tokens,
+        cut_streams::CutStreams,
         moves::Moves,
         policy::KEEP,
         refresh::{self, Outcome, Rule},
@@ -74,6 +75,7 @@ pub struct Sessions {
     pub(super) parts: Parts,
     pub(super) counters: Counters,
     pub(super) moves: Moves,
+    pub(super) cut_streams: CutStreams,
     denylist: Arc<Denylist>,
     watch: ClockWatch,
     _following: FollowHandle,
@@ -120,6 +122,7 @@ impl Sessions {
             parts,
             counters: Counters::default(),
             moves: Moves::default(),
+            cut_streams: CutStreams::default(),
             denylist,
             watch: ClockWatch::default(),
             _following: following,

@@ -15,6 +15,8 @@ mod documents;
 mod embedding;
 // Several nodes with one PostgreSQL behind a load balancer.
 mod fleet;
+// The gateway: which requests reach an app, what the app learns of the caller, and streams that end with their session.
+mod gateway;
 // The server: its routes, pages, guard, limits, logs, and the process itself.
 mod http;
 // OAuth: clients, tokens of machines, and apps that sign users in.

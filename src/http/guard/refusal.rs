@@ -58,7 +58,12 @@ impl ClientKind {
 impl Shared {
     /// The answer of a guard to a request that it refuses, with the protective headers.
     pub(crate) fn refuse(&self, request: &impl Request, problem: &Problem) -> Answer {
-        let answer = ClientKind::of(request, &self.site).refuse(problem, &self.shown_providers);
+        self.refuse_kind(&ClientKind::of(request, &self.site), problem)
+    }
+
+    /// The answer of a guard to a client of this kind, with the protective headers.
+    pub(crate) fn refuse_kind(&self, kind: &ClientKind, problem: &Problem) -> Answer {
+        let answer = kind.refuse(problem, &self.shown_providers);
         self.protection
             .headers(answer.is_page())
             .fold(answer, |answer, (name, value)| answer.header(name, value))

@@ -26,6 +26,7 @@ mod provider;
 mod provider_failure;
 mod renewal;
 mod table;
+mod verify;
 
 pub(crate) use catch_panic::catch_panic;
 pub(crate) use harden::adapt_errors;

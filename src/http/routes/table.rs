@@ -12,7 +12,7 @@ use actix_web::{
 use crate::http::routes::{authorize, clients, oauth};
 use crate::http::{
     Bulla, Problem,
-    routes::{account, admin, administrator, assets, body, harden::secure, health, login, renewal},
+    routes::{account, admin, administrator, assets, body, harden::secure, health, login, renewal, verify},
 };
 #[cfg(feature = "openid")]
 use crate::{
@@ -82,6 +82,9 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
             .configure(authorize_routes)
             .service(methods("/assets/forget.svg", "GET, HEAD").route(get().to(assets::forget)))
             .service(methods("/assets/{name}", "GET, HEAD").route(get().to(assets::asset)))
+            .service(methods("/verify", "GET, HEAD").route(get().to(verify::verify)))
+            .service(methods("/verify/redirect", "GET, HEAD").route(get().to(verify::redirect)))
+            .service(resource(["/verify/envoy", "/verify/envoy/{target:.*}"]).to(verify::envoy))
             .service(methods("/session", "GET, HEAD").wrap(for_apps_too).route(get().to(account::who)))
             .service(
                 guarded()

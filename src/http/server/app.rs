@@ -31,25 +31,38 @@ pub(crate) enum Listener {
     Whole,
     /// All requests except probes and metrics, which have their own listener.
     Public,
+    /// The routes for people and programs that the gateway answers itself. Every other path belongs to an app.
+    BesideApps,
     /// Probes and metrics only.
     Admin,
+    /// Probes, metrics and the administration, which a script of an app behind the gateway must not reach with a person's cookies.
+    AdminBesideApps,
+}
+
+impl Listener {
+    /// Whether requests may name any host.
+    fn is_admin(self) -> bool {
+        matches!(self, Self::Admin | Self::AdminBesideApps)
+    }
 }
 
 /// All routes of the server.
 fn server_routes(bulla: &Bulla, listener: Listener, app: &mut ServiceConfig) {
     app.app_data(web::Data::new(bulla.clone())).app_data(query()).default_service(web::to(not_found));
     // The router decides, so no other spelling of a path leads to the wrong listener.
-    if listener != Listener::Public {
+    if listener == Listener::Whole || listener.is_admin() {
         app.configure(|app| health_routes(bulla, app)).configure(|app| metrics_routes(bulla, app));
     }
-    if listener == Listener::Admin {
-        return;
+    if matches!(listener, Listener::Whole | Listener::Public | Listener::BesideApps) {
+        app.configure(bulla.routes()).configure(|app| oauth_routes(bulla, app));
     }
-    app.configure(bulla.routes())
-        .configure(|app| oauth_routes(bulla, app))
-        .configure(|app| admin_routes(bulla, app))
-        .service(methods("/", "GET, HEAD").route(get().to(home)))
-        .service(methods("/openapi.json", "GET, HEAD").route(get().to(openapi::document)));
+    if matches!(listener, Listener::Whole | Listener::Public) {
+        app.service(methods("/", "GET, HEAD").route(get().to(home)));
+    }
+    if matches!(listener, Listener::Whole | Listener::Public | Listener::AdminBesideApps) {
+        app.configure(|app| admin_routes(bulla, app))
+            .service(methods("/openapi.json", "GET, HEAD").route(get().to(openapi::document)));
+    }
 }
 
 async fn home() -> HttpResponse {
@@ -89,8 +102,10 @@ async fn admit<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<EitherBody<B>>>, Error> {
     let path = request.path();
-    let is_admin = request.app_data::<Listener>() == Some(&Listener::Admin);
-    let any_host = is_admin || path.starts_with("/health/") || path == "/metrics";
+    let is_admin = request.app_data::<Listener>().is_some_and(|listener| listener.is_admin());
+    // A proxy asks about a request for another host, which `verify` checks.
+    let is_question = path.starts_with("/auth/verify");
+    let any_host = is_admin || is_question || path.starts_with("/health/") || path == "/metrics";
     let weight: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let refused = if weight > MAX_HEADERS {
         Some(Problem::headers_too_large())

@@ -15,7 +15,7 @@ use std::{
 use actix_http::{HttpService, Protocol, error::DispatchError};
 use actix_server::{GracefulShutdownSignal, ServerBuilder};
 use actix_service::{
-    IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+    IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service, map_config,
 };
 use actix_tls::accept::{
     TlsError,
@@ -28,9 +28,13 @@ use tokio::{
 };
 
 use crate::http::{
-    Bulla,
-    server::app::{Listener, app},
-    server::intake::Metered,
+    Bulla, UpstreamSettings,
+    gateway::Gateway,
+    server::{
+        app::{Listener, app},
+        front::Front,
+        intake::Metered,
+    },
 };
 
 /// The time in which the head of a connection's first request must arrive. For later requests [`super::intake`] has the limit.
@@ -52,16 +56,22 @@ pub struct Serve {
     pub shutdown_timeout: Duration,
     /// The TLS configuration. Without it the server speaks plain HTTP.
     pub tls: Option<rustls::ServerConfig>,
-    /// A separate listener for probes and metrics, with plain HTTP. Without it the main listener answers them.
+    /// A separate listener for probes and metrics, with plain HTTP. Without it the main listener answers them. With apps behind the
+    /// gateway nothing else has them, and if the listener is on loopback it also has the administration.
     pub admin: Option<TcpListener>,
+    /// The apps behind the gateway. If there is one, all requests that are not for Bulla's own routes go to them.
+    pub upstreams: Vec<UpstreamSettings>,
 }
 
 /// Serves all routes on a listener until the server's handle stops it.
 ///
 /// # Errors
 ///
-/// The listener can't be used.
+/// The listener can't be used, or the certificates for an app can't be read.
 pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Server> {
+    let has_apps = !how.upstreams.is_empty();
+    // Each thread makes its own; an error is reported here, before any starts.
+    Gateway::new(bulla, &how.upstreams).map_err(io::Error::other)?;
     let server = ServerBuilder::new()
         .workers(how.workers)
         .worker_max_blocking_threads(16)
@@ -69,17 +79,28 @@ pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Ser
         .disable_signals();
     let public = Door {
         bulla: bulla.clone(),
-        listener: if how.admin.is_some() { Listener::Public } else { Listener::Whole },
+        listener: match (has_apps, how.admin.is_some()) {
+            (true, _) => Listener::BesideApps,
+            (false, true) => Listener::Public,
+            (false, false) => Listener::Whole,
+        },
+        upstreams: how.upstreams.into(),
         stop: server.graceful_shutdown_signal(),
     };
-    let admin = Door { listener: Listener::Admin, ..public.clone() };
+    // Passwords and tokens must not cross a network unencrypted.
+    let is_local = |admin: &TcpListener| admin.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let has_administration = has_apps && how.admin.as_ref().is_some_and(is_local);
+    let admin = if has_administration { Listener::AdminBesideApps } else { Listener::Admin };
+    let admin = Door { listener: admin, ..public.clone() };
     let server = match how.admin {
         Some(listener) => server.listen("admin", listener, move || admin.plain())?,
         None => server,
     };
-    let server = match how.tls {
-        Some(tls) => server.listen("tls", listener, move || public.tls(tls.clone()))?,
-        None => server.listen("plain", listener, move || public.plain())?,
+    let server = match (how.tls, has_apps) {
+        (Some(tls), false) => server.listen("tls", listener, move || public.tls(tls.clone()))?,
+        (None, false) => server.listen("plain", listener, move || public.plain())?,
+        (Some(tls), true) => server.listen("tls", listener, move || public.gateway_tls(tls.clone()))?,
+        (None, true) => server.listen("plain", listener, move || public.gateway_plain())?,
     };
     Ok(server.run())
 }
@@ -89,6 +110,7 @@ pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Ser
 struct Door {
     bulla: Bulla,
     listener: Listener,
+    upstreams: Arc<[UpstreamSettings]>,
     stop: GracefulShutdownSignal,
 }
 
@@ -134,6 +156,70 @@ impl Door {
             .map_err(TlsError::into_service_error)
             .and_then(fn_service(metered))
             .and_then(self.http().map_err(TlsError::Service))
+    }
+
+    /// The gateway, with HTTP/1.1 without TLS.
+    fn gateway_plain(
+        &self,
+    ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = io::Error, InitError = ()> + use<>
+    {
+        let with_peer = fn_service(|io: TcpStream| {
+            let peer = io.peer_addr().ok();
+            ready(io.set_nodelay(true).map(|()| (io, peer)))
+        });
+        with_peer.and_then(self.gateway())
+    }
+
+    /// The gateway, with HTTP/1.1 and TLS.
+    fn gateway_tls(
+        &self,
+        mut tls: rustls::ServerConfig,
+    ) -> impl ServiceFactory<
+        TcpStream,
+        Config = (),
+        Response = (),
+        Error = TlsError<io::Error, io::Error>,
+        InitError = (),
+    > + use<> {
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let with_peer = fn_service(|io: TlsStream<TcpStream>| {
+            let stream = io.get_ref().0;
+            let peer = stream.peer_addr().ok();
+            ready(stream.set_nodelay(true).map(|()| (io, peer)).map_err(TlsError::Service))
+        });
+        Acceptor::new(tls)
+            .map_err(TlsError::into_service_error)
+            .and_then(with_peer)
+            .and_then(self.gateway().map_err(TlsError::Service))
+    }
+
+    fn gateway<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+    ) -> impl ServiceFactory<
+        (IO, Option<SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = io::Error,
+        InitError = (),
+    > + use<IO> {
+        let door = self.clone();
+        fn_factory(move || {
+            let Self { bulla, listener, upstreams, stop } = door.clone();
+            async move {
+                let own = map_config(app(bulla.clone(), listener).into_factory(), |()| AppConfig::default());
+                let own = own.new_service(()).await?;
+                let gateway = Gateway::new(&bulla, &upstreams)
+                    .map_err(|why| tracing::error!(%why, "a thread of the gateway can't start"))?;
+                let front = Rc::new(Front { bulla, own, gateway });
+                Ok(fn_service(move |(io, peer)| {
+                    let (front, stop) = (Rc::clone(&front), stop.clone());
+                    async move {
+                        front.serve(io, peer, async move { stop.notified().await }).await;
+                        Ok(())
+                    }
+                }))
+            }
+        })
     }
 
     fn http<IO: AsyncRead + AsyncWrite + Unpin + 'static>(

@@ -2,19 +2,19 @@
 
 use std::sync::Once;
 
-use actix_web::{HttpRequest, http::header};
-
-use crate::http::Site;
+use crate::http::{
+    Site,
+    wire::request::{Header, Request},
+};
 
 /// The length at which a `Host` is cut in the log, in characters.
 const SHOWN: usize = 100;
 
 /// Logs the first such refusal of this process. Later ones are not logged, because any client can cause them.
-pub(crate) fn log_once(request: &HttpRequest, site: &Site) {
+pub(crate) fn log_once(request: &impl Request, site: &Site) {
     static FIRST: Once = Once::new();
     FIRST.call_once(|| {
-        let host = request.headers().get(header::HOST);
-        let host = host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()).unwrap_or_default();
+        let host = String::from_utf8_lossy(request.value(Header::Host).unwrap_or_default());
         let host: String = host.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
         tracing::warn!(
             "a request was refused with 421: it names the Host {host}, but the address of this server is {}; the \

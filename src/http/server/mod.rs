@@ -3,6 +3,8 @@
 mod app;
 pub(crate) mod certificate;
 mod drain;
+mod front;
+mod gate;
 mod incoming;
 mod intake;
 mod listen;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Converts an answer, for any body that can be made from text.
-pub(super) fn response<B: From<String>>(answer: Answer) -> Response<B> {
+pub(crate) fn response<B: From<String>>(answer: Answer) -> Response<B> {
     let mut response = Response::new(B::from(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
@@ -44,7 +44,7 @@ pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: &SetCookies) {
 }
 
 /// Adds the cookies of a renewal, except those that the handler has set or cleared itself.
-pub(super) fn add_renewed(headers: &mut HeaderMap, cookies: SetCookies) {
+pub(crate) fn add_renewed(headers: &mut HeaderMap, cookies: SetCookies) {
     let cookies = cookies.besides(headers.get_all(SET_COOKIE).iter().map(HeaderValue::as_bytes));
     add_cookies(headers, &cookies);
 }

@@ -31,5 +31,7 @@ mod extract;
 mod layer;
 mod request;
 
+#[cfg(feature = "cli")]
+pub(crate) use answer::{add_renewed, response};
 pub use layer::{GuardFuture, GuardService};
 pub use request::PeerAddress;

@@ -90,6 +90,12 @@ impl CookieJar {
         }
     }
 
+    /// Whether all subdomains of a domain share the cookies.
+    #[cfg(feature = "actix")]
+    pub(crate) fn are_shared(&self) -> bool {
+        self.domain.is_some()
+    }
+
     /// Finds the cookies in all `Cookie` lines. Other text is ignored.
     pub(crate) fn read<'a>(&self, request: &'a impl Request) -> Result<CookieTokens<'a>, Ambiguous> {
         let mut cookie_tokens = CookieTokens::default();
@@ -162,6 +168,23 @@ impl CookieJar {
 /// The name of the cookie that a `Set-Cookie` line sets.
 fn name_of(line: &[u8]) -> &[u8] {
     line.split(|byte| *byte == b'=').next().unwrap_or_default()
+}
+
+/// Whether a pair of a `Cookie` line, or a `Set-Cookie` line, has a name of Bulla's cookies: a prefix that browsers enforce, then
+/// `bulla-`. Browsers compare the prefixes without regard to case (RFC 6265bis, section 4.1.3).
+#[cfg(feature = "actix")]
+pub(crate) fn is_own_cookie(pair: &[u8]) -> bool {
+    let name = name_of(pair).trim_ascii().to_ascii_lowercase();
+    let prefixes = ["__host-http-bulla-", "__host-bulla-", "__secure-bulla-"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
+/// A `Cookie` line without Bulla's cookies. The cookies of the app stay as they are.
+#[cfg(feature = "actix")]
+pub(crate) fn cookies_of_app(line: &[u8]) -> Vec<u8> {
+    let pairs = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let foreign: Vec<&[u8]> = pairs.filter(|pair| !pair.is_empty() && !is_own_cookie(pair)).collect();
+    foreign.join(&b"; "[..])
 }
 
 /// The value of the pair with this name, without surrounding spaces and quotes. Names contain no `=`.

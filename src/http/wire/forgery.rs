@@ -51,6 +51,11 @@ pub(crate) fn can_reload(request: &impl Request, site: &Site) -> bool {
 }
 
 impl Site {
+    /// Whether `origin` is that of this server which the request names. A page on another of its hosts is another site's.
+    fn is_of(&self, request: &impl Request, origin: &str) -> bool {
+        origin.eq_ignore_ascii_case(self.origin_of(request))
+    }
+
     /// Refuses an unsafe request that another site may have caused. Called only for requests without an `Authorization` header.
     pub(crate) fn refuse_forgery(&self, request: &impl Request, has_cookies: bool) -> Result<(), Problem> {
         if !is_unsafe(request) {
@@ -60,7 +65,9 @@ impl Site {
         let mut sites = request.values(Header::SecFetchSite).peekable();
         let ours = match (sites.peek().is_some(), origins.peek().is_some()) {
             (true, _) => sites.all(|site| matches!(site, b"same-origin" | b"none")),
-            (false, true) => origins.all(|origin| text(origin).is_some_and(|origin| self.is_ours(origin))),
+            (false, true) => {
+                origins.all(|origin| text(origin).is_some_and(|origin| self.is_of(request, origin)))
+            }
             (false, false) => !has_cookies,
         };
         if ours { Ok(()) } else { Err(Problem::foreign_origin()) }
@@ -100,6 +107,19 @@ mod tests {
                 let refused = site().refuse_forgery(&request.headers(headers), cookies).is_err();
                 assert_eq!(refused, expected, "{headers:?} {cookies}");
             }
+        }
+    }
+
+    #[test]
+    fn a_page_on_another_host_of_the_server_is_another_site() {
+        let site = Site::loopback(80, false);
+        for (host, origin, refused) in [
+            ("localhost:80", "http://localhost:80", false),
+            ("127.0.0.1:80", "http://127.0.0.1:80", false),
+            ("127.0.0.1:80", "http://localhost:80", true),
+        ] {
+            let request = Sample::post().header("host", host).header("origin", origin);
+            assert_eq!(site.refuse_forgery(&request, true).is_err(), refused, "{host} {origin}");
         }
     }
 

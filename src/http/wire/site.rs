@@ -19,6 +19,19 @@ pub struct Site {
     /// Further origins to which a login may return.
     allowed: Vec<String>,
     proxies: Proxies,
+    rules: Vec<HostRule>,
+}
+
+/// A rule about one host, for forward-auth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub struct HostRule {
+    /// In lower case, without a port.
+    pub host: String,
+    /// Whether everybody is admitted.
+    pub is_public: bool,
+    /// The roles of which a person must have one. Empty: every person is admitted.
+    pub roles: Vec<String>,
 }
 
 impl Site {
@@ -28,6 +41,7 @@ impl Site {
             origins: vec![origin.trim_end_matches('/').to_ascii_lowercase()],
             allowed: vec![],
             proxies: Proxies::default(),
+            rules: Vec::new(),
         }
     }
 
@@ -35,7 +49,23 @@ impl Site {
     pub fn loopback(port: u16, tls: bool) -> Self {
         let scheme = if tls { "https" } else { "http" };
         let origins = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{scheme}://{host}:{port}"));
-        Self { origins: origins.into(), allowed: vec![], proxies: Proxies::default() }
+        Self { origins: origins.into(), allowed: vec![], proxies: Proxies::default(), rules: Vec::new() }
+    }
+
+    /// Adds hosts at which the apps behind the gateway are reached, with the scheme and the port of the public origin.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub(crate) fn and_hosts<'a>(mut self, hosts: impl IntoIterator<Item = &'a str>) -> Self {
+        let (scheme, own) = self.origin().split_once("://").unwrap_or_default();
+        let port = own.rsplit_once(':').filter(|_| !own.ends_with(']')).map(|(_, port)| format!(":{port}"));
+        let origin = |host: &str| format!("{scheme}://{host}{}", port.as_deref().unwrap_or_default());
+        let added: Vec<String> = hosts.into_iter().map(origin).collect();
+        for origin in added {
+            if !self.origins.contains(&origin) {
+                self.origins.push(origin);
+            }
+        }
+        self
     }
 
     /// Adds origins to which `rd` may return.
@@ -126,6 +156,41 @@ impl Site {
             rd.starts_with("http") && (self.is_ours(&origin) || self.allowed.contains(&origin))
         };
         if clean && (path || allowed()) { rd.into() } else { "/".into() }
+    }
+
+    /// Adds rules about the hosts whose apps a proxy protects by forward-auth.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_rules(mut self, rules: impl IntoIterator<Item = HostRule>) -> Self {
+        self.rules.extend(rules);
+        self
+    }
+
+    /// The rule about the host that a request names.
+    #[cfg(feature = "actix")]
+    pub(crate) fn rule_for(&self, request: &impl Request) -> Option<&HostRule> {
+        let origin = self.named_by(request)?;
+        let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        self.rules.iter().find(|rule| rule.host == host)
+    }
+
+    /// The address at which a navigation renews its session, or logs in, and returns: on the host of the request, or on that of the
+    /// public origin if all hosts share their cookies.
+    #[cfg(feature = "actix")]
+    pub(crate) fn continue_at(&self, request: &impl Request, cookies_are_shared: bool) -> String {
+        let origin = self.origin_of(request);
+        let portal = if cookies_are_shared { self.origin() } else { origin };
+        let target = request.target().unwrap_or("/");
+        let back = if portal == origin { target.to_owned() } else { format!("{origin}{target}") };
+        let back: String = form_urlencoded::byte_serialize(back.as_bytes()).collect();
+        format!("{portal}/auth/continue?rd={back}")
+    }
+
+    /// Whether this address is that of a trusted proxy.
+    #[cfg(feature = "actix")]
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
+        self.proxies.trusts(peer.to_canonical())
     }
 
     /// The client's address.

@@ -26,6 +26,8 @@ pub enum Event {
     RefreshPardon,
     /// A session was renewed from another address or agent than before.
     RefreshMoved,
+    /// The gateway ended streams because their session had ended.
+    StreamsCut,
     /// A password was set.
     PasswordChanged,
     /// A user was added.
@@ -78,7 +80,7 @@ pub enum Event {
 
 impl Event {
     /// The kinds that this version writes.
-    const KNOWN: [Self; 33] = [
+    const KNOWN: [Self; 34] = [
         Self::Login,
         Self::LoginFailed,
         Self::LoginThrottled,
@@ -89,6 +91,7 @@ impl Event {
         Self::RefreshForward,
         Self::RefreshPardon,
         Self::RefreshMoved,
+        Self::StreamsCut,
         Self::PasswordChanged,
         Self::UserAdded,
         Self::UserChanged,
@@ -127,6 +130,7 @@ impl Event {
             Self::RefreshForward => "refresh.forward",
             Self::RefreshPardon => "refresh.pardon",
             Self::RefreshMoved => "refresh.moved",
+            Self::StreamsCut => "streams.cut",
             Self::PasswordChanged => "password.changed",
             Self::UserAdded => "user.added",
             Self::UserChanged => "user.changed",

@@ -280,8 +280,10 @@ fn the_settings_page_lists_exactly_the_settings_of_the_program() {
     let of_providers = bulla::internals::identity::openid::PROVIDER_FIELDS
         .iter()
         .filter(|(name, _)| *name != "client_secret");
-    let of_providers = of_providers.map(|(name, what)| format!("| `{name}` | {what} |"));
-    assert_eq!(rows, knobs.chain(of_providers).collect::<Vec<_>>());
+    use bulla::internals::{config::SITE_FIELDS, http::UPSTREAM_FIELDS};
+    let of_tables = of_providers.chain(&UPSTREAM_FIELDS).chain(&SITE_FIELDS);
+    let of_tables = of_tables.map(|(name, what)| format!("| `{name}` | {what} |"));
+    assert_eq!(rows, knobs.chain(of_tables).collect::<Vec<_>>());
 }
 
 #[test]

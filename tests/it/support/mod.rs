@@ -1,5 +1,6 @@
 //! Code that tests share: servers, browsers, databases, simulated providers and faults.
 
+pub mod app;
 pub mod chromium;
 pub mod cluster;
 pub mod code_flow;
@@ -11,6 +12,7 @@ pub mod oauth_client;
 pub mod other_site;
 pub mod ports;
 pub mod providers;
+pub mod proxies;
 pub mod raw_http;
 pub mod server;
 pub mod stores;
