@@ -8,7 +8,7 @@
 
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
-use bulla::{Bulla, Hasher, LoginError, Principal, SecretText, StoreError, User, UserId, Users};
+use bulla::{Bulla, Hasher, LoginError, Principal, SecretText, Site, StoreError, User, UserId, Users};
 use serde_json::json;
 
 /// The only user of this program. A real program would query its own tables.
@@ -57,6 +57,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Opens the key ring and the database; creates them if they are missing.
     let bulla = Bulla::builder("target/embed/keys", "target/embed/bulla.db")
+        .site(Site::loopback(8080, false))
         .users(Crew { hasher, password_hash })
         .init()
         .start()

@@ -20,7 +20,7 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf};
 
 use crate::{
     clock::{Clock as _, SystemClock},
-    http::Bulla,
+    http::{Bulla, Site},
     ids::{Sid, UserId},
     installation::StartError,
     secret::{Secret, SecretText},
@@ -105,7 +105,11 @@ pub async fn installation() -> Result<Installation, StartError> {
         folder = %folder.display(),
         "an installation for tests starts; its keys and its database are deleted when it ends"
     );
-    let bulla = Bulla::builder(folder.join("keys"), folder.join("bulla.db")).init().start().await?;
+    let bulla = Bulla::builder(folder.join("keys"), folder.join("bulla.db"))
+        .site(Site::loopback(8080, false))
+        .init()
+        .start()
+        .await?;
     let password_hash = bulla.hasher().hash(&SecretText::new(PASSWORD.to_owned())).await;
     let password_hash = password_hash.map_err(|error| unavailable(error.to_string()))?;
     let new = NewUser {

@@ -31,14 +31,16 @@ use crate::{
 /// The parts of an installation. Each has a default, except the two paths.
 pub struct Builder {
     settings: Settings,
-    site: Site,
+    site: Option<Site>,
     cookie_domain: Option<String>,
     schemes: Schemes,
 }
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("origin", &self.site.origin()).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("origin", &self.site.as_ref().map(Site::origin))
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,10 +61,10 @@ impl Builder {
         self
     }
 
-    /// The public address of the server; default `http://localhost:8080`.
+    /// The address at which browsers reach the program. Required: the check of forged requests and the links in pages need it.
     #[must_use]
     pub fn site(mut self, site: Site) -> Self {
-        self.site = site;
+        self.site = Some(site);
         self
     }
 
@@ -140,7 +142,20 @@ impl Builder {
     }
 
     /// Opens the ring and the database, loads the revocations, and starts the tasks that keep them current. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Site`] if [`site`](Self::site) was not called or is not an origin, and the other errors if the keys, the
+    /// database or the policy can't be used.
     pub async fn start(self) -> Result<Bulla, StartError> {
+        let site = self.site.ok_or_else(|| {
+            StartError::Site(
+                "the public address is missing: call Builder::site, with Site::public(\"https://app.example.org\") or, on \
+                 loopback, with Site::loopback(port, false)"
+                    .into(),
+            )
+        })?;
+        site.check().map_err(StartError::Site)?;
         let installation = self.settings.start().await?;
         Ok(Bulla(Arc::new(Shared {
             #[cfg(feature = "openid")]
@@ -149,8 +164,8 @@ impl Builder {
             shown_providers: Vec::new(),
             cookies: CookieJar::new(self.cookie_domain),
             schemes: self.schemes,
-            protection: Protection::new(&self.site),
-            site: self.site,
+            protection: Protection::new(&site),
+            site,
             answers: Default::default(),
             intake: Arc::default(),
             installation,
@@ -205,7 +220,7 @@ impl Bulla {
     pub fn builder(keys: impl Into<PathBuf>, database: impl Into<Database>) -> Builder {
         Builder {
             settings: Settings::new(keys.into(), database.into()),
-            site: Site::loopback(8080, false),
+            site: None,
             cookie_domain: None,
             schemes: Schemes::default(),
         }

@@ -27,6 +27,9 @@ pub enum StartError {
     /// The settings contradict each other.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The public address is missing or is not an origin.
+    #[error("{0}")]
+    Site(String),
 }
 
 /// The settings of an installation. Each has a default, except the two paths.

@@ -22,7 +22,7 @@ use actix_web::{
 };
 use bulla::internals::{
     clock::{Clock, SystemClock},
-    http::Bulla,
+    http::{Bulla, Site},
     keyring::{KeyDirectory, Suite},
     store::{Actor, AuditEvent, Device, Event, NewUser, Transport, User},
 };
@@ -251,7 +251,11 @@ async fn session_cookie(key: &Key) -> String {
 async fn bulla(folder: &tempfile::TempDir, suite: Suite) -> Bulla {
     let keys = folder.path().join("keys");
     KeyDirectory::new(&keys).init_at(suite, SystemClock.now()).expect("a ring");
-    Bulla::builder(keys, folder.path().join("bulla.db")).start().await.expect("it starts")
+    Bulla::builder(keys, folder.path().join("bulla.db"))
+        .site(Site::loopback(8080, false))
+        .start()
+        .await
+        .expect("it starts")
 }
 
 /// Begins a session for a user with two roles and returns its access cookie.

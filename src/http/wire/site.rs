@@ -68,6 +68,33 @@ impl Site {
         self
     }
 
+    /// Checks that each origin consists of scheme, host and perhaps a port. A site with another text would refuse every request.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let is_origin = |origin: &&String| {
+            let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            let host = rest.unwrap_or_default();
+            let (host, port) = match host.rsplit_once(':').filter(|_| !host.ends_with(']')) {
+                Some((host, port)) => (host, port.parse::<u16>().is_ok_and(|port| port > 0)),
+                None => (host, true),
+            };
+            let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            let valid = match in_brackets {
+                Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+                None => !host.is_empty() && host.bytes().all(is_host),
+            };
+            valid && port
+        };
+        let mut all = self.origins.iter().chain(&self.allowed);
+        match all.find(|origin| !is_origin(origin)) {
+            None => Ok(()),
+            Some(bad) => Err(format!(
+                "the site {bad:?} is not an origin: it must consist of scheme, host and perhaps a port, for example \
+                 https://app.example.org or http://localhost:8080"
+            )),
+        }
+    }
+
     /// Adds origins to which `rd` may return.
     #[must_use]
     pub fn allow(mut self, origins: impl IntoIterator<Item = String>) -> Self {
@@ -218,6 +245,35 @@ mod tests {
 
     fn site() -> Site {
         Site::public("https://app.example/").allow(["https://shop.example:8443".into()])
+    }
+
+    #[test]
+    fn a_site_must_be_an_origin() {
+        for good in [
+            "https://a.example",
+            "https://a.example/",
+            "http://localhost:8080",
+            "http://[::1]:80",
+            "HTTPS://A",
+        ] {
+            assert_eq!(Site::public(good).check(), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "a.example",
+            "https://",
+            "ftp://a",
+            "https://a/b",
+            "https://a:x",
+            "https://a:0",
+            "https://a b",
+            "http://[::1",
+        ] {
+            let error = Site::public(bad).check().unwrap_err();
+            assert!(error.contains("is not an origin"), "{bad}: {error}");
+        }
+        assert!(Site::loopback(80, false).allow(["nowhere".to_owned()]).check().is_err());
+        assert_eq!(Site::loopback(80, true).check(), Ok(()));
     }
 
     #[test]

@@ -7,5 +7,6 @@ mod mounting;
 mod own_users;
 mod program;
 mod sign_in;
+mod start;
 mod streams;
 mod testing_module;

@@ -45,7 +45,13 @@ impl Users for Crew {
 
 async fn installation(home: &tempfile::TempDir) -> Bulla {
     let (keys, database) = (home.path().join("keys"), home.path().join("bulla.db"));
-    Bulla::builder(keys, database).users(Crew).init().start().await.unwrap()
+    Bulla::builder(keys, database)
+        .site(bulla::Site::loopback(8080, false))
+        .users(Crew)
+        .init()
+        .start()
+        .await
+        .unwrap()
 }
 
 #[actix_web::test]
@@ -148,7 +154,13 @@ async fn a_login_with_the_old_password_fails_if_the_password_changes_meanwhile()
             hasher,
             becomes: Mutex::new(Some(becomes)),
         };
-        let bulla = Bulla::builder(keys, database).users(users).init().start().await.unwrap();
+        let bulla = Bulla::builder(keys, database)
+            .site(bulla::Site::loopback(8080, false))
+            .users(users)
+            .init()
+            .start()
+            .await
+            .unwrap();
         let app = test::init_service(App::new().configure(bulla.routes())).await;
         let log_in = |password: &str| {
             let login = json!({"username": "ada", "password": password});

@@ -113,7 +113,12 @@ async fn a_removed_user_is_not_signed_in() {
 async fn a_disabled_user_of_bullas_own_table_is_not_signed_in() {
     let home = tempfile::tempdir().unwrap();
     let database = home.path().join("bulla.db");
-    let bulla = Bulla::builder(home.path().join("keys"), database.clone()).init().start().await.unwrap();
+    let bulla = Bulla::builder(home.path().join("keys"), database.clone())
+        .site(bulla::Site::loopback(8080, false))
+        .init()
+        .start()
+        .await
+        .unwrap();
     let new = NewUser { name: "eve".into(), ..Default::default() };
     let event = AuditEvent::new(Event::UserAdded, Actor::read("tests"), "");
     let row = bulla.sessions().parts().store.add_user(new, event).await.unwrap();

@@ -159,7 +159,12 @@ impl Fleet {
     pub async fn issuer(&self, policy: Policy) -> Issuer {
         let database = bulla::internals::store::Database::from(self.database().as_str());
         let policy = Policy { session_cap: 10_000, ..policy };
-        let bulla = Bulla::builder(self.path("keys"), database).policy(policy).start().await.unwrap();
+        let bulla = Bulla::builder(self.path("keys"), database)
+            .site(bulla::Site::loopback(8080, false))
+            .policy(policy)
+            .start()
+            .await
+            .unwrap();
         let hash =
             bulla.hasher().hash(&bulla::internals::secret::SecretText::new(PASSWORD.into())).await.unwrap();
         Issuer { bulla, hash }

@@ -62,9 +62,9 @@ impl Embedder {
 
     /// The status line of the answer to a WebSocket handshake with these headers.
     fn opens(&self, headers: &str) -> String {
-        let address = self.origin.strip_prefix("http://").unwrap().replace("localhost", "127.0.0.1");
-        let mut connection = raw_http::Raw::connect_to(&address);
-        connection.head("GET /ws", headers);
+        let host = self.origin.strip_prefix("http://").unwrap();
+        let mut connection = raw_http::Raw::connect_to(&host.replace("localhost", "127.0.0.1"));
+        connection.send(format!("GET /ws HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").as_bytes());
         connection.read().lines().next().unwrap().to_owned()
     }
 }
@@ -94,6 +94,7 @@ async fn only_pages_of_this_site_and_bearer_tokens_open_a_websocket() {
         ("Origin: https://evil.example\r\n", 403),
         ("Origin: null\r\n", 403),
         ("Origin: http://localhost:1\r\n", 403),
+        (&ours.replace("localhost", "127.0.0.1"), 403),
         ("Sec-Fetch-Site: same-site\r\n", 403),
         ("Sec-Fetch-Site: cross-site\r\n", 403),
         (&format!("{ours}Sec-Fetch-Site: same-site\r\n"), 403),

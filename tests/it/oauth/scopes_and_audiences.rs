@@ -75,7 +75,8 @@ async fn a_guard_admits_users_and_only_those_apps_and_machines_whose_scope_it_na
         [&person, &got, &machine].map(|answer| text(answer, "access_token").to_owned());
 
     let (keys, database) = (server.path("keys"), server.path("bulla.db"));
-    let bulla = Bulla::builder(keys, database).start().await.unwrap();
+    let bulla =
+        Bulla::builder(keys, database).site(bulla::Site::loopback(8080, false)).start().await.unwrap();
     let told = async |guard: Guard, token: &str| {
         let app = test::init_service(App::new().service(
             web::scope("").wrap(guard).route("/who", web::get().to(who)).route("/who", web::post().to(who)),

@@ -16,7 +16,14 @@ async fn of_two_nodes_that_create_a_ring_at_the_same_time_one_starts() {
         let (Some(database), home) = (database(), tempfile::tempdir().unwrap()) else { return };
         let start = |keys: &str| {
             let (keys, database) = (home.path().join(keys), Database::from(database.url.as_str()));
-            tokio::spawn(async move { Bulla::builder(keys, database).init().start().await.map(drop) })
+            tokio::spawn(async move {
+                Bulla::builder(keys, database)
+                    .site(bulla::Site::loopback(8080, false))
+                    .init()
+                    .start()
+                    .await
+                    .map(drop)
+            })
         };
         let both = [start("one"), start("other")];
         let mut started = 0;
