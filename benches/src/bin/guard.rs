@@ -24,9 +24,8 @@ use bulla::internals::{
     clock::{Clock, SystemClock},
     http::{Bulla, Site},
     keyring::{KeyDirectory, Suite},
-    store::{Actor, AuditEvent, Device, Event, NewUser, Transport, User},
 };
-use bulla_bench::table;
+use bulla_bench::{access_cookie, median, table};
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
@@ -99,12 +98,6 @@ fn drive() -> ExitCode {
         table::verdict("guarded / bare, suite A", ratios[2], 0.90, false),
     ];
     if kept.iter().all(|kept| *kept) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn median(runs: &[f64]) -> f64 {
-    let mut runs = runs.to_vec();
-    runs.sort_by(f64::total_cmp);
-    runs[runs.len() / 2]
 }
 
 /// The server of a variant, in its own process on its own core.
@@ -256,27 +249,6 @@ async fn bulla(folder: &tempfile::TempDir, suite: Suite) -> Bulla {
         .start()
         .await
         .expect("it starts")
-}
-
-/// Begins a session for a user with two roles and returns its access cookie.
-async fn access_cookie(bulla: &Bulla) -> String {
-    let roles = vec!["reader".to_owned(), "editor".to_owned()];
-    let claims = serde_json::Map::new();
-    let new = NewUser {
-        name: "ada".to_owned(),
-        roles: roles.clone(),
-        claims: claims.clone(),
-        ..NewUser::default()
-    };
-    let store = &bulla.sessions().parts().store;
-    let row = store
-        .add_user(new, AuditEvent::new(Event::UserAdded, Actor::read("bench"), "ada"))
-        .await
-        .expect("a user");
-    let user = User { id: row.id, name: row.name, roles, claims };
-    let device = Device { user_agent: "bench".to_owned(), ip: "127.0.0.1".to_owned() };
-    let issued = bulla.sessions().begin(&user, Transport::Cookie, device, None).await.expect("a session");
-    format!("__Host-Http-bulla-access={}", issued.access.as_str())
 }
 
 fn jwt_cookie() -> String {
