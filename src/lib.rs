@@ -26,7 +26,7 @@
 //!
 //! [`Bulla::builder`] opens the key ring and the database. [`Bulla::guard`] is the middleware for actix-web and, with the feature
 //! `tower`, the layer for axum. [`Principal`] is the extractor for the user of a request. [`Users`] connects a user table of your
-//! own, and [`Bulla::sign_in`] begins a session after you have verified the person yourself. `examples/embed.rs` (actix-web) and
+//! own, and [`Bulla::sign_in`] begins a session after you have verified the person yourself. `examples/notes.rs` (actix-web) and
 //! `examples/axum.rs` use them. [`Bulla::end_sessions_of`] ends all sessions of a user; call it when you disable or delete a user.
 //! With the features `actix` and `sqlite`, the module [`testing`] helps to test handlers.
 //!

@@ -5,16 +5,23 @@ use std::{fs, path::Path, process::Command};
 use super::{CLIENTS, block, blocks, pages, read};
 
 #[test]
-fn the_embedding_page_shows_the_code_of_the_example() {
-    let readme = read("README.md");
-    let example = read("examples/embed.rs");
+fn the_pages_on_embedding_show_the_code_of_the_example() {
+    let example = read("examples/notes.rs");
     let plain = |text: &str| {
         text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
     };
-    let (shown, whole) = (plain(block(&readme, "rust")), plain(&example));
-    assert!(shown.lines().count() > 3, "nothing to compare");
-    for part in shown.split("\n// …\n") {
-        assert!(whole.contains(part), "the README shows what examples/embed.rs doesn't say:\n{part}");
+    let whole = plain(&example);
+    for (page, least) in [("README.md", 1), ("docs/embedding.md", 9)] {
+        let text = read(page);
+        let shown = blocks(&text, "rust");
+        assert!(shown.len() >= least, "{page} shows {} pieces", shown.len());
+        for part in shown.iter().flat_map(|block| block.split("\n// …\n")) {
+            let part = plain(part);
+            assert!(
+                part.lines().count() > 2 && whole.contains(&part),
+                "{page} shows what examples/notes.rs doesn't say:\n{part}"
+            );
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod adapters;
 mod axum;
 mod guards;
 mod mounting;
+mod notes;
 mod own_users;
 mod program;
 mod sign_in;
