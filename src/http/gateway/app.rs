@@ -129,7 +129,7 @@ impl App {
         parts.extensions = Default::default();
         let has_body = !body.is_end_stream();
         let progress = Progress::new();
-        if !has_body && is_idempotent(&parts.method) {
+        if !has_body && is_safe(&parts.method) {
             for _ in 0..RETRIES {
                 let request = Request::from_parts(parts.clone(), RequestBody::none(&progress));
                 match self.request(request, &progress).await {
@@ -214,9 +214,9 @@ enum Failure {
     Body(Cut),
 }
 
-/// Whether a request can be sent twice with the same effect (RFC 9110, section 9.2.2).
-fn is_idempotent(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(method)
+/// Whether a request only reads, so that it can be sent twice (RFC 9110, section 9.2.1).
+fn is_safe(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
 fn cause(error: &dyn std::error::Error) -> Option<Cut> {

@@ -170,8 +170,8 @@ pub(crate) struct AnswerBody {
     body: Incoming,
     idle: Duration,
     began: Instant,
-    /// The time of the last byte of the app.
-    last: Instant,
+    /// Since when the gateway waits for the app's next byte. `None`: the client has not yet taken the last one.
+    waits_since: Option<Instant>,
     /// Makes the future that completes with the session; `None` if no session ends this answer.
     watch: Option<Box<dyn FnOnce() -> Ended>>,
     ended: Option<Ended>,
@@ -183,7 +183,16 @@ pub(crate) struct AnswerBody {
 impl AnswerBody {
     pub(crate) fn new(body: Incoming, idle: Duration) -> Self {
         let now = Instant::now();
-        Self { body, idle, began: now, last: now, watch: None, ended: None, timer: None, on_cut: None }
+        Self {
+            body,
+            idle,
+            began: now,
+            waits_since: None,
+            watch: None,
+            ended: None,
+            timer: None,
+            on_cut: None,
+        }
     }
 
     /// Cuts the body off when the future of `watch` completes, and calls `on_cut` then.
@@ -226,13 +235,20 @@ impl Body for AnswerBody {
             return this.cut();
         }
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.last = Instant::now();
-            return Poll::Ready(frame.map(|frame| frame.map_err(|_| Cut::Broken)));
+            this.waits_since = None;
+            return Poll::Ready(frame.map(|frame| {
+                let mut frame = frame.map_err(|_| Cut::Broken)?;
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                }
+                Ok(frame)
+            }));
         }
+        let waits_since = *this.waits_since.get_or_insert_with(Instant::now);
         loop {
             let due = match this.watch {
                 Some(_) => this.began + UNWATCHED,
-                None => this.last + this.idle,
+                None => waits_since + this.idle,
             };
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             ready!(timer.as_mut().poll(context));

@@ -42,7 +42,9 @@ pub(crate) fn upgrade<'a>(parts: &Parts, upstream: &'a UpstreamSettings) -> Opti
     let mut lines = parts.headers.get_all(header::UPGRADE).iter();
     let asked = lines.next()?.to_str().ok()?.trim().to_ascii_lowercase();
     let names_it = tokens(&parts.headers, &header::CONNECTION).any(|token| token == "upgrade");
-    let alone = lines.next().is_none() && names_it && parts.method == Method::GET;
+    let has_body = parts.headers.contains_key(header::TRANSFER_ENCODING)
+        || parts.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    let alone = lines.next().is_none() && names_it && parts.method == Method::GET && !has_body;
     upstream.upgrades.iter().map(String::as_str).find(|protocol| alone && *protocol == asked)
 }
 
@@ -131,11 +133,19 @@ pub(crate) fn to_client(headers: &mut HeaderMap, upgrade: Option<&str>) {
     }
 }
 
-/// Removes trailers that a client must not send.
+/// Removes trailers that must not be fields of a message's head: an app may merge trailers into it (RFC 9110, section 6.5.1).
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     let reserved: Vec<HeaderName> =
         trailers.keys().filter(|name| identity::is_reserved(name.as_str())).cloned().collect();
-    for name in reserved {
+    let of_head = [
+        header::AUTHORIZATION,
+        header::CONTENT_LENGTH,
+        header::COOKIE,
+        header::HOST,
+        header::SET_COOKIE,
+        header::TRANSFER_ENCODING,
+    ];
+    for name in reserved.iter().chain(&of_head) {
         trailers.remove(name);
     }
 }

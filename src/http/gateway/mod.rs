@@ -73,9 +73,9 @@ impl Gateway {
     /// The certificates for an app can't be read.
     pub(crate) fn new(bulla: &Bulla, settings: &[UpstreamSettings]) -> Result<Self, String> {
         let mut upstreams = settings.iter().map(|one| App::new(bulla, one)).collect::<Result<Vec<_>, _>>()?;
-        // The longest prefix first, and those of one host before those of every host.
+        // The longest path first, and among equal ones that of one host before that of every host.
         upstreams
-            .sort_by_key(|one| (one.settings.host.is_none(), std::cmp::Reverse(one.settings.path.len())));
+            .sort_by_key(|one| (std::cmp::Reverse(one.settings.path.len()), one.settings.host.is_none()));
         Ok(Self { bulla: bulla.clone(), upstreams })
     }
 
@@ -159,14 +159,20 @@ impl Gateway {
         let origin = self.bulla.0.site.origin_of(parts);
         let host = origin.split_once("://").map_or(origin, |(_, host)| host);
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-        let of = |path: &str| {
+        type IsBelow = fn(&str, &str) -> bool;
+        let of = |path: &str, is_below: IsBelow| {
             self.upstreams.iter().position(|one| {
                 one.settings.host.as_deref().is_none_or(|ours| ours == host)
-                    && path::is_below(path, &one.settings.path)
+                    && is_below(path, &one.settings.path)
             })
         };
-        let (selected, read) = (of(path), of(&path::reading(path)));
-        if selected != read {
+        let selected = of(path, path::is_below);
+        let readings = path::readings(path).map_err(|bad| Problem::bad_request(bad.0))?;
+        let mut others = readings
+            .iter()
+            .map(|read| of(read, path::is_below))
+            .chain([of(&readings[1], path::is_below_in_any_case)]);
+        if others.any(|other| other != selected) {
             return Err(Problem::bad_request("The path can be read in several ways."));
         }
         selected.and_then(|at| self.upstreams.get(at)).ok_or_else(Problem::not_found)

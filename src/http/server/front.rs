@@ -119,7 +119,7 @@ where
         let (mut parts, body) = request.into_parts();
         let announced = announced(&parts.headers);
         let hosts = parts.headers.get_all(header::HOST).iter().count();
-        let ambiguous = connection.begin(announced) || hosts > 1;
+        let ambiguous = connection.begin(announced) || hosts > 1 || has_other_coding(&parts.headers);
         let answering = Answering(connection.clone());
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         if let Some(peer) = peer {
@@ -130,7 +130,9 @@ where
                 let connection = connection.clone();
                 Box::new(move || connection.open_tunnel())
             };
-            let mut answer = if is_own(parts.uri.path()) && !ambiguous {
+            // Only a proxy that asks about requests to its own apps may use these routes. Here a client could ask through a proxy.
+            let is_question = parts.uri.path().starts_with("/auth/verify");
+            let mut answer = if is_own(parts.uri.path()) && !ambiguous && !is_question {
                 self.own(parts, body, peer).await
             } else {
                 let arrived = Arrived { parts, body, upgrade, opened };
@@ -153,8 +155,10 @@ where
         let shared = &*self.bulla.0;
         let line = Line::of(&arrived.parts, &shared.site);
         let kind = ClientKind::of(&arrived.parts, &shared.site);
-        let refused = if ambiguous {
-            Some(Problem::bad_request("The host, or the length of the body, is stated more than once."))
+        let refused = if arrived.parts.uri.path().starts_with("/auth/verify") {
+            Some(Problem::not_found())
+        } else if ambiguous {
+            Some(Problem::bad_request("The host or the length of the body is not stated in one way."))
         } else if !shared.site.serves(&arrived.parts) {
             misdirected::log_once(&arrived.parts, &shared.site);
             Some(Problem::misdirected(shared.site.origin()))
@@ -211,6 +215,12 @@ fn failed(status: StatusCode) -> Response<LocalBody> {
     let mut answer = Response::new(boxed(http_body_util::Empty::new()));
     *answer.status_mut() = status;
     answer
+}
+
+/// Whether the body has another transfer coding than `chunked`, which the gateway would have to undo.
+fn has_other_coding(headers: &HeaderMap) -> bool {
+    let coding = headers.get(header::TRANSFER_ENCODING);
+    coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// The body that the headers announce. hyper has refused values that are no numbers.

@@ -122,9 +122,19 @@ pub(crate) fn is_reserved(name: &str) -> bool {
         || folded.starts_with("x_forwarded_")
         || folded.starts_with("x_auth_request_")
         || folded.starts_with("x_authentik_")
-        || ["bulla-token", "forwarded", "x-real-ip", "x-original-url", "x-original-uri", "x-rewrite-url"]
-            .iter()
-            .any(|name| is(name))
+        || [
+            "bulla-token",
+            "forwarded",
+            "x-real-ip",
+            "x-forwarded",
+            "x-original-host",
+            "x-original-method",
+            "x-original-url",
+            "x-original-uri",
+            "x-rewrite-url",
+        ]
+        .iter()
+        .any(|name| is(name))
 }
 
 /// A name in lower case, with an underscore for each character that is no letter and no digit.

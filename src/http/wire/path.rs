@@ -14,40 +14,70 @@ pub(crate) fn check(path: &str) -> Result<(), BadPath> {
     if !path.starts_with('/') {
         return Err(BadPath("The path must begin with a slash."));
     }
-    if path.contains('\\') {
-        return Err(BadPath("The path contains a backslash."));
+    let mut rest = path;
+    while let Some((_, after)) = rest.split_once('%') {
+        if encoded_byte(after).is_none() {
+            return Err(BadPath("The path contains a percent sign that encodes no byte."));
+        }
+        rest = after;
+    }
+    check_hidden(path)
+}
+
+/// Refuses a path in which an app could see other segments than those that are written.
+fn check_hidden(path: &str) -> Result<(), BadPath> {
+    if path.contains(['\\', '\0']) {
+        return Err(BadPath("The path contains a backslash or NUL."));
     }
     let mut rest = path;
     while let Some((_, after)) = rest.split_once('%') {
-        let code = after.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok());
-        match code {
-            None => return Err(BadPath("The path contains a percent sign that encodes no byte.")),
-            Some(b'/' | b'.' | b'\\' | 0) => {
-                return Err(BadPath("The path contains an encoded slash, dot, backslash or NUL."));
-            }
-            Some(_) => rest = after,
+        if matches!(encoded_byte(after), Some(b'/' | b'.' | b'\\' | 0)) {
+            return Err(BadPath("The path contains an encoded slash, dot, backslash or NUL."));
         }
+        rest = after;
     }
     // A parameter after a dot segment (`..;x`) is cut off by some apps.
     let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
-    if path.split('/').any(dots) {
-        return Err(BadPath("The path contains a dot segment."));
+    match path.split('/').any(dots) {
+        true => Err(BadPath("The path contains a dot segment.")),
+        false => Ok(()),
     }
-    Ok(())
 }
 
-/// The path as an app may read it: decoded, without parameters (`;x=1`), with single slashes. The path must have passed [`check`].
+/// The byte that the two digits after a percent sign encode.
+fn encoded_byte(after: &str) -> Option<u8> {
+    let digits = after.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// The further readings of a path that has passed [`check`]: decoded once and twice, without parameters and without an encoded query
+/// or fragment, with single slashes.
+///
+/// # Errors
+///
+/// A decoded path has a part that apps read in different ways.
+pub(crate) fn readings(path: &str) -> Result<[Cow<'_, str>; 2], BadPath> {
+    let once = reading(path);
+    check_hidden(&once)?;
+    let twice = Cow::Owned(reading(&once).into_owned());
+    check_hidden(&twice)?;
+    Ok([once, twice])
+}
+
+/// The path decoded once, without parameters (`;x=1`) and without an encoded query or fragment, with single slashes.
 pub(crate) fn reading(path: &str) -> Cow<'_, str> {
-    if !path.contains(['%', ';']) && !path.contains("//") {
+    if !path.contains(['%', ';', '?', '#']) && !path.contains("//") {
         return Cow::Borrowed(path);
     }
-    let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
-    let mut read = String::with_capacity(path.len());
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let decoded = decoded.split(['?', '#']).next().unwrap_or_default();
+    let mut read = String::with_capacity(decoded.len());
+    let segments = decoded.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
     for segment in segments.filter(|segment| !segment.is_empty()) {
         read.push('/');
-        read.push_str(&percent_decode_str(segment).decode_utf8_lossy());
+        read.push_str(segment);
     }
-    if read.is_empty() || path.ends_with('/') {
+    if read.is_empty() || decoded.ends_with('/') {
         read.push('/');
     }
     Cow::Owned(read)
@@ -57,6 +87,11 @@ pub(crate) fn reading(path: &str) -> Cow<'_, str> {
 pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix.trim_end_matches('/'))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The same without regard to case, as some apps compare paths.
+pub(crate) fn is_below_in_any_case(path: &str, prefix: &str) -> bool {
+    is_below(&path.to_lowercase(), &prefix.to_lowercase())
 }
 
 #[cfg(test)]
@@ -118,8 +153,21 @@ mod tests {
             ("/admin;x=1/y;z", "/admin/y"),
             ("/;/admin", "/admin"),
             ("/%C3%A4", "/ä"),
+            ("/admin%3Bx", "/admin"),
+            ("/admin%3Fx/y", "/admin"),
+            ("/admin%23x", "/admin"),
         ] {
             assert_eq!(reading(path), read, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_also_read_as_if_it_were_decoded_twice() {
+        let read = |path| readings(path).map(|both| both.map(|read| read.into_owned()));
+        assert_eq!(read("/a%25b"), Ok(["/a%b".to_owned(), "/a%b".to_owned()]));
+        assert_eq!(read("/%2561dmin"), Ok(["/%61dmin".to_owned(), "/admin".to_owned()]));
+        for bad in ["/a%252fb", "/%252e%252e/b", "/a%255cb", "/a%2500"] {
+            assert!(check(bad).is_ok() && readings(bad).is_err(), "{bad}");
         }
     }
 

@@ -95,6 +95,7 @@ async fn bullas_own_routes_are_answered_by_bulla_and_every_other_path_by_the_app
         ("/auth/session", true),
         ("/auth/assets/bulla.css", true),
         ("/auth/nothing", true),
+        ("/auth/verify", true),
         ("/oauth/authorize", true),
         ("/.well-known/oauth-authorization-server", true),
         ("/", false),
@@ -168,6 +169,11 @@ async fn the_longest_prefix_decides_and_each_path_has_its_own_access() {
         "/public/%73taff",
         "/public/;/staff",
         "/public/staff;x",
+        "/public/staff%3Bx",
+        "/public/staff%3Fx",
+        "/public/%2573taff",
+        "/public/STAFF",
+        "/PUBLIC",
     ] {
         let mut raw = Raw::connect(&server);
         raw.head(&format!("GET {path}"), &format!("Cookie: {}\r\n", browser.jar.header()));
@@ -253,7 +259,7 @@ async fn an_app_that_is_away_or_silent_is_502_or_504_and_a_person_gets_a_page() 
         let page = browser.send(navigation).await.text().await.unwrap();
         assert!(page.contains("<html") && page.contains("app behind this server"), "{page}");
     }
-    // An idempotent request is tried once more, any other one is not.
+    // A request that only reads is tried once more, any other one is not.
     assert_eq!(gone.received().len(), 4);
     browser.post("/gone", json!({})).await;
     assert_eq!(gone.received().len(), 5);

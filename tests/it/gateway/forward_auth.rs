@@ -114,6 +114,28 @@ async fn no_client_names_itself_or_reaches_the_app_with_bullas_cookies(kind: Kin
         app.received().iter().all(|request| !request.head.contains("bulla-")),
         "{kind:?}: a cookie of Bulla"
     );
+    // A client can't ask in the proxy's name: it would learn the app's cookies, and get a token for any audience.
+    for path in [
+        "/auth/verify?audience=a",
+        "/auth/verify/redirect",
+        "/auth/verify/envoy/a",
+        "/auth//verify",
+        "/auth/%76erify",
+    ] {
+        let mut raw = Raw::connect_to(&proxy.address());
+        let question = "X-Original-Method: GET\r\nX-Original-URI: /\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /\r\n";
+        raw.head(
+            &format!("GET {path}"),
+            &format!("Cookie: {cookies}; app=1\r\n{question}Connection: close\r\n"),
+        );
+        let answer = raw.read_to_end().to_lowercase();
+        assert!(
+            !answer.contains("remote-user") && !answer.contains("bulla-token"),
+            "{kind:?} {path}: {answer}"
+        );
+        assert!(!answer.contains("\ncookie:"), "{kind:?} {path}: {answer}");
+    }
+    let count = app.received().len();
     // The description of the request is the proxy's, not the client's.
     for (name, value) in [
         ("X-Original-Method", "GET"),
@@ -122,7 +144,6 @@ async fn no_client_names_itself_or_reaches_the_app_with_bullas_cookies(kind: Kin
         ("X-Forwarded-Uri", "/public"),
         ("X-Forwarded-Host", "localhost"),
     ] {
-        let count = app.received().len();
         let mut raw = Raw::connect_to(&proxy.address());
         let forged = format!("Cookie: {cookies}\r\nSec-Fetch-Site: cross-site\r\n{name}: {value}\r\n");
         raw.head("POST /a", &format!("{forged}Content-Length: 0\r\nConnection: close\r\n"));
