@@ -73,7 +73,7 @@ fn drive() -> ExitCode {
         let pairs = runs[one].iter().zip(&runs[other]);
         median(&pairs.map(|(one, other)| one.per_second / other.per_second).collect::<Vec<_>>())
     };
-    let rows: Vec<Vec<String>> = VARIANTS.iter().enumerate().map(|(at, (_, name))| {
+    let rows = VARIANTS.iter().enumerate().map(|(at, (_, name))| {
         vec![
             (*name).to_owned(),
             table::thousands(of(at, |run| run.per_second)),
