@@ -32,8 +32,7 @@
 //!
 //! # Features
 //!
-//! Without default features only the core is built. The default features are `cli` and `tower`, which switch on all others except
-//! `http2`.
+//! Without default features only the core is built. The default feature, `cli`, switches on all others except `http2`.
 //!
 //! - `actix`: the guard and the routes for actix-web.
 //! - `tower`: the guard for tower and axum.
