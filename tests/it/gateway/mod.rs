@@ -5,6 +5,7 @@ mod browser;
 mod forward_auth;
 mod framing;
 mod identity;
+mod samples;
 mod streams;
 mod upstreams;
 mod verify;
