@@ -31,11 +31,21 @@ const MAX_PAGES_LEFT: u32 = 1000;
 /// The maximum number of passive checkpoints, which delay no commit, before the truncation is given up for this time.
 const MAX_PASSIVE_RUNS: usize = 8;
 
-/// Stops the thread when dropped. A last checkpoint leaves a short WAL.
+/// The thread of the checkpoints. When dropped, waits for a last checkpoint, which leaves a short WAL. If the WAL was removed while it
+/// was open, no later start can recover from it, so a process that ended in the middle of this checkpoint would damage the database.
 #[derive(Debug)]
 pub(super) struct Checkpointer {
-    #[allow(dead_code, reason = "held for its Drop, which the thread sees")]
-    stop: mpsc::Sender<()>,
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Checkpointer {
@@ -76,10 +86,10 @@ impl Checkpointer {
                 }
             }
         };
-        thread::Builder::new().name("bulla-checkpoint".into()).spawn(run).map_err(|error| {
+        let thread = thread::Builder::new().name("bulla-checkpoint".into()).spawn(run).map_err(|error| {
             StoreError::Unavailable(format!("a thread for checkpoints could not be started: {error}"))
         })?;
-        Ok(Self { stop })
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 

@@ -30,9 +30,9 @@ fn with_flags(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     connection.set_prepared_statement_cache_capacity(64);
     turn_to_wal(&connection)?;
     // Checkpoints run on a separate connection, so that no COMMIT has to run one. The caches are small, because there are several
-    // connections.
+    // connections, and because the kernel caches the file as well.
     connection.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -512; PRAGMA foreign_keys = OFF;
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256; PRAGMA foreign_keys = OFF;
          PRAGMA trusted_schema = OFF;",
     )?;
     Ok(connection)

@@ -202,6 +202,11 @@ async fn a_server_ends_if_its_open_database_is_replaced_or_removed() {
         let mut server = Server::started(&[]);
         let (mut browser, leaving) = (server.ada().await, server.ada().await);
         let (database, wal) = (server.path("bulla.db"), server.path("bulla.db-wal"));
+        // A long WAL takes a while to be copied into the database.
+        server.sqlite3(
+            "CREATE TABLE filling (bytes BLOB); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) \
+             INSERT INTO filling SELECT randomblob(4000) FROM n",
+        );
         match what {
             "the WAL removed" => std::fs::remove_file(&wal).unwrap(),
             "the database moved away" => std::fs::rename(&database, server.path("away")).unwrap(),
@@ -223,6 +228,7 @@ async fn a_server_ends_if_its_open_database_is_replaced_or_removed() {
         browser.origin.clone_from(&server.origin);
         assert_eq!(browser.status().await, 200, "{what}: what was acknowledged before is there");
         assert_eq!(server.sqlite3("PRAGMA integrity_check"), "ok", "{what}");
+        assert_eq!(server.sqlite3("SELECT count(*) FROM filling"), "900", "{what}");
     }
 }
 
