@@ -96,8 +96,12 @@ async fn the_two_commands_of_the_readme_lead_to_a_login_as_administrator() {
     terminal.env("BULLA_LISTEN", format!("127.0.0.1:{port}")).env_remove("RUST_LOG");
     let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(terminal.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let made = lines.find(|line| line.contains("Password: ")).expect("a password");
-    let serves = lines.find(|line| line.contains("Bulla serves on ")).expect("an address");
+    let mut shown = Vec::new();
+    let mut line_with = |text: &str| {
+        let found = lines.by_ref().inspect(|line| shown.push(line.clone())).find(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("the server ended without {text:?}: {shown:#?}"))
+    };
+    let (made, serves) = (line_with("Password: "), line_with("Bulla serves on "));
     let password = made.split("Password: ").nth(1).unwrap().split_whitespace().next().unwrap();
     assert!(
         made.contains("Name: admin") && serves.contains(&format!("http://localhost:{port}")),
@@ -111,8 +115,10 @@ async fn the_two_commands_of_the_readme_lead_to_a_login_as_administrator() {
     assert_eq!(answer.status(), 303);
     assert_eq!(browser.get("/auth/account").await.status(), 200);
     terminal.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
-    assert!(lines.all(|line| !line.contains("rror")));
-    assert!(terminal.wait().unwrap().success());
+    let rest: Vec<String> = lines.collect();
+    assert!(rest.iter().all(|line| !line.contains("rror")), "{rest:#?}");
+    let ended = terminal.wait().unwrap();
+    assert!(ended.success(), "{ended}: {rest:#?}");
 }
 
 /// How often the first session is run in each way: `README_RUNS` times, by default twice.

@@ -45,24 +45,24 @@ async fn assert_ended(browser: &Browser, by: &str) {
     assert_eq!(refresh_alone.status().await, 401, "{by}");
 }
 
-/// Statements in a database shell; SID, ID and NAME stand for the session's id, the user's id and the user's name.
+/// Statements in a database shell; `{sid}`, `{id}` and `{name}` stand for the session's id, the user's id and the user's name.
 const STATEMENTS: [&str; 15] = [
-    "DELETE FROM sessions WHERE sid = 'SID'",
-    "DELETE FROM sessions WHERE user_id = 'ID'",
+    "DELETE FROM sessions WHERE sid = '{sid}'",
+    "DELETE FROM sessions WHERE user_id = '{id}'",
     "INSERT OR REPLACE INTO sessions SELECT NULL, sid, user_id, zeroblob(32), 0, rotated_at, NULL, NULL, created_at,
-       idle_expires_at, expires_at, transport, user_agent, ip, client_id, scope, auth_time FROM sessions WHERE sid = 'SID'",
-    "UPDATE sessions SET sid = 'AAAAAAAAAAAAAAAAAAAAAA' WHERE sid = 'SID'",
-    "UPDATE OR REPLACE sessions SET sid = 'SID' WHERE sid = 'AAAAAAAAAAAAAAAAAAAAAA'",
-    "UPDATE sessions SET user_id = '1' WHERE sid = 'SID'",
-    "UPDATE sessions SET expires_at = created_at WHERE sid = 'SID'",
-    "DELETE FROM users WHERE name = 'NAME'",
-    "UPDATE users SET disabled = 1 WHERE name = 'NAME'",
-    "UPDATE users SET id = id + 1000 WHERE name = 'NAME'",
-    "REPLACE INTO users (id, name, folded, created_at) VALUES (ID, 'somebody else', 'x1', 0)",
-    "REPLACE INTO users (name, folded, created_at) VALUES ('NAME', 'NAME', 0)",
-    "UPDATE OR REPLACE users SET folded = 'NAME' WHERE name = 'ada'",
-    "BEGIN; DELETE FROM sessions WHERE sid = 'SID'; SAVEPOINT s; DELETE FROM users; ROLLBACK TO s; COMMIT",
-    "PRAGMA foreign_keys = ON; DELETE FROM users WHERE id = ID",
+       idle_expires_at, expires_at, transport, user_agent, ip, client_id, scope, auth_time FROM sessions WHERE sid = '{sid}'",
+    "UPDATE sessions SET sid = 'AAAAAAAAAAAAAAAAAAAAAA' WHERE sid = '{sid}'",
+    "UPDATE OR REPLACE sessions SET sid = '{sid}' WHERE sid = 'AAAAAAAAAAAAAAAAAAAAAA'",
+    "UPDATE sessions SET user_id = '1' WHERE sid = '{sid}'",
+    "UPDATE sessions SET expires_at = created_at WHERE sid = '{sid}'",
+    "DELETE FROM users WHERE name = '{name}'",
+    "UPDATE users SET disabled = 1 WHERE name = '{name}'",
+    "UPDATE users SET id = id + 1000 WHERE name = '{name}'",
+    "REPLACE INTO users (id, name, folded, created_at) VALUES ({id}, 'somebody else', 'x1', 0)",
+    "REPLACE INTO users (name, folded, created_at) VALUES ('{name}', '{name}', 0)",
+    "UPDATE OR REPLACE users SET folded = '{name}' WHERE name = 'ada'",
+    "BEGIN; DELETE FROM sessions WHERE sid = '{sid}'; SAVEPOINT s; DELETE FROM users; ROLLBACK TO s; COMMIT",
+    "PRAGMA foreign_keys = ON; DELETE FROM users WHERE id = {id}",
 ];
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_session_ended_in_a_database_shell_is_refused_within_one_second() {
     for (n, (statement, (browser, sid))) in STATEMENTS.iter().zip(&users).enumerate() {
         assert_eq!(browser.status().await, 200, "{statement}");
         let (name, id) = (format!("u{}", n + 1), format!("{}", n + 2));
-        server.sqlite3(&statement.replace("SID", sid).replace("NAME", &name).replace("ID", &id));
+        server.sqlite3(&statement.replace("{sid}", sid).replace("{name}", &name).replace("{id}", &id));
         assert_ended(browser, statement).await;
     }
     let (untouched, _) = users.last().unwrap();

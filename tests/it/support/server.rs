@@ -1,7 +1,6 @@
 //! Runs the real program as a user does: a process on a free port, a separate folder, and browsers with cookie jars.
 
 use std::{
-    collections::BTreeMap,
     ffi::OsStr,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
@@ -242,28 +241,33 @@ pub fn sqlite3(database: &Path, statement: &str) -> String {
     String::from_utf8(shell.stdout).unwrap().trim_end().to_owned()
 }
 
-/// Cookies, stored as a browser stores them.
+/// Cookies, stored as a browser stores them: those that were created first are sent first (RFC 6265, section 5.4).
 #[derive(Clone, Default)]
-pub struct Jar(Arc<Mutex<BTreeMap<String, String>>>);
+pub struct Jar(Arc<Mutex<Vec<(String, String)>>>);
 
 impl Jar {
     pub fn get(&self, name: &str) -> Option<String> {
-        self.0.lock().unwrap().get(name).cloned()
+        let all = self.0.lock().unwrap();
+        all.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
     }
 
     /// The cookies of logins at providers, by name.
     pub fn logins(&self) -> Vec<(String, String)> {
         let all = self.0.lock().unwrap();
         let logins = all.iter().filter(|(name, _)| name.starts_with(LOGIN));
-        logins.map(|(name, value)| (name.clone(), value.clone())).collect()
+        logins.cloned().collect()
     }
 
     pub fn set(&self, name: &str, value: &str) {
-        self.0.lock().unwrap().insert(name.into(), value.into());
+        let mut all = self.0.lock().unwrap();
+        match all.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = value.into(),
+            None => all.push((name.into(), value.into())),
+        }
     }
 
     pub fn remove(&self, name: &str) {
-        self.0.lock().unwrap().remove(name);
+        self.0.lock().unwrap().retain(|(known, _)| known != name);
     }
 
     pub fn clear(&self) {
