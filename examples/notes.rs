@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use bulla::{
     Bulla, ForeignScheme, Hasher, LoginError, Principal, Problem, SecretText, Site, StoreError, User, UserId,
     Users,
+    pages::{LoginPage, Pages},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -59,6 +60,26 @@ impl Users for Members {
             Err(_) => Err(LoginError::Busy),
         }
     }
+}
+
+/// The login page of this program. Bulla renders the account page and the error pages.
+struct NotesPages;
+
+impl Pages for NotesPages {
+    fn login(&self, page: &LoginPage<'_>) -> Option<String> {
+        Some(format!(
+            "<!doctype html><title>Notes</title><h1>Sign in to your notes</h1><p>{}</p><form method=post action={}/login>\
+             <input type=hidden name=rd value=\"{}\"><input name=username><input name=password type=password>\
+             <button>Sign in</button></form>",
+            escaped(page.error.unwrap_or_default()),
+            page.prefix,
+            escaped(page.rd),
+        ))
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
 #[derive(Deserialize)]
@@ -142,6 +163,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let bulla = Bulla::builder(format!("{home_folder}/keys"), format!("{home_folder}/bulla.db").as_str())
         .site(Site::loopback(port, false))
         .users(members.clone())
+        .pages(NotesPages)
         .basic(false)
         .foreign_scheme(ForeignScheme::Ignore)
         .init()

@@ -128,6 +128,8 @@ pub use token::{
     TokenKeys,
 };
 
+#[cfg(feature = "web")]
+pub use http::pages;
 #[cfg(feature = "tower")]
 pub use http::tower;
 #[cfg(feature = "web")]

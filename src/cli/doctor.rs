@@ -13,7 +13,7 @@ use crate::{
     clock::since_boot,
     config::Settings,
     fetch::Fetch,
-    http::callback_url,
+    http::{PREFIX, callback_url},
     identity::openid::{Provider, examine},
     keyring::{KeyDirectory, RingError},
     store::{
@@ -159,7 +159,7 @@ fn secrets(ctx: &Context, checks: &mut Vec<Check>) {
 async fn providers(ctx: &Context, checks: &mut Vec<Check>) {
     let fetch = Arc::new(Fetch::default());
     for settings in &ctx.settings.providers {
-        let redirect = callback_url(&origin(&ctx.settings), &settings.name);
+        let redirect = callback_url(&origin(&ctx.settings), PREFIX, &settings.name);
         let provider = Provider::new(settings.clone(), Arc::clone(&fetch));
         for finding in examine(&provider, &redirect, ctx.clock.now()).await {
             checks.push(Check::new(format!("{}: {}", settings.name, finding.what), finding.found));

@@ -173,7 +173,9 @@ fn start_error(error: StartError, init: bool) -> CliError {
         StartError::Store(error) => error.into(),
         StartError::Ring(error) if init => CliError::from(error),
         StartError::Ring(error) => error.into(),
-        StartError::Policy(_) | StartError::Site(_) => CliError::Usage(error.to_string()),
+        StartError::Policy(_) | StartError::Site(_) | StartError::Prefix(_) => {
+            CliError::Usage(error.to_string())
+        }
     }
 }
 

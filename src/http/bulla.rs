@@ -12,7 +12,7 @@ use crate::identity::openid::ProviderSettings;
 use crate::{
     clock::Clock,
     http::{
-        pages::ShownProvider,
+        pages::{PREFIX, PageSet, Pages, ShownProvider, check_prefix},
         wire::{
             cookies::CookieJar,
             credentials::{ForeignScheme, Schemes},
@@ -34,6 +34,8 @@ pub struct Builder {
     site: Option<Site>,
     cookie_domain: Option<String>,
     schemes: Schemes,
+    prefix: String,
+    pages: Option<Box<dyn Pages>>,
 }
 
 impl fmt::Debug for Builder {
@@ -98,6 +100,22 @@ impl Builder {
         self
     }
 
+    /// The path of the login routes (default `/auth`), such as `/account`: the routes, the links on the pages, the redirects and the
+    /// addresses at which OpenID providers send people back. The routes of [`Bulla::oauth_routes`](Bulla) and those for
+    /// administration, probes and metrics have fixed paths.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
+    }
+
+    /// Own pages instead of Bulla's.
+    #[must_use]
+    pub fn pages(mut self, pages: impl Pages) -> Self {
+        self.pages = Some(Box::new(pages));
+        self
+    }
+
     /// The rule for new passwords.
     #[must_use]
     pub fn password(mut self, rule: PasswordRule) -> Self {
@@ -145,8 +163,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`StartError::Site`] if [`site`](Self::site) was not called or is not an origin, and the other errors if the keys, the
-    /// database or the policy can't be used.
+    /// [`StartError::Site`] if [`site`](Self::site) was not called or is not an origin, [`StartError::Prefix`] if
+    /// [`prefix`](Self::prefix) is not a plain path, and the other errors if the keys, the database or the policy can't be used.
     pub async fn start(self) -> Result<Bulla, StartError> {
         let site = self.site.ok_or_else(|| {
             StartError::Site(
@@ -156,12 +174,14 @@ impl Builder {
             )
         })?;
         site.check().map_err(StartError::Site)?;
+        check_prefix(&self.prefix).map_err(StartError::Prefix)?;
         let installation = self.settings.start().await?;
+        #[cfg(feature = "openid")]
+        let providers = installation.logins.providers().all().iter().map(ShownProvider::of).collect();
+        #[cfg(not(feature = "openid"))]
+        let providers = Vec::new();
         Ok(Bulla(Arc::new(Shared {
-            #[cfg(feature = "openid")]
-            shown_providers: installation.logins.providers().all().iter().map(ShownProvider::of).collect(),
-            #[cfg(not(feature = "openid"))]
-            shown_providers: Vec::new(),
+            pages: PageSet::new(self.prefix, self.pages, providers),
             cookies: CookieJar::new(self.cookie_domain),
             schemes: self.schemes,
             protection: Protection::new(&site),
@@ -180,8 +200,7 @@ pub struct Bulla(pub(crate) Arc<Shared>);
 /// The state that all requests share.
 pub(crate) struct Shared {
     pub(crate) installation: Arc<Installation>,
-    /// The login methods that the login page offers besides the password.
-    pub(crate) shown_providers: Vec<ShownProvider>,
+    pub(crate) pages: PageSet,
     pub(crate) cookies: CookieJar,
     /// The schemes of `Authorization` by which people can authenticate.
     pub(crate) schemes: Schemes,
@@ -223,6 +242,8 @@ impl Bulla {
             site: None,
             cookie_domain: None,
             schemes: Schemes::default(),
+            prefix: PREFIX.into(),
+            pages: None,
         }
     }
 

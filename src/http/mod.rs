@@ -16,7 +16,7 @@ mod gateway;
 #[cfg_attr(not(feature = "actix"), allow(dead_code, reason = "only the routes use the rest"))]
 mod guard;
 #[cfg_attr(not(feature = "actix"), allow(dead_code, reason = "only the routes use the rest"))]
-mod pages;
+pub mod pages;
 #[cfg(feature = "actix")]
 mod routes;
 #[cfg(feature = "cli")]
@@ -33,6 +33,8 @@ pub use bulla::{Builder, Bulla};
 #[cfg(feature = "cli")]
 pub use gateway::{UPSTREAM_FIELDS, UpstreamSettings};
 pub use guard::Guard;
+#[cfg(feature = "cli")]
+pub(crate) use pages::PREFIX;
 #[cfg(all(feature = "actix", feature = "openid"))]
 pub(crate) use routes::callback_url;
 #[cfg(feature = "cli")]

@@ -30,6 +30,9 @@ pub enum StartError {
     /// The public address is missing or is not an origin.
     #[error("{0}")]
     Site(String),
+    /// The path of the login routes is not a plain path, or belongs to other routes.
+    #[error("{0}")]
+    Prefix(String),
 }
 
 /// The settings of an installation. Each has a default, except the two paths.

@@ -8,7 +8,7 @@ use hyper::{
     header::HeaderValue,
     http::{
         request::Parts,
-        uri::{Authority, Scheme},
+        uri::{Authority, PathAndQuery, Scheme},
     },
 };
 use tokio::{
@@ -81,8 +81,9 @@ impl App {
             Decision::Person(principal) => Some(principal),
             Decision::Refused(problem) => return Err(problem),
             Decision::Undecided(tried) => {
-                let Admission { decision, cookies: renewed } =
-                    self.admits.authenticate_request(shared, parts, tried).await;
+                // On the heap: most requests need no further step, and each of their futures would have room for it.
+                let steps = Box::pin(self.admits.authenticate_request(shared, parts, tried));
+                let Admission { decision, cookies: renewed } = steps.await;
                 *cookies = renewed;
                 decision?
             }
@@ -120,11 +121,12 @@ impl App {
         body: Incoming,
         waits: bool,
     ) -> Result<Response<Incoming>, Problem> {
-        let path = parts.uri.path_and_query().cloned();
-        let mut uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
-        uri = uri.path_and_query(path.map_or_else(|| "/".to_owned(), |path| path.to_string()));
-        parts.uri =
-            uri.build().map_err(|_| Problem::bad_request("The address of the request is malformed."))?;
+        let mut uri = parts.uri.into_parts();
+        uri.scheme = Some(self.scheme.clone());
+        uri.authority = Some(self.authority.clone());
+        uri.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        parts.uri = Uri::from_parts(uri)
+            .map_err(|_| Problem::bad_request("The address of the request is malformed."))?;
         parts.version = hyper::Version::HTTP_11;
         parts.extensions = Default::default();
         let has_body = !body.is_end_stream();

@@ -61,15 +61,11 @@ pub(crate) fn to_app(parts: &mut Parts, passed: &Passed<'_>, upgrade: Option<&st
     let headers = &mut parts.headers;
     let takes_trailers = tokens(headers, &header::TE).any(|token| token == "trailers");
     remove_of_connection(headers);
-    headers.remove(header::TE);
-    let reserved: Vec<HeaderName> =
-        headers.keys().filter(|name| identity::is_reserved(name.as_str())).cloned().collect();
-    for name in reserved {
-        headers.remove(name);
-    }
-    if passed.authorization_is_bullas {
-        headers.remove(header::AUTHORIZATION);
-    }
+    remove(headers, |name| {
+        identity::is_reserved(name.as_str())
+            || *name == header::TE
+            || *name == header::AUTHORIZATION && passed.authorization_is_bullas
+    });
     keep_foreign_cookies(headers);
     if let Some(protocol) = upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -96,11 +92,12 @@ fn describe(headers: &mut HeaderMap, passed: &Passed<'_>) {
         Address::Known(ip) if ip.is_ipv6() => format!("\"[{ip}]\""),
         _ => address.clone(),
     };
+    let forwarded = ["for=", &node, ";host=\"", host, "\";proto=", scheme].concat();
     let lines = [
         ("x-forwarded-for", address),
         ("x-forwarded-proto", scheme.to_owned()),
         ("x-forwarded-host", host.to_owned()),
-        ("forwarded", format!("for={node};host=\"{host}\";proto={scheme}")),
+        ("forwarded", forwarded),
     ];
     insert(headers, lines);
     if passed.upstream.host_of_upstream {
@@ -124,8 +121,8 @@ pub(crate) fn to_client(headers: &mut HeaderMap, upgrade: Option<&str>) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol);
     }
-    let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
-    if cookies.iter().any(|line| is_own_cookie(line.as_bytes())) {
+    if headers.get_all(header::SET_COOKIE).iter().any(|line| is_own_cookie(line.as_bytes())) {
+        let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
         headers.remove(header::SET_COOKIE);
         for line in cookies.into_iter().filter(|line| !is_own_cookie(line.as_bytes())) {
             headers.append(header::SET_COOKIE, line);
@@ -135,8 +132,6 @@ pub(crate) fn to_client(headers: &mut HeaderMap, upgrade: Option<&str>) {
 
 /// Removes trailers that must not be fields of a message's head: an app may merge trailers into it (RFC 9110, section 6.5.1).
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
-    let reserved: Vec<HeaderName> =
-        trailers.keys().filter(|name| identity::is_reserved(name.as_str())).cloned().collect();
     let of_head = [
         header::AUTHORIZATION,
         header::CONTENT_LENGTH,
@@ -145,9 +140,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
         header::SET_COOKIE,
         header::TRANSFER_ENCODING,
     ];
-    for name in reserved.iter().chain(&of_head) {
-        trailers.remove(name);
-    }
+    remove(trailers, |name| identity::is_reserved(name.as_str()) || of_head.contains(name));
 }
 
 fn remove_of_connection(headers: &mut HeaderMap) {
@@ -158,7 +151,14 @@ fn remove_of_connection(headers: &mut HeaderMap) {
             ![header::HOST, header::CONTENT_LENGTH, header::COOKIE, header::SET_COOKIE].contains(name)
         })
         .collect();
-    for name in named.iter().chain(&OF_CONNECTION) {
+    remove(headers, |name| OF_CONNECTION.contains(name) || named.contains(name));
+}
+
+/// Removes the headers whose names fulfil a condition. One pass over the names is cheaper than a search for each name, because most
+/// requests have none of them.
+fn remove(headers: &mut HeaderMap, condition: impl Fn(&HeaderName) -> bool) {
+    let removed: Vec<HeaderName> = headers.keys().filter(|name| condition(name)).cloned().collect();
+    for name in removed {
         headers.remove(name);
     }
 }

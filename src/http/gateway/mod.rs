@@ -58,6 +58,7 @@ pub(crate) type Tunnel = Pin<Box<dyn Future<Output = ()>>>;
 /// The request of a client.
 pub(crate) struct Arrived {
     pub(crate) parts: Parts,
+    pub(crate) kind: ClientKind,
     pub(crate) body: Incoming,
     /// The client's connection, if it can be upgraded.
     pub(crate) upgrade: Option<OnUpgrade>,
@@ -83,8 +84,7 @@ impl Gateway {
     pub(crate) async fn answer(&self, arrived: Arrived) -> Outcome {
         let shared = &*self.bulla.0;
         let mut cookies = SetCookies::default();
-        let Arrived { parts, body, upgrade, opened } = arrived;
-        let kind = ClientKind::of(&parts, &shared.site);
+        let Arrived { parts, kind, body, upgrade, opened } = arrived;
         let passed = self.pass(parts, body, upgrade, opened, &mut cookies).await;
         let mut outcome = passed.unwrap_or_else(|problem| Outcome {
             answer: response::<String>(shared.refuse_kind(&kind, &problem))
@@ -104,7 +104,8 @@ impl Gateway {
         cookies: &mut SetCookies,
     ) -> Result<Outcome, Problem> {
         let shared = &*self.bulla.0;
-        let upstream = self.upstream(&parts)?;
+        let origin = shared.site.origin_of(&parts);
+        let upstream = self.upstream(&parts, origin)?;
         // An app that reads this header itself gets it untouched; the cookies decide here.
         let authorization = upstream
             .settings
@@ -118,7 +119,7 @@ impl Gateway {
             upstream: &upstream.settings,
             caller: &caller,
             address: shared.site.address(&parts),
-            origin: shared.site.origin_of(&parts),
+            origin,
             token: upstream.token(&self.bulla, &caller)?,
             authorization_is_bullas: authorization.is_none(),
         };
@@ -149,14 +150,13 @@ impl Gateway {
         Ok(Outcome { answer: self.watched(upstream, caller, answer), tunnel: None })
     }
 
-    /// The upstream of a request: that of the request's host with the longest prefix.
-    fn upstream(&self, parts: &Parts) -> Result<&App, Problem> {
+    /// The upstream of a request: that of the request's host with the longest prefix. `origin` is that of the request's host.
+    fn upstream(&self, parts: &Parts, origin: &str) -> Result<&App, Problem> {
         let path = parts.uri.path();
         path::check(path).map_err(|bad| Problem::bad_request(bad.0))?;
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(Problem::method_not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        let origin = self.bulla.0.site.origin_of(parts);
         let host = origin.split_once("://").map_or(origin, |(_, host)| host);
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         type IsBelow = fn(&str, &str) -> bool;

@@ -3,7 +3,7 @@
 use crate::http::{
     Problem, Site,
     bulla::Shared,
-    pages,
+    pages::{Login, PageSet},
     wire::{answer::Answer, credentials, forgery, request::Request},
 };
 
@@ -40,16 +40,16 @@ impl ClientKind {
     }
 
     /// The answer. A person who is not recognised gets the login page with all login methods.
-    pub(crate) fn refuse(&self, problem: &Problem, shown_providers: &[pages::ShownProvider]) -> Answer {
+    pub(crate) fn refuse(&self, problem: &Problem, pages: &PageSet) -> Answer {
         let page = match self {
             Self::Program => return Answer::problem(problem),
             Self::Person { can_reload: true, back } if problem.is_cross_site() => {
-                return Answer::page(pages::reload(back));
+                return Answer::page(pages.reload(back));
             }
             Self::Person { back, .. } if problem.code() == "unauthorized" => {
-                pages::login(&pages::Login { rd: back, shown_providers, ..Default::default() })
+                pages.login(&Login { rd: back, ..Default::default() })
             }
-            Self::Person { .. } => pages::error(problem),
+            Self::Person { .. } => pages.error(problem),
         };
         Answer::problem_page(problem, page)
     }
@@ -63,7 +63,7 @@ impl Shared {
 
     /// The answer of a guard to a client of this kind, with the protective headers.
     pub(crate) fn refuse_kind(&self, kind: &ClientKind, problem: &Problem) -> Answer {
-        let answer = kind.refuse(problem, &self.shown_providers);
+        let answer = kind.refuse(problem, &self.pages);
         self.protection
             .headers(answer.is_page())
             .fold(answer, |answer, (name, value)| answer.header(name, value))
@@ -77,7 +77,8 @@ mod tests {
 
     fn told(request: Sample, problem: &Problem) -> (u16, String) {
         let site = Site::public("https://app.example");
-        let answer = ClientKind::of(&request, &site).refuse(problem, &[]);
+        let answer =
+            ClientKind::of(&request, &site).refuse(problem, &PageSet::new("/auth".into(), None, Vec::new()));
         (answer.status, answer.body)
     }
 

@@ -126,13 +126,12 @@ impl Shared {
         let user = self.sessions().parts().users.find(&principal.user_id()).await;
         let name = user.ok().flatten().map(|user| user.name).unwrap_or_default();
         let page = pages::Login {
-            rd: "/auth/account",
+            rd: &self.pages.at("/account"),
             error: Some(problem.detail()),
             name: &name,
-            shown_providers: &self.shown_providers,
             again: true,
             ..Default::default()
         };
-        Answer::problem_page(problem, pages::login(&page))
+        Answer::problem_page(problem, self.pages.login(&page))
     }
 }

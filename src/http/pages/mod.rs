@@ -1,13 +1,20 @@
 //! Renders the HTML pages. The templates escape all values. There are no scripts and no inline styles.
 
-use askama::Template;
+mod views;
 
+use askama::Template;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+pub use self::views::{AccountPage, Device, ErrorPage, LinkedIdentity, LoginPage, Pages, ProviderLink};
 use crate::{
     clock::Timestamp,
     ids::Sid,
     problem::{Problem, reason_phrase},
-    store::{LinkedIdentity, SessionRow, User},
+    store::{self, SessionRow, User},
 };
+
+/// The path of the routes of a login, unless an embedding program sets another one.
+pub(crate) const PREFIX: &str = "/auth";
 
 /// A provider as the pages show it.
 pub(crate) struct ShownProvider {
@@ -29,9 +36,17 @@ impl ShownProvider {
     }
 }
 
-/// The login page.
-#[derive(Default, Template)]
-#[template(path = "login.html")]
+/// The pages of an installation and their addresses.
+pub(crate) struct PageSet {
+    prefix: String,
+    /// The pages of the embedding program.
+    own: Option<Box<dyn Pages>>,
+    /// The login methods that the login page offers besides the password.
+    shown_providers: Vec<ShownProvider>,
+}
+
+/// What the login page says.
+#[derive(Default)]
 pub(crate) struct Login<'a> {
     /// The address after the login; checked when it comes back.
     pub(crate) rd: &'a str,
@@ -39,20 +54,10 @@ pub(crate) struct Login<'a> {
     pub(crate) name: &'a str,
     /// The app for which a person signs in, if the login is for an app.
     pub(crate) app: Option<&'a str>,
-    /// Whether the page follows a logout. Then it also clears the browser's cache, see [`forget`].
+    /// Whether the page follows a logout.
     pub(crate) signed_out: bool,
     /// Whether a person who is signed in logs in again.
     pub(crate) again: bool,
-    pub(crate) shown_providers: &'a [ShownProvider],
-}
-
-/// A page that sends a browser on to a provider or an app. It replaces a redirect, which the answer to a form must not be (CSP
-/// `form-action`).
-#[derive(Template)]
-#[template(path = "onward.html")]
-pub(crate) struct Onward<'a> {
-    pub(crate) label: &'a str,
-    pub(crate) url: &'a str,
 }
 
 /// The message at the top of the account page.
@@ -61,78 +66,49 @@ pub(crate) enum Message<'a> {
     Error(&'a Problem),
 }
 
-/// The account page: the user and their devices.
+/// What the account page says: the user and their devices.
 pub(crate) struct Account<'a> {
     pub(crate) user: &'a User,
     pub(crate) sessions: &'a [SessionRow],
     pub(crate) this: Sid,
     pub(crate) now: Timestamp,
     pub(crate) message: Option<Message<'a>>,
-    pub(crate) identities: &'a [LinkedIdentity],
+    pub(crate) identities: &'a [store::LinkedIdentity],
     /// The identities that were linked recently. Set after a password change only.
-    pub(crate) lately: &'a [LinkedIdentity],
-    pub(crate) shown_providers: &'a [ShownProvider],
+    pub(crate) lately: &'a [store::LinkedIdentity],
     /// Whether the user has a password that can be changed.
     pub(crate) has_password: bool,
 }
 
 #[derive(Template)]
+#[template(path = "login.html")]
+struct LoginTemplate<'a> {
+    prefix: &'a str,
+    page: &'a LoginPage<'a>,
+}
+
+#[derive(Template)]
 #[template(path = "account.html")]
-struct AccountPage<'a> {
-    id: &'a str,
-    name: &'a str,
-    roles: &'a [String],
-    devices: Vec<DeviceLine<'a>>,
-    done: Option<&'a str>,
-    error: Option<&'a str>,
-    identities: Vec<IdentityLine<'a>>,
-    lately: Vec<IdentityLine<'a>>,
-    shown_providers: &'a [ShownProvider],
-    has_password: bool,
-}
-
-struct IdentityLine<'a> {
-    issuer: &'a str,
-    subject: &'a str,
-    linked: String,
-}
-
-impl<'a> IdentityLine<'a> {
-    fn all(linked: &'a [LinkedIdentity], now: Timestamp) -> Vec<Self> {
-        let line = |one: &'a LinkedIdentity| Self {
-            issuer: &one.identity.issuer,
-            subject: &one.identity.subject,
-            linked: one.linked_at.map_or_else(|| "at an unknown time".into(), |at| ago(at, now)),
-        };
-        linked.iter().map(line).collect()
-    }
-}
-
-struct DeviceLine<'a> {
-    sid: String,
-    agent: String,
-    ip: &'a str,
-    since: String,
-    /// Exact only to within the life of an access token, because requests with a valid one write nothing.
-    seen: String,
-    current: bool,
-    /// Whether the session is held by an app, not by a browser.
-    app: bool,
+struct AccountTemplate<'a> {
+    prefix: &'a str,
+    page: &'a AccountPage<'a>,
 }
 
 #[derive(Template)]
 #[template(path = "error.html")]
-struct ErrorPage<'a> {
-    title: &'a str,
-    detail: &'a str,
-    /// Advice, if the detail does not contain it.
-    advice: &'a str,
-    /// The time to wait, in seconds.
-    wait: Option<u128>,
-    /// An address to go to instead of the account page.
-    place: Option<&'a str>,
-    status: u16,
-    code: &'a str,
+struct ErrorTemplate<'a> {
+    prefix: &'a str,
+    page: &'a ErrorPage<'a>,
+}
+
+/// A page that sends a browser on to a provider or an app. It replaces a redirect, which the answer to a form must not be (CSP
+/// `form-action`).
+#[derive(Template)]
+#[template(path = "onward.html")]
+struct Onward<'a> {
+    prefix: &'a str,
+    label: &'a str,
+    url: &'a str,
 }
 
 /// The page that loads again by itself. It contains its own address, because for a refresh without an address Chromium only jumps
@@ -140,6 +116,7 @@ struct ErrorPage<'a> {
 #[derive(Template)]
 #[template(path = "reload.html")]
 struct Reload<'a> {
+    prefix: &'a str,
     itself: &'a str,
 }
 
@@ -147,66 +124,171 @@ struct Reload<'a> {
 #[derive(Template)]
 #[template(path = "already_finished.html")]
 struct AlreadyFinished<'a> {
+    prefix: &'a str,
     to: &'a str,
 }
 
-pub(crate) fn already_finished(to: &str) -> Option<String> {
-    AlreadyFinished { to: &as_reference(to) }.render().ok()
+impl PageSet {
+    /// The prefix has passed [`check_prefix`].
+    pub(crate) fn new(
+        prefix: String,
+        own: Option<Box<dyn Pages>>,
+        shown_providers: Vec<ShownProvider>,
+    ) -> Self {
+        Self { prefix, own, shown_providers }
+    }
+
+    /// The path of the routes of a login.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The address of a route below the prefix, such as `/login`.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    /// A return address, or the account page if it is empty.
+    pub(crate) fn or_account(&self, rd: &str) -> String {
+        if rd.is_empty() { self.at("/account") } else { rd.to_owned() }
+    }
+
+    pub(crate) fn login(&self, content: &Login<'_>) -> Option<String> {
+        let &Login { rd, error, name, app, signed_out, again } = content;
+        let query = match (again, rd) {
+            (false, "") => String::new(),
+            (false, rd) => format!("?rd={}", encoded(rd)),
+            (true, "") => "?again=1".to_owned(),
+            (true, rd) => format!("?again=1&rd={}", encoded(rd)),
+        };
+        // A provider that can't state when people signed in can't prove that they did so again.
+        let offered = self.shown_providers.iter().filter(|provider| !again || provider.states_auth_time);
+        let providers = offered.map(|provider| self.link(provider, &query)).collect();
+        let prefix = self.prefix();
+        let page = LoginPage { prefix, rd, error, name, app, signed_out, again, providers };
+        let own = self.own.as_ref().and_then(|own| own.login(&page));
+        own.or_else(|| LoginTemplate { prefix, page: &page }.render().ok())
+    }
+
+    pub(crate) fn account(&self, content: &Account<'_>) -> Option<String> {
+        let (prefix, now) = (self.prefix(), content.now);
+        let (done, error) = match content.message {
+            Some(Message::PasswordChanged) => {
+                (Some("Your password was changed, and all other devices were signed out."), None)
+            }
+            Some(Message::Error(problem)) => (None, Some(problem.detail())),
+            None => (None, None),
+        };
+        let page = AccountPage {
+            prefix,
+            id: content.user.id.as_str(),
+            name: &content.user.name,
+            roles: &content.user.roles,
+            devices: content.sessions.iter().map(|row| device(row, content.this, now)).collect(),
+            done,
+            error,
+            identities: linked(content.identities, now),
+            recently_linked: linked(content.lately, now),
+            providers: self.shown_providers.iter().map(|provider| self.link(provider, "/link")).collect(),
+            has_password: content.has_password,
+        };
+        let own = self.own.as_ref().and_then(|own| own.account(&page));
+        own.or_else(|| AccountTemplate { prefix, page: &page }.render().ok())
+    }
+
+    pub(crate) fn error(&self, problem: &Problem) -> Option<String> {
+        let ((title, advice), prefix) = (title_and_advice(problem), self.prefix());
+        let wait = problem.retry_after().map(|wait| wait.as_millis().div_ceil(1000));
+        let page = ErrorPage {
+            prefix,
+            status: problem.status(),
+            code: problem.code(),
+            title,
+            detail: problem.detail(),
+            advice,
+            wait: wait.map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX)),
+            place: problem.place(),
+        };
+        let own = self.own.as_ref().and_then(|own| own.error(&page));
+        own.or_else(|| ErrorTemplate { prefix, page: &page }.render().ok())
+    }
+
+    /// The page that sends a browser on to a provider or an app.
+    pub(crate) fn onward(&self, label: &str, url: &str) -> Option<String> {
+        Onward { prefix: self.prefix(), label, url }.render().ok()
+    }
+
+    /// The page that loads again. `target` is the path and the query of this request.
+    pub(crate) fn reload(&self, target: &str) -> Option<String> {
+        Reload { prefix: self.prefix(), itself: &as_reference(target) }.render().ok()
+    }
+
+    /// The page for a login that this browser has already finished.
+    pub(crate) fn already_finished(&self, to: &str) -> Option<String> {
+        AlreadyFinished { prefix: self.prefix(), to: &as_reference(to) }.render().ok()
+    }
+
+    /// The address of a provider's routes, with `end` after the name.
+    fn link(&self, provider: &ShownProvider, end: &str) -> ProviderLink {
+        let url = format!("{}/provider/{}{end}", self.prefix, encoded(&provider.name));
+        ProviderLink { label: provider.label.clone(), url }
+    }
 }
 
-pub(crate) fn login(page: &Login<'_>) -> Option<String> {
-    page.render().ok()
+/// Checks that a prefix is a plain path, of which a proxy, a browser and a cookie have one reading, and that it is not one of the
+/// fixed paths.
+///
+/// # Errors
+///
+/// What is wrong, in a sentence.
+pub(crate) fn check_prefix(prefix: &str) -> Result<(), String> {
+    let is_segment = |segment: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        !matches!(segment, "" | "." | "..") && segment.bytes().all(plain)
+    };
+    let segments =
+        prefix.strip_prefix('/').filter(|rest| rest.len() < 100 && rest.split('/').all(is_segment));
+    let fixed = ["oauth", "admin", "health", "metrics", ".well-known", "openapi.json"];
+    match segments.and_then(|rest| rest.split('/').next()) {
+        None => Err(format!(
+            "the prefix {prefix:?} can't be used: it must begin with a slash, end without one, and consist of letters, \
+             digits, '-', '.', '_' and '~', for example /account"
+        )),
+        Some(first) if fixed.contains(&first) => {
+            Err(format!("the prefix {prefix:?} can't be used: /{first} belongs to other routes"))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
-pub(crate) fn onward(page: &Onward<'_>) -> Option<String> {
-    page.render().ok()
+/// The characters that are encoded in a segment of a path and in a value in a query: all that are not unreserved (RFC 3986, section
+/// 2.3).
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Percent-encodes a text for a segment of a path or for a value in a query.
+pub(crate) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, &RESERVED).to_string()
 }
 
-pub(crate) fn account(page: &Account<'_>) -> Option<String> {
-    let devices = page.sessions.iter().map(|row| DeviceLine {
+fn device(row: &SessionRow, this: Sid, now: Timestamp) -> Device<'_> {
+    Device {
         sid: row.sid.to_string(),
         agent: agent(&row.device.user_agent),
         ip: &row.device.ip,
-        since: ago(row.created_at, page.now),
-        seen: ago(row.rotated_at, page.now),
-        current: row.sid == page.this,
+        since: ago(row.created_at, now),
+        seen: ago(row.rotated_at, now),
+        current: row.sid == this,
         app: row.grant.is_some(),
-    });
-    let (done, error) = match page.message {
-        Some(Message::PasswordChanged) => {
-            (Some("Your password was changed, and all other devices were signed out."), None)
-        }
-        Some(Message::Error(problem)) => (None, Some(problem.detail())),
-        None => (None, None),
-    };
-    AccountPage {
-        id: page.user.id.as_str(),
-        name: &page.user.name,
-        roles: &page.user.roles,
-        devices: devices.collect(),
-        done,
-        error,
-        identities: IdentityLine::all(page.identities, page.now),
-        lately: IdentityLine::all(page.lately, page.now),
-        shown_providers: page.shown_providers,
-        has_password: page.has_password,
     }
-    .render()
-    .ok()
 }
 
-pub(crate) fn error(problem: &Problem) -> Option<String> {
-    let (title, advice) = title_and_advice(problem);
-    let page = ErrorPage {
-        title,
-        detail: problem.detail(),
-        advice,
-        wait: problem.retry_after().map(|wait| wait.as_millis().div_ceil(1000)),
-        place: problem.place(),
-        status: problem.status(),
-        code: problem.code(),
-    };
-    page.render().ok()
+fn linked(identities: &[store::LinkedIdentity], now: Timestamp) -> Vec<LinkedIdentity<'_>> {
+    let lines = identities.iter().map(|one| LinkedIdentity {
+        issuer: &one.identity.issuer,
+        subject: &one.identity.subject,
+        linked: one.linked_at.map_or_else(|| "at an unknown time".into(), |at| ago(at, now)),
+    });
+    lines.collect()
 }
 
 /// A title, and advice on what the person can do.
@@ -252,11 +334,6 @@ fn title_and_advice(problem: &Problem) -> (&'static str, &'static str) {
         }
         _ => (reason_phrase(problem.status()), ""),
     }
-}
-
-/// Renders the page that loads again. `target` is the path and the query of this request.
-pub(crate) fn reload(target: &str) -> Option<String> {
-    Reload { itself: &as_reference(target) }.render().ok()
 }
 
 /// Converts a path and query to a URL on the same host. `//evil.example` would name another host; `/.//evil.example` names the same
@@ -314,7 +391,14 @@ fn ago(then: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ids::UserId, store::Identity};
+    use crate::{
+        ids::UserId,
+        store::{Identity, LinkedIdentity},
+    };
+
+    fn pages(shown_providers: Vec<ShownProvider>) -> PageSet {
+        PageSet::new(PREFIX.into(), None, shown_providers)
+    }
 
     #[test]
     fn what_a_user_chose_is_shown_as_text() {
@@ -329,8 +413,9 @@ mod tests {
         let identity = Identity { issuer: evil.into(), subject: evil.into() };
         let identities = [LinkedIdentity { identity, linked_at: None }];
         let shown_providers =
-            [ShownProvider { name: evil.into(), label: evil.into(), states_auth_time: true }];
-        let page = account(&Account {
+            vec![ShownProvider { name: evil.into(), label: evil.into(), states_auth_time: true }];
+        let pages = pages(shown_providers);
+        let page = pages.account(&Account {
             user: &user,
             sessions: &[],
             this,
@@ -338,24 +423,53 @@ mod tests {
             message: Some(Message::Error(&said)),
             identities: &identities,
             lately: &identities,
-            shown_providers: &shown_providers,
             has_password: true,
-        })
-        .unwrap();
-        let form = Login {
-            rd: evil,
-            error: Some(evil),
-            name: evil,
-            app: Some(evil),
-            signed_out: true,
-            again: true,
-            shown_providers: &shown_providers,
-        };
-        let form = login(&form).unwrap();
-        let onward = onward(&Onward { label: evil, url: evil }).unwrap();
-        for html in [page, form, onward] {
+        });
+        let form =
+            Login { rd: evil, error: Some(evil), name: evil, app: Some(evil), signed_out: true, again: true };
+        for html in [page, pages.login(&form), pages.onward(evil, evil)].map(Option::unwrap) {
             assert!(!html.contains("<script") && html.contains("&#60;script"), "{html}");
         }
+    }
+
+    #[test]
+    fn a_prefix_is_a_plain_path_that_no_other_routes_have() {
+        for good in ["/auth", "/account", "/my/session", "/~a/b.c", "/oauth2"] {
+            assert_eq!(check_prefix(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "", "/", "auth", "/auth/", "//auth", "/a//b", "/a/../b", "/.", "/a b", "/a%20", "/{x}", "/ä",
+            "/oauth", "/admin/x",
+        ] {
+            assert!(check_prefix(bad).is_err(), "{bad}");
+        }
+        assert!(check_prefix(&format!("/{}", "a".repeat(100))).is_err());
+    }
+
+    #[test]
+    fn own_pages_replace_the_pages_that_they_render() {
+        struct Own;
+        impl Pages for Own {
+            fn login(&self, page: &LoginPage<'_>) -> Option<String> {
+                let links: Vec<_> = page.providers.iter().map(|link| link.url.as_str()).collect();
+                Some(format!("{}/login {} {}", page.prefix, page.rd, links.join(" ")))
+            }
+        }
+        let provider = |name: &str, states_auth_time| ShownProvider {
+            name: name.into(),
+            label: name.into(),
+            states_auth_time,
+        };
+        let providers = vec![provider("a/b", true), provider("c", false)];
+        let pages = PageSet::new("/my".into(), Some(Box::new(Own)), providers);
+        let login = |rd, again| pages.login(&Login { rd, again, ..Default::default() }).unwrap();
+        assert_eq!(login("", false), "/my/login  /my/provider/a%2Fb /my/provider/c");
+        assert_eq!(
+            login("/x?y", false),
+            "/my/login /x?y /my/provider/a%2Fb?rd=%2Fx%3Fy /my/provider/c?rd=%2Fx%3Fy"
+        );
+        assert_eq!(login("/x", true), "/my/login /x /my/provider/a%2Fb?again=1&rd=%2Fx");
+        assert!(pages.error(&Problem::not_found()).unwrap().contains("href=\"/my/account\""));
     }
 
     #[test]
@@ -368,7 +482,7 @@ mod tests {
             ("/a?\"><script>", "/a?&#34;&#62;&#60;script&#62;"),
             ("/a:b//c?https://evil.example", "/a:b//c?https://evil.example"),
         ] {
-            let page = reload(target).unwrap();
+            let page = pages(Vec::new()).reload(target).unwrap();
             assert!(page.contains(&format!("content=\"0;url={written}\"")), "{page}");
             assert!(page.contains(&format!("href=\"{written}\"")), "{page}");
         }

@@ -49,8 +49,8 @@ pub(crate) async fn who(bulla: web::Data<Bulla>, principal: Principal) -> HttpRe
     HttpResponse::Ok().json(answer)
 }
 
-/// The address after a password change. The redirect keeps a reload from sending the password again.
-const PASSWORD_CHANGED: &str = "/auth/account?password-changed";
+/// The query of the account page after a password change. The redirect to it keeps a reload from sending the password again.
+const PASSWORD_CHANGED: &str = "password-changed";
 
 /// `GET /auth/account`: the account page.
 pub(crate) async fn page(
@@ -59,7 +59,7 @@ pub(crate) async fn page(
     principal: Principal,
 ) -> Result<HttpResponse, Problem> {
     let (row, user) = bulla.sessions().confirm(&principal).await?;
-    let changed = PASSWORD_CHANGED.ends_with(&format!("?{}", request.query_string()));
+    let changed = request.query_string() == PASSWORD_CHANGED;
     let message = changed.then_some(pages::Message::PasswordChanged);
     show(&bulla, &row, &user, message).await
 }
@@ -81,21 +81,10 @@ pub(crate) async fn show(
     // Users of an embedding program change their passwords there. Users who came from a provider may have no password.
     let has_password = bulla.0.installation.password.is_some()
         && store.user(&user.id).await?.is_some_and(|row| row.password_hash.is_some());
-    let (sessions, identities, shown_providers) =
-        (&sessions[..], &identities[..], &bulla.0.shown_providers[..]);
+    let (sessions, identities) = (&sessions[..], &identities[..]);
     let (this, lately) = (row.sid, &lately[..]);
-    let page = pages::Account {
-        user,
-        sessions,
-        this,
-        now,
-        message,
-        identities,
-        lately,
-        shown_providers,
-        has_password,
-    };
-    let html = pages::account(&page);
+    let page = pages::Account { user, sessions, this, now, message, identities, lately, has_password };
+    let html = bulla.0.pages.account(&page);
     Ok(match &page.message {
         Some(pages::Message::Error(problem)) => Answer::problem_page(problem, html).into(),
         Some(pages::Message::PasswordChanged) | None => Answer::page(html).into(),
@@ -145,7 +134,9 @@ pub(crate) async fn end(
         };
     }
     let mut response = match kind {
-        Kind::Form => body::see_other(if sid == row.sid { SIGNED_OUT } else { "/auth/account" }),
+        Kind::Form => {
+            body::see_other(&bulla.0.pages.at(if sid == row.sid { SIGNED_OUT } else { "/account" }))
+        }
         Kind::Json => HttpResponse::NoContent().finish(),
     };
     if sid == row.sid {
@@ -183,7 +174,10 @@ pub(crate) async fn password(
             answer["recently_linked"] = lately.iter().map(LinkedIdentity::to_json).collect();
             Ok(bulla.0.with_cookies(HttpResponse::Ok().json(answer), &issued))
         }
-        (Ok(issued), Kind::Form) => Ok(bulla.0.with_cookies(body::see_other(PASSWORD_CHANGED), &issued)),
+        (Ok(issued), Kind::Form) => {
+            let changed = bulla.0.pages.at(&format!("/account?{PASSWORD_CHANGED}"));
+            Ok(bulla.0.with_cookies(body::see_other(&changed), &issued))
+        }
         (Err(problem), Kind::Form) if problem.code() != "unauthorized" => {
             show(&bulla, &shown.row, &shown.user, Some(pages::Message::Error(&problem))).await
         }

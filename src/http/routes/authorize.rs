@@ -21,12 +21,9 @@ use crate::{
     store::{SessionRow, Transport, User},
 };
 
-/// The route that checks the login. It is under `/auth`, because routes under `/oauth` read no cookies.
-pub(crate) const HERE: &str = "/auth/authorize?";
-
 /// `GET /oauth/authorize`: checks the request and redirects the browser to the route that checks its login.
 pub(crate) async fn begin(bulla: web::Data<Bulla>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let onward = format!("{HERE}{}", request.query_string());
+    let onward = bulla.0.authorization_address(request.query_string());
     match bulla.0.issuer().authorization(request.query_string()).await {
         // If a login could not return to this request, it is refused at once, whether the person is signed in or not.
         Ok(_) if bulla.0.site.return_to(&onward) != onward => Err(Problem::bad_request(
@@ -50,14 +47,14 @@ pub(crate) async fn finish(bulla: web::Data<Bulla>, request: HttpRequest) -> Res
     };
     let answer = match in_person(&bulla, &request, &authenticated).await {
         Ok((login, user)) => match shared.issuer().approve(&authorization, &login, &user).await {
-            Ok(returned) => Ok(send_on(&request, &authorization, &returned)),
+            Ok(returned) => Ok(shared.send_on(&request, &authorization, &returned)),
             Err(denied) => Err(denied.into()),
         },
         Err(problem) => shared.log_in_first(&request, &authorization, problem),
     };
     // If the session was renewed, its cookies are sent with a refusal too.
     let mut response = answer.unwrap_or_else(|problem| {
-        ClientKind::of(&request, &shared.site).refuse(&problem, &shared.shown_providers).into()
+        ClientKind::of(&request, &shared.site).refuse(&problem, &shared.pages).into()
     });
     add_cookies(response.headers_mut(), &authenticated.cookies);
     Ok(response)
@@ -82,6 +79,12 @@ async fn in_person(
 }
 
 impl Shared {
+    /// The address of the route that checks the login, for an authorization request. The route is among those of a login, because
+    /// routes under `/oauth` read no cookies.
+    pub(crate) fn authorization_address(&self, query: &str) -> String {
+        self.pages.at(&format!("/authorize?{query}"))
+    }
+
     /// Whether a request has the refresh cookie of this session, and its row would rotate or repeat it.
     async fn presents_session(&self, request: &HttpRequest, session: &SessionRow) -> Result<bool, Problem> {
         let Some(refresh) = self.cookie_tokens(request)??.refresh else { return Ok(false) };
@@ -91,7 +94,7 @@ impl Shared {
 
     /// The name of the app for which a login is made, if `rd` leads to an authorization request.
     pub(crate) async fn app(&self, rd: &str) -> Option<String> {
-        let query = rd.strip_prefix(HERE)?;
+        let query = rd.strip_prefix(&self.authorization_address(""))?;
         self.issuer().authorization(query).await.ok().map(|authorization| authorization.client.name)
     }
 
@@ -105,23 +108,27 @@ impl Shared {
         if problem.code() != "unauthorized" || problem.is_cross_site() {
             return Err(problem);
         }
-        let rd = format!("{HERE}{}", request.query_string());
+        let rd = self.authorization_address(request.query_string());
         let app = Some(authorization.client.name.as_str());
-        let page =
-            pages::Login { rd: &rd, app, shown_providers: &self.shown_providers, ..Default::default() };
-        Ok(Answer::problem_page(&problem, pages::login(&page)).into())
+        let page = pages::Login { rd: &rd, app, ..Default::default() };
+        Ok(Answer::problem_page(&problem, self.pages.login(&page)).into())
     }
-}
 
-/// Sends the browser to the app. After the login form a page does this, because the answer to a form must not redirect to another
-/// origin (content security policy, directive `form-action`).
-fn send_on(request: &HttpRequest, authorization: &Authorization, to: &AppRedirect) -> HttpResponse {
-    let site = request.text(Header::SecFetchSite);
-    if site != Some("same-origin") || !credentials::is_navigation(request) {
-        return body::see_other(&to.0);
+    /// Sends the browser to the app. After the login form a page does this, because the answer to a form must not redirect to another
+    /// origin (content security policy, directive `form-action`).
+    fn send_on(
+        &self,
+        request: &HttpRequest,
+        authorization: &Authorization,
+        to: &AppRedirect,
+    ) -> HttpResponse {
+        let site = request.text(Header::SecFetchSite);
+        if site != Some("same-origin") || !credentials::is_navigation(request) {
+            return body::see_other(&to.0);
+        }
+        let page = self.pages.onward(&authorization.client.name, &to.0);
+        Answer::page(page).header("refresh", format!("0;url={}", to.0)).into()
     }
-    let page = pages::onward(&pages::Onward { label: &authorization.client.name, url: &to.0 });
-    Answer::page(page).header("refresh", format!("0;url={}", to.0)).into()
 }
 
 fn answer_error(error: AuthorizationError) -> Result<HttpResponse, Problem> {

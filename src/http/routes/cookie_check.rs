@@ -14,11 +14,11 @@ impl Shared {
     /// The address after a login by the form: over TLS `rd`, on plain HTTP first the page that checks for the cookies. The
     /// authorization request of an app is resumed without this check.
     pub(crate) fn redirect_after_login(&self, rd: String) -> String {
-        if self.site.is_tls() || rd.starts_with("/auth/authorize?") {
+        if self.site.is_tls() || rd.starts_with(&self.pages.at("/authorize?")) {
             return rd;
         }
         let rd: String = form_urlencoded::byte_serialize(rd.as_bytes()).collect();
-        format!("/auth/login?signed-in&rd={rd}")
+        self.pages.at(&format!("/login?signed-in&rd={rd}"))
     }
 
     /// Whether a request has the cookies of a login. Ambiguous cookies count too.

@@ -17,7 +17,7 @@ use crate::{
         Bulla, Problem,
         actix::{guard::WithCookies, protect},
         guard::refusal::ClientKind,
-        pages::ShownProvider,
+        pages::PageSet,
         routes::catch_panic::catch_panic,
     },
     store::with_time_budget,
@@ -48,8 +48,8 @@ pub(crate) fn adapt_errors<B: MessageBody + 'static>(
         Err(error) => return Err(ErrorForClient { error, client_kind, bulla: bulla.clone() }.into()),
     };
     let error = response.response().error();
-    let adapted = error
-        .and_then(|error| adapt_error(error, &client_kind, response.headers(), &bulla.0.shown_providers));
+    let adapted =
+        error.and_then(|error| adapt_error(error, &client_kind, response.headers(), &bulla.0.pages));
     let Some(mut adapted) = adapted else { return Ok(response.map_into_left_body()) };
     protect(&bulla.0.protection, adapted.headers_mut());
     Ok(response.into_response(adapted).map_into_right_body())
@@ -61,9 +61,9 @@ fn adapt_error(
     error: &Error,
     client_kind: &ClientKind,
     said: &HeaderMap,
-    shown_providers: &[ShownProvider],
+    pages: &PageSet,
 ) -> Option<HttpResponse> {
-    let mut adapted = HttpResponse::from(client_kind.refuse(&as_problem(error)?, shown_providers));
+    let mut adapted = HttpResponse::from(client_kind.refuse(&as_problem(error)?, pages));
     for name in [header::SET_COOKIE, header::ACCESS_CONTROL_ALLOW_ORIGIN] {
         for value in said.get_all(&name) {
             adapted.headers_mut().append(name.clone(), value.clone());
@@ -94,8 +94,7 @@ impl actix_web::ResponseError for ErrorForClient {
     fn error_response(&self) -> HttpResponse {
         let said = self.error.error_response();
         let mut response =
-            adapt_error(&self.error, &self.client_kind, said.headers(), &self.bulla.0.shown_providers)
-                .unwrap_or(said);
+            adapt_error(&self.error, &self.client_kind, said.headers(), &self.bulla.0.pages).unwrap_or(said);
         protect(&self.bulla.0.protection, response.headers_mut());
         response
     }

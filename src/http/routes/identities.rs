@@ -51,8 +51,8 @@ pub(crate) async fn link(
     let mut response = match kind {
         Kind::Json => HttpResponse::Ok().json(serde_json::json!({"location": url})),
         Kind::Form => {
-            let page = pages::Onward { label: &provider.settings().label, url: &url };
-            Answer::page(pages::onward(&page)).header("refresh", format!("0; url={url}")).into()
+            let page = shared.pages.onward(&provider.settings().label, &url);
+            Answer::page(page).header("refresh", format!("0; url={url}")).into()
         }
     };
     add_cookies(response.headers_mut(), &cookies);
@@ -102,7 +102,7 @@ pub(crate) async fn unlink(
     let unlinked = bulla.sessions().parts().store.unlink(&user.id, identity, event).await;
     match (unlinked, kind) {
         (Ok(true), Kind::Json) => Ok(HttpResponse::NoContent().finish()),
-        (Ok(true), Kind::Form) => Ok(body::see_other("/auth/account")),
+        (Ok(true), Kind::Form) => Ok(body::see_other(&bulla.0.pages.at("/account"))),
         (Ok(false), _) => Err(Problem::not_found()),
         (Err(error @ StoreError::LastWayIn), Kind::Form) => {
             let problem = Problem::from(error);

@@ -54,8 +54,8 @@ impl Shared {
     }
 }
 
-/// The address after a logout.
-pub(crate) const SIGNED_OUT: &str = "/auth/login?signed-out";
+/// The address after a logout, below the prefix.
+pub(crate) const SIGNED_OUT: &str = "/login?signed-out";
 
 impl Return {
     /// Whether a person who is signed in proves their identity again.
@@ -75,16 +75,16 @@ pub(crate) async fn page(
     request: HttpRequest,
     query: web::Query<Return>,
 ) -> HttpResponse {
-    let (rd, shown_providers) = (query.rd(&bulla.0), &bulla.0.shown_providers[..]);
+    let (rd, pages) = (query.rd(&bulla.0), &bulla.0.pages);
     let signed_in = query.signed_in.is_some();
     if signed_in && bulla.0.has_login_cookies(&request) {
-        return body::see_other(if rd.is_empty() { "/auth/account" } else { &rd });
+        return body::see_other(&pages.or_account(&rd));
     }
     let error = signed_in.then_some(COOKIES_LOST);
     let app = bulla.0.app(&rd).await;
     let (app, signed_out) = (app.as_deref(), query.signed_out.is_some());
-    let page = pages::Login { rd: &rd, app, signed_out, error, shown_providers, ..Default::default() };
-    Answer::page(pages::login(&page)).into()
+    let content = pages::Login { rd: &rd, app, signed_out, error, ..Default::default() };
+    Answer::page(pages.login(&content)).into()
 }
 
 /// `POST /auth/login`
@@ -108,7 +108,10 @@ pub(crate) async fn login(
     let requester = shared.site.requester(&request);
     let done =
         shared.logins().by_password(&requester, &username, &password, transport, cookie_tokens.refresh).await;
-    let rd = if input.rd.is_empty() { "/auth/account".into() } else { shared.site.return_to(&input.rd) };
+    let rd = match input.rd.as_str() {
+        "" => shared.pages.at("/account"),
+        rd => shared.site.return_to(rd),
+    };
     match (done, kind) {
         (Ok(issued), Kind::Form) => {
             Ok(shared.with_cookies(body::see_other(&shared.redirect_after_login(rd)), &issued))
@@ -118,15 +121,8 @@ pub(crate) async fn login(
         (Err(problem), Kind::Form) => {
             let app = shared.app(&rd).await;
             let (error, name, app) = (Some(problem.detail()), username.as_str(), app.as_deref());
-            let page = pages::Login {
-                rd: &rd,
-                error,
-                name,
-                app,
-                shown_providers: &shared.shown_providers,
-                ..Default::default()
-            };
-            Ok(Answer::problem_page(&problem, pages::login(&page)).into())
+            let page = pages::Login { rd: &rd, error, name, app, ..Default::default() };
+            Ok(Answer::problem_page(&problem, shared.pages.login(&page)).into())
         }
     }
 }

@@ -8,8 +8,7 @@ use crate::{
         actix::add_cookies,
         bulla::Shared,
         guard::login_cookies::login_id,
-        pages,
-        routes::{body, login::Return, provider_failure::already_finished},
+        routes::{body, login::Return},
         wire::{
             answer::Answer,
             cookies::{CookieJar, CookieTokens, SetCookies},
@@ -65,7 +64,7 @@ pub(crate) async fn callback(
                 && same(&state, &query.state)
                 && shared.is_signed_in(&cookie_tokens).await? =>
         {
-            return Ok(body::see_other(&rd));
+            return Ok(body::see_other(&shared.pages.or_account(&rd)));
         }
         _ => return Ok(shared.login_page_with_error(provider, &Problem::unauthorized(), "")),
     };
@@ -74,7 +73,7 @@ pub(crate) async fn callback(
     // sent before that answer arrived, or the answer was lost.
     let sent_before = turn.waited || cookie_tokens.refresh.is_none();
     if logins.is_finished(&flow).await? {
-        return Ok(already_finished(&flow, sent_before));
+        return Ok(shared.already_finished(&flow, sent_before));
     }
     let requester = shared.site.requester(&request);
     let done = async {
@@ -85,12 +84,12 @@ pub(crate) async fn callback(
             Some(sid) => {
                 let refresh = cookie_tokens.refresh.ok_or_else(Problem::unauthorized)?;
                 logins.link(&requester, provider, &proven, refresh, sid).await?;
-                body::see_other("/auth/account")
+                body::see_other(&shared.pages.at("/account"))
             }
             None => {
                 let issued =
                     logins.by_provider(&requester, provider, &proven, &flow, cookie_tokens.refresh).await?;
-                shared.with_cookies(body::see_other(flow.leads_to()), &issued)
+                shared.with_cookies(body::see_other(&shared.pages.or_account(&flow.rd)), &issued)
             }
         };
         Ok(Some(response))
@@ -103,16 +102,18 @@ pub(crate) async fn callback(
         logins.callbacks().refused(request.query_string(), problem);
     }
     match done {
-        Ok(None) => Ok(already_finished(&flow, sent_before)),
+        Ok(None) => Ok(shared.already_finished(&flow, sent_before)),
         Ok(Some(mut response)) => {
             logins.note_finished(&flow).await;
             add_cookies(response.headers_mut(), &shared.cookies_at_end(&request, &flow));
             Ok(response)
         }
         // The person pressed "Cancel" at the provider. This is not an error, and nothing is linked.
-        Err(_) if flow.link.is_some() && query.is_cancelled() => Ok(body::see_other(flow.leads_to())),
+        Err(_) if flow.link.is_some() && query.is_cancelled() => {
+            Ok(body::see_other(&shared.pages.or_account(&flow.rd)))
+        }
         Err(problem) if flow.link.is_some() && !problem.asks_for_a_login() => {
-            Ok(Answer::problem_page(&problem, pages::error(&problem)).into())
+            Ok(Answer::problem_page(&problem, shared.pages.error(&problem)).into())
         }
         Err(problem) => Ok(shared.login_page_with_error(provider, &problem, &flow.rd)),
     }
@@ -152,7 +153,7 @@ impl Shared {
     }
 
     fn callback_url(&self, request: &HttpRequest, provider: &Provider) -> String {
-        callback_url(self.site.origin_of(request), &provider.settings().name)
+        callback_url(self.site.origin_of(request), self.pages.prefix(), &provider.settings().name)
     }
 
     /// The user whose session the request presents. `None` if it presents none.
@@ -164,6 +165,6 @@ impl Shared {
 }
 
 /// The address to which a provider sends people back. It must be registered at the provider exactly in this form.
-pub(crate) fn callback_url(origin: &str, provider: &str) -> String {
-    format!("{origin}/auth/provider/{provider}/callback")
+pub(crate) fn callback_url(origin: &str, prefix: &str, provider: &str) -> String {
+    format!("{origin}{prefix}/provider/{provider}/callback")
 }

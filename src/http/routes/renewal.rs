@@ -96,7 +96,7 @@ pub(crate) async fn continue_to(
     let cookie_tokens = shared.cookie_tokens(&request)?.unwrap_or_default();
     let to_login = || {
         let query = percent_encode(&rd);
-        body::see_other(&format!("/auth/login?rd={query}"))
+        body::see_other(&shared.pages.at(&format!("/login?rd={query}")))
     };
     let Some(refresh) = cookie_tokens.refresh else { return Ok(to_login()) };
     match shared.renew(&request, refresh).await {
@@ -160,7 +160,7 @@ pub(crate) async fn logout(
     let everywhere = input.everywhere.unwrap_or(Choice::Json(false)).is_yes(kind)?;
     shared.log_out(&request, everywhere).await?;
     let mut response = match kind {
-        Kind::Form => body::see_other(SIGNED_OUT),
+        Kind::Form => body::see_other(&shared.pages.at(SIGNED_OUT)),
         Kind::Json => HttpResponse::NoContent().finish(),
     };
     shared.forget_cookies(&request, &mut response);

@@ -64,7 +64,7 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
     let for_apps_too = bulla.guard().and_every_app();
     let hardening = bulla.clone();
     app.service(
-        scope("/auth")
+        fixed_scope(bulla.0.pages.prefix())
             .app_data(web::Data::new(bulla.clone()))
             .app_data(web::PayloadConfig::new(body::MAX))
             .app_data(query())
@@ -84,7 +84,11 @@ fn auth(bulla: &Bulla, app: &mut ServiceConfig) {
             .service(methods("/assets/{name}", "GET, HEAD").route(get().to(assets::asset)))
             .service(methods("/verify", "GET, HEAD").route(get().to(verify::verify)))
             .service(methods("/verify/redirect", "GET, HEAD").route(get().to(verify::redirect)))
-            .service(resource(["/verify/envoy", "/verify/envoy/{target:.*}"]).to(verify::envoy))
+            .service(
+                resource(["/verify/envoy", "/verify/envoy/{target:.*}"])
+                    .guard(begins_with(bulla.0.pages.at("/verify/envoy")))
+                    .to(verify::envoy),
+            )
             .service(methods("/session", "GET, HEAD").wrap(for_apps_too).route(get().to(account::who)))
             .service(
                 guarded()
@@ -160,7 +164,7 @@ fn client_routes(scope: &mut ServiceConfig) {
 pub(crate) fn oauth_routes(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.service(
-        scope("/oauth")
+        fixed_scope("/oauth")
             .app_data(web::Data::new(bulla.clone()))
             .app_data(query())
             .app_data(web::PayloadConfig::new(body::MAX))
@@ -197,7 +201,7 @@ pub(crate) fn metrics_routes(bulla: &Bulla, app: &mut ServiceConfig) {
 pub(crate) fn admin_routes(bulla: &Bulla, app: &mut ServiceConfig) {
     let hardening = bulla.clone();
     app.service(
-        scope("/admin")
+        fixed_scope("/admin")
             .app_data(web::Data::new(bulla.clone()))
             .app_data(json())
             .app_data(query())
@@ -234,10 +238,28 @@ pub(crate) fn get() -> Route {
 }
 
 /// A path with its methods. Other methods are answered with 405 and `Allow`.
-pub(crate) fn methods(path: &str, allow: &'static str) -> actix_web::Resource {
-    resource(path).default_service(web::to(move || async move {
+pub(crate) fn methods(path: &'static str, allow: &'static str) -> actix_web::Resource {
+    let spelled = guard::fn_guard(move |request| is_spelled_out(request.head().uri.path(), path));
+    resource(path).guard(spelled).default_service(web::to(move || async move {
         Err::<HttpResponse, _>(Problem::method_not_allowed(allow))
     }))
+}
+
+/// A scope whose path must not be percent-encoded either.
+fn fixed_scope(path: &str) -> actix_web::Scope {
+    scope(path).guard(begins_with(path.to_owned()))
+}
+
+/// Admits requests whose path begins with this text, as it was sent.
+fn begins_with(start: String) -> impl guard::Guard {
+    guard::fn_guard(move |request| request.head().uri.path().starts_with(&start))
+}
+
+/// Whether the path of a request ends in the fixed segments of a pattern, without percent-encoding. The router decodes a path before
+/// it compares it, and a proxy with rules for paths may not: `/auth/%76erify` must not lead around a rule for `/auth/verify`.
+fn is_spelled_out(path: &str, pattern: &str) -> bool {
+    let fixed = pattern.trim_start_matches('/').rsplit('/');
+    fixed.zip(path.rsplit('/')).all(|(segment, given)| segment.starts_with('{') || segment == given)
 }
 
 fn json() -> web::JsonConfig {
@@ -256,4 +278,31 @@ pub(crate) fn query() -> web::QueryConfig {
 
 pub(crate) async fn not_found() -> Result<HttpResponse, Problem> {
     Err(Problem::not_found())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_parameters_of_a_path_may_be_encoded() {
+        for (path, pattern) in [
+            ("/auth/verify", "/verify"),
+            ("/", "/"),
+            ("/admin/users/a%20b", "/users/{id}"),
+            ("/auth/sessions/%41/end", "/sessions/{sid}/end"),
+            ("/health/live", "/health/live"),
+        ] {
+            assert!(is_spelled_out(path, pattern), "{path}");
+        }
+        for (path, pattern) in [
+            ("/auth/%76erify", "/verify"),
+            ("/admin/%75sers/1", "/users/{id}"),
+            ("/auth/sessions/1/%65nd", "/sessions/{sid}/end"),
+            ("/%68ealth/live", "/health/live"),
+            ("/%2f", "/"),
+        ] {
+            assert!(!is_spelled_out(path, pattern), "{path}");
+        }
+    }
 }

@@ -92,7 +92,8 @@ pub(crate) async fn envoy(bulla: web::Data<Bulla>, request: HttpRequest) -> Http
         return refused(StatusCode::FORBIDDEN);
     }
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
-    let target = target.strip_prefix("/auth/verify/envoy").filter(|rest| !rest.is_empty()).unwrap_or("/");
+    let target =
+        target.strip_prefix(&shared.pages.at("/verify/envoy")).filter(|rest| !rest.is_empty()).unwrap_or("/");
     let original = Original::with_target(&request, request.method().as_str(), target);
     answer(shared, &original, &Asked::default(), Refusal::Redirect).await
 }
@@ -231,7 +232,7 @@ fn admitted(shared: &Shared, original: &impl Request, asked: &Asked, caller: &Ca
 fn refuse(shared: &Shared, original: &impl Request, problem: &Problem, refusal: Refusal) -> HttpResponse {
     let navigates = matches!(ClientKind::of(original, &shared.site), ClientKind::Person { .. });
     let leads_to_login = navigates && !forgery::is_unsafe(original);
-    let location = shared.site.continue_at(original, shared.cookies.are_shared());
+    let location = shared.site.continue_at(original, shared.cookies.are_shared(), shared.pages.prefix());
     match (problem.status(), refusal) {
         (401 | 503, Refusal::Nginx) if leads_to_login => {
             HttpResponse::Unauthorized().insert_header(("location", location)).finish()

@@ -65,8 +65,8 @@ fn server_routes(bulla: &Bulla, listener: Listener, app: &mut ServiceConfig) {
     }
 }
 
-async fn home() -> HttpResponse {
-    body::see_other("/auth/account")
+async fn home(bulla: web::Data<Bulla>) -> HttpResponse {
+    body::see_other(&bulla.0.pages.at("/account"))
 }
 
 /// The middleware around every request: checks whether the request is admitted, counts the answer and logs a line.
@@ -104,7 +104,7 @@ async fn admit<B: MessageBody + 'static>(
     let path = request.path();
     let is_admin = request.app_data::<Listener>().is_some_and(|listener| listener.is_admin());
     // A proxy asks about a request for another host, which `verify` checks.
-    let is_question = path.starts_with("/auth/verify");
+    let is_question = path.starts_with(&bulla.0.pages.at("/verify"));
     let any_host = is_admin || is_question || path.starts_with("/health/") || path == "/metrics";
     let weight: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let refused = if weight > MAX_HEADERS {

@@ -45,9 +45,6 @@ use crate::http::{
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The largest number of headers of a request.
-const MOST_HEADERS: usize = 128;
-
 /// What one thread needs to serve connections: `own` answers Bulla's own routes.
 pub(super) struct Front<S> {
     pub(super) bulla: Bulla,
@@ -56,11 +53,17 @@ pub(super) struct Front<S> {
 }
 
 /// Whether a path belongs to one of Bulla's own routes.
-fn is_own(path: &str) -> bool {
+fn is_own(path: &str, prefix: &str) -> bool {
     path == "/.well-known/oauth-authorization-server"
-        || ["/auth", "/oauth"]
+        || [prefix, "/oauth"]
             .iter()
             .any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// Whether a request asks about another one. Only a proxy may ask that about requests to its own apps; at the gateway a client would
+/// ask through it.
+fn is_question(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with("/verify"))
 }
 
 impl<S, B> Front<S>
@@ -89,8 +92,8 @@ where
             .timer(TokioTimer::new())
             // The gate has the limits of time: it knows whether a head has begun.
             .header_read_timeout(None)
-            .max_buf_size(LONGEST_HEAD)
-            .max_headers(MOST_HEADERS);
+            // hyper admits 100 headers. Another limit would cost an allocation for each request.
+            .max_buf_size(LONGEST_HEAD);
         let mut served =
             std::pin::pin!(builder.serve_connection(TokioIo::new(gate), service).with_upgrades());
         let ended = tokio::select! {
@@ -130,12 +133,12 @@ where
                 let connection = connection.clone();
                 Box::new(move || connection.open_tunnel())
             };
-            // Only a proxy that asks about requests to its own apps may use these routes. Here a client could ask through a proxy.
-            let is_question = parts.uri.path().starts_with("/auth/verify");
-            let mut answer = if is_own(parts.uri.path()) && !ambiguous && !is_question {
+            let (path, prefix) = (parts.uri.path(), self.bulla.0.pages.prefix());
+            let mut answer = if is_own(path, prefix) && !ambiguous && !is_question(path, prefix) {
                 self.own(parts, body, peer).await
             } else {
-                let arrived = Arrived { parts, body, upgrade, opened };
+                let kind = ClientKind::of(&parts, &self.bulla.0.site);
+                let arrived = Arrived { parts, kind, body, upgrade, opened };
                 let Outcome { answer, tunnel } = self.observe(arrived, ambiguous).await;
                 tunnels.borrow_mut().extend(tunnel);
                 answer.map(|content| match content {
@@ -154,8 +157,7 @@ where
     async fn observe(&self, arrived: Arrived, ambiguous: bool) -> Outcome {
         let shared = &*self.bulla.0;
         let line = Line::of(&arrived.parts, &shared.site);
-        let kind = ClientKind::of(&arrived.parts, &shared.site);
-        let refused = if arrived.parts.uri.path().starts_with("/auth/verify") {
+        let refused = if is_question(arrived.parts.uri.path(), shared.pages.prefix()) {
             Some(Problem::not_found())
         } else if ambiguous {
             Some(Problem::bad_request("The host or the length of the body is not stated in one way."))
@@ -169,7 +171,7 @@ where
             match refused {
                 None => Box::pin(self.gateway.answer(arrived)).await,
                 Some(problem) => {
-                    let answer = response::<String>(shared.refuse_kind(&kind, &problem));
+                    let answer = response::<String>(shared.refuse_kind(&arrived.kind, &problem));
                     Outcome { answer: answer.map(|text| Content::Text(text.into())), tunnel: None }
                 }
             }

@@ -168,11 +168,13 @@ impl Drop for State {
 /// Whether a head has more than one header that states the length of the body (RFC 9112, section 6.3): a proxy and an app could
 /// take different ends of it.
 fn is_ambiguous(head: &[u8]) -> bool {
-    let states_length = |line: &&[u8]| {
-        let name = line.split(|byte| *byte == b':').next().unwrap_or_default().trim_ascii();
+    let states_length = |line: &[u8]| {
+        let name = &line[..memchr::memchr(b':', line).unwrap_or(line.len())];
+        let name = name.trim_ascii();
         name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
     };
-    head.split(|byte| *byte == b'\n').filter(states_length).count() > 1
+    let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', head).map(|at| at + 1));
+    starts.filter(|start| states_length(&head[*start..])).count() > 1
 }
 
 /// The length of `bytes` up to the end of the head, an empty line, if the head ends in them. `before` are earlier bytes of the head.

@@ -174,9 +174,11 @@ fn name_of(line: &[u8]) -> &[u8] {
 /// `bulla-`. Browsers compare the prefixes without regard to case (RFC 6265bis, section 4.1.3).
 #[cfg(feature = "actix")]
 pub(crate) fn is_own_cookie(pair: &[u8]) -> bool {
-    let name = name_of(pair).trim_ascii().to_ascii_lowercase();
-    let prefixes = ["__host-http-bulla-", "__host-bulla-", "__secure-bulla-"];
-    prefixes.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+    let name = name_of(pair).trim_ascii();
+    let begins_with = |prefix: &str| {
+        name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    ["__host-http-bulla-", "__host-bulla-", "__secure-bulla-"].into_iter().any(begins_with)
 }
 
 /// A `Cookie` line without Bulla's cookies. The cookies of the app stay as they are.

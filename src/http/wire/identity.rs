@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
@@ -63,18 +64,33 @@ impl Facts {
                 Self { user: machine.id(), session: machine.sid().to_string(), ..Self::default() }
             }
             Caller::Person(principal) => {
-                let claims = principal.claims();
-                let claim = |name| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let claims: Claims = serde_json::from_str(principal.payload()).unwrap_or_default();
+                let Claims { roles, name, email } = claims;
                 Self {
                     user: principal.id().to_owned(),
-                    roles: principal.roles(),
-                    name: claim("name"),
-                    email: claim("email"),
+                    // A token of an app has no roles: its scope decides.
+                    roles: if principal.grant().is_none() { roles } else { Vec::new() },
+                    name: text(name),
+                    email: text(email),
                     session: principal.sid().to_string(),
                 }
             }
         }
     }
+}
+
+/// The parts of a payload that a preset names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Claims {
+    roles: Vec<String>,
+    name: Value,
+    email: Value,
+}
+
+/// The text of a claim. Empty if it is missing or no text.
+fn text(claim: Value) -> String {
+    if let Value::String(text) = claim { text } else { String::new() }
 }
 
 /// A header of a preset, and the fact in it.
@@ -111,35 +127,41 @@ impl Preset {
     }
 }
 
+/// The beginnings of names that are reserved besides those of the presets: proxies describe requests and name callers by them.
+const RESERVED_PREFIXES: [&str; 3] = ["x-forwarded-", "x-auth-request-", "x-authentik-"];
+
+/// The names that are reserved besides those of the presets.
+const RESERVED: [&str; 9] = [
+    TOKEN,
+    "forwarded",
+    "x-real-ip",
+    "x-forwarded",
+    "x-original-host",
+    "x-original-method",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+];
+
 /// Whether a header or trailer of a client must not reach the app: it has the name of an identity header of any preset, or of a
-/// header by which a proxy describes the request.
+/// header by which a proxy describes the request. Called for each header of each request, so it does not allocate.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    let folded = fold(name);
-    let is = |reserved: &str| folded == fold(reserved);
-    [Preset::Remote, Preset::OAuth2Proxy, Preset::Authentik]
-        .iter()
-        .any(|preset| preset.lines().iter().any(|(name, _)| is(name)))
-        || folded.starts_with("x_forwarded_")
-        || folded.starts_with("x_auth_request_")
-        || folded.starts_with("x_authentik_")
-        || [
-            "bulla-token",
-            "forwarded",
-            "x-real-ip",
-            "x-forwarded",
-            "x-original-host",
-            "x-original-method",
-            "x-original-url",
-            "x-original-uri",
-            "x-rewrite-url",
-        ]
-        .iter()
-        .any(|name| is(name))
+    let name = name.as_bytes();
+    let is = |reserved: &str| reserved.len() == name.len() && begins_with(name, reserved);
+    let presets = PRESETS.iter().flat_map(|(_, preset)| preset.lines());
+    RESERVED_PREFIXES.iter().any(|prefix| begins_with(name, prefix))
+        || RESERVED.into_iter().chain(presets.map(|(name, _)| *name)).any(is)
 }
 
-/// A name in lower case, with an underscore for each character that is no letter and no digit.
-fn fold(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
+/// Whether a name begins with a prefix, if both are folded.
+fn begins_with(name: &[u8], prefix: &str) -> bool {
+    name.len() >= prefix.len()
+        && name.iter().zip(prefix.bytes()).all(|(one, other)| fold(*one) == fold(other))
+}
+
+/// A byte in lower case, or an underscore if it is no letter and no digit.
+fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' }
 }
 
 /// All headers of a preset. A fact that is unknown is an empty header, so that the app can't take another one for it. The values are
@@ -161,8 +183,7 @@ fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'%' | b',' | b'|' => encoded += &format!("%{byte:02X}"),
-            b' '..=b'~' => encoded.push(char::from(byte)),
+            b' '..=b'~' if !b"%,|".contains(&byte) => encoded.push(char::from(byte)),
             _ => encoded += &format!("%{byte:02X}"),
         }
     }

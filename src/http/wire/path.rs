@@ -58,6 +58,10 @@ fn encoded_byte(after: &str) -> Option<u8> {
 /// A decoded path has a part that apps read in different ways.
 pub(crate) fn readings(path: &str) -> Result<[Cow<'_, str>; 2], BadPath> {
     let once = reading(path);
+    // Most paths have one reading, and `check` has seen it.
+    if let Cow::Borrowed(once) = once {
+        return Ok([once.into(), once.into()]);
+    }
     check_hidden(&once)?;
     let twice = Cow::Owned(reading(&once).into_owned());
     check_hidden(&twice)?;
@@ -91,7 +95,7 @@ pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
 
 /// The same without regard to case, as some apps compare paths.
 pub(crate) fn is_below_in_any_case(path: &str, prefix: &str) -> bool {
-    is_below(&path.to_lowercase(), &prefix.to_lowercase())
+    prefix == "/" || is_below(&path.to_lowercase(), &prefix.to_lowercase())
 }
 
 #[cfg(test)]

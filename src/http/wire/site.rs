@@ -159,11 +159,11 @@ impl Site {
 
     /// The origin of this server that has this host. The default port of the scheme can be omitted.
     fn called(&self, host: &str) -> Option<&str> {
-        let host = host.to_ascii_lowercase();
         let named = |origin: &&String| {
             let ours = origin.split_once("://").map_or("", |(_, host)| host);
             let port = if origin.starts_with("https:") { ":443" } else { ":80" };
-            host == ours || host.strip_suffix(port) == Some(ours)
+            let without_port = host.strip_suffix(port).unwrap_or(host);
+            host.eq_ignore_ascii_case(ours) || without_port.eq_ignore_ascii_case(ours)
         };
         self.origins.iter().find(named).map(String::as_str)
     }
@@ -205,13 +205,18 @@ impl Site {
     /// The address at which a navigation renews its session, or logs in, and returns: on the host of the request, or on that of the
     /// public origin if all hosts share their cookies.
     #[cfg(feature = "actix")]
-    pub(crate) fn continue_at(&self, request: &impl Request, cookies_are_shared: bool) -> String {
+    pub(crate) fn continue_at(
+        &self,
+        request: &impl Request,
+        cookies_are_shared: bool,
+        prefix: &str,
+    ) -> String {
         let origin = self.origin_of(request);
         let portal = if cookies_are_shared { self.origin() } else { origin };
         let target = request.target().unwrap_or("/");
         let back = if portal == origin { target.to_owned() } else { format!("{origin}{target}") };
         let back: String = form_urlencoded::byte_serialize(back.as_bytes()).collect();
-        format!("{portal}/auth/continue?rd={back}")
+        format!("{portal}{prefix}/continue?rd={back}")
     }
 
     /// Whether this address is that of a trusted proxy.

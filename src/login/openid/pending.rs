@@ -45,6 +45,7 @@ pub(crate) struct ProviderLogin {
     pub(crate) state: String,
     pub(crate) nonce: String,
     pub(crate) verifier: String,
+    /// The address after the login; empty for the account page.
     pub(crate) rd: String,
     /// The sid of the session whose user links the identity. `None` for a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,18 +56,9 @@ pub(crate) struct ProviderLogin {
 }
 
 impl ProviderLogin {
-    /// The address after the login.
-    pub(crate) fn leads_to(&self) -> &str {
-        if self.rd.is_empty() { "/auth/account" } else { &self.rd }
-    }
-
     /// The data that is remembered after the login is finished.
     pub(crate) fn finished(&self) -> Pending {
-        Pending::Finished {
-            provider: self.provider.clone(),
-            state: self.state.clone(),
-            rd: self.leads_to().to_owned(),
-        }
+        Pending::Finished { provider: self.provider.clone(), state: self.state.clone(), rd: self.rd.clone() }
     }
 }
 

@@ -6,6 +6,7 @@ mod guards;
 mod mounting;
 mod notes;
 mod own_users;
+mod pages;
 mod program;
 mod sign_in;
 mod start;

@@ -69,7 +69,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the program with Bulla's routes under `/auth` and those that `routes` adds.
+    /// Starts the program with the routes of a login and those that `routes` adds.
     pub async fn start(
         settings: impl FnOnce(Builder) -> Builder,
         routes: impl Fn(&Bulla, &mut ServiceConfig) + Clone + Send + 'static,

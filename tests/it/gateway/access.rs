@@ -96,6 +96,8 @@ async fn bullas_own_routes_are_answered_by_bulla_and_every_other_path_by_the_app
         ("/auth/assets/bulla.css", true),
         ("/auth/nothing", true),
         ("/auth/verify", true),
+        ("/auth/%76erify", true),
+        ("/auth/%73ession", true),
         ("/oauth/authorize", true),
         ("/.well-known/oauth-authorization-server", true),
         ("/", false),

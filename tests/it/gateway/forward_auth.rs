@@ -121,6 +121,9 @@ async fn no_client_names_itself_or_reaches_the_app_with_bullas_cookies(kind: Kin
         "/auth/verify/envoy/a",
         "/auth//verify",
         "/auth/%76erify",
+        "/%61uth/verify",
+        "/auth/verif%79/redirect",
+        "/auth/%76erify/envoy/auth/verify/envoy",
     ] {
         let mut raw = Raw::connect_to(&proxy.address());
         let question = "X-Original-Method: GET\r\nX-Original-URI: /\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /\r\n";

@@ -330,6 +330,28 @@ async fn requests_for_other_host_names_are_refused() {
     assert_eq!(probe.status(), 200);
 }
 
+/// A proxy's rule for a path may not decode it, so Bulla has one spelling of each path.
+#[tokio::test]
+async fn percent_encoded_spellings_of_a_path_are_not_found() {
+    let server = Server::started(&[("BULLA_TRUSTED_PROXIES", "127.0.0.1")]);
+    let ada = server.ada().await;
+    for path in
+        ["/auth/session", "/auth/verify", "/admin/users", "/admin/users/1", "/health/live", "/metrics"]
+    {
+        let question = |path: &str| {
+            let request = ada.request(Method::GET, path).header("x-original-method", "GET");
+            ada.send(request.header("x-original-uri", "/"))
+        };
+        assert_eq!(question(path).await.status(), 200, "{path}");
+        for (at, letter) in path.char_indices().filter(|(_, letter)| letter.is_ascii_alphabetic()) {
+            let encoded = format!("{}%{:02x}{}", &path[..at], u32::from(letter), &path[at + 1..]);
+            assert_eq!(question(&encoded).await.status(), 404, "{encoded}");
+        }
+    }
+    // Only the parameters of a path are decoded.
+    assert_eq!(ada.get("/admin/users/%31").await.status(), 200);
+}
+
 #[tokio::test]
 async fn administration_checks_the_role_in_the_store_and_not_in_the_token() {
     let server = Server::started(&[]);

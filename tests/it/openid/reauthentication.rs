@@ -75,7 +75,7 @@ async fn a_reauthentication_must_be_new_and_of_the_same_user() {
     let page = person.browser.send(form).await;
     assert_eq!(page.status(), 403);
     let page = page.text().await.unwrap();
-    let button = "/auth/provider/keycloak?again=1&amp;rd=%2Fauth%2Faccount";
+    let button = "/auth/provider/keycloak?again=1&#38;rd=%2Fauth%2Faccount";
     assert!(page.contains("too long ago") && page.contains(button), "{page}");
     let button = button.replace("&amp;", "&");
     let sid = person.is().await["sid"].clone();
