@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     SqliteStore,
+    failure::Failure,
     rows::audit::{TABLE, from_row},
     writer::Statements::One,
 };
@@ -35,7 +36,7 @@ impl Audit for SqliteStore {
     }
 }
 
-pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), Failure> {
     connection
         .prepare_cached("INSERT INTO audit (at, event, actor, subject, detail) VALUES (?, ?, ?, ?, ?)")?
         .execute(params![
@@ -48,7 +49,7 @@ pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp)
     Ok(())
 }
 
-fn read(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+fn read(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, Failure> {
     let columns = TABLE.columns;
     if let Some(after) = after {
         let sql = format!("SELECT {columns} FROM audit WHERE seq > ? ORDER BY seq");
@@ -67,7 +68,7 @@ fn login_addresses(
     user: &str,
     since: Timestamp,
     limit: u32,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<String>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT detail FROM audit WHERE event = 'login' AND actor = ? AND at >= ? ORDER BY at DESC LIMIT ?",
     )?;

@@ -2,22 +2,25 @@
 
 use rusqlite::Connection;
 
-use super::rows::{clients, sessions, users};
+use super::{
+    failure::Failure,
+    rows::{clients, sessions, users},
+};
 use crate::{
     clock::Timestamp,
-    store::{AuditEvent, Caller, StoreError},
+    store::{AuditEvent, Caller},
 };
 
-pub(super) fn check(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn check(connection: &Connection, event: &AuditEvent, now: Timestamp) -> Result<(), Failure> {
     match &event.by {
         None => Ok(()),
         Some(Caller::Person { sid, user, role }) => {
             let session = sessions::one(connection, *sid)?.filter(|row| row.user_id == *user);
             let user = users::one(connection, user)?;
-            Caller::check_person(*role, session.as_ref(), user.as_ref(), now)
+            Ok(Caller::check_person(*role, session.as_ref(), user.as_ref(), now)?)
         }
         Some(Caller::Client { id, scope }) => {
-            Caller::check_client(scope, clients::one(connection, id)?.as_ref())
+            Ok(Caller::check_client(scope, clients::one(connection, id)?.as_ref())?)
         }
     }
 }

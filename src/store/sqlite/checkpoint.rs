@@ -13,6 +13,7 @@ use std::{
 use rusqlite::{Connection, Row};
 
 use super::{
+    failure::Failure,
     file_state::{self, FileState},
     open,
 };
@@ -57,7 +58,7 @@ impl Checkpointer {
         commit_lock: Arc<RwLock<()>>,
     ) -> Result<Self, StoreError> {
         let connection = open::connect(path)?;
-        connection.busy_timeout(TRUNCATE_TIMEOUT)?;
+        connection.busy_timeout(TRUNCATE_TIMEOUT).map_err(Failure::from)?;
         let wal = file_state::wal(path)?;
         let (stop, stopped) = mpsc::channel();
         let run = move || {
@@ -116,5 +117,5 @@ fn truncate(connection: &Connection, commit_lock: &RwLock<()>) -> Result<u32, St
 fn run(connection: &Connection, mode: &str) -> Result<(u32, u32), StoreError> {
     let count = |row: &Row<'_>, at| row.get::<_, i64>(at).map(|count| u32::try_from(count).unwrap_or(0));
     let sql = format!("PRAGMA wal_checkpoint({mode})");
-    Ok(connection.query_row(&sql, [], |row| Ok((count(row, 1)?, count(row, 2)?)))?)
+    Ok(connection.query_row(&sql, [], |row| Ok((count(row, 1)?, count(row, 2)?))).map_err(Failure::from)?)
 }

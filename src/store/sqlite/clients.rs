@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params};
 
 use super::{
     SqliteStore, audit,
+    failure::Failure,
     rows::clients::{COLUMNS, TABLE, from_row, one},
     writer::Statements::Several,
 };
@@ -70,12 +71,12 @@ fn add(
     new: NewClient,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<ClientRow, StoreError> {
+) -> Result<ClientRow, Failure> {
     let known = connection
         .prepare_cached("SELECT 1 FROM clients WHERE id = ? OR name = ?")?
         .exists([new.id.as_str(), &new.name])?;
     if known {
-        return Err(taken());
+        return Err(taken().into());
     }
     let row = new.row(now);
     write(
@@ -89,7 +90,7 @@ fn add(
     Ok(row)
 }
 
-fn write(connection: &Connection, row: &ClientRow, sql: &str) -> Result<(), StoreError> {
+fn write(connection: &Connection, row: &ClientRow, sql: &str) -> Result<(), Failure> {
     let columns = row.columns();
     connection.prepare_cached(sql)?.execute(named_params! {
         ":id": row.id.as_str(), ":name": row.name, ":hash": columns.secret_hash, ":former": columns.former_hash,
@@ -106,7 +107,7 @@ fn update(
     change: &ClientChange,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<Option<ClientRow>, StoreError> {
+) -> Result<Option<ClientRow>, Failure> {
     let Some(before) = one(connection, id)? else { return Ok(None) };
     let after = change.apply(&before, now)?;
     write(
@@ -125,7 +126,7 @@ fn delete(
     id: &ClientId,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<bool, Failure> {
     let sql = "DELETE FROM clients WHERE id = ? RETURNING CAST(name AS TEXT)";
     // The name of a row inserted by hand may be any bytes. Such a row must be deletable too.
     let name = connection.prepare_cached(sql)?.query_row([id.as_str()], |row| {
@@ -141,7 +142,7 @@ fn issue(
     judged: &ClientRow,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
+) -> Result<Option<Timestamp>, Failure> {
     if one(connection, &judged.id)?.as_ref() != Some(judged) {
         return Ok(None);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, types::ValueRef};
 
-use super::{open, rows::nodes::ring_mark};
+use super::{failure::Failure, open, rows::nodes::ring_mark};
 use crate::{
     clock::Timestamp,
     store::{
@@ -22,15 +22,22 @@ pub(in crate::store) fn export(
     now: Timestamp,
     take: &mut dyn FnMut(Part) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let connection = open::connect(path)?;
+    Ok(tables(&open::connect(path)?, now, take)?)
+}
+
+fn tables(
+    connection: &Connection,
+    now: Timestamp,
+    take: &mut dyn FnMut(Part) -> Result<(), StoreError>,
+) -> Result<(), Failure> {
     connection.execute_batch("BEGIN")?;
     for table in &TABLES {
-        rows(&connection, table, now, take)?;
+        rows(connection, table, now, take)?;
         let given_out = "SELECT seq FROM sqlite_sequence WHERE name = ?";
         let highest = connection.query_row(given_out, [table.name], |row| row.get(0)).optional()?;
         take(Part::End(highest.unwrap_or(0)))?;
     }
-    take(Part::Ring(ring_mark(&connection)?))
+    Ok(take(Part::Ring(ring_mark(connection)?))?)
 }
 
 fn rows(
@@ -38,7 +45,7 @@ fn rows(
     table: &Table,
     now: Timestamp,
     take: &mut dyn FnMut(Part) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+) -> Result<(), Failure> {
     let Table { name, columns, order, until, .. } = table;
     let matter = until.map(|until| format!("WHERE {until} > {}", now.millis())).unwrap_or_default();
     let mut statement =
@@ -55,14 +62,14 @@ fn rows(
                     read; `bulla doctor` names the row and the statement that repairs it"
                 ))
             };
-            value(row.get_ref(at)?).ok_or_else(unreadable)
+            Ok(value(row.get_ref(at)?).ok_or_else(unreadable)?)
         });
-        some.push(values.collect::<Result<Row, StoreError>>()?);
+        some.push(values.collect::<Result<Row, Failure>>()?);
         if some.len() == ROWS {
             take(Part::Rows(std::mem::take(&mut some)))?;
         }
     }
-    if some.is_empty() { Ok(()) } else { take(Part::Rows(some)) }
+    if some.is_empty() { Ok(()) } else { Ok(take(Part::Rows(some))?) }
 }
 
 /// Converts a value. `None` for a fraction or a text that is not UTF-8, which no column may contain.

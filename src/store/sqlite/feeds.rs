@@ -11,7 +11,7 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{file_state::FileState, open, rows::revocations::since};
+use super::{failure::Failure, file_state::FileState, open, rows::revocations::since};
 use crate::{
     clock::{Clock, Timestamp},
     store::{Feed, FollowHandle, StoreError},
@@ -52,12 +52,13 @@ impl Feeds {
     /// stale, and the sessions detect that.
     pub(super) fn publish(&self, connection: &Connection, now: Timestamp) {
         if let Err(error) = self.deliver(connection, Extent::New, now) {
+            let error = StoreError::from(error);
             tracing::warn!(%error, "revocations could not be read");
         }
     }
 
     /// Reads and delivers revocations under one lock, so that they are delivered in order.
-    fn deliver(&self, connection: &Connection, extent: Extent, now: Timestamp) -> Result<(), StoreError> {
+    fn deliver(&self, connection: &Connection, extent: Extent, now: Timestamp) -> Result<(), Failure> {
         let mut published = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         published.feeds.retain(|feed| feed.strong_count() > 0);
         if published.feeds.is_empty() {
@@ -93,7 +94,7 @@ impl Feeds {
         path: &Path,
         clock: Arc<dyn Clock>,
         state: Arc<FileState>,
-    ) -> Result<FollowHandle, StoreError> {
+    ) -> Result<FollowHandle, Failure> {
         let connection = open::connect(path)?;
         let mut version = data_version(&connection)?;
         let following = Arc::new(Following(feed));
@@ -107,7 +108,7 @@ impl Feeds {
         let follower = move || {
             let mut behind = false;
             while stopped.recv_timeout(POLL_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let delivered = state.check_files().and_then(|()| {
+                let delivered = state.check_files().map_err(Failure::from).and_then(|()| {
                     let (now, is) = (clock.now(), data_version(&connection)?);
                     // Commits of this connection itself do not change the version.
                     if apply_due(&connection, now)? || is != version {
@@ -116,6 +117,7 @@ impl Feeds {
                     }
                     Ok(())
                 });
+                let delivered = delivered.map_err(StoreError::from);
                 match &delivered {
                     Ok(()) if behind => tracing::info!("the revocation feed has caught up"),
                     Err(error) if !behind => tracing::warn!(%error, "the revocation feed is behind"),
@@ -135,14 +137,14 @@ impl Feeds {
 }
 
 /// Returns a number that changes when another connection, of this process or another one, has committed.
-fn data_version(connection: &Connection) -> Result<i64, StoreError> {
+fn data_version(connection: &Connection) -> Result<i64, Failure> {
     Ok(connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
 }
 
 /// Makes due revocations take effect that were set by hand for the end of a session. If the session was renewed or extended
 /// meanwhile, the revocation is postponed to the new end. Revocations whose expiry has passed are ignored: either no token can
 /// live that long, or the clock leaps. Returns whether any were due.
-fn apply_due(connection: &Connection, now: Timestamp) -> Result<bool, StoreError> {
+fn apply_due(connection: &Connection, now: Timestamp) -> Result<bool, Failure> {
     let due = "SELECT 1 FROM revocations WHERE at_end = 1 AND revoked_at <= ?1 AND expires_at > ?1";
     if !connection.prepare_cached(due)?.exists([now.millis()])? {
         return Ok(false);

@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     SqliteStore, audit,
+    failure::Failure,
     rows::{
         identities::{of_user, owner},
         users,
@@ -48,7 +49,7 @@ pub(super) fn link(
     identity: &Identity,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<(), Failure> {
     if !may_link(owner(connection, identity)?.as_ref(), user)? {
         return Ok(());
     }
@@ -64,7 +65,7 @@ fn unlink(
     identity: &Identity,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<bool, Failure> {
     let has_password = users::one(connection, user)?.is_some_and(|row| row.password_hash.is_some());
     if !may_unlink(identity, &of_user(connection, user)?, has_password)? {
         return Ok(false);

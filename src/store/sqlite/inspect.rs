@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::OptionalExtension as _;
 
 use super::{
+    failure::Failure,
     open,
     read_only::{Reading, connect, foreign, named},
     rows::{clock, nodes::ring_mark},
@@ -21,14 +22,14 @@ use crate::{
 /// Examines a file: its kind and its condition.
 pub(super) fn inspect(path: &Path, clock: &dyn Clock) -> Result<Inspection, StoreError> {
     open::refuse_writable(path)?;
-    let facts = || -> Result<Inspection, StoreError> {
+    let facts = || -> Result<Inspection, Failure> {
         let connection = match connect(path)? {
             Reading::Nothing => return Ok(Inspection::Missing),
             Reading::Unread => {
-                return Err(StoreError::Unavailable(
+                return Err(Failure::Store(StoreError::Unavailable(
                     "the write-ahead log next to the file has not been read yet; `bulla audit --limit 1` reads it"
                         .into(),
-                ));
+                )));
             }
             Reading::Open(connection) => connection,
         };

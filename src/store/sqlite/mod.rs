@@ -8,6 +8,7 @@ mod clients;
 mod clock;
 #[cfg(feature = "postgres")]
 mod export;
+mod failure;
 mod feeds;
 mod file_state;
 mod identities;
@@ -32,12 +33,13 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 #[cfg(feature = "postgres")]
 pub(super) use self::export::export;
 use self::{
     checkpoint::Checkpointer,
+    failure::Failure,
     feeds::Feeds,
     file_state::FileState,
     readers::Readers,
@@ -91,7 +93,7 @@ impl SqliteStore {
     /// Like [`Self::open`], with options.
     pub fn open_with(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, StoreError> {
         let connection = open::open_and_migrate(path, options.allow_group_read)?;
-        connection.busy_timeout(options.lock_limit)?;
+        connection.busy_timeout(options.lock_limit).map_err(Failure::from)?;
         let state = Arc::new(FileState::record(path)?);
         let feeds = Arc::new(Feeds::default());
         let (commit_lock, group) = (Arc::default(), options.group_commit_max);
@@ -132,34 +134,12 @@ impl SqliteStore {
     async fn write_as<T: Send + 'static>(
         &self,
         event: AuditEvent,
-        change: impl FnOnce(&Connection, &AuditEvent, Timestamp) -> Result<T, StoreError> + Send + 'static,
+        change: impl FnOnce(&Connection, &AuditEvent, Timestamp) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let checked = move |c: &Connection, now| {
             callers::check(c, &event, now)?;
             change(c, &event, now)
         };
         self.writer.write(Several, checked).await
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    /// SQLite's error messages contain no values of rows.
-    fn from(error: rusqlite::Error) -> Self {
-        let code = error.sqlite_error_code();
-        let extended = error.sqlite_error().map(|e| e.extended_code);
-        let sync = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
-        if extended.is_some_and(|e| sync.contains(&e)) {
-            tracing::error!(%error, "the database could not be synced to the disk");
-            return Self::Broken;
-        }
-        match code {
-            Some(ErrorCode::ConstraintViolation) => {
-                Self::Conflict("a row with this name exists already".into())
-            }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                Self::Unavailable("another process has locked the database".into())
-            }
-            _ => Self::Unavailable(error.to_string()),
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::Access;
 
-use super::{BUSY_TIMEOUT, read_only};
+use super::{BUSY_TIMEOUT, failure::Failure, read_only};
 use crate::{ids::shell, store::StoreError};
 
 mod embedded {
@@ -20,11 +20,11 @@ mod embedded {
 const LEAST_SQLITE: i32 = 3_051_003;
 
 /// Opens one more connection to an existing database.
-pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn connect(path: &Path) -> Result<Connection, Failure> {
     with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
-fn with_flags(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+fn with_flags(path: &Path, flags: OpenFlags) -> Result<Connection, Failure> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -70,7 +70,7 @@ pub(super) fn open_and_migrate(path: &Path, allow_group_read: bool) -> Result<Co
         return Err(StoreError::Unavailable(why));
     }
     // Adds the file's name to every error.
-    let named = |error| match error {
+    let named = |failure: Failure| match failure.into() {
         StoreError::Unavailable(why) => StoreError::Unavailable(format!("{}: {why}", path.display())),
         error => error,
     };
@@ -143,7 +143,7 @@ fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Returns the version of the schema, 0 if there is none.
-pub(super) fn schema(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn schema(connection: &Connection) -> Result<i64, Failure> {
     let newest = "SELECT coalesce(max(version), 0) FROM refinery_schema_history";
     Ok(connection.query_row(newest, [], |row| row.get(0))?)
 }
@@ -205,7 +205,7 @@ fn modes(path: &Path) -> Vec<(PathBuf, u32)> {
     ["", "-wal", "-shm"].into_iter().filter_map(|tail| mode(beside(tail))).collect()
 }
 
-fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), Failure> {
     let exists: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'refinery_schema_history')",
         [],
@@ -216,10 +216,10 @@ fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StoreError> 
     }
     let (found, known) = (schema(connection)?, known_schema());
     if found > known {
-        return Err(StoreError::Schema(format!(
+        return Err(Failure::Store(StoreError::Schema(format!(
             "{}: the schema has version {found}, this program knows versions up to {known}; run a newer version of bulla",
             path.display()
-        )));
+        ))));
     }
     Ok(())
 }

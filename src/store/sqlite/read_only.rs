@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::Access;
 
-use super::BUSY_TIMEOUT;
+use super::{BUSY_TIMEOUT, failure::Failure};
 use crate::{ids::shell, store::StoreError};
 
 /// The first bytes of every SQLite database.
@@ -43,7 +43,7 @@ pub(super) fn is_ours(path: &Path) -> Result<bool, StoreError> {
 }
 
 /// Returns the names of the tables in a file that has no tables of Bulla.
-pub(super) fn others(path: &Path) -> Result<Option<Vec<String>>, StoreError> {
+pub(super) fn others(path: &Path) -> Result<Option<Vec<String>>, Failure> {
     match connect(path)? {
         Reading::Open(connection) => foreign(&connection),
         Reading::Nothing | Reading::Unread => Ok(None),
@@ -61,7 +61,7 @@ pub(super) enum Reading {
 
 /// If Bulla's tables are missing, returns the names of other tables, at most three. The list is empty for a file that is being
 /// created.
-pub(super) fn foreign(connection: &Connection) -> Result<Option<Vec<String>>, StoreError> {
+pub(super) fn foreign(connection: &Connection) -> Result<Option<Vec<String>>, Failure> {
     let names = "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name";
     let mut tables = connection.prepare(names)?;
     let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -73,7 +73,7 @@ pub(super) fn foreign(connection: &Connection) -> Result<Option<Vec<String>>, St
 }
 
 /// Opens a connection that writes neither to the file nor next to it.
-pub(super) fn connect(path: &Path) -> Result<Reading, StoreError> {
+pub(super) fn connect(path: &Path) -> Result<Reading, Failure> {
     let Some(wal) = header(path)? else { return Ok(Reading::Nothing) };
     let beside = |end: &str| {
         let mut name = path.canonicalize().unwrap_or_else(|_| path.into()).into_os_string();
@@ -135,8 +135,8 @@ fn uri(path: &Path, how: &str) -> String {
     format!("file:{}?{how}", percent_encoding::percent_encode(path.as_os_str().as_bytes(), KEPT))
 }
 
-pub(super) fn named(path: &Path, error: StoreError) -> StoreError {
-    match error {
+pub(super) fn named(path: &Path, failure: Failure) -> StoreError {
+    match failure.into() {
         // The message already names the file or folder at fault.
         StoreError::Unavailable(why) if why.contains(&*path.to_string_lossy()) => {
             StoreError::Unavailable(why)

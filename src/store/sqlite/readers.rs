@@ -17,7 +17,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{file_state::FileState, open};
+use super::{failure::Failure, file_state::FileState, open};
 use crate::store::StoreError;
 
 /// The number of reader threads.
@@ -41,7 +41,7 @@ impl Readers {
         let readers = Self { queue: Arc::default(), state };
         for _ in 0..CONNECTIONS {
             let connection = open::connect(path)?;
-            connection.execute_batch("PRAGMA query_only = ON")?;
+            connection.execute_batch("PRAGMA query_only = ON").map_err(Failure::from)?;
             let queue = Arc::clone(&readers.queue);
             let run = move || {
                 while let Some(job) = queue.next() {
@@ -62,7 +62,7 @@ impl Readers {
     pub(super) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
         self.state.check()?;
         let (answer, mut answered) = oneshot::channel();
@@ -73,7 +73,7 @@ impl Readers {
         self.queue
             .push(Box::new(move |connection| {
                 if !answer.is_closed() && !begun.swap(true, Ordering::AcqRel) {
-                    let _ = answer.send(read(connection));
+                    let _ = answer.send(read(connection).map_err(StoreError::from));
                 }
             }))
             .map_err(|_| exhausted())?;

@@ -40,6 +40,6 @@ impl Revocations for SqliteStore {
     }
 
     async fn follow(&self, feed: Arc<dyn Feed>) -> Result<FollowHandle, StoreError> {
-        self.feeds.follow(feed, &self.path, Arc::clone(&self.clock), Arc::clone(&self.state))
+        Ok(self.feeds.follow(feed, &self.path, Arc::clone(&self.clock), Arc::clone(&self.state))?)
     }
 }

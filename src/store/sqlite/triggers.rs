@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::open;
+use super::{failure::Failure, open};
 use crate::store::StoreError;
 
 /// A trigger or index: its kind, its name, and the statement that creates it, as SQLite stores it.
@@ -20,7 +20,7 @@ const MADE: &str =
     ORDER BY name";
 
 /// Returns the triggers and indexes that the migrations create. The migrations are run once on an empty database in memory.
-fn from_migrations() -> Result<&'static [Definition], StoreError> {
+fn from_migrations() -> Result<&'static [Definition], Failure> {
     static MADE_ONCE: OnceLock<Vec<Definition>> = OnceLock::new();
     if let Some(made) = MADE_ONCE.get() {
         return Ok(made);
@@ -36,11 +36,11 @@ fn from_migrations() -> Result<&'static [Definition], StoreError> {
 
 /// Returns the names of the triggers and indexes that are missing or changed. If a newer program has migrated the schema, only
 /// the names are checked.
-pub(super) fn missing(connection: &Connection) -> Result<Vec<String>, StoreError> {
+pub(super) fn missing(connection: &Connection) -> Result<Vec<String>, Failure> {
     Ok(wrong(connection)?.into_iter().map(|definition| definition.name.clone()).collect())
 }
 
-fn wrong(connection: &Connection) -> Result<Vec<&'static Definition>, StoreError> {
+fn wrong(connection: &Connection) -> Result<Vec<&'static Definition>, Failure> {
     let newer = open::schema(connection)? > open::known_schema();
     let mut kept = connection.prepare_cached("SELECT sql FROM sqlite_master WHERE type = ? AND name = ?")?;
     let mut wrong = Vec::new();
@@ -55,7 +55,7 @@ fn wrong(connection: &Connection) -> Result<Vec<&'static Definition>, StoreError
 }
 
 /// Creates the missing or changed triggers and indexes again; returns their names.
-pub(super) fn restore(connection: &Connection) -> Result<Vec<String>, StoreError> {
+pub(super) fn restore(connection: &Connection) -> Result<Vec<String>, Failure> {
     let wrong = wrong(connection)?;
     for Definition { kind, name, sql } in &wrong {
         connection.execute_batch(&format!("DROP {kind} IF EXISTS \"{name}\"; {sql};"))?;

@@ -2,11 +2,12 @@
 
 use rusqlite::Connection;
 
+use super::failure::Failure;
 use super::rows::{audit, clients, clock, identities, nodes, nonces, revocations, sessions, users};
-use crate::store::{StoreError, UnreadableRow};
+use crate::store::UnreadableRow;
 
 /// Returns every row that can't be read.
-pub(super) fn find(connection: &Connection) -> Result<Vec<UnreadableRow>, StoreError> {
+pub(super) fn find(connection: &Connection) -> Result<Vec<UnreadableRow>, Failure> {
     let mut found = Vec::new();
     users::TABLE.find_unreadable(connection, users::from_row, &mut found)?;
     identities::TABLE.find_unreadable(connection, identities::from_row, &mut found)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::{SqliteStore, triggers, unreadable_rows, writer::Statements::Several};
+use super::{SqliteStore, failure::Failure, triggers, unreadable_rows, writer::Statements::Several};
 use crate::{
     clock::Timestamp,
     store::{StoreError, UnreadableRow, Upkeep, rows::NODE_RETENTION},
@@ -61,7 +61,7 @@ fn delete_expired(
     keep: Duration,
     audit_keep: Duration,
     limit: u32,
-) -> Result<usize, StoreError> {
+) -> Result<usize, Failure> {
     let (past, old) = (now.minus(keep).millis(), now.minus(audit_keep).millis());
     let mut deleted = 0;
     for (sql, before) in [

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
 use super::{
-    SqliteStore, audit, identities,
+    SqliteStore, audit,
+    failure::Failure,
+    identities,
     rows::{
         identities::of_user,
         users::{COLUMNS, TABLE, from_row, one},
@@ -108,13 +110,13 @@ fn add(
     user: &NewUser,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<UserRow, StoreError> {
+) -> Result<UserRow, Failure> {
     names::check(&user.name)?;
     if connection
         .prepare_cached("SELECT 1 FROM users WHERE folded IN (?, ?, ?)")?
         .exists(names::spellings(&user.name))?
     {
-        return Err(names::taken());
+        return Err(names::taken().into());
     }
     let mut statement = connection.prepare_cached(&format!(
         "INSERT INTO users (name, folded, password_hash, roles, claims, created_at) VALUES (?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
@@ -133,7 +135,7 @@ fn add(
 }
 
 /// Returns the users that may be administrators. The rule checks them exactly.
-fn admins(connection: &Connection) -> Result<Vec<UserRow>, StoreError> {
+fn admins(connection: &Connection) -> Result<Vec<UserRow>, Failure> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM users WHERE disabled = 0 AND roles LIKE '%\"admin\"%'"
     ))?;
@@ -146,7 +148,7 @@ fn update(
     change: &UserChange,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<Option<UserRow>, StoreError> {
+) -> Result<Option<UserRow>, Failure> {
     let Some(before) = one(connection, id)? else { return Ok(None) };
     check_readable(&before)?;
     let after = change.apply(&before);
@@ -168,12 +170,12 @@ fn change_password(
     next: Option<&NewSession>,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<Option<SessionRow>, StoreError> {
+) -> Result<Option<SessionRow>, Failure> {
     let row = one(connection, id)?;
     if !may_set_password(row.as_ref(), next)? {
         return match next {
             Some(_) => Ok(None),
-            None => Err(user_deleted()),
+            None => Err(user_deleted().into()),
         };
     }
     connection
@@ -186,12 +188,7 @@ fn change_password(
     sessions::start(connection, next, &[], u32::MAX, &begun_by_password(id), now).map(Some)
 }
 
-fn delete(
-    connection: &Connection,
-    id: &UserId,
-    event: &AuditEvent,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
+fn delete(connection: &Connection, id: &UserId, event: &AuditEvent, now: Timestamp) -> Result<bool, Failure> {
     let Some(before) = one(connection, id)? else { return Ok(false) };
     if takes_an_admin(&before, None) {
         keep_an_admin(id, &admins(connection)?)?;

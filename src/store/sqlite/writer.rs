@@ -14,7 +14,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{feeds::Feeds, file_state::FileState};
+use super::{failure::Failure, feeds::Feeds, file_state::FileState};
 use crate::{
     clock::{Clock, Timestamp},
     store::StoreError,
@@ -75,13 +75,16 @@ impl Writer {
     pub(super) async fn write<T, F>(&self, statements: Statements, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection, Timestamp) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Connection, Timestamp) -> Result<T, Failure> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |begun| {
-            let done = begun.and_then(|(connection, now)| match statements {
-                Statements::One => change(connection, now),
-                Statements::Several => within_savepoint(connection, || change(connection, now)),
+            let done = begun.and_then(|(connection, now)| {
+                let done = match statements {
+                    Statements::One => change(connection, now),
+                    Statements::Several => within_savepoint(connection, || change(connection, now)),
+                };
+                Ok(done?)
             });
             Box::new(move |committed| drop(answer.send(committed.and(done))))
         });
@@ -95,8 +98,8 @@ impl Writer {
 
 fn within_savepoint<T>(
     connection: &Connection,
-    change: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+    change: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let run = |sql| connection.prepare_cached(sql)?.execute([]);
     run("SAVEPOINT change")?;
     match change() {
@@ -151,7 +154,7 @@ impl Run {
     /// Runs one transaction with all changes of the batch, or with none.
     fn transact(&self, batch: Vec<Job>, waiting: &mut Vec<Acknowledge>) -> Result<(), StoreError> {
         let begun = self.state.check().and_then(|()| {
-            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            self.execute("BEGIN IMMEDIATE")?;
             Ok(self.clock.now())
         });
         for job in batch {
@@ -168,14 +171,14 @@ impl Run {
         if self.connection.is_autocommit() {
             return Err(rolled_back());
         }
-        self.end().inspect_err(|error| self.state.record_failure(error))?;
+        self.execute("COMMIT").inspect_err(|error| self.state.record_failure(error))?;
         // Changes written to a file that was replaced meanwhile are lost.
         self.state.check_files()
     }
 
-    fn end(&self) -> Result<(), StoreError> {
-        self.connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(())
+    fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        let done = self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        Ok(done.map(drop).map_err(Failure::from)?)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     ids::ClientId,
     secret::Digest,
-    store::{ClientRow, StoreError, rows::ClientColumns},
+    store::{ClientRow, rows::ClientColumns, sqlite::failure::Failure},
 };
 
 pub(in crate::store::sqlite) const COLUMNS: &str =
@@ -45,7 +45,7 @@ pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<Clie
 pub(in crate::store::sqlite) fn one(
     connection: &Connection,
     id: &ClientId,
-) -> Result<Option<ClientRow>, StoreError> {
+) -> Result<Option<ClientRow>, Failure> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM clients WHERE id = ?"))?;
     let mut rows = statement.query([id.as_str()])?;
     Ok(rows.next()?.and_then(|row| TABLE.read_one(row, from_row)))

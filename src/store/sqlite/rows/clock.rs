@@ -5,13 +5,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::table::Table;
 use crate::{
     clock::Timestamp,
-    store::{ClockLeap, ClockMark, StoreError},
+    store::{ClockLeap, ClockMark, sqlite::failure::Failure},
 };
 
 pub(in crate::store::sqlite) const TABLE: Table =
     Table { name: "clock", columns: "one, seen, before, since", key: 1 };
 
-pub(in crate::store::sqlite) fn read(connection: &Connection) -> Result<Option<ClockMark>, StoreError> {
+pub(in crate::store::sqlite) fn read(connection: &Connection) -> Result<Option<ClockMark>, Failure> {
     let mut statement = connection.prepare_cached(&format!("SELECT {} FROM clock", TABLE.columns))?;
     Ok(statement.query_row([], from_row).optional()?)
 }

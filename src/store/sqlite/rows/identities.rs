@@ -6,7 +6,7 @@ use super::table::Table;
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{Identity, LinkedIdentity, StoreError},
+    store::{Identity, LinkedIdentity, sqlite::failure::Failure},
 };
 
 pub(in crate::store::sqlite) const TABLE: Table =
@@ -23,7 +23,7 @@ pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<Link
 pub(in crate::store::sqlite) fn owner(
     connection: &Connection,
     identity: &Identity,
-) -> Result<Option<UserId>, StoreError> {
+) -> Result<Option<UserId>, Failure> {
     let mut statement =
         connection.prepare_cached("SELECT user_id FROM identities WHERE issuer = ? AND subject = ?")?;
     let id =
@@ -35,7 +35,7 @@ pub(in crate::store::sqlite) fn owner(
 pub(in crate::store::sqlite) fn of_user(
     connection: &Connection,
     user: &UserId,
-) -> Result<Vec<LinkedIdentity>, StoreError> {
+) -> Result<Vec<LinkedIdentity>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT issuer, subject, user_id, linked_at FROM identities WHERE user_id = ? ORDER BY issuer, subject",
     )?;

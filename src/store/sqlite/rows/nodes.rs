@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::table::Table;
 use crate::{
     clock::Timestamp,
-    store::{NodeRow, StoreError},
+    store::{NodeRow, sqlite::failure::Failure},
 };
 
 pub(in crate::store::sqlite) const TABLE: Table =
@@ -26,7 +26,7 @@ pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<Node
 /// Returns the recorded generation of the key ring, with its fingerprint.
 pub(in crate::store::sqlite) fn ring_mark(
     connection: &Connection,
-) -> Result<Option<(u64, [u8; 32])>, StoreError> {
+) -> Result<Option<(u64, [u8; 32])>, Failure> {
     let mut statement = connection.prepare_cached("SELECT generation, fingerprint FROM ring")?;
     Ok(statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 use super::table::Table;
 use crate::{
     clock::Timestamp,
-    store::{Revocation, StoreError},
+    store::{Revocation, sqlite::failure::Failure},
 };
 
 /// The longest life of a token of a session or a client.
@@ -38,7 +38,7 @@ pub(in crate::store::sqlite) fn since(
     connection: &Connection,
     seq: i64,
     now: Timestamp,
-) -> Result<Vec<Revocation>, StoreError> {
+) -> Result<Vec<Revocation>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT seq, target, revoked_at, expires_at FROM revocations WHERE seq > ? AND at_end = 0 ORDER BY seq",
     )?;

@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
     secret::Digest,
-    store::{Device, Grant, SessionRow, StoreError, UserRow},
+    store::{Device, Grant, SessionRow, UserRow, sqlite::failure::Failure},
 };
 
 const COLUMNS: &str =
@@ -46,7 +46,7 @@ fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Resul
 pub(in crate::store::sqlite) fn one(
     connection: &Connection,
     sid: Sid,
-) -> Result<Option<SessionRow>, StoreError> {
+) -> Result<Option<SessionRow>, Failure> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE sid = ?"))?;
     let mut rows = statement.query([sid.to_string()])?;
@@ -65,7 +65,7 @@ fn read(row: &Row<'_>, sid: Sid) -> SessionRow {
 pub(in crate::store::sqlite) fn with_user(
     connection: &Connection,
     sid: Sid,
-) -> Result<Option<(SessionRow, Option<UserRow>)>, StoreError> {
+) -> Result<Option<(SessionRow, Option<UserRow>)>, Failure> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE sid = ?"))?;
     let mut rows = statement.query([sid.to_string()])?;
@@ -81,7 +81,7 @@ pub(in crate::store::sqlite) fn live(
     user: Option<&UserId>,
     now: Timestamp,
     limit: u32,
-) -> Result<Vec<SessionRow>, StoreError> {
+) -> Result<Vec<SessionRow>, Failure> {
     let whose = if user.is_some() { "user_id = :user" } else { ":user IS NULL" };
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM sessions WHERE {whose} AND idle_expires_at > :now AND expires_at > :now

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Error, Params, Row, Statement, types::ValueRef};
 
-use crate::store::{StoreError, UnreadableRow, rows::log_skipped};
+use crate::store::{UnreadableRow, rows::log_skipped, sqlite::failure::Failure};
 
 /// A table with its columns. The first `key` columns identify a row.
 #[derive(Clone, Copy)]
@@ -59,7 +59,7 @@ impl Table {
         values: impl Params,
         limit: u32,
         read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StoreError> {
+    ) -> Result<Vec<T>, Failure> {
         let mut rows = statement.query(values)?;
         let (mut good, mut unreadable) = (Vec::new(), Vec::new());
         while good.len() < limit as usize
@@ -80,7 +80,7 @@ impl Table {
         connection: &Connection,
         read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
         found: &mut Vec<UnreadableRow>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Failure> {
         let mut statement = connection.prepare(&format!("SELECT {} FROM {}", self.columns, self.name))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {

@@ -6,7 +6,7 @@ use super::table::Table;
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{StoreError, UserRow, rows::row_id},
+    store::{UserRow, rows::row_id, sqlite::failure::Failure},
 };
 
 pub(in crate::store::sqlite) const COLUMNS: &str =
@@ -32,7 +32,7 @@ pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<User
 pub(in crate::store::sqlite) fn one(
     connection: &Connection,
     id: &UserId,
-) -> Result<Option<UserRow>, StoreError> {
+) -> Result<Option<UserRow>, Failure> {
     let Some(n) = row_id(id) else { return Ok(None) };
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?"))?;
     let mut rows = statement.query([n])?;

@@ -6,10 +6,11 @@ use super::change::end;
 use crate::{
     clock::Timestamp,
     store::{
-        AuditEvent, NewSession, SessionEnd, SessionRow, StoreError,
+        AuditEvent, NewSession, SessionEnd, SessionRow,
         rules::{SessionStart, password::check_hash_unchanged},
         sqlite::{
             audit,
+            failure::Failure,
             rows::{clients, identities, sessions::live, users},
         },
     },
@@ -21,7 +22,7 @@ pub(super) fn begin(
     cap: u32,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<Option<SessionRow>, StoreError> {
+) -> Result<Option<SessionRow>, Failure> {
     let disabled =
         "SELECT 1 FROM users WHERE id = CAST(? AS INTEGER) AND CAST(id AS TEXT) = ? AND disabled <> 0";
     if connection.prepare_cached(disabled)?.exists([new.user_id.as_str(), new.user_id.as_str()])? {
@@ -56,7 +57,7 @@ pub(in crate::store::sqlite) fn start(
     cap: u32,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<SessionRow, StoreError> {
+) -> Result<SessionRow, Failure> {
     let SessionStart { row, takes_over, ends } = SessionStart::plan(new, live, cap, &event.actor, now);
     for (sid, why) in ends {
         end(connection, &SessionEnd::One(sid), &why, now)?;
@@ -67,7 +68,7 @@ pub(in crate::store::sqlite) fn start(
 }
 
 /// Inserts a row, or gives an existing row a new key and new times. Then its `sid` stays and nothing is revoked.
-fn write(connection: &Connection, row: &SessionRow, takes_over: bool) -> Result<(), StoreError> {
+fn write(connection: &Connection, row: &SessionRow, takes_over: bool) -> Result<(), Failure> {
     let sql = match takes_over {
         true => {
             "UPDATE sessions SET secret_hash = :hash, generation = 0, rotated_at = :now, pardoned_gen = NULL,

@@ -5,7 +5,10 @@ use rusqlite::{Connection, named_params, params};
 use crate::{
     clock::Timestamp,
     ids::{Sid, UserId},
-    store::{AuditEvent, Device, SessionChange, SessionEnd, SessionRow, StoreError, Written, sqlite::audit},
+    store::{
+        AuditEvent, Device, SessionChange, SessionEnd, SessionRow, Written,
+        sqlite::{audit, failure::Failure},
+    },
 };
 
 /// Records that the person has just authenticated, if the session is live and the password unchanged.
@@ -15,7 +18,7 @@ pub(super) fn record_authentication(
     user: &UserId,
     password_hash: Option<&str>,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<bool, Failure> {
     let noted = connection
         .prepare_cached(
             "UPDATE sessions SET auth_time = ?1
@@ -33,7 +36,7 @@ pub(in crate::store::sqlite) fn end(
     which: &SessionEnd,
     event: &AuditEvent,
     now: Timestamp,
-) -> Result<Vec<Sid>, StoreError> {
+) -> Result<Vec<Sid>, Failure> {
     let (condition, values) = match which {
         SessionEnd::One(sid) => ("sid = ?1", vec![sid.to_string()]),
         SessionEnd::OneOfUser(user, sid) => {
@@ -63,7 +66,7 @@ pub(super) fn change(
     connection: &Connection,
     judged: &SessionRow,
     change: SessionChange,
-) -> Result<Written, StoreError> {
+) -> Result<Written, Failure> {
     let after = judged.after(change);
     let mut statement = connection.prepare_cached(&format!(
         "UPDATE sessions SET generation = :to, rotated_at = :now, pardoned_gen = :to_pardoned_gen,
@@ -84,7 +87,7 @@ pub(super) fn relocate(
     connection: &Connection,
     judged: &SessionRow,
     device: &Device,
-) -> Result<Written, StoreError> {
+) -> Result<Written, Failure> {
     let mut statement = connection.prepare_cached(
         "UPDATE sessions SET user_agent = :to_agent, ip = :to_ip
          WHERE sid = :sid AND secret_hash = :hash AND user_agent = :agent AND ip = :ip",
@@ -99,7 +102,7 @@ pub(super) fn relocate(
 pub(super) fn delete_session_if_unchanged(
     connection: &Connection,
     judged: &SessionRow,
-) -> Result<Written, StoreError> {
+) -> Result<Written, Failure> {
     let mut statement = connection.prepare_cached(&format!("DELETE FROM sessions WHERE {UNCHANGED}"))?;
     let rows = statement.execute(named_params! {
         ":sid": judged.sid.to_string(), ":hash": judged.secret_hash.0, ":generation": judged.generation,

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 pub(super) use self::{begin::start, change::end};
 use super::{
     SqliteStore, audit,
+    failure::Failure,
     rows::sessions::{live, one, with_user},
     writer::Statements::{One, Several},
 };
@@ -112,7 +113,7 @@ impl SqliteStore {
     async fn write_and_note(
         &self,
         event: AuditEvent,
-        change: impl FnOnce(&Connection) -> Result<Written, StoreError> + Send + 'static,
+        change: impl FnOnce(&Connection) -> Result<Written, Failure> + Send + 'static,
     ) -> Result<Written, StoreError> {
         let noted = move |c: &Connection, now| {
             let written = change(c)?;
