@@ -21,7 +21,53 @@ impl fmt::Display for UnknownName {
 impl std::error::Error for UnknownName {}
 
 /// Implements `ALL`, `as_str`, `Display`, `FromStr` and the traits of serde from one table of variants and texts.
+///
+/// With `or Other` after the table, the variant `Other(Box<str>)` keeps every other text. Then reading a text can't fail: `read`
+/// returns the value, and `Deserialize` is not implemented, because a row is read with `read`.
 macro_rules! text_names {
+    ($type:ident { $($variant:ident = $text:literal),+ $(,)? } or $other:ident) => {
+        impl $type {
+            /// All values that have a fixed text, in the order of the table.
+            #[allow(dead_code, reason = "not every enum is listed")]
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The text of this value.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)+
+                    Self::$other(text) => text,
+                }
+            }
+
+            /// Reads a text. An unknown text is kept.
+            pub fn read(text: &str) -> Self {
+                match text {
+                    $($text => Self::$variant,)+
+                    other => Self::$other(other.into()),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = std::convert::Infallible;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Ok(Self::read(text))
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
     ($type:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         impl $type {
             /// All values, in the order of the table.

@@ -11,7 +11,7 @@ use super::{
     parse_duration, providers, upstreams,
     values::{audit_keep, choice, is_local, network, origin, path, within},
 };
-use crate::session::{OnStale, Pardon, Policy};
+use crate::session::{Pardon, Policy};
 
 /// The layers, strongest first.
 struct Layers<'a>(&'a [Layer]);
@@ -192,9 +192,7 @@ fn policy(layers: &Layers<'_>) -> Result<Policy, BadSetting> {
         bind_agent: layers.read("bind", |text| choice(text, &[("none", false), ("agent", true)]))?,
         reauth_within: layers.time("reauth_within")?,
         max_staleness: layers.time("max_staleness")?,
-        on_stale: layers.read("on_stale", |text| {
-            choice(text, &[("serve", OnStale::Serve), ("refuse", OnStale::Refuse)])
-        })?,
+        on_stale: layers.read("on_stale", str::parse)?,
     })
 }
 

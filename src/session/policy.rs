@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use crate::clock::{SKEW, Timestamp};
+use crate::{
+    clock::{SKEW, Timestamp},
+    text_names::text_names,
+};
 
 /// The maximum life of an access token, whatever the settings say.
 pub const ACCESS_CEILING: Duration = Duration::from_secs(15 * 60);
@@ -29,6 +32,8 @@ pub enum OnStale {
     /// They are refused as *cannot tell*.
     Refuse,
 }
+
+text_names!(OnStale { Serve = "serve", Refuse = "refuse" });
 
 /// The lifetimes and rules of sessions (docs/design/sessions.md). All times must be above zero and at most 10 years.
 #[derive(Clone, Debug, PartialEq, Eq)]

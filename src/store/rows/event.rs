@@ -1,6 +1,6 @@
 //! The kinds of audit events.
 
-use std::{convert::Infallible, fmt, str::FromStr};
+use crate::text_names::text_names;
 
 /// The kind of an audit event. Its text is words with dots: `login`, `refresh.reuse`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,112 +78,42 @@ pub enum Event {
     Other(Box<str>),
 }
 
-impl Event {
-    /// The kinds that this version writes.
-    const KNOWN: [Self; 34] = [
-        Self::Login,
-        Self::LoginFailed,
-        Self::LoginThrottled,
-        Self::Logout,
-        Self::LogoutEverywhere,
-        Self::SessionRevoked,
-        Self::RefreshReuse,
-        Self::RefreshForward,
-        Self::RefreshPardon,
-        Self::RefreshMoved,
-        Self::StreamsCut,
-        Self::PasswordChanged,
-        Self::UserAdded,
-        Self::UserChanged,
-        Self::UserEnabled,
-        Self::UserDisabled,
-        Self::UserDeleted,
-        Self::IdentityLinked,
-        Self::IdentityUnlinked,
-        Self::ClientAdded,
-        Self::ClientChanged,
-        Self::ClientSecret,
-        Self::ClientEnabled,
-        Self::ClientDisabled,
-        Self::ClientDeleted,
-        Self::ClientFailed,
-        Self::ClientThrottled,
-        Self::ServiceIssued,
-        Self::ServiceRevoked,
-        Self::KeyRotated,
-        Self::KeyRevoked,
-        Self::KeyNotBefore,
-        Self::KeyExported,
-        Self::DatabaseMigrated,
-    ];
-
-    /// Returns the text in the database.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Login => "login",
-            Self::LoginFailed => "login.failed",
-            Self::LoginThrottled => "login.throttled",
-            Self::Logout => "logout",
-            Self::LogoutEverywhere => "logout.everywhere",
-            Self::SessionRevoked => "session.revoked",
-            Self::RefreshReuse => "refresh.reuse",
-            Self::RefreshForward => "refresh.forward",
-            Self::RefreshPardon => "refresh.pardon",
-            Self::RefreshMoved => "refresh.moved",
-            Self::StreamsCut => "streams.cut",
-            Self::PasswordChanged => "password.changed",
-            Self::UserAdded => "user.added",
-            Self::UserChanged => "user.changed",
-            Self::UserEnabled => "user.enabled",
-            Self::UserDisabled => "user.disabled",
-            Self::UserDeleted => "user.deleted",
-            Self::IdentityLinked => "identity.linked",
-            Self::IdentityUnlinked => "identity.unlinked",
-            Self::ClientAdded => "client.added",
-            Self::ClientChanged => "client.changed",
-            Self::ClientSecret => "client.secret",
-            Self::ClientEnabled => "client.enabled",
-            Self::ClientDisabled => "client.disabled",
-            Self::ClientDeleted => "client.deleted",
-            Self::ClientFailed => "client.failed",
-            Self::ClientThrottled => "client.throttled",
-            Self::ServiceIssued => "service.issued",
-            Self::ServiceRevoked => "service.revoked",
-            Self::KeyRotated => "key.rotated",
-            Self::KeyRevoked => "key.revoked",
-            Self::KeyNotBefore => "key.not_before",
-            Self::KeyExported => "key.exported",
-            Self::DatabaseMigrated => "database.migrated",
-            Self::Other(text) => text,
-        }
-    }
-
-    /// Reads the text in the database. An unknown text is kept as [`Self::Other`].
-    pub fn read(text: &str) -> Self {
-        let known = Self::KNOWN.into_iter().find(|known| known.as_str() == text);
-        known.unwrap_or_else(|| Self::Other(text.into()))
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Event {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self::read(text))
-    }
-}
-
-impl serde::Serialize for Event {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
+text_names!(Event {
+    Login = "login",
+    LoginFailed = "login.failed",
+    LoginThrottled = "login.throttled",
+    Logout = "logout",
+    LogoutEverywhere = "logout.everywhere",
+    SessionRevoked = "session.revoked",
+    RefreshReuse = "refresh.reuse",
+    RefreshForward = "refresh.forward",
+    RefreshPardon = "refresh.pardon",
+    RefreshMoved = "refresh.moved",
+    StreamsCut = "streams.cut",
+    PasswordChanged = "password.changed",
+    UserAdded = "user.added",
+    UserChanged = "user.changed",
+    UserEnabled = "user.enabled",
+    UserDisabled = "user.disabled",
+    UserDeleted = "user.deleted",
+    IdentityLinked = "identity.linked",
+    IdentityUnlinked = "identity.unlinked",
+    ClientAdded = "client.added",
+    ClientChanged = "client.changed",
+    ClientSecret = "client.secret",
+    ClientEnabled = "client.enabled",
+    ClientDisabled = "client.disabled",
+    ClientDeleted = "client.deleted",
+    ClientFailed = "client.failed",
+    ClientThrottled = "client.throttled",
+    ServiceIssued = "service.issued",
+    ServiceRevoked = "service.revoked",
+    KeyRotated = "key.rotated",
+    KeyRevoked = "key.revoked",
+    KeyNotBefore = "key.not_before",
+    KeyExported = "key.exported",
+    DatabaseMigrated = "database.migrated",
+} or Other);
 
 impl PartialEq<str> for Event {
     fn eq(&self, other: &str) -> bool {
@@ -203,8 +133,8 @@ mod tests {
 
     #[test]
     fn the_text_of_an_event_is_read_back_and_an_unknown_text_is_kept() {
-        for known in Event::KNOWN {
-            assert_eq!(Event::read(known.as_str()), known);
+        for known in Event::ALL {
+            assert_eq!(Event::read(known.as_str()), *known);
         }
         assert_eq!(Event::read("user.renamed"), Event::Other("user.renamed".into()));
         assert_eq!(Event::read("user.renamed").to_string(), "user.renamed");
