@@ -51,11 +51,14 @@ fn refusal(error: &Value, away: &impl Fn(&str) -> OpenIdError) -> OpenIdError {
             ": it refuses the client id or client secret of this server (invalid_client); compare `client_id` and \
              the secret with the provider's settings page",
         ),
-        Some(code) if code.len() <= 40 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => {
-            away(&format!(" with the error {code}"))
-        }
-        _ => away(" with an unknown `error`"),
+        code => away(&format!(" with {}", name_error(code.unwrap_or_default()))),
     }
+}
+
+/// Names a provider's error. The text of another server is repeated only if it has the form of an error code.
+pub(super) fn name_error(code: &str) -> String {
+    let plain = (1..=40).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    if plain { format!("the error {code}") } else { "an unknown `error`".into() }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use oauth2::url::Url;
 
 use super::{
     Freshness, OpenIdError, Provider,
+    answer::name_error,
     endpoints::{discovery_url, get},
 };
 use crate::{clock::Timestamp, jws::KeySet};
@@ -80,13 +81,43 @@ async fn redirect_is_known(provider: &Provider, redirect: &str) -> Result<String
     let answer = answer.map_err(|error| format!("the authorization endpoint: {error}"))?;
     let status = answer.status().as_u16();
     let location = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
-    // A provider may report the error by a redirect: the path of its target contains `error`, or the query has a parameter `error`.
-    let page = Url::parse(&begun.url).and_then(|url| url.join(location));
-    let complains = page
-        .is_ok_and(|url| url.path().contains("error") || url.query_pairs().any(|(name, _)| name == "error"));
-    match status {
-        200..400 if !complains => Ok(redirect.to_owned()),
-        200..400 => Err(format!("the provider answers with an error page; {}", mend())),
+    let target = Url::parse(&begun.url).and_then(|url| url.join(location));
+    match (status, target.map_or(ErrorRedirect::None, |target| ErrorRedirect::read(&target, redirect))) {
+        (200..400, ErrorRedirect::None) => Ok(redirect.to_owned()),
+        (200..400, ErrorRedirect::ErrorPage) => {
+            Err(format!("the provider answers with an error page; {}", mend()))
+        }
+        (200..400, ErrorRedirect::Back(error)) => Err(format!(
+            "the provider knows the redirect address, but refuses the login with {error}; compare `client_id`, `scopes` and the \
+             client's permissions with the provider's settings page"
+        )),
         _ => Err(format!("the provider answers with status {status}; {}", mend())),
+    }
+}
+
+/// How a provider reports an error by a redirect.
+#[derive(Debug, PartialEq, Eq)]
+enum ErrorRedirect {
+    /// The redirect reports no error.
+    None,
+    /// The redirect leads to an error page of the provider: its path contains `error`, or its query has a parameter `error`. A
+    /// provider reports an unregistered redirect address in this way, because RFC 6749 (4.1.2.1) forbids a redirect to it.
+    ErrorPage,
+    /// The redirect leads back to this server with a parameter `error`. So the redirect address is registered, and the provider
+    /// refuses something else in the request.
+    Back(String),
+}
+
+impl ErrorRedirect {
+    fn read(target: &Url, redirect: &str) -> Self {
+        let error = target.query_pairs().find(|(name, _)| name == "error").map(|(_, error)| error);
+        let to_this_server = Url::parse(redirect)
+            .is_ok_and(|ours| ours.origin() == target.origin() && ours.path() == target.path());
+        match error {
+            Some(error) if to_this_server => Self::Back(name_error(&error)),
+            None if to_this_server => Self::None,
+            None if !target.path().contains("error") => Self::None,
+            _ => Self::ErrorPage,
+        }
     }
 }

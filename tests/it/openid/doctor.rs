@@ -76,7 +76,7 @@ async fn doctor_reports_a_provider_that_does_not_work_and_what_to_change() {
     let profile = keycloak();
     let (issuer, jwks, authorize) = (profile.issuer, profile.jwks_uri, profile.authorization_endpoint);
     type Break = Box<dyn Fn(&Internet)>;
-    let breaks: [(&str, &str, Break); 8] = [
+    let breaks: [(&str, &str, Break); 9] = [
         (
             "discovery",
             "curl https://login.example.org/realms/main/.well-known",
@@ -137,6 +137,16 @@ async fn doctor_reports_a_provider_that_does_not_work_and_what_to_change() {
             Box::new(move |internet| {
                 internet
                     .at(authorize, |_| Reply::Redirect("/error?error=redirect_mismatch&client_id=x".into()));
+            }),
+        ),
+        (
+            "redirect address",
+            "knows the redirect address, but refuses the login with the error invalid_scope",
+            Box::new(move |internet| {
+                internet.at(authorize, |_| {
+                    let back = "http://localhost:8080/auth/provider/keycloak/callback";
+                    Reply::Redirect(format!("{back}?error=invalid_scope&error_description=x&state=y"))
+                });
             }),
         ),
         (
