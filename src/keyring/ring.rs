@@ -59,6 +59,19 @@ impl Ring {
         self.keys.iter().find(|key| key.state == KeyState::Staged)
     }
 
+    /// The JSON view for programs: the kids and states of the keys, never a key.
+    #[doc(hidden)]
+    pub fn to_json(&self) -> serde_json::Value {
+        let keys = self.keys.iter().map(|key| {
+            serde_json::json!({
+                "kid": key.kid.to_string(), "state": key.state, "suite": key.suite, "since": key.since.to_string(),
+            })
+        });
+        serde_json::json!({
+            "generation": self.generation, "not_before": self.not_before, "keys": keys.collect::<Vec<_>>(),
+        })
+    }
+
     /// Checks this ring against the highest generation that a database has recorded (`mark`: the generation and the fingerprint of
     /// its `ring.json`).
     ///

@@ -7,7 +7,7 @@ use crate::{
     ids::{Audience, ClientId, Scope},
     oauth::{assertion, redirect},
     secret::{Digest, NoRandomness, Secret, SecretText},
-    store::{ClientRow, NewClient, is_plain_name},
+    store::{CLIENT_NAME_RULE, ClientRow, NewClient, is_plain_name},
 };
 
 /// The number of redirect URIs that a client can have.
@@ -51,8 +51,7 @@ impl Registration {
     pub fn client(self) -> Result<(NewClient, Option<SecretText>), BadClient> {
         let name = self.name;
         if !is_plain_name(&name) {
-            let rule = "a name must have 1 to 128 characters, without control characters, and without blanks at the start or end";
-            return Err(BadClient(rule.into()));
+            return Err(BadClient(CLIENT_NAME_RULE.into()));
         }
         let jwks = self.jwks.map(jwks).transpose()?;
         if self.public && jwks.is_some() {

@@ -53,7 +53,7 @@ pub use rows::{
     ProvenAt, Revocation, RevocationTarget, SessionChange, SessionEnd, SessionRow, Transport, UnreadableRow,
     UserChange, UserRow,
 };
-pub use rules::names::{NAME_MAX, NAME_RULE, is_good_name, is_plain_name};
+pub use rules::names::{CLIENT_NAME_RULE, NAME_MAX, NAME_RULE, is_good_name, is_plain_name};
 pub(crate) use time_budget::with_time_budget;
 pub use traits::{
     Audit, ClientRows, Feed, FollowHandle, IdentityRows, Nodes, Revocations, SessionRows, StoreClock, Upkeep,

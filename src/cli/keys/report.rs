@@ -126,20 +126,11 @@ fn faults(ring: &Ring, unlisted: &[PathBuf], now: Timestamp) -> Vec<String> {
 }
 
 fn as_json(ring: &Ring, now: Timestamp) -> Value {
-    let keys: Vec<Value> = ring
-        .keys
-        .iter()
-        .map(|key| {
-            json!({
-                "kid": key.kid.to_string(),
-                "state": key.state,
-                "suite": key.suite,
-                "since": key.since.to_string(),
-                "age_seconds": now.since(key.since).as_secs(),
-            })
-        })
-        .collect();
-    json!({ "generation": ring.generation, "not_before": ring.not_before, "keys": keys })
+    let mut shown = ring.to_json();
+    for (key, shown) in ring.keys.iter().zip(shown["keys"].as_array_mut().into_iter().flatten()) {
+        shown["age_seconds"] = now.since(key.since).as_secs().into();
+    }
+    shown
 }
 
 fn as_text(ring: &Ring, now: Timestamp) -> String {

@@ -189,19 +189,9 @@ pub(crate) async fn revocations(bulla: web::Data<Bulla>, _: Administrator) -> Re
 
 /// `GET /admin/keys`: the kids and states of the keys, never a key.
 pub(crate) async fn keys(bulla: web::Data<Bulla>, _: Administrator) -> Result<HttpResponse, Problem> {
-    let ring = bulla.sessions().parts().tokens.ring();
-    let keys: Vec<_> = ring
-        .keys
-        .iter()
-        .map(|key| {
-            serde_json::json!({
-                "kid": key.kid.to_string(), "state": key.state, "suite": key.suite, "since": key.since.to_string(),
-            })
-        })
-        .collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({
-        "generation": ring.generation, "not_before": ring.not_before, "good": bulla.ring_is_good(), "keys": keys,
-    })))
+    let mut shown = bulla.sessions().parts().tokens.ring().to_json();
+    shown["good"] = bulla.ring_is_good().into();
+    Ok(HttpResponse::Ok().json(shown))
 }
 
 #[derive(Deserialize)]

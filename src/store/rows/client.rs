@@ -49,7 +49,7 @@ pub struct FormerSecret {
 pub struct NewClient {
     /// The client id, drawn at random by the caller.
     pub id: ClientId,
-    /// The name: 1 to 128 characters, no control characters. The caller checks this.
+    /// The name ([`CLIENT_NAME_RULE`](crate::store::CLIENT_NAME_RULE)). The caller checks this.
     pub name: String,
     /// SHA-256 of the client's secret.
     pub secret_hash: Option<Digest>,

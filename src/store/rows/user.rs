@@ -64,7 +64,7 @@ impl UserRow {
 /// A user to add.
 #[derive(Clone, Debug, Default)]
 pub struct NewUser {
-    /// The name to log in with: 1 to 128 characters, no control characters. The caller checks this.
+    /// The name to log in with ([`NAME_RULE`](crate::store::NAME_RULE)). The caller checks this.
     pub name: String,
     /// The password hash, a PHC string.
     pub password_hash: Option<String>,

@@ -19,6 +19,9 @@ pub const NAME_MAX: usize = 128;
 pub const NAME_RULE: &str = "a name must have 1 to 128 characters, at least one of them visible, without control \
     characters, and without blanks at the start or end";
 
+/// The rule for the name of a client.
+pub const CLIENT_NAME_RULE: &str = "a name must have 1 to 128 characters, without control characters, and without blanks at the start or end";
+
 /// Whether a new user may have this name ([`NAME_RULE`]).
 pub fn is_good_name(name: &str) -> bool {
     is_plain_name(name)
@@ -26,8 +29,8 @@ pub fn is_good_name(name: &str) -> bool {
         && !fold(name).replace('\u{2800}', "").trim().is_empty()
 }
 
-/// Whether a name has 1 to [`NAME_MAX`] characters, no control characters, and no blanks at the start or end. This is the whole
-/// rule for the name of a client.
+/// Whether a name has 1 to [`NAME_MAX`] characters, no control characters, and no blanks at the start or end
+/// ([`CLIENT_NAME_RULE`]).
 pub fn is_plain_name(name: &str) -> bool {
     let length = name.chars().take(NAME_MAX + 1).count();
     (1..=NAME_MAX).contains(&length) && !name.chars().any(char::is_control) && name.trim() == name
@@ -83,7 +86,12 @@ mod tests {
         ] {
             assert!(!is_good_name(bad), "{bad:?}");
         }
-        assert!(!is_good_name(&"a".repeat(129)) && is_good_name(&"a".repeat(128)));
+        assert!(!is_good_name(&"a".repeat(NAME_MAX + 1)) && is_good_name(&"a".repeat(NAME_MAX)));
+        assert!(
+            [NAME_RULE, CLIENT_NAME_RULE]
+                .iter()
+                .all(|rule| rule.contains(&format!("1 to {NAME_MAX} characters")))
+        );
         for good in ["ada", "Ada Lovelace", "\u{1f511}", "a\u{200d}da", "@"] {
             assert!(is_good_name(good), "{good:?}");
         }
