@@ -110,9 +110,13 @@ impl Clients {
                 client(&self.tls, tunnel).request(request).await
             }
         };
-        let (head, body) = answer.map_err(|error| FetchError::Failed(root(&error)))?.into_parts();
+        let (head, body) = answer.map_err(|error| FetchError::Failed(innermost_cause(&error)))?.into_parts();
         let body = Limited::new(body, LONGEST).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { FetchError::Long } else { FetchError::Failed(root(&*error)) }
+            if error.is::<LengthLimitError>() {
+                FetchError::Long
+            } else {
+                FetchError::Failed(innermost_cause(&*error))
+            }
         })?;
         Ok(Response::from_parts(head, body.to_bytes().to_vec()))
     }
@@ -150,7 +154,7 @@ where
 }
 
 /// Returns the innermost cause of an error: "connection refused" is more useful than "client error".
-fn root(error: &dyn std::error::Error) -> String {
+fn innermost_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

@@ -30,7 +30,7 @@ pub(super) enum TokenCommand {
         #[arg(value_name = "JSON", allow_hyphen_values = true)]
         payload: OsString,
         #[command(flatten)]
-        binding: Binding,
+        key: KeyArguments,
     },
     /// Open a token and print the payload
     #[command(
@@ -41,7 +41,7 @@ pub(super) enum TokenCommand {
         #[arg(allow_hyphen_values = true)]
         token: OsString,
         #[command(flatten)]
-        binding: Binding,
+        key: KeyArguments,
         /// The maximum age of the token [default: the setting access_max_age]
         #[arg(long, value_parser = parse_duration)]
         max_age: Option<Duration>,
@@ -52,13 +52,13 @@ pub(super) enum TokenCommand {
         #[arg(allow_hyphen_values = true)]
         token: OsString,
         #[command(flatten)]
-        binding: Binding,
+        key: KeyArguments,
     },
 }
 
-/// What a token is for and who may open it.
+/// The arguments that choose the derived key of a token: its purpose and its audience.
 #[derive(Args, Debug)]
-pub(super) struct Binding {
+pub(super) struct KeyArguments {
     /// The purpose: access, refresh, service, login, or a name of your own.
     #[arg(long, default_value = "access")]
     purpose: Purpose,
@@ -67,8 +67,8 @@ pub(super) struct Binding {
     audience: Option<Audience>,
 }
 
-impl Binding {
-    fn keys(&self, ring: &Ring) -> TokenKeys {
+impl KeyArguments {
+    fn derive(&self, ring: &Ring) -> TokenKeys {
         let audience = self.audience.clone().unwrap_or_else(Audience::own);
         TokenKeys::derive_counted(ring, &self.purpose, &audience, &SealCounts::default())
     }
@@ -81,29 +81,29 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
     let now = ctx.clock.now();
     let refused = |error: &dyn std::fmt::Display| CliError::TokenRefused(error.to_string());
     match command {
-        TokenCommand::Seal { payload, binding } => {
+        TokenCommand::Seal { payload, key } => {
             let payload =
                 argument(&payload)?.ok_or_else(|| CliError::Usage(SealError::Payload.to_string()))?;
-            let token = binding.keys(&ring).seal_at(&payload, now);
+            let token = key.derive(&ring).seal_at(&payload, now);
             let token = token.map_err(|error| match error {
                 SealError::Payload | SealError::TooLong => CliError::Usage(error.to_string()),
                 other => CliError::Failed(other.to_string()),
             })?;
             ctx.print(token.as_str())
         }
-        TokenCommand::Open { token, binding, max_age } => {
+        TokenCommand::Open { token, key, max_age } => {
             let text = argument(&token)?.ok_or_else(|| refused(&Refused::Encoding))?;
             let max_age = max_age.unwrap_or(ctx.settings.policy.access_max_age);
             let mut buffer = OpenBuffer::new();
-            let keys = binding.keys(&ring);
+            let keys = key.derive(&ring);
             let opened = keys.open_at(&text, now, max_age, &mut buffer);
             ctx.print(opened.map_err(|error| refused(&error))?.payload)
         }
-        TokenCommand::Inspect { token, binding } => {
+        TokenCommand::Inspect { token, key } => {
             let text = argument(&token)?.ok_or_else(|| refused(&Refused::Encoding))?;
             let Inspection { suite, kid } = inspect(&text).map_err(|error| refused(&error))?;
             let state = ring.keys.iter().find(|key| key.kid == kid).map(|key| key.state);
-            let keys = binding.keys(&ring);
+            let keys = key.derive(&ring);
             let mut buffer = OpenBuffer::new();
             // Accepts any age. The application that opens a token decides whether it is too old; here its age is shown.
             let opened = keys.open_at(&text, now, Duration::MAX, &mut buffer);

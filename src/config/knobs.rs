@@ -45,7 +45,7 @@ pub const KNOBS: [(&str, &str, &str); 28] = [
         unix:/PATH",
     ),
     ("access_max_age", "2m", "maximum age of an access token, at most 15m"),
-    ("refresh_idle", "30m", "a session ends after this time without a renewal"),
+    ("refresh_idle", "30m", "a session ends after this time without a rotation of its refresh token"),
     ("session_max_age", "7d", "a session ends at the latest this time after the login"),
     (
         "replay_window",

@@ -82,7 +82,7 @@ impl Issuer<'_> {
     ///
     /// `Refusal::Client` if the client is unknown, disabled or not authenticated; `Refusal::CannotTell` if the store does not
     /// answer.
-    pub async fn recognise(&self, credentials: &Credentials) -> Result<Client, Refusal> {
+    pub async fn authenticate_client(&self, credentials: &Credentials) -> Result<Client, Refusal> {
         // Only an id that breaks the rule for client ids, so that no client can have it, skips this work.
         let id = ClientId::new(credentials.id.as_str()).map_err(|_| Refusal::Client)?;
         let (row, now) = self.sessions.parts().store.client(&id).await?;

@@ -143,8 +143,11 @@ impl Admits {
         let Authenticated { principal, cookies } = match authenticated {
             Ok(authenticated) => authenticated,
             Err(problem) => {
-                let decision =
-                    if self.passes_stranger_on(shared, request, &problem) { Ok(None) } else { Err(problem) };
+                let decision = if self.passes_on_unauthenticated(shared, request, &problem) {
+                    Ok(None)
+                } else {
+                    Err(problem)
+                };
                 return Admission { decision, cookies: SetCookies::default() };
             }
         };
@@ -156,7 +159,7 @@ impl Admits {
     /// Whether a request is passed on without a person: its cookies are invalid or missing. If it has credentials in
     /// `Authorization`, it is refused instead, so that a program learns that they are wrong. A navigation that another site caused
     /// is answered with the page that loads again by itself first, because the next request may be authenticated.
-    fn passes_stranger_on(&self, shared: &Shared, request: &impl Request, problem: &Problem) -> bool {
+    fn passes_on_unauthenticated(&self, shared: &Shared, request: &impl Request, problem: &Problem) -> bool {
         self.is_optional()
             && problem.code() == "unauthorized"
             && matches!(shared.schemes.read(request), Ok(Authorization::Absent))

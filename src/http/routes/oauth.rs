@@ -138,7 +138,7 @@ impl Shared {
         let credentials = Credentials::of(basic, &form)?;
         let account = Account::Client(credentials.id());
         let check = async {
-            self.issuer().recognise(&credentials).await.map_err(|refusal| match refusal {
+            self.issuer().authenticate_client(&credentials).await.map_err(|refusal| match refusal {
                 Refusal::Client => Failed::Wrong(
                     "unknown client, or wrong secret or signature",
                     Refused::OAuth(Refusal::Client),

@@ -30,12 +30,12 @@ struct Known<T> {
     value: Option<(Instant, Arc<T>)>,
     failed: Option<(Instant, OpenIdError)>,
     /// The time of the last request made because a caller asked for newer data.
-    urged: Option<Instant>,
+    newer_requested_at: Option<Instant>,
 }
 
 impl<T> Default for Published<T> {
     fn default() -> Self {
-        let known = Known { value: None, failed: None, urged: None };
+        let known = Known { value: None, failed: None, newer_requested_at: None };
         Self { known: Mutex::new(known), asking: tokio::sync::Mutex::new(()) }
     }
 }
@@ -82,8 +82,8 @@ impl<T> Published<T> {
             return Ok(Some(value));
         }
         let may = self.with(|known| {
-            let may = known.urged.is_none_or(|at| at.elapsed() >= spacing);
-            known.urged = if may { Some(Instant::now()) } else { known.urged };
+            let may = known.newer_requested_at.is_none_or(|at| at.elapsed() >= spacing);
+            known.newer_requested_at = if may { Some(Instant::now()) } else { known.newer_requested_at };
             may
         });
         if may { self.ask(fetch).await.map(Some) } else { Ok(None) }

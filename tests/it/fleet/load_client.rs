@@ -15,7 +15,7 @@ use crate::support::cluster::Shell;
 /// The client renews an access token of this age instead of presenting it.
 const OLD: Duration = Duration::from_secs(30);
 /// How long the clients continue to try the tokens of an ended session.
-const HAUNTS: Duration = Duration::from_secs(3);
+const USE_AFTER_END: Duration = Duration::from_secs(3);
 /// A client draws a number below 1000 for each operation. Below `ENDS` it ends a session; from there to `RENEWALS` it renews
 /// one. Otherwise it verifies the access token, or renews it if it is old.
 const ENDS: u64 = 5;
@@ -56,7 +56,7 @@ impl Client {
     pub(super) async fn work(mut self) -> Self {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let session = Arc::clone(self.random.one_of(&self.shared.sessions()));
-            if session.over().is_some_and(|over| over.elapsed() > HAUNTS) {
+            if session.over().is_some_and(|over| over.elapsed() > USE_AFTER_END) {
                 self.replace(&session).await;
                 continue;
             }
