@@ -18,11 +18,10 @@ fn the_public_api_is_the_recorded_one() {
     let names = public_names(&root.join("src"));
     assert!(names.len() > 20, "only {} public names found", names.len());
     let mut described: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for path in super::source::files(&root.join("src")) {
-        for item in parse(&path).items {
-            describe(&item, &names, &mut described);
-        }
-    }
+    let items: Vec<Item> =
+        super::source::files(&root.join("src")).iter().flat_map(|path| parse(path).items).collect();
+    let private = private_types(&items, &names);
+    items.iter().for_each(|item| describe(item, &names, &private, &mut described));
     let missing: Vec<_> = names.values().filter(|path| !described.contains_key(*path)).collect();
     assert!(missing.is_empty(), "re-exported but not found in the source: {missing:?}");
     let mut now = String::new();
@@ -51,14 +50,16 @@ fn hidden_and_private_items_are_no_part_of_the_api() {
         "#[derive(Debug)] #[non_exhaustive] pub struct A { pub shown: u8, #[doc(hidden)] pub hidden: u8, private: u8 }
          impl Clone for A { fn clone(&self) -> A { A } }
          impl Inner for A {}
+         impl From<B> for A { fn from(b: B) -> A { A } }
+         impl From<String> for A { fn from(text: String) -> A { A } }
          impl A { pub fn shown(&self) {} #[doc(hidden)] pub fn hidden(&self) {} pub(crate) fn inner(&self) {} }
          pub struct B;",
     )
     .unwrap();
     let mut described = BTreeMap::new();
-    file.items
-        .iter()
-        .for_each(|item| describe(item, &[("A".to_owned(), "a::A".to_owned())].into(), &mut described));
+    let names = [("A".to_owned(), "a::A".to_owned())].into();
+    let private = private_types(&file.items, &names);
+    file.items.iter().for_each(|item| describe(item, &names, &private, &mut described));
     let lines: Vec<&str> = described["a::A"].iter().map(String::as_str).collect();
     assert_eq!(
         lines,
@@ -66,6 +67,7 @@ fn hidden_and_private_items_are_no_part_of_the_api() {
             "derive (Debug)",
             "fn shown (& self)",
             "impl Clone",
+            "impl From < String >",
             "impl Inner",
             "non_exhaustive",
             "pub shown : u8",
@@ -173,10 +175,21 @@ fn is_hidden(attributes: &[Attribute]) -> bool {
         .any(|one| one.path().is_ident("doc") && one.meta.to_token_stream().to_string().contains("hidden"))
 }
 
+/// The types of the crate that have no public name.
+fn private_types(items: &[Item], names: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let defined = items.iter().filter_map(|item| match item {
+        Item::Struct(item) => Some(item.ident.to_string()),
+        Item::Enum(item) => Some(item.ident.to_string()),
+        _ => None,
+    });
+    defined.filter(|name| !names.contains_key(name)).collect()
+}
+
 /// Adds what `item` says about the public names: its declaration, public fields, variants, methods and traits.
 fn describe(
     item: &Item,
     names: &BTreeMap<String, String>,
+    private: &BTreeSet<String>,
     described: &mut BTreeMap<String, BTreeSet<String>>,
 ) {
     let mut add = |name: &str, line: String| {
@@ -222,7 +235,7 @@ fn describe(
         Item::Fn(item) if is_public(&item.vis, &item.attrs) => {
             add(&item.sig.ident.to_string(), item.sig.to_token_stream().to_string());
         }
-        Item::Impl(item) => describe_implementation(item, add),
+        Item::Impl(item) => describe_implementation(item, private, add),
         Item::Macro(item) => {
             if let Some(name) = defined_by_macro(item) {
                 add(&name, format!("by the macro {}", item.mac.path.to_token_stream()));
@@ -238,11 +251,17 @@ fn promises(attributes: &[Attribute]) -> impl Iterator<Item = String> {
     attributes.iter().filter(promise).map(|one| one.meta.to_token_stream().to_string())
 }
 
-fn describe_implementation(item: &syn::ItemImpl, mut add: impl FnMut(&str, String)) {
+fn describe_implementation(
+    item: &syn::ItemImpl,
+    private: &BTreeSet<String>,
+    mut add: impl FnMut(&str, String),
+) {
     let syn::Type::Path(path) = &*item.self_ty else { return };
     let Some(name) = path.path.segments.last().map(|last| last.ident.to_string()) else { return };
     if let Some((_, implemented, _)) = &item.trait_ {
-        add(&name, format!("impl {}", implemented.to_token_stream()));
+        if converts_from(implemented).is_none_or(|source| !private.contains(&source)) {
+            add(&name, format!("impl {}", implemented.to_token_stream()));
+        }
         return;
     }
     for part in &item.items {
@@ -256,4 +275,14 @@ fn describe_implementation(item: &syn::ItemImpl, mut add: impl FnMut(&str, Strin
             _ => {}
         }
     }
+}
+
+/// The type in `From<…>`. Other programs can't use a conversion from a private type, and `cargo doc` doesn't show it.
+fn converts_from(implemented: &syn::Path) -> Option<String> {
+    let last = implemented.segments.last().filter(|last| last.ident == "From")?;
+    let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    let Some(syn::GenericArgument::Type(syn::Type::Path(source))) = arguments.args.first() else {
+        return None;
+    };
+    source.path.segments.last().map(|last| last.ident.to_string())
 }
