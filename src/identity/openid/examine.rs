@@ -121,3 +121,24 @@ impl ErrorRedirect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_comes_back_to_this_server_is_told_apart_from_an_error_page_of_the_provider() {
+        let redirect = "https://app.example/auth/provider/error/callback";
+        let read = |target: &str| ErrorRedirect::read(&Url::parse(target).unwrap(), redirect);
+        let back = |error: &str| read(&format!("{redirect}?state=x&error={error}"));
+        assert_eq!(back("invalid_scope"), ErrorRedirect::Back("the error invalid_scope".into()));
+        assert_eq!(back("Run%20this"), ErrorRedirect::Back("an unknown `error`".into()));
+        for login in ["https://op.example/login?prompt=error", redirect] {
+            assert_eq!(read(login), ErrorRedirect::None, "{login}");
+        }
+        let elsewhere = "https://op.example/auth/provider/error/callback?error=invalid_scope";
+        for page in ["https://op.example/oauth/error", "https://op.example/x?error=400", elsewhere] {
+            assert_eq!(read(page), ErrorRedirect::ErrorPage, "{page}");
+        }
+    }
+}
