@@ -1,5 +1,5 @@
 //! Waits for the end of a session, for event streams and WebSockets: a revocation, the expiry of the session, or a revocation feed
-//! that is too old.
+//! that is too old. The streams of a machine end in the same way with its service token.
 //!
 //! A waiting future has no timer that polls. The denylist wakes it when its session is revoked, one task of the installation wakes
 //! all futures when the feed is too old ([`Sessions::wake_if_stale`]), and a timer wakes it once at the time at which the session
@@ -14,9 +14,10 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    ids::Sid,
+    clock::Timestamp,
+    ids::{ClientId, Sid},
     session::{
-        Counter, OnStale, Principal, Sessions,
+        Counter, Machine, OnStale, Principal, SERVICE_MAX_AGE, Sessions,
         watch::{SessionWatch, Watch, Watched},
     },
     store::{Actor, AuditEvent, Event, StoreError, with_time_budget},
@@ -130,6 +131,36 @@ async fn ended(sessions: Weak<Sessions>, session: Watched) {
         tokio::select! {
             () = woken => {}
             () = sleep_until(read_at) => {}
+        }
+    }
+}
+
+impl Sessions {
+    /// A future that completes when a service token is no longer accepted: when it is revoked, alone or with all tokens of its
+    /// client, when it has expired, or when the revocation feed is too old. The client is revoked when it is disabled or deleted.
+    pub fn service_ended(self: &Arc<Self>, machine: &Machine) -> impl Future<Output = ()> + Send + use<> {
+        let (sessions, client) = (Arc::downgrade(self), machine.client().clone());
+        service_ended(sessions, machine.sid(), client, machine.issued_at())
+    }
+}
+
+async fn service_ended(sessions: Weak<Sessions>, sid: Sid, client: ClientId, issued_at: Timestamp) {
+    let Some(registered) = sessions.upgrade().map(|it| it.denylist().waiting().register(sid)) else {
+        return;
+    };
+    loop {
+        // Made before the checks, so that no revocation after them is missed.
+        let woken = registered.wake.notified();
+        let Some(these) = sessions.upgrade() else { return };
+        let left = issued_at.plus(SERVICE_MAX_AGE).since(these.parts.clock.now());
+        let revoked = these.unless_revoked(sid, Some(&client), issued_at).is_err();
+        if revoked || left.is_zero() || these.is_too_stale() {
+            return;
+        }
+        drop(these);
+        tokio::select! {
+            () = woken => {}
+            () = sleep(left.max(LEAST)) => {}
         }
     }
 }

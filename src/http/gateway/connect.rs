@@ -30,6 +30,7 @@ use tower_service::Service;
 
 use super::{
     body::RequestBody,
+    probes,
     upstream::{Target, UpstreamSettings},
 };
 
@@ -67,6 +68,9 @@ fn tcp(upstream: &UpstreamSettings, tls: &rustls::ClientConfig) -> HttpsConnecto
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(upstream.connect_timeout));
+    tcp.set_keepalive(Some(probes::IDLE));
+    tcp.set_keepalive_interval(Some(probes::INTERVAL));
+    tcp.set_keepalive_retries(Some(probes::COUNT));
     HttpsConnectorBuilder::new()
         .with_tls_config(tls.clone())
         .https_or_http()

@@ -1,17 +1,19 @@
 //! The gateway: authenticates requests by the steps of docs/design/sessions.md and passes them on to an app in any language.
 //!
 //! `upstream` has the settings of an app, and `app` admits callers and sends requests to it. `head`
-//! changes the headers, `connect` makes connections, and `body` and `tunnel` pass bytes on. The server in
+//! changes the headers, `connect` makes connections, `probes` lets the kernel
+//! probe them, and `body` and `tunnel` pass bytes on. The server in
 //! `http/server` reads the requests and answers Bulla's own routes itself.
 
 mod app;
 mod body;
 mod connect;
 mod head;
+mod probes;
 mod tunnel;
 mod upstream;
 
-use std::{pin::Pin, sync::Arc};
+use std::{future::pending, pin::Pin, sync::Arc};
 
 use http_body_util::Full;
 use hyper::{
@@ -22,9 +24,9 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 
-pub(crate) use self::body::AnswerBody;
 pub use self::upstream::{UPSTREAM_FIELDS, UpstreamSettings};
 use self::{app::App, body::Ended, head::Passed, tunnel::TunnelEnd};
+pub(crate) use self::{body::AnswerBody, probes::enable as probe_idle_connections};
 use crate::{
     http::{
         Bulla, Problem,
@@ -32,7 +34,7 @@ use crate::{
         tower::{add_renewed, response},
         wire::{cookies::SetCookies, identity::Caller, path},
     },
-    session::Principal,
+    session::Sessions,
 };
 
 /// The apps of one thread.
@@ -187,13 +189,17 @@ impl Gateway {
             kind.len() >= 17 && kind[..17].eq_ignore_ascii_case(b"text/event-stream")
         };
         let is_watched = !body.is_end_stream() && (cut_downloads || is_stream());
-        let body = match caller {
-            Caller::Person(principal) if is_watched => {
-                let (sessions, sid) = (Arc::clone(&self.bulla.0.installation.sessions), principal.sid());
-                AnswerBody::new(body, idle)
-                    .until(move || ended(&principal), move || sessions.count_cut_stream(sid))
+        let body = AnswerBody::new(body, idle);
+        let body = match caller.sid().filter(|_| is_watched) {
+            Some(sid) => {
+                let sessions = Arc::clone(&self.bulla.0.installation.sessions);
+                let counting = Arc::clone(&sessions);
+                body.until(
+                    move || ended(&sessions, &caller).unwrap_or_else(|| Box::pin(pending())),
+                    move || counting.count_cut_stream(sid),
+                )
             }
-            _ => AnswerBody::new(body, idle),
+            None => body,
         };
         Response::from_parts(head, Content::App(body))
     }
@@ -205,11 +211,8 @@ impl Gateway {
         opened: Box<dyn FnOnce()>,
         caller: &Caller,
     ) -> Tunnel {
-        let (until, sid) = match caller {
-            Caller::Person(principal) => (Some(ended(principal)), Some(principal.sid())),
-            _ => (None, None),
-        };
         let sessions = Arc::clone(&self.bulla.0.installation.sessions);
+        let (until, sid) = (ended(&sessions, caller), caller.sid());
         Box::pin(async move {
             let end = tunnel::join(client, app, opened, until).await;
             if let (TunnelEnd::SessionEnded, Some(sid)) = (end, sid) {
@@ -219,6 +222,11 @@ impl Gateway {
     }
 }
 
-fn ended(principal: &Principal) -> Ended {
-    Box::pin(principal.ended())
+/// Completes when the session of a person ends, or when the service token of a machine does. `None` if the caller is unknown.
+fn ended(sessions: &Arc<Sessions>, caller: &Caller) -> Option<Ended> {
+    match caller {
+        Caller::Person(principal) => Some(Box::pin(principal.ended())),
+        Caller::Machine(machine) => Some(Box::pin(sessions.service_ended(machine))),
+        Caller::Unknown => None,
+    }
 }

@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::http::{
     Bulla, UpstreamSettings,
-    gateway::Gateway,
+    gateway::{Gateway, probe_idle_connections},
     server::{
         app::{Listener, app},
         front::Front,
@@ -72,6 +72,9 @@ pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Ser
     let has_apps = !how.upstreams.is_empty();
     // Each thread makes its own; an error is reported here, before any starts.
     Gateway::new(bulla, &how.upstreams).map_err(io::Error::other)?;
+    if has_apps {
+        probe_idle_connections(&listener)?;
+    }
     let server = ServerBuilder::new()
         .workers(how.workers)
         .worker_max_blocking_threads(16)

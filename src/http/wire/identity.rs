@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
+    ids::Sid,
     session::{Machine, Principal},
 };
 
@@ -39,6 +40,15 @@ impl Caller {
             Self::Unknown => None,
             Self::Person(principal) => Some((principal.payload().into(), principal.issued_at())),
             Self::Machine(machine) => Some((machine.payload().into(), machine.issued_at())),
+        }
+    }
+
+    /// The id of the session of a person, or that of the service token of a machine. `None` if the caller is unknown.
+    pub(crate) fn sid(&self) -> Option<Sid> {
+        match self {
+            Self::Unknown => None,
+            Self::Person(principal) => Some(principal.sid()),
+            Self::Machine(machine) => Some(machine.sid()),
         }
     }
 }

@@ -6,7 +6,13 @@ use actix_web::{
     HttpResponse,
     web::{self, Bytes},
 };
-use bulla::{Bulla, OnStale, Policy, Principal};
+use bulla::{
+    Bulla, OnStale, Policy, Principal,
+    internals::{
+        clock::Clock as _,
+        session::{Machine, SERVICE_MAX_AGE},
+    },
+};
 use futures_util::{StreamExt as _, future, stream};
 
 use super::program::Program;
@@ -164,4 +170,18 @@ async fn a_principal_that_no_guard_has_accepted_never_ends() {
     let mut ended = Box::pin(begun.principal.ended());
     node.log_out(begun.row.sid).await;
     assert!(waits(&mut ended));
+}
+
+#[tokio::test]
+async fn the_streams_of_a_machine_end_when_its_service_token_expires() {
+    let installation = Installation::new();
+    let node = installation.node().await;
+    let payload = r#"{"id":"client:cron","sid":"0t4mBqJkT0WQfqk7mFZQ1g","scope":"api"}"#;
+    let machine = Machine::read(payload, installation.clock.now()).unwrap();
+    installation.clock.advance(SERVICE_MAX_AGE - secs(1));
+    let mut ended = Box::pin(node.sessions.service_ended(&machine));
+    // A second later the clock of the installation still says that a second is left.
+    assert!(tokio::time::timeout(secs(3), &mut ended).await.is_err());
+    installation.clock.advance(secs(1));
+    tokio::time::timeout(LONG, ended).await.expect("the token has expired");
 }

@@ -2,9 +2,11 @@
 
 mod access;
 mod browser;
+mod connections;
 mod forward_auth;
 mod framing;
 mod identity;
+mod programs;
 mod samples;
 mod streams;
 mod upstreams;
