@@ -184,19 +184,23 @@ impl App {
         }
     }
 
+    /// The origin of the app, for the log.
+    pub(super) fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.authority)
+    }
+
     fn problem(&self, failure: &Failure) -> Problem {
-        let url = || format!("{}://{}", self.scheme, self.authority);
         match failure {
             Failure::Connect(why) => {
-                tracing::warn!(upstream = url(), %why, "an upstream does not accept connections");
+                tracing::warn!(upstream = self.url(), %why, "an upstream does not accept connections");
                 Problem::bad_gateway()
             }
             Failure::Lost => {
-                tracing::warn!(upstream = url(), "an upstream closed the connection before its answer");
+                tracing::warn!(upstream = self.url(), "an upstream closed the connection before its answer");
                 Problem::bad_gateway()
             }
             Failure::Slow => {
-                tracing::warn!(upstream = url(), "an upstream did not answer in time");
+                tracing::warn!(upstream = self.url(), "an upstream did not answer in time");
                 Problem::gateway_timeout()
             }
             Failure::Body(Cut::Idle) => Problem::too_slow(),

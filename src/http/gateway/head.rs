@@ -114,6 +114,18 @@ fn insert(headers: &mut HeaderMap, lines: impl IntoIterator<Item = (&'static str
     }
 }
 
+/// Whether an answer states the length of its body in one way (RFC 9112, section 6.3). hyper undoes the coding `chunked` only.
+pub(crate) fn states_one_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
+        (None, None, None, None) => true,
+        (Some(length), None, None, None) => length.as_bytes().iter().all(u8::is_ascii_digit),
+        (None, None, Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
 /// Changes the head of the app's answer into that of the answer to the client. An app can't set or clear Bulla's cookies.
 pub(crate) fn to_client(headers: &mut HeaderMap, upgrade: Option<&str>) {
     remove_of_connection(headers);

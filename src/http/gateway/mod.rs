@@ -133,6 +133,13 @@ impl Gateway {
             parts.headers.append(header::AUTHORIZATION, line);
         }
         let mut answer = upstream.send(parts, body, waits).await?;
+        if !head::states_one_length(answer.headers()) {
+            tracing::warn!(
+                upstream = upstream.url(),
+                "an upstream did not state the length of its answer in one way"
+            );
+            return Err(Problem::bad_gateway());
+        }
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(asked), Some(client)) = (asked, upgrade) else { return Err(Problem::bad_gateway()) };
             let granted = answer.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());

@@ -191,3 +191,28 @@ async fn a_client_that_closes_its_side_early_is_not_waited_for() {
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(client.read(&mut [0; 1024]).unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_head_that_is_too_long_or_has_too_many_headers_is_refused() {
+    let app = RecordingApp::start();
+    let server = before(&app.url);
+    let (_, cookies) = ada(&server).await;
+    let long = "a".repeat(100 << 10);
+    for (path, headers) in [
+        ("/a", format!("X: {long}\r\n")),
+        ("/a", "X: a\r\n".repeat(200)),
+        (&format!("/{long}"), String::new()),
+    ] {
+        let mut raw = Raw::connect(&server);
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nCookie: {cookies}\r\n{headers}\r\n",
+            server.address()
+        );
+        // The server may close the connection before it has taken the whole head.
+        let _ = raw.try_send(head.as_bytes());
+        let answer = raw.read_to_end();
+        let status = answer.get(9..12).unwrap_or_default();
+        assert!(["431", "414", ""].contains(&status), "{answer}");
+    }
+    assert!(app.received().is_empty());
+}

@@ -57,6 +57,14 @@ fn cases() -> Vec<Case> {
         ("POST /a HTTP/1.1|X: a|Transfer-Encoding:\u{b}chunked||", "0\r\n\r\n", Refused(400)),
         ("GET /a HTTP/1.1|Content-Length: 2||", "ab", Passed(|it| has_body(it, "ab"))),
         ("POST /a HTTP/1.0|Transfer-Encoding: chunked||", "0\r\n\r\n", Refused(400)),
+        ("POST /a HTTP/1.1|Transfer-Encoding: chunked||", "zz\r\nabc\r\n0\r\n\r\n", Refused(400)),
+        ("POST /a HTTP/1.1|Transfer-Encoding: chunked||", "-3\r\nabc\r\n0\r\n\r\n", Refused(400)),
+        ("POST /a HTTP/1.1|Transfer-Encoding: chunked||", "+3\r\nabc\r\n0\r\n\r\n", Refused(400)),
+        ("POST /a HTTP/1.1|Transfer-Encoding: chunked||", "0x3\r\nabc\r\n0\r\n\r\n", Refused(400)),
+        ("POST /a HTTP/1.1|Transfer-Encoding: chunked||", "FFFFFFFFFFFFFFFFF\r\nabc\r\n0\r\n\r\n", Refused(400)),
+        ("POST /a HTTP/1.1|Transfer-Encoding: chunked||", "3\nabc\r\n0\r\n\r\n", Refused(400)),
+        ("POST /a HTTP/1.1|Transfer-Encoding: chunked||", "3\r\nabcd\r\n0\r\n\r\n", Refused(400)),
+        ("POST /a HTTP/1.1|Transfer-Encoding: chunked||", "3;a\nb\r\nabc\r\n0\r\n\r\n", Refused(400)),
         // Lines.
         ("GET /a HTTP/1.1|X: a\rb||", "", Refused(400)),
         ("GET /a HTTP/1.1|X: a\r\rb||", "", Refused(400)),
@@ -100,6 +108,9 @@ fn cases() -> Vec<Case> {
         ("GET /auth/session HTTP/1.1|Host: evil.example||", "", Refused(400)),
         // Headers of the connection.
         ("GET /a HTTP/1.1|Connection: X-A, keep-alive|X-A: 1|X-B: 2||", "", Passed(|it| it.value("x-a").is_none() && it.value("x-b").is_some())),
+        ("GET /a HTTP/1.1|Connection: close, Remote-User, Bulla-Token, X-Forwarded-For||", "",
+            Passed(|it| it.values("remote-user") == ["1"] && it.values("x-forwarded-for") == ["127.0.0.1"])),
+        ("POST /a HTTP/1.1|Connection: content-length, transfer-encoding, host|Content-Length: 3||", "abc", Passed(|it| has_body(it, "abc"))),
         ("GET /a HTTP/1.1|Keep-Alive: timeout=5|Proxy-Connection: keep-alive|Proxy-Authorization: x||", "",
             Passed(|it| !it.head.to_lowercase().contains("keep-alive") && it.value("proxy-authorization").is_none())),
         ("GET /a HTTP/1.1|Upgrade: h2c|Connection: upgrade, HTTP2-Settings|HTTP2-Settings: AAM||", "",
@@ -127,7 +138,7 @@ async fn each_request_is_refused_or_passed_on_as_the_table_says() {
     let app = RecordingApp::start();
     let server = before(&app.url);
     let (_, cookies) = ada(&server).await;
-    assert!(cases().len() >= 60);
+    assert!(cases().len() >= 70);
     for (head, body, expected) in cases() {
         let count = app.received().len();
         let mut raw = Raw::connect(&server);

@@ -1,6 +1,7 @@
 //! Tests of apps behind Bulla: by its gateway (`bulla serve --upstream`), and by forward-auth of other proxies.
 
 mod access;
+mod answers;
 mod browser;
 mod connections;
 mod forward_auth;
