@@ -59,6 +59,7 @@
 //! - what a rollover does: `keyring/schedule.rs`
 //! - what can end a session: the triggers in `store/migrations/`
 //! - the refresh rule: `session/refresh.rs`; its I/O: `session/renew.rs` and `session/present.rs`
+//! - the pages: `http/pages/mod.rs`, and the templates beside it
 //! - the cookies, their names and attributes: `http/wire/cookies.rs`
 //! - the presets for providers: `identity/openid/preset.rs`
 //! - the checks of an ID token: `identity/openid/claims.rs`, and of its signature: `jws/key.rs`
