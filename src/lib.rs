@@ -61,12 +61,14 @@
 //! - the refresh rule: `session/refresh.rs`; its I/O: `session/renew.rs` and `session/present.rs`
 //! - the pages: `http/pages/mod.rs`, and the templates beside it
 //! - the cookies, their names and attributes: `http/wire/cookies.rs`
-//! - the presets for providers: `identity/openid/preset.rs`
+//! - the presets for providers: `Preset`, `Preset::ALL` and `Preset::known` in `identity/openid/preset.rs`; the rules that differ by
+//!   provider: `fields.rs` and `accounts.rs` beside it
 //! - the checks of an ID token: `identity/openid/claims.rs`, and of its signature: `jws/key.rs`
 //! - what tokens a program can get: `oauth/token.rs`
 //! - every route: `http/routes/table.rs`
 //! - what a request must present to change a login method: `http/guard/session_proof.rs`
-//! - the commands of `bulla`: `cli/args.rs`, with a file for each in `cli/`
+//! - the commands of `bulla`: the enum `Command` and the function `command` in `cli/args.rs`; most have a file in `cli/`, declared in
+//!   `cli/mod.rs`
 //! - the settings: `config/knobs.rs` and `config/resolve.rs`
 //! - the texts of errors: `problem.rs`, and `cli/mod.rs` for commands
 //! - the functions for embedding programs: `http/bulla.rs`, `http/sign_in.rs` and `http/guard/mod.rs`

@@ -6,7 +6,8 @@ pub const KNOBS: [(&str, &str, &str); 28] = [
     (
         "admin_listen",
         "",
-        "address and port of a separate listener (plain HTTP) for health probes and metrics; `listen` then serves neither",
+        "address and port of a separate listener (plain HTTP) for health probes and metrics; `listen` then serves neither. With an \
+         upstream, a listener on loopback also serves the administration",
     ),
     ("tls_cert", "", "certificate chain, PEM file; with tls_key, the server itself provides TLS"),
     ("tls_key", "", "private key of the certificate, PEM file"),

@@ -85,7 +85,8 @@ fn drive() -> ExitCode {
     });
     let rows: Vec<Vec<String>> = rows.collect();
     println!(
-        "One core for the proxy and the server that it asks, {CONNECTIONS} connections, median of {ROUNDS} rounds of {SECONDS} s\n"
+        "One core for the proxy and the server that it asks, {CONNECTIONS} connections, median of {ROUNDS} rounds of {SECONDS} s; \
+         each ratio is the median of the ratios of the rounds\n"
     );
     let head = ["", "requests/s", "of nginx", "p50 ms", "p99 ms", "CPU µs/request"];
     table::print(&head, &rows);

@@ -89,7 +89,8 @@ fn drive() -> ExitCode {
         })
         .collect();
     println!(
-        "Requests per second on one core, {CONNECTIONS} connections, median of {ROUNDS} rounds of {SECONDS} s\n"
+        "Requests per second on one core, {CONNECTIONS} connections, median of {ROUNDS} rounds of {SECONDS} s; \
+         each ratio is the median of the ratios of the rounds\n"
     );
     table::print(&["", "requests/s", "of bare"], &rows);
     println!();
