@@ -1,7 +1,6 @@
 //! The connections to an app: TCP, TLS with the certificates that the settings name, or a Unix socket.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -9,16 +8,10 @@ use std::{
     time::Duration,
 };
 
-use hyper::{
-    Uri,
-    rt::{Read, ReadBufCursor, Write},
-};
+use hyper::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{Connected, Connection, HttpConnector},
-    },
+    client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::{
@@ -29,6 +22,7 @@ use tokio::net::UnixStream;
 use tower_service::Service;
 
 use super::{
+    app_stream::AppStream,
     body::RequestBody,
     probes,
     upstream::{Target, UpstreamSettings},
@@ -109,13 +103,6 @@ pub(crate) enum Connector {
     Unix(PathBuf),
 }
 
-/// A connection to an app.
-pub(crate) struct AppStream(Box<dyn Duplex>);
-
-trait Duplex: Read + Write + Send + Unpin {}
-
-impl<T: Read + Write + Send + Unpin> Duplex for T {}
-
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Service<Uri> for Connector {
@@ -134,60 +121,12 @@ impl Service<Uri> for Connector {
         match self {
             Self::Tcp(tcp) => {
                 let connecting = tcp.call(uri);
-                Box::pin(async move { Ok(AppStream(Box::new(connecting.await?))) })
+                Box::pin(async move { Ok(AppStream::new(connecting.await?)) })
             }
             Self::Unix(path) => {
                 let path = path.clone();
-                Box::pin(
-                    async move { Ok(AppStream(Box::new(TokioIo::new(UnixStream::connect(path).await?)))) },
-                )
+                Box::pin(async move { Ok(AppStream::new(TokioIo::new(UnixStream::connect(path).await?))) })
             }
         }
-    }
-}
-
-impl Connection for AppStream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for AppStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buf)
-    }
-}
-
-impl Write for AppStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, bytes)
     }
 }

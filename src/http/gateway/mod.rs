@@ -6,6 +6,7 @@
 //! `http/server` reads the requests and answers Bulla's own routes itself.
 
 mod app;
+mod app_stream;
 mod body;
 mod connect;
 mod head;

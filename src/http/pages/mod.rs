@@ -1,15 +1,17 @@
 //! Renders the HTML pages. The templates escape all values. There are no scripts and no inline styles.
 
+mod texts;
 mod views;
 
 use askama::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use self::texts::{agent, ago, title_and_advice};
 pub use self::views::{AccountPage, Device, ErrorPage, LinkedIdentity, LoginPage, Pages, ProviderLink};
 use crate::{
     clock::Timestamp,
     ids::Sid,
-    problem::{Problem, reason_phrase},
+    problem::Problem,
     store::{self, SessionRow, User},
 };
 
@@ -291,51 +293,6 @@ fn linked(identities: &[store::LinkedIdentity], now: Timestamp) -> Vec<LinkedIde
     lines.collect()
 }
 
-/// A title, and advice on what the person can do.
-fn title_and_advice(problem: &Problem) -> (&'static str, &'static str) {
-    match problem.code() {
-        "misdirected" => {
-            ("Wrong address", "Open the address below. If it is the one you opened, tell the administrator.")
-        }
-        "foreign_origin" => (
-            "This form was refused",
-            "Nothing was changed. Open the page of this server, and send the form from there. If that fails as well, tell \
-             the administrator: a proxy or an extension of your browser removes the headers Origin and Sec-Fetch-Site.",
-        ),
-        "throttled" | "busy" => ("Please wait", ""),
-        "bad_request" | "bad_authorization" => (
-            "This request can't be understood",
-            "Open the page again and repeat your last step. If a link led you here, the link is wrong.",
-        ),
-        "unprocessable" | "conflict" => {
-            ("This is not possible", "Go back, correct your input, and send it again.")
-        }
-        "forbidden" | "no_account" => ("Not allowed", ""),
-        "not_found" => {
-            ("Not found", "Check the address. If a link led you here, the link is wrong or out of date.")
-        }
-        "method_not_allowed" => (
-            "This address is not a page",
-            "Only a form uses this address. Open the page with the form, and send it from there.",
-        ),
-        "too_slow" => ("The connection is too slow", "Nothing was changed. Send the form again."),
-        "too_large" => ("The form is too large", "Nothing was changed. Send the form again with less text."),
-        "unsupported_media_type" => (
-            "This form can't be read",
-            "Nothing was changed. Open the page of this server, and send the form from there.",
-        ),
-        "headers_too_large" => (
-            "Too many cookies",
-            "Your browser sends more cookies than this server accepts. Delete the cookies of this site, and sign in again.",
-        ),
-        "unavailable" | "provider_away" => ("Not available at the moment", ""),
-        "internal" => {
-            ("Internal error", "You did nothing wrong. Try again; if it fails again, tell the administrator.")
-        }
-        _ => (reason_phrase(problem.status()), ""),
-    }
-}
-
 /// Converts a path and query to a URL on the same host. `//evil.example` would name another host; `/.//evil.example` names the same
 /// path on this host (URL standard: a segment `.` is removed).
 fn as_reference(target: &str) -> String {
@@ -343,48 +300,6 @@ fn as_reference(target: &str) -> String {
         format!("/.{target}")
     } else {
         target.to_owned()
-    }
-}
-
-/// A `User-Agent` in a form that people understand.
-fn agent(text: &str) -> String {
-    let among = |names: &[(&str, &'static str)]| {
-        names.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| *name)
-    };
-    let browser = among(&[
-        ("Edg/", "Edge"),
-        ("OPR/", "Opera"),
-        ("Firefox/", "Firefox"),
-        ("HeadlessChrome/", "Chrome (headless)"),
-        ("Chrome/", "Chrome"),
-        ("Safari/", "Safari"),
-        ("curl/", "curl"),
-    ]);
-    let system = among(&[
-        ("iPhone", "iPhone"),
-        ("iPad", "iPad"),
-        ("Android", "Android"),
-        ("Windows", "Windows"),
-        ("Mac OS", "macOS"),
-        ("Linux", "Linux"),
-    ]);
-    match (browser, system) {
-        (Some(browser), Some(system)) => format!("{browser} on {system}"),
-        (Some(name), None) | (None, Some(name)) => name.into(),
-        (None, None) if text.is_empty() => "Unknown device".into(),
-        (None, None) if text.chars().nth(60).is_none() => text.into(),
-        (None, None) => text.chars().take(59).chain(['…']).collect(),
-    }
-}
-
-/// The time since `then`, in the largest suitable unit.
-fn ago(then: Timestamp, now: Timestamp) -> String {
-    let seconds = now.since(then).as_secs();
-    match seconds {
-        0..60 => "just now".into(),
-        60..3600 => format!("{} min ago", seconds / 60),
-        3600..86_400 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} d ago", seconds / 86_400),
     }
 }
 
@@ -486,27 +401,5 @@ mod tests {
             assert!(page.contains(&format!("content=\"0;url={written}\"")), "{page}");
             assert!(page.contains(&format!("href=\"{written}\"")), "{page}");
         }
-    }
-
-    #[test]
-    fn a_device_is_named_as_a_person_would() {
-        assert_eq!(
-            agent("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
-            "Firefox on Linux"
-        );
-        assert_eq!(agent("curl/7.88.1"), "curl");
-        assert_eq!(agent(""), "Unknown device");
-        assert_eq!(agent("my-script 1.0"), "my-script 1.0");
-        assert_eq!(agent(&"é".repeat(60)), "é".repeat(60));
-        assert_eq!(agent(&"é".repeat(61)), "é".repeat(59) + "…");
-    }
-
-    #[test]
-    fn times_are_told_in_the_unit_that_says_enough() {
-        let told = |seconds: i64| ago(Timestamp::EPOCH, Timestamp::from_millis(seconds * 1000));
-        assert_eq!(
-            [told(5), told(61), told(7200), told(200_000)],
-            ["just now", "1 min ago", "2 h ago", "2 d ago"]
-        );
     }
 }

@@ -216,3 +216,31 @@ async fn a_head_that_is_too_long_or_has_too_many_headers_is_refused() {
     }
     assert!(app.received().is_empty());
 }
+
+/// An app that refuses an upload closes its connection, so the rest of the body can't be sent to it.
+#[tokio::test]
+async fn the_answer_of_an_app_that_refuses_an_upload_and_closes_reaches_the_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = before(&format!("http://{}", listener.local_addr().unwrap()));
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            let _ = connection.read(&mut [0; 1024]);
+            let _ = connection.write_all(b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 5\r\n\r\nlarge");
+        }
+    });
+    let (_, cookies) = ada(&server).await;
+    for length in [100_000, 30 << 20] {
+        for _ in 0..10 {
+            let mut raw = Raw::connect(&server);
+            let headers =
+                format!("Cookie: {cookies}\r\nSec-Fetch-Site: same-origin\r\nContent-Length: {length}\r\n");
+            raw.head("POST /upload", &headers);
+            let _ = raw.try_send(&[7; 100_000]);
+            let answer = raw.read();
+            assert!(
+                answer.starts_with("HTTP/1.1 413") && answer.ends_with("\r\n\r\nlarge"),
+                "{length}: {answer}"
+            );
+        }
+    }
+}

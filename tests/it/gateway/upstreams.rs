@@ -108,7 +108,7 @@ async fn an_app_with_tls_is_trusted_only_by_the_authority_of_the_settings() {
     let distrusted = with_authority(&other.path().join("cert.pem"));
     let (browser, _) = ada(&distrusted).await;
     assert_eq!(browser.get("/").await.status(), 502);
-    assert!(distrusted.stderr().contains("does not accept connections"), "{}", distrusted.stderr());
+    distrusted.says("does not accept connections").await;
     let _ = app.kill();
     let _ = app.wait();
 }

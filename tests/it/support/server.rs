@@ -111,6 +111,11 @@ impl Server {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Waits until the output contains a text. A line arrives a moment after the answer that it belongs to.
+    pub async fn says(&self, text: &str) {
+        eventually(&format!("the server says {text:?}"), async || self.stderr().contains(text)).await;
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().id()
     }
