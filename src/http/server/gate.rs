@@ -173,8 +173,10 @@ fn is_ambiguous(head: &[u8]) -> bool {
         let name = name.trim_ascii();
         name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
     };
-    let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', head).map(|at| at + 1));
-    starts.filter(|start| states_length(&head[*start..])).count() > 1
+    // Each line is looked at alone, so that a head of many lines without a colon costs no more than another one.
+    let mut start = 0;
+    let lines = memchr::memchr_iter(b'\n', head).chain([head.len()]);
+    lines.filter(|end| states_length(&head[std::mem::replace(&mut start, end + 1)..*end])).count() > 1
 }
 
 /// The length of `bytes` up to the end of the head, an empty line, if the head ends in them. `before` are earlier bytes of the head.
@@ -491,5 +493,21 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(read(&mut gate).await, "");
         assert!(begun.elapsed() >= HEAD_TIME && begun.elapsed() < KEEP_ALIVE);
+    }
+
+    #[test]
+    fn a_head_that_states_the_length_twice_is_ambiguous() {
+        for (lines, ambiguous) in [
+            ("Content-Length: 1\r\n", false),
+            ("no colon\r\nContent-Length: 1\r\n", false),
+            ("Content-Length: 1\r\nno colon\r\ncontent-length : 1\r\n", true),
+            ("Transfer-Encoding: chunked\nno colon\nContent-Length: 1\n", true),
+        ] {
+            assert_eq!(
+                is_ambiguous(format!("POST / HTTP/1.1\r\n{lines}\r\n").as_bytes()),
+                ambiguous,
+                "{lines}"
+            );
+        }
     }
 }
