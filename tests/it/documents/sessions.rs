@@ -89,7 +89,8 @@ async fn the_two_commands_of_the_readme_lead_to_a_login_as_administrator() {
     let readme = read("README.md");
     let commands: Vec<&str> = block(&readme, "sh").lines().collect();
     assert_eq!(commands, ["cargo build --release", "target/release/bulla serve --init"]);
-    let serve = commands[1].replace("target/release/bulla", env!("CARGO_BIN_EXE_bulla"));
+    // `exec`: if the shell of `script` stays in between, as dash does, it ends with the status 130 of Ctrl-C.
+    let serve = format!("exec {}", commands[1].replace("target/release/bulla", env!("CARGO_BIN_EXE_bulla")));
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let mut terminal = Command::new("timeout");
     terminal.args(["120", "script", "-qec", &serve, "/dev/null"]).current_dir(&folder);
