@@ -12,6 +12,7 @@ use crate::http::wire::{
     address::Address,
     cookies::{cookies_of_app, is_own_cookie},
     identity::{self, Caller},
+    lines::Lines,
 };
 
 /// The headers that concern one connection only, besides those that `Connection` names.
@@ -78,42 +79,34 @@ pub(crate) fn to_app(parts: &mut Parts, passed: &Passed<'_>, upgrade: Option<&st
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    describe(headers, passed);
-    let identity = identity::headers(passed.upstream.preset, passed.caller);
-    insert(headers, identity);
+    if passed.upstream.host_of_upstream {
+        headers.remove(header::HOST);
+    }
+    let mut lines = Lines::new();
+    describe(&mut lines, passed);
+    identity::add_headers(&mut lines, passed.upstream.preset, passed.caller);
+    // The values are printable ASCII.
+    for (name, value) in lines.finish() {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
     if let Some(token) = &passed.token {
         headers.insert(HeaderName::from_static(identity::TOKEN), token.clone());
     }
 }
 
 /// Describes the client's request: the address, the scheme and the host.
-fn describe(headers: &mut HeaderMap, passed: &Passed<'_>) {
+fn describe(lines: &mut Lines, passed: &Passed<'_>) {
     let (scheme, host) = passed.origin.split_once("://").unwrap_or(("https", passed.origin));
     let address = passed.address.to_string();
-    let node = match passed.address {
-        Address::Known(ip) if ip.is_ipv6() => format!("\"[{ip}]\""),
-        _ => address.clone(),
-    };
-    let forwarded = ["for=", &node, ";host=\"", host, "\";proto=", scheme].concat();
-    let lines = [
-        ("x-forwarded-for", address),
-        ("x-forwarded-proto", scheme.to_owned()),
-        ("x-forwarded-host", host.to_owned()),
-        ("forwarded", forwarded),
-    ];
-    insert(headers, lines);
-    if passed.upstream.host_of_upstream {
-        headers.remove(header::HOST);
-    }
-}
-
-/// Sets headers whose values are printable ASCII.
-fn insert(headers: &mut HeaderMap, lines: impl IntoIterator<Item = (&'static str, String)>) {
-    for (name, value) in lines {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
+    let quotes = matches!(passed.address, Address::Known(ip) if ip.is_ipv6());
+    let (before, after) = if quotes { ("for=\"[", "]\"") } else { ("for=", "") };
+    let mut add = |name, parts: &[&str]| lines.add(name, |text| text.extend(parts.iter().copied()));
+    add("x-forwarded-for", &[&address]);
+    add("x-forwarded-proto", &[scheme]);
+    add("x-forwarded-host", &[host]);
+    add("forwarded", &[before, &address, after, ";host=\"", host, "\";proto=", scheme]);
 }
 
 /// Whether an answer states the length of its body in one way (RFC 9112, section 6.3). hyper undoes the coding `chunked` only.

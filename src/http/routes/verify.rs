@@ -15,6 +15,7 @@ use crate::{
             credentials::Authorization,
             forgery,
             identity::{self, Caller, PRESETS, Preset},
+            lines::Lines,
             original::{Original, Unclear},
             path,
             request::{Header, Request},
@@ -213,8 +214,10 @@ fn admitted(shared: &Shared, original: &impl Request, asked: &Asked, caller: &Ca
     let mut answer = HttpResponse::Ok();
     let lines = original.values(Header::Cookie).map(cookies_of_app).filter(|line| !line.is_empty());
     answer.insert_header(("cookie", lines.collect::<Vec<_>>().join(&b"; "[..])));
-    for header in identity::headers(asked.preset, caller) {
-        answer.insert_header(header);
+    let mut lines = Lines::new();
+    identity::add_headers(&mut lines, asked.preset, caller);
+    for line in lines.finish() {
+        answer.insert_header(line);
     }
     if let (Some(audience), Some((payload, issued_at))) = (&asked.audience, caller.payload()) {
         let keys = shared.sessions().parts().tokens.derive(&Purpose::access(), audience);

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::lines::Lines;
 use crate::{
     clock::Timestamp,
     ids::Sid,
@@ -58,31 +59,31 @@ pub(crate) const TOKEN: &str = "bulla-token";
 
 /// The facts about the caller; each is empty if it is unknown.
 #[derive(Debug, Default)]
-struct Facts {
-    user: String,
+struct Facts<'a> {
+    user: Cow<'a, str>,
     roles: Vec<String>,
     name: String,
     email: String,
-    session: String,
+    session: Option<Sid>,
 }
 
-impl Facts {
-    fn of(caller: &Caller) -> Self {
+impl<'a> Facts<'a> {
+    fn of(caller: &'a Caller) -> Self {
         match caller {
             Caller::Unknown => Self::default(),
             Caller::Machine(machine) => {
-                Self { user: machine.id(), session: machine.sid().to_string(), ..Self::default() }
+                Self { user: machine.id().into(), session: Some(machine.sid()), ..Self::default() }
             }
             Caller::Person(principal) => {
                 let claims: Claims = serde_json::from_str(principal.payload()).unwrap_or_default();
                 let Claims { roles, name, email } = claims;
                 Self {
-                    user: principal.id().to_owned(),
+                    user: principal.id().into(),
                     // A token of an app has no roles: its scope decides.
                     roles: if principal.grant().is_none() { roles } else { Vec::new() },
                     name: text(name),
                     email: text(email),
-                    session: principal.sid().to_string(),
+                    session: Some(principal.sid()),
                 }
             }
         }
@@ -104,27 +105,27 @@ fn text(claim: Value) -> String {
 }
 
 /// A header of a preset, and the fact in it.
-type Line = (&'static str, fn(&Facts) -> String);
+type Line = (&'static str, fn(&Facts<'_>, &mut String));
 
 const REMOTE: [Line; 5] = [
-    ("remote-user", |facts| encoded(&facts.user)),
-    ("remote-groups", |facts| list(&facts.roles, ",")),
-    ("remote-name", |facts| encoded(&facts.name)),
-    ("remote-email", |facts| encoded(&facts.email)),
-    ("remote-session", |facts| facts.session.clone()),
+    ("remote-user", |facts, to| encode(&facts.user, to)),
+    ("remote-groups", |facts, to| encode_list(&facts.roles, ',', to)),
+    ("remote-name", |facts, to| encode(&facts.name, to)),
+    ("remote-email", |facts, to| encode(&facts.email, to)),
+    ("remote-session", |facts, to| facts.session.iter().for_each(|sid| *to += &sid.to_string())),
 ];
 const OAUTH2_PROXY: [Line; 4] = [
-    ("x-forwarded-user", |facts| encoded(&facts.user)),
-    ("x-forwarded-groups", |facts| list(&facts.roles, ",")),
-    ("x-forwarded-preferred-username", |facts| encoded(&facts.name)),
-    ("x-forwarded-email", |facts| encoded(&facts.email)),
+    ("x-forwarded-user", |facts, to| encode(&facts.user, to)),
+    ("x-forwarded-groups", |facts, to| encode_list(&facts.roles, ',', to)),
+    ("x-forwarded-preferred-username", |facts, to| encode(&facts.name, to)),
+    ("x-forwarded-email", |facts, to| encode(&facts.email, to)),
 ];
 const AUTHENTIK: [Line; 5] = [
-    ("x-authentik-uid", |facts| encoded(&facts.user)),
-    ("x-authentik-groups", |facts| list(&facts.roles, "|")),
-    ("x-authentik-username", |facts| encoded(&facts.name)),
-    ("x-authentik-name", |facts| encoded(&facts.name)),
-    ("x-authentik-email", |facts| encoded(&facts.email)),
+    ("x-authentik-uid", |facts, to| encode(&facts.user, to)),
+    ("x-authentik-groups", |facts, to| encode_list(&facts.roles, '|', to)),
+    ("x-authentik-username", |facts, to| encode(&facts.name, to)),
+    ("x-authentik-name", |facts, to| encode(&facts.name, to)),
+    ("x-authentik-email", |facts, to| encode(&facts.email, to)),
 ];
 
 impl Preset {
@@ -174,30 +175,33 @@ fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' }
 }
 
-/// All headers of a preset. A fact that is unknown is an empty header, so that the app can't take another one for it. The values are
-/// printable ASCII.
-pub(crate) fn headers(
-    preset: Preset,
-    caller: &Caller,
-) -> impl Iterator<Item = (&'static str, String)> + use<> {
+/// Adds all headers of a preset. A fact that is unknown is an empty header, so that the app can't take another one for it. The values
+/// are printable ASCII.
+pub(crate) fn add_headers(lines: &mut Lines, preset: Preset, caller: &Caller) {
     let facts = Facts::of(caller);
-    preset.lines().iter().map(move |(name, value)| (*name, value(&facts)))
+    for (name, write) in preset.lines() {
+        lines.add(name, |text| write(&facts, text));
+    }
 }
 
-fn list(words: &[String], separator: &str) -> String {
-    words.iter().map(|word| encoded(word)).collect::<Vec<_>>().join(separator)
+fn encode_list(words: &[String], separator: char, to: &mut String) {
+    for (at, word) in words.iter().enumerate() {
+        if at > 0 {
+            to.push(separator);
+        }
+        encode(word, to);
+    }
 }
 
-/// The text with every byte percent-encoded that is not printable ASCII or that has a meaning in one of the headers: `%`, `,`, `|`.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
+/// Appends the text with every byte percent-encoded that is not printable ASCII or that has a meaning in one of the headers: `%`,
+/// `,`, `|`.
+fn encode(text: &str, to: &mut String) {
     for byte in text.bytes() {
         match byte {
-            b' '..=b'~' if !b"%,|".contains(&byte) => encoded.push(char::from(byte)),
-            _ => encoded += &format!("%{byte:02X}"),
+            b' '..=b'~' if !b"%,|".contains(&byte) => to.push(char::from(byte)),
+            _ => *to += &format!("%{byte:02X}"),
         }
     }
-    encoded
 }
 
 #[cfg(test)]
@@ -222,7 +226,10 @@ mod tests {
     }
 
     fn named(preset: Preset, caller: &Caller) -> Vec<(String, String)> {
-        headers(preset, caller).map(|(name, value)| (name.to_owned(), value)).collect()
+        let mut lines = Lines::new();
+        add_headers(&mut lines, preset, caller);
+        let lines = lines.finish();
+        lines.map(|(name, value)| (name.to_owned(), String::from_utf8(value.to_vec()).unwrap())).collect()
     }
 
     #[test]

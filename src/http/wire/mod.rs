@@ -10,6 +10,8 @@ pub(crate) mod credentials;
 pub(crate) mod forgery;
 #[cfg(feature = "actix")]
 pub(crate) mod identity;
+#[cfg(feature = "actix")]
+pub(crate) mod lines;
 pub(crate) mod memory_budget;
 #[cfg(feature = "actix")]
 pub(crate) mod original;

@@ -85,13 +85,17 @@ impl Chromium {
         field.send_keys(text).await.unwrap();
     }
 
-    /// Clicks the button or link with this name (its text, or its `aria-label`) and waits until the current page is replaced.
+    /// Clicks the button or link with this name (its text, or its `aria-label`) and waits until the next page has loaded with its
+    /// pictures. A picture on the page after a logout lets the browser forget the page before.
     pub async fn presses(&self, name: &str) {
         let left = self.find("html").await;
         let button =
             format!("//*[self::button or self::a][normalize-space()='{name}' or @aria-label='{name}']");
         self.client.find(Locator::XPath(&button)).await.unwrap().click().await.unwrap();
         eventually(name, || async { left.tag_name().await.is_err() }).await;
+        let loaded = "return document.readyState === 'complete'";
+        eventually(name, || async { self.client.execute(loaded, vec![]).await.is_ok_and(|yes| yes == true) })
+            .await;
     }
 
     /// Fills in the login form of the page and submits it.
