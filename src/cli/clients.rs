@@ -6,11 +6,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{CliError, Context, actor, open_store, say_skipped_rows, table};
+use super::{CliError, Context, actor, open_store, rfc3339, say_skipped_rows, table};
 use crate::{
     config::{format_duration, parse_duration},
     ids::{Audience, ClientId},
-    oauth::registration::{self, BadClient, Registration, describe},
+    oauth::registration::{self, BadClient, Registration},
     secret::SecretText,
     store::{ClientChange, ClientRow, Event, NewSecret, Store},
 };
@@ -155,10 +155,19 @@ pub(super) async fn run(command: ClientCommand, ctx: &Context) -> Result<(), Cli
         ClientCommand::Delete { client } => {
             let row = find(&*store, &client).await?;
             store.delete_client(&row.id, actor::event(Event::ClientDeleted, "")).await?;
+            if ctx.json {
+                let shown = json!({"deleted": {"id": row.id.as_str(), "name": row.name}});
+                return ctx.print(&shown.to_string());
+            }
             ctx.say(&format!("{}: deleted, its tokens revoked", row.name));
             Ok(())
         }
     }
+}
+
+/// Returns the JSON view of a client, with times of the form RFC 3339.
+fn describe(row: &ClientRow) -> Value {
+    rfc3339(registration::describe(row), &["created_at", "former_secret_until"])
 }
 
 /// Returns a client by name or id. The error says how to list all clients.
@@ -257,6 +266,9 @@ async fn switch(store: &dyn Store, ctx: &Context, client: &str, to: Switch) -> R
     };
     let change = ClientChange { disabled: Some(disabled), ..ClientChange::default() };
     let row = self::change(store, client, change, event).await?;
+    if ctx.json {
+        return show(ctx, &row);
+    }
     ctx.say(&format!("{}: {state}", row.name));
     Ok(())
 }

@@ -122,7 +122,7 @@ fn report(moved: &TransferOutcome, from: &Database, to: &Database, ctx: &Context
         TransferOutcome::AlreadyTransferred(at) => {
             ctx.say(&format!("{from} was moved to {to} at {at} and hasn't changed since: nothing to do"));
             if ctx.json {
-                ctx.print(&json!({"from": from, "to": to, "already": at}).to_string())?
+                ctx.print(&json!({"from": from, "to": to, "already": at.to_string()}).to_string())?
             }
         }
         TransferOutcome::Transferred(rows) => {

@@ -5,6 +5,7 @@ mod args;
 mod audit;
 mod clients;
 mod doctor;
+mod dry_run;
 mod first_admin;
 mod init;
 pub mod keys;
@@ -202,6 +203,19 @@ fn table(lines: &[Vec<String>]) -> String {
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Replaces the Unix milliseconds in these fields of a JSON object by times of the form RFC 3339, the only form of a time in what
+/// commands print.
+fn rfc3339(mut shown: serde_json::Value, fields: &[&str]) -> serde_json::Value {
+    for field in fields {
+        if let Some(value) = shown.get_mut(*field)
+            && let Some(millis) = value.as_i64()
+        {
+            *value = Timestamp::from_millis(millis).to_string().into();
+        }
+    }
+    shown
+}
+
 /// Formats how long ago a time was, for people.
 fn ago(then: Timestamp, now: Timestamp) -> String {
     match now.since(then).as_secs() {
@@ -215,6 +229,14 @@ fn ago(then: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_named_fields_of_an_object_are_converted_to_times() {
+        let shown = serde_json::json!({"at": 1_764_339_000_123_i64, "never": null, "n": 7, "in": {"at": 0}});
+        let expected =
+            serde_json::json!({"at": "2025-11-28T14:10:00Z", "never": null, "n": 7, "in": {"at": 0}});
+        assert_eq!(rfc3339(shown, &["at", "never", "missing"]), expected);
+    }
 
     #[test]
     fn a_table_accepts_a_cell_of_any_length() {

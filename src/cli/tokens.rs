@@ -89,7 +89,10 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
                 SealError::Payload | SealError::TooLong => CliError::Usage(error.to_string()),
                 other => CliError::Failed(other.to_string()),
             })?;
-            ctx.print(token.as_str())
+            match ctx.json {
+                true => ctx.print(&json!({"token": token.as_str()}).to_string()),
+                false => ctx.print(token.as_str()),
+            }
         }
         TokenCommand::Open { token, key, max_age } => {
             let text = argument(&token)?.ok_or_else(|| refused(&Refused::Encoding))?;
@@ -113,7 +116,7 @@ pub(super) async fn run(command: TokenCommand, ctx: &Context) -> Result<(), CliE
             };
             if ctx.json {
                 let shown = json!({"suite": suite, "kid": kid.to_string(), "state": state, "characters": text.len(),
-                                   "outcome": outcome, "issued_at": issued_at});
+                                   "outcome": outcome, "issued_at": issued_at.map(|at| at.to_string())});
                 return ctx.print(&shown.to_string());
             }
             let state = state.map_or("not in the ring".into(), |state| state.to_string());

@@ -1,16 +1,19 @@
 //! `bulla user`: adds, shows and changes users. Passwords are read from a prompt or from standard input, never from an argument.
 
-use std::{io::Read as _, sync::Arc};
+mod change;
+mod list;
+mod password;
+
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Context, actor, open_store, say_skipped_rows, table};
+use self::{list::show, password::new_password};
+use super::{CliError, Context, actor, dry_run::count, open_store, rfc3339};
 use crate::{
-    identity::{Hasher, PasswordRule},
     ids::shell,
-    secret::SecretText,
-    store::{Event, Identity, NAME_RULE, NewUser, Store, UserChange, UserRow, is_good_name},
+    store::{Event, Identity, NAME_RULE, NewUser, ROLE_RULE, Store, UserRow, is_good_name, is_good_role},
 };
 
 /// What to do with users.
@@ -31,7 +34,10 @@ pub(super) enum UserCommand {
         password_stdin: bool,
     },
     /// List the users
-    List,
+    #[command(
+        after_help = "Examples:\n  bulla user list --role admin\n  bulla user list --name love --disabled\n  bulla user list --limit 100"
+    )]
+    List(list::ListArgs),
     /// Show a user
     Show {
         /// The user's name.
@@ -51,6 +57,33 @@ pub(super) enum UserCommand {
         #[arg(long)]
         remove: Vec<String>,
     },
+    /// Show, replace or remove the claims, which tokens carry; effective at the next renewal of the access token
+    #[command(
+        after_help = "Examples:\n  bulla user claims ada\n  bulla user claims ada --set '{\"team\":\"blue\"}'\n  bulla user claims ada --clear"
+    )]
+    Claims {
+        /// The user's name.
+        name: String,
+        /// Replace all claims by this JSON object.
+        #[arg(long, value_name = "JSON", conflicts_with = "clear")]
+        set: Option<String>,
+        /// Remove all claims.
+        #[arg(long)]
+        clear: bool,
+    },
+    /// Give a user another name; ends all sessions of the user
+    #[command(
+        after_help = "Examples:\n  bulla user rename ada 'Ada Lovelace' --dry-run\n  bulla user rename ada 'Ada Lovelace'"
+    )]
+    Rename {
+        /// The user's name.
+        name: String,
+        /// The new name, for the login.
+        new: String,
+        /// Only print how many sessions would end.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Set a password; ends all sessions of the user
     Passwd {
         /// The user's name.
@@ -63,6 +96,9 @@ pub(super) enum UserCommand {
     Disable {
         /// The user's name.
         name: String,
+        /// Only print how many sessions would end.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Enable a disabled user
     Enable {
@@ -73,44 +109,37 @@ pub(super) enum UserCommand {
     Delete {
         /// The user's name.
         name: String,
+        /// Only print how many sessions would end.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
 /// Runs a user command.
 pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliError> {
-    let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
+    let store = &*open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
     match command {
         UserCommand::Add { name, roles, password_stdin } => {
-            add(&*store, ctx, name, roles, password_stdin).await
+            add(store, ctx, name, roles, password_stdin).await
         }
-        UserCommand::List => list(&*store, ctx).await,
-        UserCommand::Show { name } => show(ctx, &find(&*store, &name).await?),
+        UserCommand::List(args) => list::list(store, ctx, &args).await,
+        UserCommand::Show { name } => show(ctx, &find(store, &name).await?),
         UserCommand::Role { name, add, remove } => {
-            if add.is_empty() && remove.is_empty() {
-                return Err(CliError::Usage("nothing to change: give --add ROLE or --remove ROLE".into()));
-            }
-            let user = find(&*store, &name).await?;
-            // A role that is both added and removed is added.
-            let remove = remove.into_iter().filter(|role| !add.contains(role)).collect();
-            let change = UserChange { add_roles: add, remove_roles: remove, ..UserChange::default() };
-            change_user(&*store, ctx, &user, change, Event::UserChanged).await
+            change::roles(store, ctx, &find(store, &name).await?, add, remove).await
         }
-        UserCommand::Passwd { name, password_stdin } => passwd(&*store, ctx, &name, password_stdin).await,
-        UserCommand::Disable { name } => {
-            let user = find(&*store, &name).await?;
-            let change = UserChange { disabled: Some(true), ..UserChange::default() };
-            change_user(&*store, ctx, &user, change, Event::UserDisabled).await
+        UserCommand::Claims { name, set, clear } => {
+            change::claims(store, ctx, &find(store, &name).await?, set, clear).await
         }
-        UserCommand::Enable { name } => {
-            let user = find(&*store, &name).await?;
-            let change = UserChange { disabled: Some(false), ..UserChange::default() };
-            change_user(&*store, ctx, &user, change, Event::UserEnabled).await
+        UserCommand::Rename { name, new, dry_run } => {
+            change::rename(store, ctx, &find(store, &name).await?, new, dry_run).await
         }
-        UserCommand::Delete { name } => {
-            let user = find(&*store, &name).await?;
-            store.delete_user(&user.id, actor::event(Event::UserDeleted, "")).await?;
-            ctx.say(&format!("{name}: deleted, all sessions ended"));
-            Ok(())
+        UserCommand::Passwd { name, password_stdin } => passwd(store, ctx, &name, password_stdin).await,
+        UserCommand::Disable { name, dry_run } => {
+            change::disable(store, ctx, &find(store, &name).await?, dry_run).await
+        }
+        UserCommand::Enable { name } => change::enable(store, ctx, &find(store, &name).await?).await,
+        UserCommand::Delete { name, dry_run } => {
+            change::delete(store, ctx, &find(store, &name).await?, dry_run).await
         }
     }
 }
@@ -120,6 +149,18 @@ pub(super) async fn find(store: &dyn Store, name: &str) -> Result<UserRow, CliEr
     let missing =
         || CliError::NotFound(format!("there is no user {name:?}; `bulla user list` lists all users"));
     store.user_by_name(name).await?.ok_or_else(missing)
+}
+
+/// Refuses a role that breaks [`ROLE_RULE`].
+fn checked_role(role: String) -> Result<String, CliError> {
+    match is_good_role(&role) {
+        true => Ok(role),
+        false => Err(CliError::Usage(format!("the role {role:?} is not accepted: {ROLE_RULE}"))),
+    }
+}
+
+fn roles(row: &UserRow) -> String {
+    if row.roles.is_empty() { "none".into() } else { row.roles.join(", ") }
 }
 
 async fn add(
@@ -132,6 +173,7 @@ async fn add(
     if !is_good_name(&name) {
         return Err(CliError::Usage(NAME_RULE.into()));
     }
+    let roles = roles.into_iter().map(checked_role).collect::<Result<_, _>>()?;
     if store.user_by_name(&name).await?.is_some() {
         return Err(CliError::Failed(format!(
             "the user {name:?} exists already; `bulla user show {}` shows it",
@@ -151,101 +193,20 @@ async fn add(
 async fn passwd(store: &dyn Store, ctx: &Context, name: &str, from_stdin: bool) -> Result<(), CliError> {
     let user = find(store, name).await?;
     let hash = new_password(ctx, from_stdin).await?;
+    let sessions = store.count_sessions(Some(&user.id)).await?;
+    ctx.say(&format!("{name}: ending {}", count(sessions)));
     store.change_password(&user.id, hash, None, actor::event(Event::PasswordChanged, "")).await?;
+    let linked = store.newly_linked(&user.id).await?;
+    if ctx.json {
+        let linked: Vec<_> = linked.iter().map(|one| rfc3339(one.to_json(), &["linked_at"])).collect();
+        let shown = json!({"id": user.id.as_str(), "name": user.name, "recently_linked": linked});
+        return ctx.print(&shown.to_string());
+    }
     ctx.say(&format!("{name}: password set, all sessions ended"));
-    for linked in store.newly_linked(&user.id).await? {
+    for linked in linked {
         let when = linked.linked_at.map_or_else(|| "at an unknown time".into(), |at| format!("on {at}"));
         let Identity { issuer, subject } = linked.identity;
         ctx.say(&format!("{name} can also log in with the identity {subject:?} at {issuer} (linked {when})"));
     }
     Ok(())
-}
-
-/// Asks for a new password (twice if at a terminal), checks it and hashes it.
-async fn new_password(ctx: &Context, from_stdin: bool) -> Result<String, CliError> {
-    let password = if from_stdin { stdin_line()? } else { prompt()? };
-    let rule = PasswordRule { min: ctx.settings.password_min };
-    rule.check(&password).map_err(CliError::Failed)?;
-    Hasher::new(1, 1).hash(&password).await.map_err(|error| CliError::Failed(error.to_string()))
-}
-
-fn stdin_line() -> Result<SecretText, CliError> {
-    let mut text = zeroize::Zeroizing::new(String::new());
-    let read = std::io::stdin().lock().take(8192).read_to_string(&mut text);
-    read.map_err(|error| CliError::Failed(format!("standard input can't be read: {error}")))?;
-    let line = text.split('\n').next().unwrap_or_default();
-    Ok(SecretText::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
-}
-
-fn prompt() -> Result<SecretText, CliError> {
-    let ask = |prompt| {
-        rpassword::prompt_password(prompt).map_err(|error| {
-            CliError::Failed(format!(
-                "there is no terminal to ask for the password ({error}); use --password-stdin"
-            ))
-        })
-    };
-    let (first, second) = (ask("Password: ")?, ask("Repeat the password: ")?);
-    if first != second {
-        return Err(CliError::Failed("the two passwords differ; nothing was changed".into()));
-    }
-    Ok(SecretText::new(first))
-}
-
-async fn change_user(
-    store: &dyn Store,
-    ctx: &Context,
-    user: &UserRow,
-    change: UserChange,
-    event: Event,
-) -> Result<(), CliError> {
-    let changed = store.change_user(&user.id, change, actor::event(event, "")).await?;
-    let row = changed
-        .ok_or_else(|| CliError::NotFound(format!("the user {} was deleted in the meantime", user.name)))?;
-    if ctx.json {
-        return show(ctx, &row);
-    }
-    let state = if row.disabled { "disabled, all sessions ended" } else { "enabled" };
-    ctx.say(&format!("{}: {state}, roles {}", row.name, roles(&row)));
-    Ok(())
-}
-
-fn roles(row: &UserRow) -> String {
-    if row.roles.is_empty() { "none".into() } else { row.roles.join(", ") }
-}
-
-fn show(ctx: &Context, row: &UserRow) -> Result<(), CliError> {
-    if ctx.json {
-        return ctx.print(&row.to_json().to_string());
-    }
-    ctx.print(&table(&[
-        vec!["name".into(), row.name.clone()],
-        vec!["id".into(), row.id.to_string()],
-        vec!["roles".into(), roles(row)],
-        vec!["claims".into(), serde_json::Value::Object(row.claims.clone()).to_string()],
-        vec!["state".into(), if row.disabled { "disabled" } else { "enabled" }.into()],
-        vec!["added".into(), row.created_at.to_string()],
-    ]))
-}
-
-async fn list(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
-    let mut rows: Vec<UserRow> = Vec::new();
-    loop {
-        let page = store.users(rows.last().map(|row| &row.id), 500).await?;
-        if page.is_empty() {
-            break;
-        }
-        rows.extend(page);
-    }
-    say_skipped_rows(store, "users", ctx).await?;
-    if ctx.json {
-        return ctx
-            .print(&json!({"users": rows.iter().map(UserRow::to_json).collect::<Vec<_>>()}).to_string());
-    }
-    let mut lines = vec![["ID", "NAME", "ROLES", "STATE"].map(String::from).to_vec()];
-    lines.extend(rows.iter().map(|row| {
-        let state = if row.disabled { "disabled" } else { "enabled" };
-        vec![row.id.to_string(), row.name.clone(), roles(row), state.into()]
-    }));
-    ctx.print(&table(&lines))
 }

@@ -48,12 +48,15 @@ pub(crate) use inspection::{DatabaseFacts, Inspection};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresUrl;
 pub use rows::{
-    Actor, AuditEvent, AuditRow, Caller, ClientChange, ClientRow, Device, Event, FormerSecret, Grant,
-    Identity, LinkedIdentity, NODE_TIMEOUT, NewClient, NewSecret, NewSession, NewUser, NodeRow, Proof,
-    ProvenAt, Revocation, RevocationTarget, SessionChange, SessionEnd, SessionRow, Transport, UnreadableRow,
-    UserChange, UserRow,
+    Actor, AuditEvent, AuditRow, BadSessionKey, Caller, ClientChange, ClientRow, Device, Event, FormerSecret,
+    Grant, Identity, LinkedIdentity, ListedSession, NODE_TIMEOUT, NewClient, NewSecret, NewSession, NewUser,
+    NodeRow, Proof, ProvenAt, Revocation, RevocationTarget, SessionChange, SessionEnd, SessionKey,
+    SessionPage, SessionQuery, SessionRow, Transport, UnreadableRow, UserChange, UserPage, UserQuery,
+    UserRow, device_name, device_name_with_version,
 };
-pub use rules::names::{CLIENT_NAME_RULE, NAME_MAX, NAME_RULE, is_good_name, is_plain_name};
+pub use rules::names::{
+    CLIENT_NAME_RULE, NAME_MAX, NAME_RULE, ROLE_RULE, is_good_name, is_good_role, is_plain_name,
+};
 pub(crate) use time_budget::with_time_budget;
 pub use traits::{
     Audit, ClientRows, Feed, FollowHandle, IdentityRows, Nodes, Revocations, SessionRows, StoreClock, Upkeep,

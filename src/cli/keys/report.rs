@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::PathBuf, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{CliError, Context, table},
+    cli::{CliError, Context, rfc3339, table},
     clock::{SKEW, Timestamp},
     config::format_duration,
     ids::shell,
@@ -34,7 +34,7 @@ pub(super) fn list(ctx: &Context, ring: &Ring, nodes: &[NodeRow], now: Timestamp
 
 fn node_as_json(node: &NodeRow) -> Value {
     json!({ "name": node.name, "ring_generation": node.ring_generation, "version": node.version,
-            "seen_at": node.seen_at })
+            "seen_at": node.seen_at.to_string() })
 }
 
 /// Prints the ring after a change.
@@ -126,7 +126,7 @@ fn faults(ring: &Ring, unlisted: &[PathBuf], now: Timestamp) -> Vec<String> {
 }
 
 fn as_json(ring: &Ring, now: Timestamp) -> Value {
-    let mut shown = ring.to_json();
+    let mut shown = rfc3339(ring.to_json(), &["not_before"]);
     for (key, shown) in ring.keys.iter().zip(shown["keys"].as_array_mut().into_iter().flatten()) {
         shown["age_seconds"] = now.since(key.since).as_secs().into();
     }

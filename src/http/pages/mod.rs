@@ -6,7 +6,7 @@ mod views;
 use askama::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use self::texts::{agent, ago, title_and_advice};
+use self::texts::{ago, title_and_advice};
 pub use self::views::{AccountPage, Device, ErrorPage, LinkedIdentity, LoginPage, Pages, ProviderLink};
 use crate::{
     clock::Timestamp,
@@ -275,7 +275,7 @@ pub(crate) fn encoded(text: &str) -> String {
 fn device(row: &SessionRow, this: Sid, now: Timestamp) -> Device<'_> {
     Device {
         sid: row.sid.to_string(),
-        agent: agent(&row.device.user_agent),
+        agent: store::device_name(&row.device.user_agent),
         ip: &row.device.ip,
         since: ago(row.created_at, now),
         seen: ago(row.rotated_at, now),

@@ -50,37 +50,6 @@ pub(super) fn title_and_advice(problem: &Problem) -> (&'static str, &'static str
     }
 }
 
-/// A `User-Agent` in a form that people understand.
-pub(super) fn agent(text: &str) -> String {
-    let among = |names: &[(&str, &'static str)]| {
-        names.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| *name)
-    };
-    let browser = among(&[
-        ("Edg/", "Edge"),
-        ("OPR/", "Opera"),
-        ("Firefox/", "Firefox"),
-        ("HeadlessChrome/", "Chrome (headless)"),
-        ("Chrome/", "Chrome"),
-        ("Safari/", "Safari"),
-        ("curl/", "curl"),
-    ]);
-    let system = among(&[
-        ("iPhone", "iPhone"),
-        ("iPad", "iPad"),
-        ("Android", "Android"),
-        ("Windows", "Windows"),
-        ("Mac OS", "macOS"),
-        ("Linux", "Linux"),
-    ]);
-    match (browser, system) {
-        (Some(browser), Some(system)) => format!("{browser} on {system}"),
-        (Some(name), None) | (None, Some(name)) => name.into(),
-        (None, None) if text.is_empty() => "Unknown device".into(),
-        (None, None) if text.chars().nth(60).is_none() => text.into(),
-        (None, None) => text.chars().take(59).chain(['…']).collect(),
-    }
-}
-
 /// The time since `then`, in the largest suitable unit.
 pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(then).as_secs();
@@ -95,19 +64,6 @@ pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_device_is_named_as_a_person_would() {
-        assert_eq!(
-            agent("Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
-            "Firefox on Linux"
-        );
-        assert_eq!(agent("curl/7.88.1"), "curl");
-        assert_eq!(agent(""), "Unknown device");
-        assert_eq!(agent("my-script 1.0"), "my-script 1.0");
-        assert_eq!(agent(&"é".repeat(60)), "é".repeat(60));
-        assert_eq!(agent(&"é".repeat(61)), "é".repeat(59) + "…");
-    }
 
     #[test]
     fn times_are_told_in_the_unit_that_says_enough() {

@@ -19,6 +19,7 @@ mod identities;
 #[cfg(feature = "sqlite")]
 mod import;
 mod inspect;
+mod lists;
 mod migrate;
 mod nodes;
 mod nonces;

@@ -9,7 +9,7 @@ use super::{
     audit::{self, EventColumns},
     callers,
     failure::Failure,
-    identities,
+    identities, lists,
     rows::{
         Values,
         identities::of_user_in,
@@ -23,7 +23,7 @@ use crate::{
     ids::UserId,
     store::{
         AuditEvent, Caller, Event, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange,
-        UserRow, UserRows,
+        UserPage, UserQuery, UserRow, UserRows,
         rows::{check_readable, row_id},
         rules::{
             administrators::{keep_an_admin, takes_an_admin},
@@ -66,6 +66,10 @@ impl UserRows for PostgresStore {
             let Some(last) = rows.last().filter(|_| page.is_empty()) else { return Ok(page) };
             after = last.try_get(0).map_err(Failure::from)?;
         }
+    }
+
+    async fn user_page(&self, query: &UserQuery) -> Result<UserPage, StoreError> {
+        lists::user_page(&self.pool, query).await
     }
 
     async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError> {
@@ -195,12 +199,29 @@ async fn update(
     let Some(before) = read_for_change(t, &id, &event, after).await? else { return Ok(None) };
     check_readable(&before)?;
     let after = change.apply(&before);
+    if after.name != before.name {
+        rename(t, &id, &after.name).await?;
+    }
     let (roles, claims) = after.as_json();
     let sql = "UPDATE users SET roles = $2, claims = $3, disabled = $4 WHERE id = $1";
     let disabled = i32::from(after.disabled);
     t.execute(&t.prepare_cached(sql).await?, &[&row_id(&id), &roles, &claims, &disabled]).await?;
     audit::write(t, &audit_details::user_changed(&event, &before, &after).about(&id)).await?;
     Ok(Some(after))
+}
+
+/// Gives a user a new name. A trigger ends all sessions of the user.
+async fn rename(t: &Transaction<'_>, id: &UserId, name: &str) -> Result<(), Failure> {
+    names::check(name)?;
+    let sql = "UPDATE users SET name = $2, folded = $3
+         WHERE id = $1 AND NOT EXISTS (SELECT FROM users WHERE folded = ANY($4) AND id <> $1)";
+    let (folded, spellings) = (names::fold(name), names::spellings(name));
+    let values: Values<'_> = &[&row_id(id), &name, &folded, &spellings.as_slice()];
+    match t.execute(&t.prepare_cached(sql).await?, values).await.map_err(Failure::from) {
+        Ok(0) => Err(names::taken().into()),
+        Err(failure) if failure.is_duplicate_key() => Err(names::taken().into()),
+        renamed => renamed.map(drop),
+    }
 }
 
 async fn change_password(

@@ -1,12 +1,14 @@
 //! The types of the rows, as the rest of the crate uses them, and of their changes.
 
 mod actor;
+mod agent;
 mod audit;
 mod caller;
 mod client;
 mod client_change;
 mod event;
 mod identity;
+mod lists;
 mod new_session;
 mod node;
 mod revocation;
@@ -16,6 +18,7 @@ mod unreadable;
 mod user;
 
 pub use actor::Actor;
+pub use agent::{device_name, device_name_with_version};
 pub(super) use audit::login_address;
 pub use audit::{AuditEvent, AuditRow};
 pub use caller::Caller;
@@ -24,6 +27,7 @@ pub use client::{ClientRow, FormerSecret, NewClient};
 pub use client_change::{ClientChange, NewSecret};
 pub use event::Event;
 pub use identity::{Identity, LinkedIdentity};
+pub use lists::{BadSessionKey, ListedSession, SessionKey, SessionPage, SessionQuery, UserPage, UserQuery};
 pub use new_session::{NewSession, Proof, ProvenAt};
 pub(super) use node::{NODE_MAX_AHEAD, NODE_RETENTION};
 pub use node::{NODE_TIMEOUT, NodeRow};

@@ -90,6 +90,8 @@ fn as_json(roles: &[String], claims: &serde_json::Map<String, serde_json::Value>
 /// A change of a user. `None` leaves a field unchanged. The store applies the change to the row that its transaction reads.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
+    /// The new name. It ends all sessions of the user (by trigger).
+    pub name: Option<String>,
     /// The roles that replace all present roles.
     pub roles: Option<Vec<String>>,
     /// Roles to add to the present roles.
@@ -118,6 +120,7 @@ impl UserChange {
     /// Returns the row after the change.
     pub(in crate::store) fn apply(&self, before: &UserRow) -> UserRow {
         let mut after = before.clone();
+        after.name = self.name.clone().unwrap_or(after.name);
         after.roles = self.roles_after(&before.roles);
         after.claims = self.claims.clone().unwrap_or(after.claims);
         after.disabled = self.disabled.unwrap_or(after.disabled);

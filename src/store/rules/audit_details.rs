@@ -16,6 +16,7 @@ pub(in crate::store) fn user_added(event: &AuditEvent, user: &NewUser) -> AuditE
 /// The event for changing a user. `changed` has an entry for each field that differs.
 pub(in crate::store) fn user_changed(event: &AuditEvent, before: &UserRow, after: &UserRow) -> AuditEvent {
     let mut changed = Map::new();
+    differs(&mut changed, "name", before.name.as_str().into(), after.name.as_str().into());
     differs(&mut changed, "roles", json!(before.roles), json!(after.roles));
     differs(&mut changed, "disabled", before.disabled.into(), after.disabled.into());
     let claims = claims(&before.claims, &after.claims);

@@ -22,6 +22,17 @@ pub const NAME_RULE: &str = "a name must have 1 to 128 characters, at least one 
 /// The rule for the name of a client.
 pub const CLIENT_NAME_RULE: &str = "a name must have 1 to 128 characters, without control characters, and without blanks at the start or end";
 
+/// The rule for a role that the command line gives to a user.
+pub const ROLE_RULE: &str = "a role must match [A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}";
+
+/// Whether a role follows [`ROLE_RULE`].
+pub fn is_good_role(role: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@+-".contains(&byte);
+    (1..=64).contains(&role.len())
+        && role.bytes().all(plain)
+        && role.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
 /// Whether a new user may have this name ([`NAME_RULE`]).
 pub fn is_good_name(name: &str) -> bool {
     is_plain_name(name)
@@ -94,6 +105,16 @@ mod tests {
         );
         for good in ["ada", "Ada Lovelace", "\u{1f511}", "a\u{200d}da", "@"] {
             assert!(is_good_name(good), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_role_follows_its_pattern() {
+        for good in ["a", "admin", "Ops-2", "team:blue", "a/b@c.d_e+f", &"r".repeat(64)] {
+            assert!(is_good_role(good), "{good}");
+        }
+        for bad in ["", " ", "-a", ".a", "a b", "a,b", "a\"b", "r\u{f6}le", "a\n", &"r".repeat(65)] {
+            assert!(!is_good_role(bad), "{bad:?}");
         }
     }
 

@@ -13,6 +13,7 @@ mod feeds;
 mod file_state;
 mod identities;
 mod inspect;
+mod lists;
 mod nodes;
 mod nonces;
 mod open;

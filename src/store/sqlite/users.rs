@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::{
     SqliteStore, audit,
     failure::Failure,
-    identities,
+    identities, lists,
     rows::{
         identities::of_user,
         users::{COLUMNS, TABLE, from_row, one},
@@ -18,8 +18,8 @@ use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
-        AuditEvent, Event, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserRow,
-        UserRows,
+        AuditEvent, Event, NewSession, NewUser, SessionEnd, SessionRow, StoreError, UserChange, UserPage,
+        UserQuery, UserRow, UserRows,
         rows::{check_readable, row_id},
         rules::{
             administrators::{keep_an_admin, takes_an_admin},
@@ -58,6 +58,11 @@ impl UserRows for SqliteStore {
             TABLE.read_several(&mut *c.prepare_cached(&sql)?, [after], limit, from_row)
         };
         self.readers.read(page).await
+    }
+
+    async fn user_page(&self, query: &UserQuery) -> Result<UserPage, StoreError> {
+        let query = query.clone();
+        self.readers.read(move |c| lists::user_page(c, &query)).await
     }
 
     async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError> {
@@ -155,12 +160,35 @@ fn update(
     if takes_an_admin(&before, Some(&after)) {
         keep_an_admin(id, &admins(connection)?)?;
     }
+    if after.name != before.name {
+        rename(connection, id, &after.name)?;
+    }
     let (roles, claims) = after.as_json();
     connection
         .prepare_cached("UPDATE users SET roles = ?, claims = ?, disabled = ? WHERE id = ?")?
         .execute(params![roles, claims, after.disabled, row_id(id)])?;
     audit::write(connection, &audit_details::user_changed(event, &before, &after).about(id), now)?;
     Ok(Some(after))
+}
+
+/// Gives a user a new name. A trigger ends all sessions of the user.
+fn rename(connection: &Connection, id: &UserId, name: &str) -> Result<(), Failure> {
+    names::check(name)?;
+    let [fold, plain, lower] = names::spellings(name);
+    let taken = connection
+        .prepare_cached(
+            "SELECT 1 FROM users WHERE (folded IN (?1, ?2, ?3) OR lower(name) = lower(?4)) AND id <> ?5",
+        )?
+        .exists(params![fold, plain, lower, name, row_id(id)])?;
+    if taken {
+        return Err(names::taken().into());
+    }
+    connection.prepare_cached("UPDATE users SET name = ?, folded = ? WHERE id = ?")?.execute(params![
+        name,
+        fold,
+        row_id(id)
+    ])?;
+    Ok(())
 }
 
 fn change_password(

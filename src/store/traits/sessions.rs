@@ -7,7 +7,8 @@ use crate::{
     ids::{Sid, UserId},
     secret::SecretText,
     store::{
-        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, StoreError, UserRow, Written,
+        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionPage, SessionQuery, SessionRow,
+        StoreError, UserRow, Written,
     },
 };
 
@@ -82,6 +83,13 @@ pub trait SessionRows: Send + Sync {
         user: Option<&UserId>,
         limit: u32,
     ) -> Result<(Vec<SessionRow>, Timestamp), StoreError>;
+
+    /// Returns one page of the live sessions that the query selects, each with the name of its user. The sessions are ordered by
+    /// the time at which they began, newest first, and by their sids.
+    async fn session_page(&self, query: &SessionQuery) -> Result<SessionPage, StoreError>;
+
+    /// Returns the number of live sessions of `user`, or with `None` of all users.
+    async fn count_sessions(&self, user: Option<&UserId>) -> Result<u64, StoreError>;
 
     /// Records that the person of a session has just authenticated: sets `auth_time` to the store's present time. Returns false
     /// and writes nothing unless the session belongs to `user` and is live, and the user's row still has `password_hash`, if one

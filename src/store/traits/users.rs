@@ -4,7 +4,9 @@ use async_trait::async_trait;
 
 use crate::{
     ids::UserId,
-    store::{AuditEvent, NewSession, NewUser, SessionRow, StoreError, UserChange, UserRow},
+    store::{
+        AuditEvent, NewSession, NewUser, SessionRow, StoreError, UserChange, UserPage, UserQuery, UserRow,
+    },
 };
 
 /// Reads and writes the rows of `users`.
@@ -19,6 +21,9 @@ pub trait UserRows: Send + Sync {
     /// Returns at most `limit` users in the order of their ids, beginning after `after`.
     async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError>;
 
+    /// Returns one page of the users that the query selects, in the order of their ids.
+    async fn user_page(&self, query: &UserQuery) -> Result<UserPage, StoreError>;
+
     /// Adds a user, together with the identity in `user` if there is one.
     ///
     /// # Errors
@@ -26,11 +31,13 @@ pub trait UserRows: Send + Sync {
     /// `Conflict` if the name differs from a taken name only by case or by homoglyphs, or if the identity is already linked.
     async fn add_user(&self, user: NewUser, event: AuditEvent) -> Result<UserRow, StoreError>;
 
-    /// Changes a user. Returns `Ok(None)` if the user does not exist.
+    /// Changes a user. Returns `Ok(None)` if the user does not exist. A new name ends all sessions of the user (by trigger).
     ///
     /// # Errors
     ///
-    /// `LastAdmin` if the change disables the last enabled administrator or takes the role `admin` from them.
+    /// - `LastAdmin` if the change disables the last enabled administrator or takes the role `admin` from them.
+    /// - `Conflict` if the new name breaks [`NAME_RULE`](crate::store::NAME_RULE), or differs from the name of another user only by
+    ///   case or by homoglyphs.
     async fn change_user(
         &self,
         id: &UserId,

@@ -3,6 +3,7 @@
 mod commands;
 mod doctor;
 mod keys;
+mod lists;
 mod migrate;
 mod settings;
 mod suggestions;

@@ -4,6 +4,7 @@
 mod clients;
 mod feed;
 mod identities;
+mod lists;
 mod moved_ends;
 mod postgres;
 mod proofs;

@@ -104,7 +104,12 @@ pub(in crate::store::postgres) fn with_time(rows: &[Row]) -> Result<(Vec<Session
     if first.try_get::<_, Option<&str>>("sid")?.is_none() {
         return Ok((Vec::new(), now));
     }
-    Ok((read_several(rows, from_row, key)?, now))
+    Ok((listed(rows)?, now))
+}
+
+/// Reads the rows of a list.
+pub(in crate::store::postgres) fn listed(rows: &[Row]) -> Result<Vec<SessionRow>, Failure> {
+    read_several(rows, from_row, key)
 }
 
 /// Returns the live sessions of a user, newest first, and the time, as the transaction sees them.

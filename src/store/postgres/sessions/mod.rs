@@ -16,6 +16,7 @@ use super::{
     PostgresStore,
     audit::EventColumns,
     failure::Failure,
+    lists,
     rows::{
         Value, Values,
         sessions::{COLUMNS, live_where, read, row_and_user, time, unreadable, with_time},
@@ -27,8 +28,9 @@ use crate::{
     ids::{Sid, UserId},
     secret::SecretText,
     store::{
-        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, SessionRows, StoreError,
-        UserRow, Written, rows::row_id, time_budget::LONG_TIME_LIMIT,
+        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionPage, SessionQuery, SessionRow,
+        SessionRows, StoreClock as _, StoreError, UserRow, Written, rows::row_id,
+        time_budget::LONG_TIME_LIMIT,
     },
 };
 
@@ -139,6 +141,15 @@ impl SessionRows for PostgresStore {
     ) -> Result<(Vec<SessionRow>, Timestamp), StoreError> {
         let sql = live_where(if user.is_some() { "s.user_id = $1" } else { "$1::text IS NULL" });
         Ok(with_time(&self.pool.rows(&sql, &[&user.map(UserId::as_str), &i64::from(limit)]).await?)?)
+    }
+
+    async fn session_page(&self, query: &SessionQuery) -> Result<SessionPage, StoreError> {
+        let now = self.now().await?;
+        lists::session_page(&self.pool, query, now).await
+    }
+
+    async fn count_sessions(&self, user: Option<&UserId>) -> Result<u64, StoreError> {
+        lists::count_sessions(&self.pool, user).await
     }
 
     async fn record_authentication(

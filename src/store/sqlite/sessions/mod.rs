@@ -12,6 +12,7 @@ pub(super) use self::{begin::start, change::end};
 use super::{
     SqliteStore, audit,
     failure::Failure,
+    lists,
     rows::sessions::{live, one, with_user},
     writer::Statements::{One, Several},
 };
@@ -20,8 +21,8 @@ use crate::{
     ids::{Sid, UserId},
     secret::SecretText,
     store::{
-        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionRow, SessionRows, StoreError,
-        UserRow, Written,
+        AuditEvent, Device, NewSession, SessionChange, SessionEnd, SessionPage, SessionQuery, SessionRow,
+        SessionRows, StoreError, UserRow, Written,
     },
 };
 
@@ -92,6 +93,16 @@ impl SessionRows for SqliteStore {
     ) -> Result<(Vec<SessionRow>, Timestamp), StoreError> {
         let (user, now) = (user.cloned(), self.clock.now());
         self.readers.read(move |c| Ok((live(c, user.as_ref(), now, limit)?, now))).await
+    }
+
+    async fn session_page(&self, query: &SessionQuery) -> Result<SessionPage, StoreError> {
+        let (query, now) = (query.clone(), self.clock.now());
+        self.readers.read(move |c| lists::session_page(c, &query, now)).await
+    }
+
+    async fn count_sessions(&self, user: Option<&UserId>) -> Result<u64, StoreError> {
+        let (user, now) = (user.cloned(), self.clock.now());
+        self.readers.read(move |c| lists::count_sessions(c, user.as_ref(), now)).await
     }
 
     async fn record_authentication(
