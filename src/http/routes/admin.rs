@@ -1,13 +1,11 @@
-//! The `/admin` routes for users, sessions, revocations, keys (read only) and audit.
+//! The `/admin` routes for users, sessions, revocations, keys (read only) and audit. `admin_lists` has the lists of users and
+//! sessions.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use crate::{
-    http::{
-        Bulla, Problem,
-        routes::{account::describe, administrator::Administrator},
-    },
+    http::{Bulla, Problem, routes::administrator::Administrator},
     ids::{Sid, UserId},
     secret::SecretText,
     store::{Event, NAME_RULE, NewUser, SessionEnd, UserChange, UserRow, is_good_name},
@@ -17,26 +15,8 @@ use crate::{
 /// The number of rows of one page.
 const PAGE: u32 = 100;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct After {
-    after: Option<String>,
-}
-
 fn user_id(text: &str) -> Result<UserId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
-}
-
-/// `GET /admin/users?after=`
-pub(crate) async fn users(
-    bulla: web::Data<Bulla>,
-    _: Administrator,
-    query: web::Query<After>,
-) -> Result<HttpResponse, Problem> {
-    let after = query.after.as_deref().map(user_id).transpose()?;
-    let rows = bulla.sessions().parts().store.users(after.as_ref(), PAGE).await?;
-    let rows: Vec<_> = rows.iter().map(UserRow::to_json).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({"users": rows})))
 }
 
 #[derive(Deserialize)]
@@ -130,18 +110,6 @@ pub(crate) async fn delete_user(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Whose {
     user: Option<String>,
-}
-
-/// `GET /admin/sessions?user=`
-pub(crate) async fn sessions(
-    bulla: web::Data<Bulla>,
-    _: Administrator,
-    query: web::Query<Whose>,
-) -> Result<HttpResponse, Problem> {
-    let user = query.user.as_deref().map(user_id).transpose()?;
-    let (rows, _) = bulla.sessions().parts().store.sessions(user.as_ref(), 1000).await?;
-    let rows: Vec<_> = rows.iter().map(|row| describe(row, None)).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({"sessions": rows})))
 }
 
 /// `DELETE /admin/sessions/{sid}`

@@ -2,6 +2,7 @@
 
 mod account;
 mod admin;
+mod admin_lists;
 mod administrator;
 mod assets;
 #[cfg(feature = "oauth")]

@@ -12,7 +12,10 @@ use actix_web::{
 use crate::http::routes::{authorize, clients, oauth};
 use crate::http::{
     Bulla, Problem,
-    routes::{account, admin, administrator, assets, body, harden::secure, health, login, renewal, verify},
+    routes::{
+        account, admin, admin_lists, administrator, assets, body, harden::secure, health, login, renewal,
+        verify,
+    },
 };
 #[cfg(feature = "openid")]
 use crate::{
@@ -209,7 +212,7 @@ pub(crate) fn admin_routes(bulla: &Bulla, app: &mut ServiceConfig) {
             .wrap(from_fn(move |request, next| secure(hardening.clone(), request, next)))
             .service(
                 methods("/users", "GET, HEAD, POST")
-                    .route(get().to(admin::users))
+                    .route(get().to(admin_lists::users))
                     .route(post().to(admin::add_user)),
             )
             .service(
@@ -220,7 +223,7 @@ pub(crate) fn admin_routes(bulla: &Bulla, app: &mut ServiceConfig) {
             )
             .service(
                 methods("/sessions", "GET, HEAD, DELETE")
-                    .route(get().to(admin::sessions))
+                    .route(get().to(admin_lists::sessions))
                     .route(delete().to(admin::end_sessions)),
             )
             .service(methods("/sessions/{sid}", "DELETE").route(delete().to(admin::end_session)))
@@ -272,7 +275,7 @@ fn json() -> web::JsonConfig {
 pub(crate) fn query() -> web::QueryConfig {
     web::QueryConfig::default().error_handler(|error, _| {
         let malformed = || Problem::bad_request("The query is malformed.");
-        body::complaint(&error).unwrap_or_else(malformed).into()
+        body::unknown_in_query(&error).or_else(|| body::complaint(&error)).unwrap_or_else(malformed).into()
     })
 }
 

@@ -45,7 +45,7 @@ fn contains(column: &str) -> String {
 }
 
 /// Whether a text can't be stored, so that no row contains it.
-fn is_in_no_row(text: Option<&String>) -> bool {
+fn is_in_no_row(text: Option<&str>) -> bool {
     text.is_some_and(|text| text.contains('\0'))
 }
 
@@ -55,7 +55,9 @@ pub(super) async fn session_page(
     query: &SessionQuery,
     now: Timestamp,
 ) -> Result<SessionPage, StoreError> {
-    if is_in_no_row(query.ip.as_ref()) || is_in_no_row(query.agent.as_ref()) {
+    let user = query.user.as_ref().map(UserId::as_str);
+    let (ip, agent) = (query.ip.as_deref(), query.agent.as_deref());
+    if [user, ip, agent].into_iter().any(is_in_no_row) {
         return Ok(SessionPage::new(Vec::new(), query.limit, now));
     }
     // The row after the last one tells whether there is a next page.
@@ -136,7 +138,7 @@ pub(super) async fn count_sessions(pool: &Pool, user: Option<&UserId>) -> Result
 
 /// Returns one page of users.
 pub(super) async fn user_page(pool: &Pool, query: &UserQuery) -> Result<UserPage, StoreError> {
-    if is_in_no_row(query.role.as_ref()) || is_in_no_row(query.name.as_ref()) {
+    if [query.role.as_deref(), query.name.as_deref()].into_iter().any(is_in_no_row) {
         return Ok(query.page(Vec::new()));
     }
     let (role, most) = (query.role_text(), i64::from(query.limit) + 1);

@@ -1,6 +1,7 @@
 //! Tests the server: its routes, pages, guard, limits, logs, and the process itself.
 
 mod abuse;
+mod admin_lists;
 mod browser;
 mod clock_jumps;
 mod credentials;

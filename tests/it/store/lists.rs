@@ -109,6 +109,7 @@ async fn sessions_are_filtered_by_user_address_and_agent() {
         (SessionQuery { agent: Some("firefox".into()), ..user(&bob) }, vec![other]),
         (SessionQuery { ip: Some("203.0.113.7".into()), ..user(&bob) }, vec![]),
         (user(&UserId::new("nobody").unwrap()), vec![]),
+        (user(&UserId::new("a\0").unwrap()), vec![]),
     ] {
         let mut found = sids(&fixture, query.clone()).await;
         found.sort();
