@@ -91,6 +91,9 @@ enum Command {
         after_help = "Examples:\n  bulla doctor\n  bulla doctor --json\n\nExit code 6: faults were found."
     )]
     Doctor,
+    /// Check the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  bulla completions bash > /etc/bash_completion.d/bulla")]
     Completions {
@@ -100,6 +103,18 @@ enum Command {
     /// Print the manual page
     #[command(after_help = "Example:\n  bulla man | man -l -")]
     Man,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check flags, environment and settings file; print each fault
+    ///
+    /// The command reads no key and opens no database, so it can check a new settings file before it is put in place.
+    #[command(
+        after_help = "Examples:\n  bulla config check\n  bulla --config new.toml config check --json\n\nExit code 6: faults were found."
+    )]
+    Check,
 }
 
 /// Runs the program: parses the command line, runs the command, prints errors. Returns the exit code.
@@ -166,10 +181,12 @@ async fn run(cli: Cli, suggest: Suggest, warning: Option<String>) -> Result<(), 
     let file = cli.settings_file();
     let flags = flags(&cli);
     let mut settings = match settings(&cli, &flags, &file) {
-        Err(error) if matches!(cli.command, Command::Doctor) => {
-            return doctor::bad_settings(&error, cli.json, &suggest);
+        Err(faults) if matches!(cli.command, Command::Doctor | Command::Config(_)) => {
+            return doctor::bad_settings(&faults, cli.json, &suggest);
         }
-        settings => settings?,
+        settings => settings.map_err(|faults| {
+            CliError::Usage(faults.into_iter().next().unwrap_or_else(|| "the settings can't be used".into()))
+        })?,
     };
     settings.warnings.extend(warning);
     let shown = match (&cli.database, &settings.database, &cli.command) {
@@ -212,6 +229,7 @@ async fn command(
         Command::Migrate(args) => migrate::run(&args, ctx).await,
         Command::Audit(args) => audit::run(&args, ctx).await,
         Command::Doctor => doctor::run(ctx).await,
+        Command::Config(ConfigCommand::Check) => doctor::good_settings(ctx),
         Command::Completions { .. } | Command::Man => Ok(()),
     }
 }
@@ -228,19 +246,31 @@ fn flags(cli: &Cli) -> Vec<(&'static str, String)> {
     flags
 }
 
-fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<Settings, CliError> {
-    let bad = |error: crate::config::BadSetting| CliError::Usage(error.to_string());
-    let mut layers = vec![Layer::flags(flags.to_vec()), Layer::environment(variables()).map_err(bad)?];
+/// Resolves the settings. If they can't be used, returns all faults.
+fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<Settings, Vec<String>> {
+    let (mut layers, mut faults) = (vec![Layer::flags(flags.to_vec())], Vec::new());
+    match Layer::environment(variables()) {
+        Ok(layer) => layers.push(layer),
+        Err(fault) => faults.push(fault.0),
+    }
     // A settings file that was named must exist, unless `init` is about to create it.
     let may_be_missing = cli.config.is_none() || matches!(cli.command, Command::Init(_));
     match std::fs::read_to_string(file) {
-        Ok(text) => layers.push(Layer::file(file, &text).map_err(bad)?),
+        Ok(text) => {
+            let (layer, unread) = Layer::file_with_faults(file, &text);
+            layers.push(layer);
+            faults.extend(unread.into_iter().map(|fault| fault.0));
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_be_missing => {}
-        Err(error) => {
-            return Err(CliError::Usage(shell::explain(file, &error, rustix::fs::Access::READ_OK)));
+        Err(error) => faults.push(shell::explain(file, &error, rustix::fs::Access::READ_OK)),
+    }
+    match Settings::resolve(&layers) {
+        Ok(settings) if faults.is_empty() => Ok(settings),
+        _ => {
+            faults.extend(Settings::faults(layers).into_iter().map(|fault| fault.0));
+            Err(faults)
         }
     }
-    Settings::resolve(&layers).map_err(bad)
 }
 
 /// Returns the environment variables named `BULLA_…`.

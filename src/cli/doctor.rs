@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// The result of the check of the settings.
+const ALL_VALID: &str = "all settings are valid";
+
 /// The result of one check: the state that was found, or the fault with its remedy.
 struct Check {
     name: String,
@@ -37,7 +40,7 @@ impl Check {
 
 /// Runs all checks. The exit code is 6 if any check finds a fault.
 pub(super) async fn run(ctx: &Context) -> Result<(), CliError> {
-    let mut checks = vec![Check::new("settings", Ok::<_, String>("all settings are valid"))];
+    let mut checks = vec![Check::new("settings", Ok::<_, String>(ALL_VALID))];
     installation(ctx, &mut checks).await;
     secrets(ctx, &mut checks);
     checks.extend(site::examine(&ctx.settings, &Fetch::default()).await);
@@ -48,9 +51,15 @@ pub(super) async fn run(ctx: &Context) -> Result<(), CliError> {
     report(&checks, ctx.json, &ctx.suggest)
 }
 
-/// Reports settings that can't be used, as a fault like any other. No other check is possible without settings.
-pub(super) fn bad_settings(error: &CliError, as_json: bool, suggest: &Suggest) -> Result<(), CliError> {
-    report(&[Check::new("settings", Err::<String, _>(error))], as_json, suggest)
+/// Reports settings that can't be used, as faults like any others. No other check is possible without settings.
+pub(super) fn bad_settings(faults: &[String], as_json: bool, suggest: &Suggest) -> Result<(), CliError> {
+    let checks: Vec<_> = faults.iter().map(|fault| Check::new("settings", Err::<String, _>(fault))).collect();
+    report(&checks, as_json, suggest)
+}
+
+/// Reports that the settings can be used.
+pub(super) fn good_settings(ctx: &Context) -> Result<(), CliError> {
+    report(&[Check::new("settings", Ok::<_, String>(ALL_VALID))], ctx.json, &ctx.suggest)
 }
 
 /// Checks the key ring and the database, and whether they belong together. Only reads both.

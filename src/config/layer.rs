@@ -89,48 +89,77 @@ impl Layer {
     ///
     /// Fails if the text is not TOML, or contains unknown settings or values of a wrong type.
     pub fn file(path: &Path, text: &str) -> Result<Self, BadSetting> {
+        let (layer, faults) = Self::file_with_faults(path, text);
+        faults.into_iter().next().map_or(Ok(layer), Err)
+    }
+
+    /// Returns the layer of the settings that can be read, and a fault for each of the others.
+    pub(crate) fn file_with_faults(path: &Path, text: &str) -> (Self, Vec<BadSetting>) {
         let places = Places::of(path, text);
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| place::line(text, span.start));
-            BadSetting(format!("{}, line {line}: {}", path.display(), error.message()))
-        })?;
-        let (mut values, mut providers) = (BTreeMap::new(), BTreeMap::new());
-        let (mut upstreams, mut sites) = (None, Vec::new());
-        for (name, value) in table {
-            let value = match (name.as_str(), value) {
-                ("provider", value) => {
-                    providers = providers::from_file(value, &places)?;
-                    continue;
-                }
-                ("site", value) => {
-                    sites = sites::from_file(value, &places)?;
-                    continue;
-                }
-                ("upstream", toml::Value::Array(list)) => {
-                    upstreams = Some(upstreams::from_file(list, &places)?);
-                    continue;
-                }
-                ("upstream", toml::Value::Table(_)) => return Err(upstreams::one_table(&places)),
-                (_, value) => value,
-            };
-            let place = places.of_key(&[&name]);
-            known(&name, &place)?;
-            let text = match value {
-                toml::Value::String(text) => places.beside_file(&name, text),
-                toml::Value::Integer(number) => number.to_string(),
-                toml::Value::Boolean(flag) => flag.to_string(),
-                toml::Value::Array(list) if list.iter().all(toml::Value::is_str) => {
-                    list.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
-                }
-                _ => {
-                    return Err(BadSetting(format!(
-                        "{name} {place}: must be a string, a number, true, false or a list of strings"
-                    )));
-                }
-            };
-            values.insert(name, Given { text, place });
+        let mut layer = Self::flags([]);
+        let table: toml::Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => {
+                let error: toml::de::Error = error;
+                let line = error.span().map_or(1, |span| place::line(text, span.start));
+                let fault = BadSetting(format!("{}, line {line}: {}", path.display(), error.message()));
+                return (layer, vec![fault]);
+            }
+        };
+        let read = table.into_iter().map(|(name, value)| layer.add(name, value, &places));
+        let faults = read.filter_map(Result::err).collect();
+        (layer, faults)
+    }
+
+    /// Returns the names of the settings, a provider as `provider.NAME`.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> + '_ {
+        let providers = self.providers.keys().map(|name| format!("provider.{name}"));
+        self.values.keys().cloned().chain(providers)
+    }
+
+    /// Removes a setting by its name.
+    pub(super) fn remove(&mut self, name: &str) {
+        match name.strip_prefix("provider.") {
+            Some(provider) => drop(self.providers.remove(provider)),
+            None => drop(self.values.remove(name)),
         }
-        Ok(Self { values, providers, upstreams, sites, warnings: Vec::new() })
+    }
+
+    /// Adds one entry of a settings file.
+    fn add(&mut self, name: String, value: toml::Value, places: &Places<'_>) -> Result<(), BadSetting> {
+        let value = match (name.as_str(), value) {
+            ("provider", value) => {
+                self.providers = providers::from_file(value, places)?;
+                return Ok(());
+            }
+            ("site", value) => {
+                self.sites = sites::from_file(value, places)?;
+                return Ok(());
+            }
+            ("upstream", toml::Value::Array(list)) => {
+                self.upstreams = Some(upstreams::from_file(list, places)?);
+                return Ok(());
+            }
+            ("upstream", toml::Value::Table(_)) => return Err(upstreams::one_table(places)),
+            (_, value) => value,
+        };
+        let place = places.of_key(&[&name]);
+        known(&name, &place)?;
+        let text = match value {
+            toml::Value::String(text) => places.beside_file(&name, text),
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(flag) => flag.to_string(),
+            toml::Value::Array(list) if list.iter().all(toml::Value::is_str) => {
+                list.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+            }
+            _ => {
+                return Err(BadSetting(format!(
+                    "{name} {place}: must be a string, a number, true, false or a list of strings"
+                )));
+            }
+        };
+        self.values.insert(name, Given { text, place });
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bad_setting;
 mod duration;
+mod faults;
 mod knobs;
 mod layer;
 mod place;

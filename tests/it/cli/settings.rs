@@ -269,3 +269,56 @@ async fn a_server_warns_about_secret_files_that_other_users_may_read_and_serves(
     server.start();
     assert_eq!(server.stderr().matches("other users may read").count(), before);
 }
+
+#[test]
+fn config_check_prints_each_fault_and_opens_neither_keys_nor_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bulla"));
+        command.args([arguments, &["config", "check"]].concat()).current_dir(folder.path());
+        command.envs(variables.iter().copied()).output().unwrap()
+    };
+    let good = check(&[], &[]);
+    assert_eq!(
+        (good.status.code(), &*good.stdout),
+        (Some(0), &b"ok  settings  all settings are valid\n"[..])
+    );
+    fs::write(folder.path().join("new.toml"), "sesion_cap = 3\nlog = 'xml'\nlisten = '127.0.0.1:1'\n")
+        .unwrap();
+    let bad = check(&["--config", "new.toml"], &[("BULLA_PASSWORD_MIN", "0")]);
+    let lines: Vec<String> = String::from_utf8_lossy(&bad.stdout).lines().map(str::to_owned).collect();
+    assert_eq!((bad.status.code(), lines.len()), (Some(6), 3), "{lines:#?}");
+    for (line, says) in lines.iter().zip([
+        "sesion_cap in new.toml, line 1: there is no such setting; did you mean session_cap?",
+        "password_min = \"0\" in the environment: must be a number from 1 to 256",
+        "log = \"xml\" in new.toml, line 2: must be text or json",
+    ]) {
+        assert_eq!(*line, format!("FAULT  settings  {says}"));
+    }
+    assert_eq!(err(&bad), "bulla: 3 faults found\n");
+    let json = check(&["--json", "--config", "new.toml"], &[]);
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((json.status.code(), &report["faults"]), (Some(6), &2.into()));
+    assert_eq!(
+        (&report["checks"][1]["name"], &report["checks"][1]["ok"]),
+        (&"settings".into(), &false.into())
+    );
+    let missing = check(&["--config", "nowhere.toml"], &[]);
+    assert!(
+        missing.status.code() == Some(6) && String::from_utf8_lossy(&missing.stdout).contains("nowhere.toml")
+    );
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["new.toml"], "the check creates nothing");
+    // Other commands report the first fault only.
+    let listed = Command::new(env!("CARGO_BIN_EXE_bulla"))
+        .args(["--config", "new.toml", "user", "list"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        listed.status.code() == Some(2)
+            && err(&listed).contains("sesion_cap")
+            && !err(&listed).contains("log = ")
+    );
+}
