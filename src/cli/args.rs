@@ -76,7 +76,10 @@ enum Command {
     #[command(subcommand)]
     Token(tokens::TokenCommand),
     /// Print the audit log
-    #[command(after_help = "Examples:\n  bulla audit --limit 20\n  bulla audit --follow --json")]
+    #[command(
+        after_help = "Examples:\n  bulla audit --limit 20\n  bulla audit --since 2h --user ada\n  bulla audit --since \
+        2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z --event login.failed\n  bulla audit --follow --json"
+    )]
     Audit(audit::AuditArgs),
     /// Move all data from a SQLite file to PostgreSQL; all users stay logged in
     ///

@@ -5,7 +5,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use clap::Args;
 
 use super::{CliError, Context, open_store};
-use crate::store::AuditRow;
+use crate::{
+    clock::Timestamp,
+    config::parse_duration,
+    ids::UserId,
+    store::{AUDIT_PAGE_MAX, AuditQuery, AuditRow, Event, Store, read_audit_event, read_audit_time},
+};
 
 /// How often new events are read while the log is followed.
 const LOOK: Duration = Duration::from_millis(300);
@@ -13,6 +18,18 @@ const LOOK: Duration = Duration::from_millis(300);
 /// What to print.
 #[derive(Args, Debug)]
 pub(super) struct AuditArgs {
+    /// Print only events since this time: 2026-11-20T19:00:00Z, or how long ago: 2h.
+    #[arg(long, value_name = "TIME", value_parser = read_time)]
+    since: Option<Time>,
+    /// Print only events before this time: 2026-11-20T19:00:00Z, or how long ago: 2h.
+    #[arg(long, value_name = "TIME", value_parser = read_time, conflicts_with = "follow")]
+    until: Option<Time>,
+    /// Print only events that this user caused or that are about this user: a name, or the id of a deleted user.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Print only events of this kind: login, login.failed, user.changed, …
+    #[arg(long, value_parser = read_event)]
+    event: Option<Event>,
     /// Keep running, and print new events.
     #[arg(long)]
     follow: bool,
@@ -21,10 +38,47 @@ pub(super) struct AuditArgs {
     limit: u32,
 }
 
+/// A time on the command line.
+#[derive(Clone, Copy, Debug)]
+enum Time {
+    /// A point in time.
+    At(Timestamp),
+    /// A duration before the present time.
+    Ago(Duration),
+}
+
+impl Time {
+    fn resolve(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(duration) => now.minus(duration),
+        }
+    }
+}
+
+fn read_time(text: &str) -> Result<Time, String> {
+    let ago = || parse_duration(text).ok().map(Time::Ago);
+    read_audit_time(text).map(Time::At).or_else(ago).ok_or_else(|| {
+        "not a time; write it in UTC, for example 2026-11-20T19:00:00Z, or write how long ago it was, for example 2h".into()
+    })
+}
+
+fn read_event(text: &str) -> Result<Event, String> {
+    let form = || "not a kind of event; write it in small letters, for example login or login.failed".into();
+    read_audit_event(text).ok_or_else(form)
+}
+
 /// Prints events, one per line.
 pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError> {
     let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
-    let mut rows = store.audit(None, args.limit).await?;
+    let query = query(args, &*store, ctx).await?;
+    let mut rows = store.find_audit(query.clone()).await?;
+    if let Some(Event::Other(kind)) = args.event.as_ref().filter(|_| rows.is_empty()) {
+        ctx.say(&format!("this version of bulla writes no event of the kind {kind}"));
+    }
+    if args.since.is_some() && rows.len() == args.limit as usize {
+        ctx.say(&format!("only the newest {} events are printed; --limit sets another number", rows.len()));
+    }
     // Numbers can be assigned in one order and committed in another, so an event between the shown ones may still be missing.
     // Following therefore starts before them and skips the events that were already shown.
     let shown: HashSet<i64> = rows.iter().map(|row| row.seq).collect();
@@ -40,10 +94,46 @@ pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError>
             return Ok(());
         }
         tokio::time::sleep(LOOK).await;
-        rows = store.audit(Some(last), 1000).await?;
+        // The filters are applied here, because a filtered query with `after` can hold back the newest rows.
+        rows = store.audit(Some(last), AUDIT_PAGE_MAX).await?;
         last = rows.last().map_or(last, |row| row.seq);
-        rows.retain(|row| !shown.contains(&row.seq));
+        rows.retain(|row| query.matches(row) && !shown.contains(&row.seq));
     }
+}
+
+async fn query(args: &AuditArgs, store: &dyn Store, ctx: &Context) -> Result<AuditQuery, CliError> {
+    let now = ctx.clock.now();
+    let resolve = |time: Option<Time>| time.map(|time| time.resolve(now));
+    let (since, until) = (resolve(args.since), resolve(args.until));
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        return Err(CliError::Usage(format!(
+            "no event can be since {since} and before {until}; --since must be earlier than --until"
+        )));
+    }
+    let user = match &args.user {
+        Some(name) => Some(user(store, name).await?),
+        None => None,
+    };
+    Ok(AuditQuery { since, until, user, event: args.event.clone(), after: None, limit: args.limit })
+}
+
+/// Finds the id of a user by the name, or takes the text as an id if the log has events of a user with this id. The log keeps the
+/// events of deleted users.
+async fn user(store: &dyn Store, name: &str) -> Result<UserId, CliError> {
+    if let Some(row) = store.user_by_name(name).await? {
+        return Ok(row.id);
+    }
+    if let Ok(id) = name.parse::<UserId>() {
+        let found = AuditQuery { user: Some(id.clone()), ..AuditQuery::newest(1) };
+        if !store.find_audit(found).await?.is_empty() {
+            return Ok(id);
+        }
+    }
+    Err(CliError::NotFound(format!(
+        "there is no user {name:?}, and the audit log has no event of a user with this id; `bulla user list` lists all users"
+    )))
 }
 
 fn line(row: &AuditRow, json: bool) -> Result<String, CliError> {

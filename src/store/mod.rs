@@ -48,11 +48,11 @@ pub(crate) use inspection::{DatabaseFacts, Inspection};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresUrl;
 pub use rows::{
-    Actor, AuditEvent, AuditRow, BadSessionKey, Caller, ClientChange, ClientRow, Device, Event, FormerSecret,
-    Grant, Identity, LinkedIdentity, ListedSession, NODE_TIMEOUT, NewClient, NewSecret, NewSession, NewUser,
-    NodeRow, Proof, ProvenAt, Revocation, RevocationTarget, SessionChange, SessionEnd, SessionKey,
-    SessionPage, SessionQuery, SessionRow, Transport, UnreadableRow, UserChange, UserPage, UserQuery,
-    UserRow, device_name, device_name_with_version,
+    AUDIT_PAGE_MAX, Actor, AuditEvent, AuditQuery, AuditRow, BadSessionKey, Caller, ClientChange, ClientRow,
+    Device, Event, FormerSecret, Grant, Identity, LinkedIdentity, ListedSession, NODE_TIMEOUT, NewClient,
+    NewSecret, NewSession, NewUser, NodeRow, Proof, ProvenAt, Revocation, RevocationTarget, SessionChange,
+    SessionEnd, SessionKey, SessionPage, SessionQuery, SessionRow, Transport, UnreadableRow, UserChange,
+    UserPage, UserQuery, UserRow, device_name, device_name_with_version, read_audit_event, read_audit_time,
 };
 pub use rules::names::{
     CLIENT_NAME_RULE, NAME_MAX, NAME_RULE, ROLE_RULE, is_good_name, is_good_role, is_plain_name,

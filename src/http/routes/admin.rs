@@ -1,5 +1,5 @@
-//! The `/admin` routes for users, sessions, revocations, keys (read only) and audit. `admin_lists` has the lists of users and
-//! sessions.
+//! The `/admin` routes for users, sessions, revocations and keys (read only). `admin_lists` has the lists of users and sessions,
+//! `audit` the audit log.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -11,9 +11,6 @@ use crate::{
     store::{Event, NAME_RULE, NewUser, SessionEnd, UserChange, UserRow, is_good_name},
     token::Object,
 };
-
-/// The number of rows of one page.
-const PAGE: u32 = 100;
 
 fn user_id(text: &str) -> Result<UserId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
@@ -160,28 +157,4 @@ pub(crate) async fn keys(bulla: web::Data<Bulla>, _: Administrator) -> Result<Ht
     let mut shown = bulla.sessions().parts().tokens.ring().to_json();
     shown["good"] = bulla.ring_is_good().into();
     Ok(HttpResponse::Ok().json(shown))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AuditPage {
-    after: Option<i64>,
-    limit: Option<u32>,
-}
-
-/// `GET /admin/audit?after=&limit=`: audit events in order. Without `after`, the newest events.
-pub(crate) async fn audit(
-    bulla: web::Data<Bulla>,
-    _: Administrator,
-    query: web::Query<AuditPage>,
-) -> Result<HttpResponse, Problem> {
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=1000).contains(&limit) {
-        return Err(Problem::bad_request("The parameter limit must be a number from 1 to 1000."));
-    }
-    if query.after.is_some_and(|seq| !(0..1 << 53).contains(&seq)) {
-        return Err(Problem::bad_request("The parameter after must be the seq of an event."));
-    }
-    let rows = bulla.sessions().parts().store.audit(query.after, limit).await?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({"audit": rows})))
 }

@@ -5,6 +5,7 @@ mod admin;
 mod admin_lists;
 mod administrator;
 mod assets;
+mod audit;
 #[cfg(feature = "oauth")]
 mod authorize;
 pub(crate) mod body;

@@ -13,8 +13,8 @@ use crate::http::routes::{authorize, clients, oauth};
 use crate::http::{
     Bulla, Problem,
     routes::{
-        account, admin, admin_lists, administrator, assets, body, harden::secure, health, login, renewal,
-        verify,
+        account, admin, admin_lists, administrator, assets, audit, body, harden::secure, health, login,
+        renewal, verify,
     },
 };
 #[cfg(feature = "openid")]
@@ -230,7 +230,7 @@ pub(crate) fn admin_routes(bulla: &Bulla, app: &mut ServiceConfig) {
             .configure(client_routes)
             .service(methods("/revocations", "GET, HEAD").route(get().to(admin::revocations)))
             .service(methods("/keys", "GET, HEAD").route(get().to(admin::keys)))
-            .service(methods("/audit", "GET, HEAD").route(get().to(admin::audit)))
+            .service(methods("/audit", "GET, HEAD").route(get().to(audit::audit)))
             .default_service(web::to(not_found)),
     );
 }

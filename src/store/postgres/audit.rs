@@ -2,19 +2,19 @@
 
 use async_trait::async_trait;
 use deadpool_postgres::Transaction;
-use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::{PostgresStore, failure::Failure};
 use crate::{
     clock::Timestamp,
     ids::UserId,
     store::{
-        Actor, Audit, AuditEvent, AuditRow, Event, StoreError, rows::login_address,
+        Actor, Audit, AuditEvent, AuditQuery, AuditRow, Event, StoreError,
+        rows::login_address,
+        rules::audit_select::{Dialect, Select, Value},
         time_budget::LONG_TIME_LIMIT,
     },
 };
-
-const COLUMNS: &str = "seq, at, event, actor, subject, detail";
 
 /// The columns of an event, in order. NUL characters are replaced, because a PostgreSQL text can't contain them.
 pub(super) struct EventColumns {
@@ -57,20 +57,20 @@ impl Audit for PostgresStore {
         self.pool.count(INSERT, &[&event, &actor, &subject, &detail]).await.map(drop)
     }
 
-    async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-        let limit = i64::from(limit);
-        let rows = match after {
-            Some(after) => {
-                let sql = format!(
-                    "SELECT {COLUMNS}, at > bulla_now() - $3::bigint FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2"
-                );
-                settled(after, self.pool.rows(&sql, &[&after, &limit, &longest()]).await?)?
-            }
-            None => {
-                let newest = format!("SELECT {COLUMNS} FROM audit ORDER BY seq DESC LIMIT $1");
-                self.pool.rows(&format!("SELECT * FROM ({newest}) AS newest ORDER BY seq"), &[&limit]).await?
-            }
-        };
+    async fn find_audit(&self, query: AuditQuery) -> Result<Vec<AuditRow>, StoreError> {
+        let settled = query.after.map(|after| match query.is_filtered() {
+            true => format!("at <= (SELECT bulla_now()) - {}", longest()),
+            false => settled(after),
+        });
+        let mut select = Select::new(&query, &DIALECT, settled.as_deref());
+        let limit = select.place(Value::Number(query.limit.into()));
+        let sql = format!("{} LIMIT {limit}", select.sql);
+        let values: Vec<Box<dyn ToSql + Send + Sync>> = select.values.into_iter().map(boxed).collect();
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value as _).collect();
+        let mut rows = self.pool.rows(&sql, &values).await?;
+        if query.after.is_none() {
+            rows.reverse();
+        }
         let read = rows.iter().map(|row| {
             Ok(AuditRow {
                 seq: row.try_get(0)?,
@@ -98,20 +98,34 @@ impl Audit for PostgresStore {
     }
 }
 
-/// Cuts off the rows whose order is not final yet. Transactions can commit in another order than that of their numbers. A row
+/// How PostgreSQL writes the conditions of a query. An entry of an index has a limited length, so the indexes have only the first
+/// characters of the texts.
+const DIALECT: Dialect = Dialect {
+    sign: '$',
+    plus: "",
+    event: "left(event, 64) = left({}::text, 64) AND event = {}",
+    actor: "left(actor, 255) = left({}::text, 255) AND actor = {}",
+    subject: "left(subject, 255) = left({}::text, 255) AND subject = {}",
+};
+
+fn boxed(value: Value) -> Box<dyn ToSql + Send + Sync> {
+    match value {
+        Value::Number(number) => Box::new(number),
+        Value::Text(value) => Box::new(text(&value)),
+    }
+}
+
+/// The condition that the order of a row is final. Transactions can commit in another order than that of their numbers. A row
 /// after a gap in the numbers is therefore held back until the missing row has appeared or can no longer appear. A reader that
 /// continues after the last returned row then misses nothing.
-fn settled(after: i64, mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
-    let (mut last, mut settled) = (after, 0);
-    for row in &rows {
-        let (seq, young): (i64, bool) = (row.try_get(0)?, row.try_get(6)?);
-        if young && seq != last + 1 {
-            break;
-        }
-        (last, settled) = (seq, settled + 1);
-    }
-    rows.truncate(settled);
-    Ok(rows)
+fn settled(after: i64) -> String {
+    let (next, longest) = (after.saturating_add(1), longest());
+    format!(
+        "seq < coalesce((SELECT min(young.seq + 0) FROM audit AS young
+           WHERE young.at > (SELECT bulla_now()) - {longest} AND young.seq > {next}
+             AND NOT EXISTS (SELECT FROM audit AS former WHERE former.seq = young.seq - 1)), {})",
+        i64::MAX
+    )
 }
 
 /// The longest duration of one of Bulla's transactions, in milliseconds.

@@ -3,6 +3,7 @@
 mod actor;
 mod agent;
 mod audit;
+mod audit_query;
 mod caller;
 mod client;
 mod client_change;
@@ -21,6 +22,7 @@ pub use actor::Actor;
 pub use agent::{device_name, device_name_with_version};
 pub(super) use audit::login_address;
 pub use audit::{AuditEvent, AuditRow};
+pub use audit_query::{AUDIT_PAGE_MAX, AuditQuery, read_audit_event, read_audit_time};
 pub use caller::Caller;
 pub(super) use client::{ClientColumns, taken};
 pub use client::{ClientRow, FormerSecret, NewClient};

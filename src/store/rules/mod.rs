@@ -2,6 +2,7 @@
 
 pub(super) mod administrators;
 pub(super) mod audit_details;
+pub(super) mod audit_select;
 mod callers;
 pub(super) mod identities;
 pub(super) mod names;

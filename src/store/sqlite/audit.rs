@@ -1,7 +1,7 @@
 //! Reads and writes the rows of `audit`.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::{
     SqliteStore,
@@ -12,7 +12,11 @@ use super::{
 use crate::{
     clock::Timestamp,
     ids::UserId,
-    store::{Audit, AuditEvent, AuditRow, StoreError, rows::login_address},
+    store::{
+        Audit, AuditEvent, AuditQuery, AuditRow, StoreError,
+        rows::login_address,
+        rules::audit_select::{Dialect, Select, Value},
+    },
 };
 
 #[async_trait]
@@ -21,8 +25,8 @@ impl Audit for SqliteStore {
         self.writer.write(One, move |c, now| write(c, &event, now)).await
     }
 
-    async fn audit(&self, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-        self.readers.read(move |c| read(c, after, limit)).await
+    async fn find_audit(&self, query: AuditQuery) -> Result<Vec<AuditRow>, StoreError> {
+        self.readers.read(move |c| find(c, &query)).await
     }
 
     async fn login_addresses(
@@ -49,18 +53,22 @@ pub(super) fn write(connection: &Connection, event: &AuditEvent, now: Timestamp)
     Ok(())
 }
 
-fn read(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, Failure> {
-    let columns = TABLE.columns;
-    if let Some(after) = after {
-        let sql = format!("SELECT {columns} FROM audit WHERE seq > ? ORDER BY seq");
-        let mut statement = connection.prepare_cached(&sql)?;
-        return TABLE.read_several(&mut statement, [after], limit, from_row);
+/// How SQLite writes the conditions of a query.
+const DIALECT: Dialect =
+    Dialect { sign: '?', plus: "+", event: "event = {}", actor: "actor = {}", subject: "subject = {}" };
+
+fn find(connection: &Connection, query: &AuditQuery) -> Result<Vec<AuditRow>, Failure> {
+    let select = Select::new(query, &DIALECT, None);
+    let mut statement = connection.prepare_cached(&select.sql)?;
+    let values = select.values.into_iter().map(|value| match value {
+        Value::Number(number) => number.into(),
+        Value::Text(text) => rusqlite::types::Value::from(text),
+    });
+    let mut rows = TABLE.read_several(&mut statement, params_from_iter(values), query.limit, from_row)?;
+    if query.after.is_none() {
+        rows.reverse();
     }
-    let sql = format!("SELECT {columns} FROM audit ORDER BY seq DESC");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut newest = TABLE.read_several(&mut statement, [], limit, from_row)?;
-    newest.reverse();
-    Ok(newest)
+    Ok(rows)
 }
 
 fn login_addresses(

@@ -1,5 +1,6 @@
 //! Tests the command line, the settings, and the commands and settings that messages and documents name.
 
+mod audit;
 mod commands;
 mod doctor;
 mod keys;

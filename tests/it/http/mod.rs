@@ -2,6 +2,7 @@
 
 mod abuse;
 mod admin_lists;
+mod audit;
 mod browser;
 mod clock_jumps;
 mod credentials;

@@ -1,6 +1,7 @@
 //! The test suite that every store passes: SQLite, PostgreSQL, and PostgreSQL with SERIALIZABLE transactions. It shows that all
 //! stores follow the same rules.
 
+mod audit_filters;
 mod clients;
 mod feed;
 mod identities;

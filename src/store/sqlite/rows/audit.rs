@@ -5,11 +5,10 @@ use rusqlite::Row;
 use super::table::Table;
 use crate::{
     clock::Timestamp,
-    store::{Actor, AuditRow, Event},
+    store::{Actor, AuditRow, Event, rules::audit_select::AUDIT_COLUMNS},
 };
 
-pub(in crate::store::sqlite) const TABLE: Table =
-    Table { name: "audit", columns: "seq, at, event, actor, subject, detail", key: 1 };
+pub(in crate::store::sqlite) const TABLE: Table = Table { name: "audit", columns: AUDIT_COLUMNS, key: 1 };
 
 pub(in crate::store::sqlite) fn from_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     Ok(AuditRow {
