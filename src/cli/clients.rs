@@ -312,7 +312,8 @@ fn show(ctx: &Context, row: &ClientRow) -> Result<(), CliError> {
 
 async fn list(store: &dyn Store, ctx: &Context) -> Result<(), CliError> {
     let rows = all(store).await?;
-    say_skipped_rows(store, "clients", ctx).await?;
+    let unreadable = store.unreadable_rows().await?;
+    say_skipped_rows(unreadable.iter().filter(|row| row.table == "clients").count(), ctx);
     if ctx.json {
         return ctx.print(&json!({"clients": rows.iter().map(describe).collect::<Vec<_>>()}).to_string());
     }

@@ -168,16 +168,15 @@ fn no_database(database: &Database) -> String {
     )
 }
 
-/// Prints how many rows of a table a list has skipped.
-async fn say_skipped_rows(store: &dyn Store, table: &str, ctx: &Context) -> Result<(), CliError> {
-    match store.unreadable_rows().await?.iter().filter(|row| row.table == table).count() {
+/// Prints how many rows a list has skipped because they can't be read.
+fn say_skipped_rows(skipped: usize, ctx: &Context) {
+    match skipped {
         0 => {}
         1 => ctx.say("1 row can't be read and isn't listed; `bulla doctor` names it and the statement that repairs it"),
         more => ctx.say(&format!(
             "{more} rows can't be read and aren't listed; `bulla doctor` names them and the statements that repair them"
         )),
     }
-    Ok(())
 }
 
 /// The largest number of characters by which a cell can widen its column.

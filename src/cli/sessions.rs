@@ -121,8 +121,8 @@ async fn list(store: &dyn Store, ctx: &Context, args: &ListArgs) -> Result<(), C
     let ListArgs { agent, after, limit, .. } = args;
     let (agent, ip) = (agent.clone(), args.ip.map(|ip| ip.to_string()));
     let query = SessionQuery { user, ip, agent, after: *after, limit: *limit };
-    let SessionPage { sessions, next, now } = store.session_page(&query).await?;
-    say_skipped_rows(store, "sessions", ctx).await?;
+    let SessionPage { sessions, next, skipped, now } = store.session_page(&query).await?;
+    say_skipped_rows(skipped, ctx);
     if ctx.json {
         let sessions: Vec<_> = sessions.iter().map(as_json).collect();
         let next = next.map(|key| key.to_string());

@@ -69,16 +69,17 @@ impl ListArgs {
 /// Lists users: one page with `--limit`, otherwise all.
 pub(super) async fn list(store: &dyn Store, ctx: &Context, args: &ListArgs) -> Result<(), CliError> {
     let mut query = args.query()?;
-    let mut rows: Vec<UserRow> = Vec::new();
+    let (mut rows, mut unreadable): (Vec<UserRow>, usize) = (Vec::new(), 0);
     let next = loop {
-        let UserPage { users, next } = store.user_page(&query).await?;
+        let UserPage { users, next, skipped } = store.user_page(&query).await?;
         rows.extend(users);
+        unreadable += skipped;
         if next.is_none() || args.limit.is_some() {
             break next;
         }
         query.after = next;
     };
-    say_skipped_rows(store, "users", ctx).await?;
+    say_skipped_rows(unreadable, ctx);
     if ctx.json {
         let users: Vec<_> = rows.iter().map(as_json).collect();
         let next = next.as_ref().map(UserId::as_str);

@@ -78,7 +78,7 @@ pub(crate) async fn users(
     filters: web::Query<UserFilters>,
 ) -> Result<HttpResponse, Problem> {
     let query = filters.into_inner().query()?;
-    let UserPage { users, next } = bulla.sessions().parts().store.user_page(&query).await?;
+    let UserPage { users, next, .. } = bulla.sessions().parts().store.user_page(&query).await?;
     let users: Vec<_> = users.iter().map(UserRow::to_json).collect();
     let next = next.as_ref().map(UserId::as_str);
     Ok(HttpResponse::Ok().json(serde_json::json!({"users": users, "next": next})))

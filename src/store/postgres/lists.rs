@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt::Write as _};
 
+use tokio_postgres::Row;
+
 use super::{
     failure::Failure,
     pool::Pool,
@@ -58,17 +60,20 @@ pub(super) async fn session_page(
     let user = query.user.as_ref().map(UserId::as_str);
     let (ip, agent) = (query.ip.as_deref(), query.agent.as_deref());
     if [user, ip, agent].into_iter().any(is_in_no_row) {
-        return Ok(SessionPage::new(Vec::new(), query.limit, now));
+        return Ok(SessionPage::new((Vec::new(), 0), query.limit, now));
     }
     // The row after the last one tells whether there is a next page.
     let one_more = i64::from(query.limit) + 1;
     let key = |SessionKey { created_at, sid }| (created_at.millis(), sid.to_string());
-    let (mut rows, mut after): (Vec<SessionRow>, _) = (Vec::new(), query.after.map(key));
+    let (mut rows, mut skipped): (Vec<SessionRow>, _) = (Vec::new(), 0);
+    let mut after = query.after.map(key);
     // Unreadable rows are skipped. If there were some, this reads on, because a short page would look like the end of the list.
     loop {
-        let (page, last) = read_sessions(pool, query, now, after.as_ref(), one_more).await?;
+        let found = read_sessions(pool, query, now, after.as_ref(), one_more).await?;
+        let page = listed(&found)?;
+        skipped += found.len() - page.len();
         rows.extend(page);
-        match last {
+        match last_key(&found, one_more)? {
             Some(last) if rows.len() <= query.limit as usize => after = Some(last),
             _ => break,
         }
@@ -78,17 +83,17 @@ pub(super) async fn session_page(
         let user_name = row_id(&row.user_id).and_then(|id| names.get(&id).cloned());
         ListedSession { row, user_name }
     };
-    Ok(SessionPage::new(rows.into_iter().map(with_name).collect(), query.limit, now))
+    Ok(SessionPage::new((rows.into_iter().map(with_name).collect(), skipped), query.limit, now))
 }
 
-/// Reads at most `most` rows after a key. Returns the key of the last row if there may be more.
+/// Reads at most `most` rows after a key.
 async fn read_sessions(
     pool: &Pool,
     query: &SessionQuery,
     now: Timestamp,
     after: Option<&(i64, String)>,
     most: i64,
-) -> Result<(Vec<SessionRow>, Option<(i64, String)>), StoreError> {
+) -> Result<Vec<Row>, StoreError> {
     let (now, user) = (now.millis(), query.user.as_ref().map(UserId::as_str));
     let sql = format!(
         "SELECT {} FROM sessions AS s WHERE s.idle_expires_at > $1 AND s.expires_at > $1",
@@ -108,10 +113,18 @@ async fn read_sessions(
         select.and("(s.created_at, s.sid) < ($, $)", &[created_at, sid]);
     }
     select.sql += " ORDER BY s.created_at DESC, s.sid DESC LIMIT $2";
-    let rows = pool.rows(&select.sql, &select.values).await?;
-    let full = rows.last().filter(|_| i64::try_from(rows.len()).is_ok_and(|count| count == most));
-    let key = |row: &tokio_postgres::Row| Ok::<_, Failure>((row.try_get("began_at")?, row.try_get("sid")?));
-    Ok((listed(&rows)?, full.map(key).transpose()?))
+    pool.rows(&select.sql, &select.values).await
+}
+
+/// Returns the last of `most` rows. `None` if there were fewer, so that no rows follow.
+fn last_of(rows: &[Row], most: i64) -> Option<&Row> {
+    rows.last().filter(|_| i64::try_from(rows.len()).is_ok_and(|count| count == most))
+}
+
+/// Returns the key of the last of `most` sessions.
+fn last_key(rows: &[Row], most: i64) -> Result<Option<(i64, String)>, Failure> {
+    let key = |row: &Row| Ok((row.try_get("began_at")?, row.try_get("sid")?));
+    last_of(rows, most).map(key).transpose()
 }
 
 /// Returns the names of the users of these sessions, by `users.id`.
@@ -120,7 +133,7 @@ async fn names(pool: &Pool, rows: &[SessionRow]) -> Result<HashMap<i64, String>,
     ids.sort_unstable();
     ids.dedup();
     let found = pool.rows("SELECT id, name FROM users WHERE id = ANY($1)", &[&ids]).await?;
-    let name = |row: &tokio_postgres::Row| Ok::<_, Failure>((row.try_get(0)?, row.try_get(1)?));
+    let name = |row: &Row| Ok::<_, Failure>((row.try_get(0)?, row.try_get(1)?));
     Ok(found.iter().map(name).collect::<Result<_, _>>()?)
 }
 
@@ -139,12 +152,12 @@ pub(super) async fn count_sessions(pool: &Pool, user: Option<&UserId>) -> Result
 /// Returns one page of users.
 pub(super) async fn user_page(pool: &Pool, query: &UserQuery) -> Result<UserPage, StoreError> {
     if [query.role.as_deref(), query.name.as_deref()].into_iter().any(is_in_no_row) {
-        return Ok(query.page(Vec::new()));
+        return Ok(query.page((Vec::new(), 0)));
     }
     let (role, most) = (query.role_text(), i64::from(query.limit) + 1);
     let disabled = query.disabled.map(i32::from);
     let mut after = query.after.as_ref().and_then(row_id).unwrap_or(0);
-    let mut users: Vec<UserRow> = Vec::new();
+    let (mut users, mut skipped): (Vec<UserRow>, _) = (Vec::new(), 0);
     loop {
         let sql = format!("SELECT {} FROM users WHERE id > $1", users::COLUMNS);
         let mut select = Select { sql, values: vec![&after, &most] };
@@ -159,16 +172,15 @@ pub(super) async fn user_page(pool: &Pool, query: &UserQuery) -> Result<UserPage
         }
         select.sql += " ORDER BY id LIMIT $2";
         let rows = pool.rows(&select.sql, &select.values).await?;
-        users.extend(users::all(&rows)?);
+        let page = users::all(&rows)?;
+        skipped += rows.len() - page.len();
+        users.extend(page);
         // Unreadable rows are skipped. If there were some, this reads on, because a short page would look like the end of the list.
-        match rows.last() {
-            Some(last)
-                if users.len() <= query.limit as usize
-                    && i64::try_from(rows.len()).is_ok_and(|count| count == most) =>
-            {
+        match last_of(&rows, most) {
+            Some(last) if users.len() <= query.limit as usize => {
                 after = last.try_get(0).map_err(Failure::from)?;
             }
-            _ => return Ok(query.page(users)),
+            _ => return Ok(query.page((users, skipped))),
         }
     }
 }

@@ -87,16 +87,22 @@ pub struct SessionPage {
     pub sessions: Vec<ListedSession>,
     /// The key for the next page. `None` if this is the last page.
     pub next: Option<SessionKey>,
+    /// The number of rows among them that can't be read and are skipped.
+    pub skipped: usize,
     /// The store's time of the read.
     pub now: Timestamp,
 }
 
 impl SessionPage {
     /// Makes a page of rows that were read with one row more than `limit`.
-    pub(in crate::store) fn new(mut sessions: Vec<ListedSession>, limit: u32, now: Timestamp) -> Self {
+    pub(in crate::store) fn new(
+        (mut sessions, skipped): (Vec<ListedSession>, usize),
+        limit: u32,
+        now: Timestamp,
+    ) -> Self {
         let more = cut(&mut sessions, limit);
         let next = sessions.last().filter(|_| more).map(ListedSession::key);
-        Self { sessions, next, now }
+        Self { sessions, next, skipped, now }
     }
 }
 
@@ -123,13 +129,13 @@ impl UserQuery {
     }
 
     /// Makes a page of rows that were read with one row more than the limit.
-    pub(in crate::store) fn page(&self, mut users: Vec<UserRow>) -> UserPage {
+    pub(in crate::store) fn page(&self, (mut users, skipped): (Vec<UserRow>, usize)) -> UserPage {
         let more = cut(&mut users, self.limit);
         let next = users.last().filter(|_| more).map(|row| row.id.clone());
         if let Some(role) = &self.role {
             users.retain(|row| row.roles.contains(role));
         }
-        UserPage { users, next }
+        UserPage { users, next, skipped }
     }
 }
 
@@ -140,6 +146,8 @@ pub struct UserPage {
     pub users: Vec<UserRow>,
     /// The id after which the next page begins. `None` if this is the last page.
     pub next: Option<UserId>,
+    /// The number of rows among them that can't be read and are skipped.
+    pub skipped: usize,
 }
 
 /// Cuts rows to the limit. Returns whether there were more.

@@ -46,13 +46,14 @@ pub(super) fn session_page(
     let mut statement = connection.prepare_cached(&sql)?;
     // The row after the last one tells whether there is a next page.
     let one_more = limit.saturating_add(1);
-    let rows = sessions::TABLE.read_several(&mut statement, &*values, one_more, sessions::from_row)?;
+    let (rows, skipped) =
+        sessions::TABLE.read_counted(&mut statement, &*values, one_more, sessions::from_row)?;
     let mut listed = Vec::with_capacity(rows.len());
     for row in rows {
         let user_name = user_name(connection, &row.user_id)?;
         listed.push(ListedSession { row, user_name });
     }
-    Ok(SessionPage::new(listed, *limit, now))
+    Ok(SessionPage::new((listed, skipped), *limit, now))
 }
 
 /// Returns the name of a user. `None` if there is no row, or if the name can't be read.
@@ -98,5 +99,5 @@ pub(super) fn user_page(connection: &Connection, query: &UserQuery) -> Result<Us
     sql += " ORDER BY id";
     let mut statement = connection.prepare_cached(&sql)?;
     let one_more = query.limit.saturating_add(1);
-    Ok(query.page(users::TABLE.read_several(&mut statement, &*values, one_more, users::from_row)?))
+    Ok(query.page(users::TABLE.read_counted(&mut statement, &*values, one_more, users::from_row)?))
 }

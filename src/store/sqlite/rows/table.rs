@@ -51,8 +51,7 @@ impl Table {
         }
     }
 
-    /// Reads the rows of a statement until `limit` rows could be read. Rows that can't be read are skipped and logged. The
-    /// statement itself has no limit: a page with only unreadable rows would look like the end of the list.
+    /// Reads the rows of a statement as [`read_counted`](Self::read_counted) does.
     pub(in crate::store::sqlite) fn read_several<T>(
         self,
         statement: &mut Statement<'_>,
@@ -60,6 +59,18 @@ impl Table {
         limit: u32,
         read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Failure> {
+        Ok(self.read_counted(statement, values, limit, read)?.0)
+    }
+
+    /// Reads the rows of a statement until `limit` rows could be read, and counts the others. Rows that can't be read are skipped and logged. The
+    /// statement itself has no limit: a page with only unreadable rows would look like the end of the list.
+    pub(in crate::store::sqlite) fn read_counted<T>(
+        self,
+        statement: &mut Statement<'_>,
+        values: impl Params,
+        limit: u32,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<(Vec<T>, usize), Failure> {
         let mut rows = statement.query(values)?;
         let (mut good, mut unreadable) = (Vec::new(), Vec::new());
         while good.len() < limit as usize
@@ -71,7 +82,7 @@ impl Table {
             }
         }
         log_skipped(&unreadable);
-        Ok(good)
+        Ok((good, unreadable.len()))
     }
 
     /// Finds the rows of the table that can't be read.
