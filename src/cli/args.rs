@@ -10,14 +10,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
     CliError, Context, SETTINGS_FILE, audit, clients, doctor, init, keys, log, migrate, serve, sessions,
-    suggest::Suggest, tokens, users,
+    settings_source::SettingsSource, suggest::Suggest, tokens, users,
 };
-use crate::{
-    clock::SystemClock,
-    config::{Layer, Settings},
-    ids::shell,
-    store::Database,
-};
+use crate::{clock::SystemClock, store::Database};
 
 /// Sessions without JWT: opaque sealed tokens, two cookies, revocation by deletion, keys that roll over.
 #[derive(Debug, Parser)]
@@ -103,9 +98,13 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    #[command(after_help = "Example:\n  bulla man | man -l -")]
-    Man,
+    /// Print the manual page, or write a page for every command
+    #[command(after_help = "Examples:\n  bulla man | man -l -\n  bulla man --dir /usr/local/share/man/man1")]
+    Man {
+        /// Write one page for each command and subcommand to this directory, and create the directory if it is missing
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// What to do with the settings.
@@ -173,7 +172,8 @@ async fn run(cli: Cli, suggest: Suggest, warning: Option<String>) -> Result<(), 
             clap_complete::generate(*shell, &mut Cli::command(), "bulla", &mut script);
             return super::print(&String::from_utf8_lossy(&script));
         }
-        Command::Man => {
+        Command::Man { dir: Some(dir) } => return write_manual(dir),
+        Command::Man { dir: None } => {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
             rendered.map_err(|error| CliError::Failed(error.to_string()))?;
@@ -183,7 +183,10 @@ async fn run(cli: Cli, suggest: Suggest, warning: Option<String>) -> Result<(), 
     }
     let file = cli.settings_file();
     let flags = flags(&cli);
-    let mut settings = match settings(&cli, &flags, &file) {
+    // A settings file that was named must exist, unless `init` is about to create it.
+    let may_be_missing = cli.config.is_none() || matches!(cli.command, Command::Init(_));
+    let source = SettingsSource { flags: flags.clone(), file: file.clone(), may_be_missing };
+    let mut settings = match source.read() {
         Err(faults) if matches!(cli.command, Command::Doctor | Command::Config(_)) => {
             return doctor::bad_settings(&faults, cli.json, &suggest);
         }
@@ -203,7 +206,8 @@ async fn run(cli: Cli, suggest: Suggest, warning: Option<String>) -> Result<(), 
                 .into(),
         );
     }
-    let ctx = Context { settings, file: file.clone(), clock: Arc::new(SystemClock), json: cli.json, suggest };
+    let clock = Arc::new(SystemClock);
+    let ctx = Context { settings, source, file: file.clone(), clock, json: cli.json, suggest };
     // `serve` writes its warnings to its log instead.
     if !matches!(cli.command, Command::Serve(_)) {
         ctx.settings.warnings.iter().for_each(|warning| ctx.say(&format!("warning: {warning}")));
@@ -233,7 +237,7 @@ async fn command(
         Command::Audit(args) => audit::run(&args, ctx).await,
         Command::Doctor => doctor::run(ctx).await,
         Command::Config(ConfigCommand::Check) => doctor::good_settings(ctx),
-        Command::Completions { .. } | Command::Man => Ok(()),
+        Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }
 
@@ -249,42 +253,40 @@ fn flags(cli: &Cli) -> Vec<(&'static str, String)> {
     flags
 }
 
-/// Resolves the settings. If they can't be used, returns all faults.
-fn settings(cli: &Cli, flags: &[(&'static str, String)], file: &Path) -> Result<Settings, Vec<String>> {
-    let (mut layers, mut faults) = (vec![Layer::flags(flags.to_vec())], Vec::new());
-    match Layer::environment(variables()) {
-        Ok(layer) => layers.push(layer),
-        Err(fault) => faults.push(fault.0),
-    }
-    // A settings file that was named must exist, unless `init` is about to create it.
-    let may_be_missing = cli.config.is_none() || matches!(cli.command, Command::Init(_));
-    match std::fs::read_to_string(file) {
-        Ok(text) => {
-            let (layer, unread) = Layer::file_with_faults(file, &text);
-            layers.push(layer);
-            faults.extend(unread.into_iter().map(|fault| fault.0));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_be_missing => {}
-        Err(error) => faults.push(shell::explain(file, &error, rustix::fs::Access::READ_OK)),
-    }
-    match Settings::resolve(&layers) {
-        Ok(settings) if faults.is_empty() => Ok(settings),
-        _ => {
-            faults.extend(Settings::faults(layers).into_iter().map(|fault| fault.0));
-            Err(faults)
-        }
-    }
-}
-
-/// Returns the environment variables named `BULLA_…`.
-fn variables() -> Vec<(String, std::ffi::OsString)> {
-    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    named.filter(|(name, _)| name.starts_with("BULLA_")).collect()
+/// Writes a manual page for every command and subcommand.
+fn write_manual(dir: &Path) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::Failed(format!("the manual pages can't be written to {}: {error}", dir.display()))
+    };
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    clap_mangen::generate_to(Cli::command(), dir).map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_command_and_subcommand_has_a_manual_page() {
+        fn pages(command: &clap::Command, name: &str, found: &mut Vec<String>) {
+            found.push(format!("{name}.1"));
+            command
+                .get_subcommands()
+                .for_each(|sub| pages(sub, &format!("{name}-{}", sub.get_name()), found));
+        }
+        let mut expected = Vec::new();
+        pages(&Cli::command(), "bulla", &mut expected);
+        assert!(expected.contains(&"bulla-user-add.1".to_owned()), "{expected:?}");
+        expected.sort();
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("share/man1");
+        write_manual(&dir).unwrap();
+        let entries = std::fs::read_dir(&dir).unwrap();
+        let mut written: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        written.sort();
+        assert_eq!(written, expected);
+    }
 
     #[test]
     fn the_definition_of_every_command_is_valid() {

@@ -27,23 +27,41 @@ impl Format {
     }
 }
 
+/// Changes the level of the log while the program runs.
+pub(super) type SetLevel = Box<dyn Fn(&str) -> Result<(), String>>;
+
 /// Starts logging to standard error at this level. Libraries log only `warn` and above, because their lower levels may log values
 /// of request headers.
-pub(super) fn start(format: Format, level: &str, suggest: &Suggest) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::new(format!("warn,bulla={level}"));
+///
+/// Returns the function that changes the level later.
+pub(super) fn start(format: Format, level: &str, suggest: &Suggest) -> SetLevel {
     let suggest = Arc::new(if format.is_json() { suggest.in_json() } else { suggest.clone() });
     let writer = move || Lines(Arc::clone(&suggest));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(writer).with_ansi(false);
     // Errors in writing the log are not reported: if standard error is closed, the report itself would panic.
     let logs = logs.log_internal_errors(false);
     // A program that embeds the command line may have set up a logger already.
-    let _ = if format.is_json() { logs.json().try_init() } else { logs.try_init() };
+    let set_level: SetLevel = if format.is_json() {
+        let logs = logs.json().with_filter_reloading();
+        let handle = logs.reload_handle();
+        let _ = logs.try_init();
+        Box::new(move |level| handle.reload(filter(level)).map_err(|error| error.to_string()))
+    } else {
+        let logs = logs.with_filter_reloading();
+        let handle = logs.reload_handle();
+        let _ = logs.try_init();
+        Box::new(move |level| handle.reload(filter(level)).map_err(|error| error.to_string()))
+    };
     // Logs the place of a panic without its message, because the message may contain data from a request.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic: this is a bug in bulla, please report it");
     }));
+    set_level
+}
+
+fn filter(level: &str) -> tracing_subscriber::EnvFilter {
+    tracing_subscriber::EnvFilter::new(format!("warn,bulla={level}"))
 }
 
 /// Writes log lines to standard error, and adds this server's flags to the commands that the lines suggest.
@@ -66,7 +84,7 @@ impl io::Write for Lines {
 
 /// Logs as JSON why the server does not start or has ended.
 pub(super) fn fail(why: &str) {
-    start(Format::Json, "info", &Suggest::default());
+    let _ = start(Format::Json, "info", &Suggest::default());
     tracing::error!("{why}");
 }
 

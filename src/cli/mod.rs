@@ -14,6 +14,7 @@ mod migrate;
 mod modes;
 mod serve;
 mod sessions;
+mod settings_source;
 mod suggest;
 mod tokens;
 mod users;
@@ -37,6 +38,8 @@ const SETTINGS_FILE: &str = "bulla.toml";
 pub struct Context {
     /// The settings resolved from flags, environment and file.
     pub settings: Settings,
+    /// The places that `settings` was read from.
+    pub source: settings_source::SettingsSource,
     /// The settings file. It may not exist.
     pub file: PathBuf,
     /// The clock.

@@ -1,28 +1,25 @@
-//! `bulla serve`: runs the server as a process, with its signals, its log and the first administrator.
+//! `bulla serve`: runs the server as a process, with its log and the first administrator.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::TcpListener, rc::Rc, sync::Arc};
 
-use actix_web::dev::ServerHandle;
 use clap::Args;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval},
-};
 
+mod notify;
+mod reload;
+mod signals;
+
+use self::{
+    notify::ServiceManager,
+    reload::Reload,
+    signals::{Running, Signals},
+};
 use super::{CliError, Context, first_admin::first_admin, log, modes};
 use crate::{
     config::Settings,
-    http::{Bulla, Serve, Site, StartError, certificate, drain, serve, tls},
+    http::{Builder, Bulla, Pulse, Serve, ServedCertificate, Site, StartError, certificate, serve},
     identity::PasswordRule,
     store::StoreError,
 };
-
-/// How often the process checks that its store is still reliable.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// How to serve.
 #[derive(Args, Debug)]
@@ -70,7 +67,7 @@ impl ServeArgs {
 /// Serves until a signal ends it. Requests in progress are answered first.
 pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError> {
     let settings = &ctx.settings;
-    log::start(log::Format::of(settings), settings.log_level, &ctx.suggest);
+    let set_level = log::start(log::Format::of(settings), settings.log_level, &ctx.suggest);
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     for open in modes::open_to_others(ctx) {
         tracing::warn!("{open}");
@@ -79,13 +76,72 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
         // A typing error in a path must not create a new, empty installation without users.
         super::expect_database(&settings.database).await?;
     }
-    let listen = |error: std::io::Error| {
-        CliError::Failed(format!(
-            "can't listen on {}: {error}; choose another address with --listen",
-            settings.listen
-        ))
+    let (listener, admin) = bind(settings)?;
+    let address = listener.local_addr().map_err(|error| cannot_listen(settings, &error))?;
+    let port = address.port();
+    raise_file_limit();
+    let certificate = load_certificate(settings)?;
+    let tls = certificate.as_ref().map(ServedCertificate::config).transpose().map_err(CliError::Failed)?;
+    let site = site(settings, port);
+    let origin = site.origin().to_owned();
+    let builder = builder(settings, site, ctx);
+    let builder = if args.init { builder.init() } else { builder };
+    let bulla = builder.start().await.map_err(|error| start_error(error, args.init))?;
+    if args.init {
+        first_admin(&bulla, ctx).await?;
+    }
+    let manager = Rc::new(ServiceManager::from_environment());
+    let pulse = Arc::new(Pulse::default());
+    // Registers the signal handlers before the server is announced. A signal that arrives right after that is then handled and
+    // does not kill the process.
+    let signals = Signals::register()
+        .map_err(|error| CliError::Failed(format!("signal handlers can't be installed: {error}")))?;
+    let how = Serve {
+        workers: settings.workers,
+        shutdown_timeout: settings.shutdown_timeout,
+        tls,
+        admin,
+        upstreams: settings.upstreams.clone(),
+        pulse: Arc::clone(&pulse),
     };
-    let listener = TcpListener::bind(settings.listen).map_err(listen)?;
+    let server = serve(&bulla, listener, how).map_err(|error| cannot_listen(settings, &error))?;
+    let serves = format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C stops it.");
+    match settings.log_json {
+        true => tracing::info!("{serves}"),
+        false => ctx.say(&serves),
+    }
+    tracing::info!(listen = %settings.listen, port, "serving");
+
+    manager.ready();
+    notify::feed_watchdog(&manager, pulse);
+    if let Some(certificate) = &certificate {
+        reload::follow_files(Arc::clone(certificate));
+    }
+    let reload = Reload::new(bulla.clone(), ctx, set_level, certificate, Rc::clone(&manager));
+    let running = Running {
+        bulla: &bulla,
+        server: server.handle(),
+        listens: address,
+        workers: settings.workers,
+        reload,
+        manager,
+    };
+    tokio::select! {
+        served = server => served.map_err(|error| CliError::Failed(format!("the server failed: {error}")))?,
+        () = running.handle(signals) => {}
+    }
+    match bulla.sessions().parts().store.now().await {
+        Err(StoreError::Broken) => Err(CliError::Unavailable(
+            "the database files were replaced or could not be synced to the disk, so the server has stopped; start \
+             it again to recover".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Binds the listener, and the separate one for probes and metrics if there is one.
+fn bind(settings: &Settings) -> Result<(TcpListener, Option<TcpListener>), CliError> {
+    let listener = TcpListener::bind(settings.listen).map_err(|error| cannot_listen(settings, &error))?;
     let admin = settings.admin_listen.map(|address| {
         TcpListener::bind(address).map_err(|error| {
             CliError::Failed(format!(
@@ -97,18 +153,28 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
     if let Some(address) = admin.as_ref().and_then(|admin| admin.local_addr().ok()) {
         tracing::info!(%address, "health probes and metrics are served only on this address");
     }
-    let address = listener.local_addr().map_err(listen)?;
-    let port = address.port();
-    raise_file_limit();
-    let tls = settings.tls.as_ref().map(|files| tls(&files.cert, &files.key)).transpose();
-    let tls = tls.map_err(CliError::Failed)?;
-    if let Some(open) = settings.tls.as_ref().and_then(|files| certificate::open(&files.key)) {
+    Ok((listener, admin))
+}
+
+fn cannot_listen(settings: &Settings, error: &std::io::Error) -> CliError {
+    CliError::Failed(format!(
+        "can't listen on {}: {error}; choose another address with --listen",
+        settings.listen
+    ))
+}
+
+/// Loads the certificate, if the server speaks TLS. Warns if other users can read its key.
+fn load_certificate(settings: &Settings) -> Result<Option<Arc<ServedCertificate>>, CliError> {
+    let Some(files) = &settings.tls else { return Ok(None) };
+    let certificate = ServedCertificate::load(&files.cert, &files.key).map_err(CliError::Failed)?;
+    if let Some(open) = certificate::open(&files.key) {
         tracing::warn!("{open}");
     }
+    Ok(Some(Arc::new(certificate)))
+}
 
-    let site = site(settings, port);
-    let origin = site.origin().to_owned();
-    let builder = Bulla::builder(&settings.keys, &settings.database)
+fn builder(settings: &Settings, site: Site, ctx: &Context) -> Builder {
+    Bulla::builder(&settings.keys, &settings.database)
         .site(site)
         .providers(settings.providers.clone())
         .policy(settings.policy.clone())
@@ -117,43 +183,7 @@ pub(super) async fn run(args: &ServeArgs, ctx: &Context) -> Result<(), CliError>
         .login_queue(settings.login_queue)
         .audit_keep(settings.audit_keep)
         .allow_group_read(settings.allow_group_read)
-        .clock(Arc::clone(&ctx.clock));
-    let builder = if args.init { builder.init() } else { builder };
-    let bulla = builder.start().await.map_err(|error| start_error(error, args.init))?;
-    if args.init {
-        first_admin(&bulla, ctx).await?;
-    }
-    // Registers the signal handlers before the server is announced. A signal that arrives right after that is then handled and
-    // does not kill the process.
-    let signals = Signals::register()
-        .map_err(|error| CliError::Failed(format!("signal handlers can't be installed: {error}")))?;
-    let how = Serve {
-        workers: settings.workers,
-        shutdown_timeout: settings.shutdown_timeout,
-        tls,
-        admin,
-        upstreams: settings.upstreams.clone(),
-    };
-    let server = serve(&bulla, listener, how).map_err(listen)?;
-    let serves = format!("Bulla serves on {origin} (log in at {origin}/auth/login); Ctrl-C stops it.");
-    match settings.log_json {
-        true => tracing::info!("{serves}"),
-        false => ctx.say(&serves),
-    }
-    tracing::info!(listen = %settings.listen, port, "serving");
-
-    let handle = server.handle();
-    tokio::select! {
-        served = server => served.map_err(|error| CliError::Failed(format!("the server failed: {error}")))?,
-        () = handle_signals(signals, &bulla, &handle, address, settings.workers) => {}
-    }
-    match bulla.sessions().parts().store.now().await {
-        Err(StoreError::Broken) => Err(CliError::Unavailable(
-            "the database files were replaced or could not be synced to the disk, so the server has stopped; start \
-             it again to recover".into(),
-        )),
-        _ => Ok(()),
-    }
+        .clock(Arc::clone(&ctx.clock))
 }
 
 fn site(settings: &Settings, port: u16) -> Site {
@@ -187,65 +217,5 @@ fn raise_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         tracing::warn!(%error, "the soft limit on open files can't be raised to the hard limit, so fewer connections \
             are possible");
-    }
-}
-
-/// The signals that the process handles.
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn register() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-}
-
-/// Handles signals: HUP reloads the keys; TERM and INT end the server after the requests in progress. Also ends the server if the
-/// store is no longer reliable. Returns at a second TERM or INT, so that the process ends without waiting for requests.
-async fn handle_signals(
-    mut signals: Signals,
-    bulla: &Bulla,
-    server: &ServerHandle,
-    listens: SocketAddr,
-    workers: usize,
-) {
-    // An interval is used instead of a sleep, because every signal would restart a sleep.
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ending = false;
-    loop {
-        tokio::select! {
-            _ = signals.hangup.recv() => {
-                // Runs in a separate task. Otherwise a hanging mount with the keys would block the handling of the next signal.
-                let bulla = bulla.clone();
-                actix_web::rt::spawn(async move { bulla.reload_ring().await });
-                continue;
-            }
-            _ = signals.terminate.recv() => {}
-            _ = signals.interrupt.recv() => {}
-            _ = look.tick() => {
-                if !matches!(bulla.sessions().parts().store.now().await, Err(StoreError::Broken)) {
-                    continue;
-                }
-            }
-        }
-        if std::mem::replace(&mut ending, true) {
-            tracing::info!("stopping at once");
-            return;
-        }
-        tracing::info!("stopping after the requests in progress");
-        let server = server.clone();
-        actix_web::rt::spawn(async move {
-            drain(listens, workers).await;
-            // `stop` sends the command at once. Its future only waits for the end, and `run` does that.
-            drop(server.stop(true));
-        });
     }
 }

@@ -10,6 +10,7 @@ mod place;
 mod providers;
 mod resolve;
 mod sites;
+mod snapshot;
 mod upstreams;
 mod values;
 
@@ -75,6 +76,15 @@ pub struct Settings {
     pub workers: usize,
     /// How long a shutdown waits for requests in progress.
     pub shutdown_timeout: Duration,
+    /// The texts of the settings as digests, for [`Settings::changed`].
+    snapshot: snapshot::Snapshot,
+}
+
+impl Settings {
+    /// The names of the settings that differ in a newer reading. Tables are named as in the file: `provider.google`, `site`.
+    pub fn changed(&self, newer: &Self) -> Vec<String> {
+        self.snapshot.changed(&newer.snapshot)
+    }
 }
 
 /// The files of a certificate.

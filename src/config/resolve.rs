@@ -8,7 +8,9 @@ use super::{
     bad_setting::BadSetting,
     knobs::KNOBS,
     layer::Layer,
-    parse_duration, providers, upstreams,
+    parse_duration, providers,
+    snapshot::Snapshot,
+    upstreams,
     values::{audit_keep, choice, is_local, network, origin, path, within},
 };
 use crate::session::{Pardon, Policy};
@@ -65,6 +67,21 @@ impl Layers<'_> {
         Ok(Vec::new())
     }
 
+    /// Takes the digests of all settings. `Debug` hides the secrets of providers, but these come from the environment, which does
+    /// not change while the program runs.
+    fn snapshot(&self, settings: &Settings) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for (name, ..) in KNOBS {
+            snapshot.insert(name, &self.text(name).0);
+        }
+        snapshot.insert("upstream", &format!("{:?}", settings.upstreams));
+        snapshot.insert("site", &format!("{:?}", settings.sites));
+        for provider in &settings.providers {
+            snapshot.insert(format!("provider.{}", provider.name), &format!("{provider:?}"));
+        }
+        snapshot
+    }
+
     fn list<T>(&self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, BadSetting> {
         self.read(name, |text| {
             text.split([',', ' ']).filter(|part| !part.is_empty()).map(&read).collect::<Result<Vec<T>, _>>()
@@ -82,7 +99,7 @@ impl Settings {
         let providers = providers::resolve(layers.iter().map(|layer| &layer.providers))?;
         let warnings = layers.iter().flat_map(|layer| layer.warnings.iter().cloned()).collect();
         let layers = Layers(layers);
-        let settings = Self {
+        let mut settings = Self {
             providers,
             warnings,
             listen: layers.parsed("listen", "an address and a port, for example 127.0.0.1:8080")?,
@@ -124,7 +141,9 @@ impl Settings {
             })?,
             workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
             shutdown_timeout: Duration::from_secs(10),
+            snapshot: Snapshot::default(),
         };
+        settings.snapshot = layers.snapshot(&settings);
         settings.policy.check().map_err(|error| BadSetting(error.0))?;
         settings.check_listener()?;
         settings.check_cookie_domain()?;
@@ -212,6 +231,25 @@ mod tests {
     fn file(text: &str) -> Result<Settings, String> {
         let layer = Layer::file(Path::new("bulla.toml"), text).map_err(|error| error.0)?;
         Settings::resolve(&[layer]).map_err(|error| error.0)
+    }
+
+    #[test]
+    fn the_settings_that_differ_between_two_readings_are_named() {
+        let provider =
+            |id: &str| format!("[provider.google]\nclient_id = '{id}'\nclient_secret_file = 'secret'\n");
+        let names = |old: &str, new: &str| file(old).unwrap().changed(&file(new).unwrap());
+        let none: [&str; 0] = [];
+        assert_eq!(names("", "listen = '127.0.0.1:8080'"), none, "the default");
+        assert_eq!(names("log = 'json'", "log_level = 'debug'"), ["log", "log_level"]);
+        assert_eq!(names("", &provider("x")), ["provider.google"]);
+        assert_eq!(names(&provider("x"), &provider("y")), ["provider.google"]);
+        assert_eq!(names(&provider("x"), &provider("x")), none);
+        assert_eq!(names("", "[[site]]\nhost = 'a.example.org'"), ["site"]);
+        assert_eq!(names("", "[[upstream]]\nurl = 'http://127.0.0.1:3000'"), ["upstream"]);
+        let database = |password: &str| format!("database = 'postgres://ada:{password}@h/d'");
+        assert_eq!(names(&database("hunter1"), &database("hunter2")), ["database"]);
+        let shown = format!("{:?}", file(&database("hunter2")).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) use routes::callback_url;
 #[cfg(feature = "cli")]
 pub(crate) use server::certificate;
 #[cfg(feature = "cli")]
-pub use server::{Serve, drain, serve, tls};
+pub use server::{Pulse, Serve, ServedCertificate, drain, serve};
 pub use sign_in::{SessionCookies, SignedIn};
 pub use wire::{
     address::ForwardedHeader,

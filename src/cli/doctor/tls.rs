@@ -48,10 +48,14 @@ fn dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<String, String> {
         return Err(format!("the certificate is not valid before {begin}; check this machine's clock"));
     }
     if end <= now {
-        return Err(format!("the certificate expired at {end}; renew it and restart the server"));
+        return Err(format!(
+            "the certificate expired at {end}; renew it; a running server loads the new files within seconds"
+        ));
     }
     if end <= now.plus(SOON) {
-        return Err(format!("the certificate expires at {end}; renew it and restart the server"));
+        return Err(format!(
+            "the certificate expires at {end}; renew it; a running server loads the new files within seconds"
+        ));
     }
     Ok(end.to_string())
 }

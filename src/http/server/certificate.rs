@@ -1,6 +1,6 @@
 //! Reads the certificate and the key of the server from PEM files.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path};
 
 use rustix::fs::Access;
 use rustls::{
@@ -81,20 +81,4 @@ fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
 fn is_encrypted(pem: &[u8]) -> bool {
     let text = String::from_utf8_lossy(pem);
     text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
-}
-
-/// Makes the TLS configuration from the two files: TLS 1.2 and 1.3 with the cryptography of ring.
-///
-/// # Errors
-///
-/// A text for the operator, if a file can't be read or the two files can't be used together.
-pub fn tls(cert: &Path, key: &Path) -> Result<rustls::ServerConfig, String> {
-    let certified = Arc::new(load(cert, key)?);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("{}: {error}", cert.display()))?;
-    Ok(builder
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified))))
 }

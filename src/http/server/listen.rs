@@ -34,6 +34,7 @@ use crate::http::{
         app::{Listener, app},
         front::Front,
         intake::Metered,
+        pulse::Pulse,
     },
 };
 
@@ -61,6 +62,8 @@ pub struct Serve {
     pub admin: Option<TcpListener>,
     /// The apps behind the gateway. If there is one, all requests that are not for Bulla's own routes go to them.
     pub upstreams: Vec<UpstreamSettings>,
+    /// Shows whether the threads run.
+    pub pulse: Arc<Pulse>,
 }
 
 /// Serves all routes on a listener until the server's handle stops it.
@@ -89,6 +92,7 @@ pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Ser
         },
         upstreams: how.upstreams.into(),
         stop: server.graceful_shutdown_signal(),
+        pulse: how.pulse,
     };
     // Passwords and tokens must not cross a network unencrypted.
     let is_local = |admin: &TcpListener| admin.local_addr().is_ok_and(|address| address.ip().is_loopback());
@@ -99,11 +103,14 @@ pub fn serve(bulla: &Bulla, listener: TcpListener, how: Serve) -> io::Result<Ser
         Some(listener) => server.listen("admin", listener, move || admin.plain())?,
         None => server,
     };
+    // Each worker calls these functions when it starts.
     let server = match (how.tls, has_apps) {
-        (Some(tls), false) => server.listen("tls", listener, move || public.tls(tls.clone()))?,
-        (None, false) => server.listen("plain", listener, move || public.plain())?,
-        (Some(tls), true) => server.listen("tls", listener, move || public.gateway_tls(tls.clone()))?,
-        (None, true) => server.listen("plain", listener, move || public.gateway_plain())?,
+        (Some(tls), false) => server.listen("tls", listener, move || public.watched().tls(tls.clone()))?,
+        (None, false) => server.listen("plain", listener, move || public.watched().plain())?,
+        (Some(tls), true) => {
+            server.listen("tls", listener, move || public.watched().gateway_tls(tls.clone()))?
+        }
+        (None, true) => server.listen("plain", listener, move || public.watched().gateway_plain())?,
     };
     Ok(server.run())
 }
@@ -115,9 +122,16 @@ struct Door {
     listener: Listener,
     upstreams: Arc<[UpstreamSettings]>,
     stop: GracefulShutdownSignal,
+    pulse: Arc<Pulse>,
 }
 
 impl Door {
+    /// Watches the worker that calls this.
+    fn watched(&self) -> &Self {
+        self.pulse.join();
+        self
+    }
+
     /// HTTP/1.1 without TLS.
     fn plain(
         &self,
@@ -207,7 +221,7 @@ impl Door {
     > + use<IO> {
         let door = self.clone();
         fn_factory(move || {
-            let Self { bulla, listener, upstreams, stop } = door.clone();
+            let Self { bulla, listener, upstreams, stop, .. } = door.clone();
             async move {
                 let own = map_config(app(bulla.clone(), listener).into_factory(), |()| AppConfig::default());
                 let own = own.new_service(()).await?;

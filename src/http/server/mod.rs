@@ -10,7 +10,10 @@ mod intake;
 mod listen;
 mod misdirected;
 mod openapi;
+mod pulse;
+mod served_certificate;
 
-pub use certificate::tls;
 pub use drain::drain;
 pub use listen::{Serve, serve};
+pub use pulse::Pulse;
+pub use served_certificate::ServedCertificate;

@@ -5,6 +5,7 @@ mod commands;
 mod doctor;
 mod keys;
 mod lists;
+mod manual;
 mod migrate;
 mod settings;
 mod suggestions;

@@ -184,8 +184,12 @@ async fn answer(map: web::Data<Arc<Map>>, request: HttpRequest, body: web::Bytes
 fn serve(map: Arc<Map>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let tls =
-        bulla::internals::http::tls(&CERTIFICATE.join("cert.pem"), &CERTIFICATE.join("key.pem")).unwrap();
+    let tls = bulla::internals::http::ServedCertificate::load(
+        &CERTIFICATE.join("cert.pem"),
+        &CERTIFICATE.join("key.pem"),
+    )
+    .unwrap();
+    let tls = Arc::new(tls).config().unwrap();
     std::thread::spawn(move || {
         let server = HttpServer::new(move || {
             App::new().app_data(web::Data::new(Arc::clone(&map))).default_service(web::to(answer))
