@@ -1,8 +1,11 @@
-//! `bulla audit`: prints the audit log.
+//! `bulla audit`: prints the audit log, and exports it.
+
+mod ecs;
+mod export;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{CliError, Context, open_store};
 use crate::{
@@ -15,14 +18,50 @@ use crate::{
 /// How often new events are read while the log is followed.
 const LOOK: Duration = Duration::from_millis(300);
 
+/// The number of events that are printed without `--limit`.
+const LIMIT: u32 = 50;
+
 /// What to print.
 #[derive(Args, Debug)]
 pub(super) struct AuditArgs {
+    #[command(subcommand)]
+    command: Option<AuditCommand>,
+    #[command(flatten)]
+    filters: Filters,
+    /// Keep running, and print new events.
+    #[arg(long, conflicts_with = "until")]
+    follow: bool,
+    /// The number of newest events to print [default: 50].
+    #[arg(long)]
+    limit: Option<u32>,
+}
+
+impl AuditArgs {
+    fn has_options(&self) -> bool {
+        let Filters { since, until, user, event } = &self.filters;
+        let filtered = since.is_some() || until.is_some() || user.is_some() || event.is_some();
+        filtered || self.follow || self.limit.is_some()
+    }
+}
+
+/// What to do with the audit log besides printing it.
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Print the events as JSON lines for a SIEM, from the oldest
+    #[command(
+        after_help = "Examples:\n  bulla audit export --since 2026-11-01T00:00:00Z\n  bulla audit export --after 1200"
+    )]
+    Export(export::ExportArgs),
+}
+
+/// Which events to print.
+#[derive(Args, Debug)]
+struct Filters {
     /// Print only events since this time: 2026-11-20T19:00:00Z, or how long ago: 2h.
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     since: Option<Time>,
     /// Print only events before this time: 2026-11-20T19:00:00Z, or how long ago: 2h.
-    #[arg(long, value_name = "TIME", value_parser = read_time, conflicts_with = "follow")]
+    #[arg(long, value_name = "TIME", value_parser = read_time)]
     until: Option<Time>,
     /// Print only events that this user caused or that are about this user: a name, or the id of a deleted user.
     #[arg(long, value_name = "NAME")]
@@ -30,12 +69,6 @@ pub(super) struct AuditArgs {
     /// Print only events of this kind: login, login.failed, user.changed, …
     #[arg(long, value_parser = read_event)]
     event: Option<Event>,
-    /// Keep running, and print new events.
-    #[arg(long)]
-    follow: bool,
-    /// The number of newest events to print.
-    #[arg(long, default_value_t = 50)]
-    limit: u32,
 }
 
 /// A time on the command line.
@@ -70,13 +103,20 @@ fn read_event(text: &str) -> Result<Event, String> {
 
 /// Prints events, one per line.
 pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError> {
+    if args.command.is_some() && args.has_options() {
+        return Err(CliError::Usage("the options of an export are written after the word export".into()));
+    }
     let store = open_store(&ctx.settings, Arc::clone(&ctx.clock)).await?;
-    let query = query(args, &*store, ctx).await?;
+    if let Some(AuditCommand::Export(args)) = &args.command {
+        return export::run(args, &*store, ctx).await;
+    }
+    let limit = args.limit.unwrap_or(LIMIT);
+    let query = AuditQuery { limit, ..args.filters.query(&*store, ctx).await? };
     let mut rows = store.find_audit(query.clone()).await?;
-    if let Some(Event::Other(kind)) = args.event.as_ref().filter(|_| rows.is_empty()) {
+    if let Some(Event::Other(kind)) = args.filters.event.as_ref().filter(|_| rows.is_empty()) {
         ctx.say(&format!("this version of bulla writes no event of the kind {kind}"));
     }
-    if args.since.is_some() && rows.len() == args.limit as usize {
+    if args.filters.since.is_some() && rows.len() == limit as usize {
         ctx.say(&format!("only the newest {} events are printed; --limit sets another number", rows.len()));
     }
     // Numbers can be assigned in one order and committed in another, so an event between the shown ones may still be missing.
@@ -101,22 +141,24 @@ pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError>
     }
 }
 
-async fn query(args: &AuditArgs, store: &dyn Store, ctx: &Context) -> Result<AuditQuery, CliError> {
-    let now = ctx.clock.now();
-    let resolve = |time: Option<Time>| time.map(|time| time.resolve(now));
-    let (since, until) = (resolve(args.since), resolve(args.until));
-    if let (Some(since), Some(until)) = (since, until)
-        && since >= until
-    {
-        return Err(CliError::Usage(format!(
-            "no event can be since {since} and before {until}; --since must be earlier than --until"
-        )));
+impl Filters {
+    async fn query(&self, store: &dyn Store, ctx: &Context) -> Result<AuditQuery, CliError> {
+        let now = ctx.clock.now();
+        let resolve = |time: Option<Time>| time.map(|time| time.resolve(now));
+        let (since, until) = (resolve(self.since), resolve(self.until));
+        if let (Some(since), Some(until)) = (since, until)
+            && since >= until
+        {
+            return Err(CliError::Usage(format!(
+                "no event can be since {since} and before {until}; --since must be earlier than --until"
+            )));
+        }
+        let user = match &self.user {
+            Some(name) => Some(user(store, name).await?),
+            None => None,
+        };
+        Ok(AuditQuery { since, until, user, event: self.event.clone(), ..AuditQuery::newest(AUDIT_PAGE_MAX) })
     }
-    let user = match &args.user {
-        Some(name) => Some(user(store, name).await?),
-        None => None,
-    };
-    Ok(AuditQuery { since, until, user, event: args.event.clone(), after: None, limit: args.limit })
 }
 
 /// Finds the id of a user by the name, or takes the text as an id if the log has events of a user with this id. The log keeps the

@@ -88,3 +88,43 @@ fn following_the_audit_with_a_filter_shows_new_events_that_match() {
     following.kill().unwrap();
     following.wait().unwrap();
 }
+
+#[test]
+fn the_export_has_every_event_that_matches_once_with_names_and_times() {
+    let server = server();
+    server.sqlite3(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2499)
+         INSERT INTO audit (at, event, actor, subject, detail)
+         SELECT 1793750400000 + i, 'login', '1', i, '{\"ip\": \"192.0.2.7\"}' FROM n",
+    );
+    let export = |arguments: &[&str]| -> Vec<Value> {
+        let (code, lines, said) = audit(&server, &[&["export"], arguments].concat());
+        assert_eq!(code, Some(0), "{said}");
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let day = export(&["--since", "2026-11-04T00:00:00Z", "--until", "2026-11-05T00:00:00Z"]);
+    let subjects: Vec<_> = day.iter().map(|line| line["bulla"]["subject"].as_str().unwrap()).collect();
+    let expected: Vec<_> = (0..2500).map(|n| n.to_string()).collect();
+    assert_eq!(subjects, expected, "more than two pages");
+    assert_eq!(day[7]["@timestamp"], "2026-11-04T00:00:00.007Z");
+    assert_eq!((&day[7]["user"]["name"], &day[7]["source"]["ip"]), (&"ada".into(), &"192.0.2.7".into()));
+    let changed = &export(&["--event", "user.changed", "--until", "2026-11-04T00:00:00Z"])[0];
+    assert_eq!(changed["user"]["target"]["name"], "ada");
+
+    let all = export(&[]);
+    assert_eq!(all.len().to_string(), server.sqlite3("SELECT count(*) FROM audit"));
+    let number = |line: &Value| line["event"]["sequence"].as_i64().unwrap();
+    assert!(all.windows(2).all(|two| number(&two[0]) < number(&two[1])), "in the order of the numbers");
+    let next = number(&all[all.len() - 3]).to_string();
+    assert_eq!(
+        export(&["--after", &next]),
+        all[all.len() - 2..],
+        "an export continues where the last one ended"
+    );
+    let (code, lines, _) = audit(&server, &["--json", "export", "--after", &next]);
+    assert_eq!((code, lines.len()), (Some(0), 2), "the lines are JSON in any case");
+    let (code, lines, said) = audit(&server, &["--limit", "1", "export"]);
+    assert!(code == Some(2) && lines.is_empty() && said.contains("after the word export"), "{said}");
+    let (code, lines, said) = audit(&server, &["export", "--format", "xml"]);
+    assert!(code == Some(2) && lines.is_empty() && said.contains("jsonl"), "{said}");
+}
