@@ -1,6 +1,7 @@
 //! `bulla user`: adds, shows and changes users. Passwords are read from a prompt or from standard input, never from an argument.
 
 mod change;
+mod import;
 mod list;
 mod password;
 
@@ -33,6 +34,14 @@ pub(super) enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Add the users of another system from a file, with their password hashes
+    ///
+    /// The hashes of argon2, bcrypt, scrypt and PBKDF2 are accepted as other systems export them. Each is replaced by one of
+    /// Bulla's own when its user logs in for the first time.
+    #[command(
+        after_help = "Examples:\n  bulla user import users.jsonl --dry-run\n  bulla user import users.csv --with-roles"
+    )]
+    Import(import::ImportArgs),
     /// List the users
     #[command(
         after_help = "Examples:\n  bulla user list --role admin\n  bulla user list --name love --disabled\n  bulla user list --limit 100"
@@ -122,6 +131,7 @@ pub(super) async fn run(command: UserCommand, ctx: &Context) -> Result<(), CliEr
         UserCommand::Add { name, roles, password_stdin } => {
             add(store, ctx, name, roles, password_stdin).await
         }
+        UserCommand::Import(args) => import::run(args, store, ctx).await,
         UserCommand::List(args) => list::list(store, ctx, &args).await,
         UserCommand::Show { name } => show(ctx, &find(store, &name).await?),
         UserCommand::Role { name, add, remove } => {

@@ -1,4 +1,4 @@
-//! Hashes passwords with Argon2id in a bounded pool of threads. The threads reuse their memory while busy and free it when idle.
+//! Hashes passwords with Argon2id in a bounded pool of threads, and checks them against stored hashes. The threads reuse their memory while busy and free it when idle.
 //!
 //! Many logins at once fill only this pool and its queue. They do not slow down users who are already logged in.
 
@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::foreign_hash::ForeignHash;
 use crate::secret::{self, SecretText};
 
 /// The cost of new hashes: memory in KiB, passes and lanes (OWASP's minimum for Argon2id; RFC 9106).
@@ -40,7 +41,7 @@ pub enum HashError {
     /// The queue is full.
     #[error("too many logins are waiting")]
     Busy,
-    /// The stored hash is not Argon2id, or its parameters are not acceptable.
+    /// The format of the stored hash is unknown, or its cost is too high.
     #[error("the stored password hash has an unsupported format")]
     BadHash,
     /// The system's random generator or the allocator failed.
@@ -91,7 +92,12 @@ impl Hasher {
             let mut salt = [0; 16];
             secret::random(&mut salt).map_err(|_| HashError::Failed)?;
             let params = Params::new(COST.0, COST.1, COST.2, Some(32)).map_err(|_| HashError::Failed)?;
-            let output = argon2id(&password, &salt, params.clone(), memory)?;
+            let function = Argon2Function {
+                algorithm: Algorithm::Argon2id,
+                version: Version::V0x13,
+                params: params.clone(),
+            };
+            let output = function.derive(&password, &salt, memory)?;
             let stored = PasswordHash {
                 algorithm: Ident::new("argon2id").map_err(|_| HashError::Failed)?,
                 version: Some(Version::V0x13.into()),
@@ -134,13 +140,14 @@ impl Hasher {
         password: &SecretText,
         hash: Option<&str>,
     ) -> Result<bool, HashError> {
-        let password = normal(password);
+        let (normal, typed) = (normal(password), password.clone());
         let stored = hash.map(|hash| Stored::read(hash).ok_or(HashError::BadHash));
         let dummy_hash = dummy_hash()?;
         self.run(place, move |memory| {
             let against = stored.as_ref().and_then(|stored| stored.as_ref().ok()).unwrap_or(&dummy_hash);
-            let output = argon2id(&password, &against.salt, against.params.clone(), memory)?;
-            let matches = bool::from(output.as_slice().ct_eq(&against.output));
+            // Other systems hash the password as it was typed.
+            let matches = against.matches(&normal, memory)?
+                || *normal != typed.expose() && against.matches(typed.expose(), memory)?;
             stored.transpose().map(|stored| matches && stored.is_some())
         })
         .await
@@ -210,41 +217,88 @@ fn run(work: &Mutex<Receiver<Work>>) {
     }
 }
 
-fn argon2id(
-    password: &str,
-    salt: &[u8],
+/// A function of the family Argon2 (RFC 9106). Bulla uses Argon2id in version 1.3; other systems have used the others.
+#[derive(Clone)]
+struct Argon2Function {
+    algorithm: Algorithm,
+    version: Version,
     params: Params,
-    memory: &mut Vec<Block>,
-) -> Result<Zeroizing<Vec<u8>>, HashError> {
-    let blocks = params.block_count();
-    if memory.len() < blocks {
-        memory.try_reserve_exact(blocks.max(APART) - memory.len()).map_err(|_| HashError::Failed)?;
-        memory.resize_with(blocks, Block::new);
+}
+
+impl Argon2Function {
+    fn derive(
+        &self,
+        password: &str,
+        salt: &[u8],
+        memory: &mut Vec<Block>,
+    ) -> Result<Zeroizing<Vec<u8>>, HashError> {
+        let blocks = self.params.block_count();
+        if memory.len() < blocks {
+            memory.try_reserve_exact(blocks.max(APART) - memory.len()).map_err(|_| HashError::Failed)?;
+            memory.resize_with(blocks, Block::new);
+        }
+        let length = self.params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+        let mut output = Zeroizing::new(vec![0; length]);
+        Argon2::new(self.algorithm, self.version, self.params.clone())
+            .hash_password_into_with_memory(password.as_bytes(), salt, &mut output, &mut memory[..blocks])
+            .map_err(|_| HashError::Failed)?;
+        Ok(output)
     }
-    let mut output = Zeroizing::new(vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(password.as_bytes(), salt, &mut output, &mut memory[..blocks])
-        .map_err(|_| HashError::Failed)?;
-    Ok(output)
 }
 
 /// A checked hash from the database.
 #[derive(Clone)]
-struct Stored {
-    params: Params,
-    salt: Vec<u8>,
-    output: Vec<u8>,
+enum Stored {
+    Argon2 { function: Argon2Function, salt: Vec<u8>, output: Vec<u8> },
+    Foreign(ForeignHash),
 }
 
 impl Stored {
+    /// `None` if the format is unknown or the cost is too high.
     fn read(text: &str) -> Option<Self> {
+        // Django writes the name of its hasher before the PHC string.
+        let phc = text.strip_prefix("argon2$").map_or(text, |_| &text["argon2".len()..]);
+        if phc.starts_with("$argon2") {
+            return Self::read_argon2(phc);
+        }
+        ForeignHash::read(text).or_else(|| ForeignHash::read_aspnet(text)).map(Self::Foreign)
+    }
+
+    fn read_argon2(text: &str) -> Option<Self> {
         let phc = PasswordHash::new(text).ok()?;
         let params = Params::try_from(&phc).ok()?;
         let modest = params.m_cost() <= MOST.0 && params.t_cost() <= MOST.1 && params.p_cost() <= MOST.2;
-        let current = phc.algorithm.as_str() == "argon2id" && phc.version == Some(Version::V0x13.into());
+        let algorithm = Algorithm::new(phc.algorithm.as_str()).ok()?;
+        // A hash without a version is older than version 1.3.
+        let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
         let output = phc.hash?.as_bytes().to_vec();
-        (modest && current && output.len() >= 16).then_some(())?;
-        Some(Self { params, salt: phc.salt?.to_vec(), output })
+        (modest && output.len() >= 16).then_some(())?;
+        let function = Argon2Function { algorithm, version, params };
+        Some(Self::Argon2 { function, salt: phc.salt?.to_vec(), output })
+    }
+
+    /// Whether the password has this hash. Compares in constant time.
+    fn matches(&self, password: &str, memory: &mut Vec<Block>) -> Result<bool, HashError> {
+        match self {
+            Self::Argon2 { function, salt, output } => {
+                let derived = function.derive(password, salt, memory)?;
+                Ok(bool::from(derived.as_slice().ct_eq(output)))
+            }
+            Self::Foreign(hash) => Ok(hash.matches(password)),
+        }
+    }
+
+    /// Whether a hash with [`COST`] would be stronger or of Bulla's own form.
+    fn is_weak(&self) -> bool {
+        match self {
+            Self::Argon2 { function: Argon2Function { algorithm, version, params }, .. } => {
+                *algorithm != Algorithm::Argon2id
+                    || *version != Version::V0x13
+                    || params.m_cost() < COST.0
+                    || params.t_cost() < COST.1
+            }
+            Self::Foreign(_) => true,
+        }
     }
 }
 
@@ -255,15 +309,21 @@ fn dummy_hash() -> Result<Stored, HashError> {
         let mut salt = vec![0; 16];
         secret::random(&mut salt).ok()?;
         let params = Params::new(COST.0, COST.1, COST.2, Some(32)).ok()?;
-        Some(Stored { params, salt, output: vec![0; 32] })
+        let function = Argon2Function { algorithm: Algorithm::Argon2id, version: Version::V0x13, params };
+        Some(Stored::Argon2 { function, salt, output: vec![0; 32] })
     };
     NOBODY.get_or_init(make).clone().ok_or(HashError::Failed)
 }
 
-/// Whether a stored hash is weaker than a new one.
+/// Whether a stored hash is weaker than a new one, or one of another system.
 pub(super) fn is_weak(hash: &str) -> bool {
-    Stored::read(hash)
-        .is_some_and(|stored| stored.params.m_cost() < COST.0 || stored.params.t_cost() < COST.1)
+    Stored::read(hash).is_some_and(|stored| stored.is_weak())
+}
+
+/// Whether a hash of another system can be stored: its format is known, and its cost is not too high.
+#[cfg(feature = "cli")]
+pub(crate) fn is_acceptable(hash: &str) -> bool {
+    Stored::read(hash).is_some()
 }
 
 /// Normalizes a password to NFC, so that it matches however a keyboard encodes it.
@@ -312,14 +372,42 @@ mod tests {
             "$argon2id$v=19$m=4194304,t=2,p=1$",
             "$argon2id$v=19$m=19456,t=4000000,p=1$",
             "$argon2id$v=19$m=19456,t=2,p=200$",
-            "$argon2i$v=19$m=19456,t=2,p=1$",
-            "$argon2id$v=16$m=19456,t=2,p=1$",
-            "$pbkdf2-sha256$i=1$",
+            "argon2$argon2id$v=19$m=4194304,t=2,p=1$",
+            "$argon2x$v=19$m=19456,t=2,p=1$",
+            "$argon2id$v=17$m=19456,t=2,p=1$",
+            "$pbkdf2-sha256$i=2000001$",
             "",
         ] {
             let outcome = hasher.verify(&password("x"), Some(&format!("{head}{tail}"))).await;
             assert!(matches!(outcome, Err(HashError::BadHash)), "{head}");
         }
+    }
+
+    /// Hashes by argon2-cffi 25.1, Django 5.2 and bcrypt 4.0.
+    #[tokio::test]
+    async fn hashes_of_other_systems_match_and_are_to_be_replaced() {
+        let hasher = Hasher::new(1, 4);
+        for stored in [
+            "$argon2i$v=19$m=64,t=1,p=1$SBX9HK6zIaWE3h6YoGxxTg$hl+gs29XNDpCOX2rqI2P5ePl5I/XudsVVwpFNVH6v7o",
+            "$argon2d$v=19$m=64,t=1,p=1$1u2JXrmhJR/5sNOxUnLAAQ$cq2atFgk5gby83uYkr3j/k95zKY2KvTtWR+GUzs5oCM",
+            "$argon2id$v=16$m=64,t=1,p=1$c2Vhc2FsdHNlYXNhbHQ$yFITYxI93lvHE5geVCVpmcgPdGrMAcBJtCtpK1idmBo",
+            "argon2$argon2id$v=19$m=64,t=1,p=1$c2Vhc2FsdHNlYXNhbHQ$mvM4iLxfAL/VmZtLoV4EiqqCW0r7XD20jqY0elHURsU",
+            "$2b$04$Y.Bf4dOjFcva9Us/UDBHXOrpzJztKOdQJj3Y7zjvLzoHqIMUk4diy",
+        ] {
+            assert!(is_weak(stored), "{stored}");
+            assert!(hasher.verify(&password("Grüße an Ada"), Some(stored)).await.unwrap(), "{stored}");
+            assert!(!hasher.verify(&password("Grüße an Eva"), Some(stored)).await.unwrap(), "{stored}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_that_another_system_has_hashed_as_typed_matches() {
+        let hasher = Hasher::new(1, 4);
+        // bcrypt of the decomposed form.
+        let stored = "$2b$04$jaQZjyVJOkT1ETn2I6IvPumm4247ertikstlAaDBAovW5J5y0u8.K";
+        let decomposed = password("Gru\u{308}\u{df}e an Ada");
+        assert!(hasher.verify(&decomposed, Some(stored)).await.unwrap());
+        assert!(!hasher.verify(&password("Gr\u{fc}\u{df}e an Ada"), Some(stored)).await.unwrap());
     }
 
     #[tokio::test]

@@ -1,10 +1,13 @@
 //! Identities: how people authenticate, by password or by an OpenID provider (step 3 of docs/design/sessions.md). This
 //! module does not use sessions; its result is a [`crate::store::User`].
 
+mod foreign_hash;
 mod hasher;
 #[cfg(feature = "openid")]
 pub mod openid;
 mod password;
 
+#[cfg(feature = "cli")]
+pub(crate) use hasher::is_acceptable as is_acceptable_hash;
 pub use hasher::{HashError, Hasher, QueuePlace};
 pub use password::{PasswordRule, StoreUsers};

@@ -46,8 +46,13 @@ pub(crate) async fn add_user(
         }
         None => None,
     };
-    let user =
-        NewUser { name: input.name, password_hash, roles: input.roles, claims: input.claims, identity: None };
+    let user = NewUser {
+        name: input.name,
+        password_hash,
+        roles: input.roles,
+        claims: input.claims,
+        ..NewUser::default()
+    };
     let event = by.event(Event::UserAdded);
     let row = bulla.sessions().parts().store.add_user(user, event).await?;
     Ok(HttpResponse::Created().json(row.to_json()))

@@ -115,8 +115,8 @@ async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<Us
     callers::lock_caller_and_check(t, &event).await?;
     let sql = format!(
         "WITH added AS (
-           INSERT INTO users (name, folded, password_hash, roles, claims, created_at)
-           SELECT $1, $2, $3, $4, $5, bulla_now() WHERE NOT EXISTS (SELECT FROM users WHERE folded = ANY($6))
+           INSERT INTO users (name, folded, password_hash, roles, claims, disabled, created_at)
+           SELECT $1, $2, $3, $4, $5, $10, bulla_now() WHERE NOT EXISTS (SELECT FROM users WHERE folded = ANY($6))
            RETURNING {COLUMNS}
          ), noted AS (
            INSERT INTO audit (at, event, actor, subject, detail) SELECT created_at, $7, $8, id::text, $9 FROM added
@@ -136,6 +136,7 @@ async fn add(t: &Transaction<'_>, user: NewUser, event: AuditEvent) -> Result<Us
         &noted.event,
         &noted.actor,
         &noted.detail,
+        &i32::from(user.disabled),
     ];
     let added = t.query(&t.prepare_cached(&sql).await?, values).await.map_err(Failure::from);
     let added = added.map_err(|failure| match failure.is_duplicate_key() {

@@ -72,6 +72,8 @@ pub struct NewUser {
     pub roles: Vec<String>,
     /// Claims.
     pub claims: serde_json::Map<String, serde_json::Value>,
+    /// Whether logins are refused.
+    pub disabled: bool,
     /// An identity at a provider, linked in the same transaction.
     pub identity: Option<Identity>,
 }

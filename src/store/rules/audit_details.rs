@@ -10,7 +10,8 @@ use crate::{
 
 /// The event for adding a user.
 pub(in crate::store) fn user_added(event: &AuditEvent, user: &NewUser) -> AuditEvent {
-    event.saying("name", user.name.as_str().into()).saying("roles", json!(user.roles))
+    let event = event.saying("name", user.name.as_str().into()).saying("roles", json!(user.roles));
+    if user.disabled { event.saying("disabled", true.into()) } else { event }
 }
 
 /// The event for changing a user. `changed` has an entry for each field that differs.

@@ -124,11 +124,19 @@ fn add(
         return Err(names::taken().into());
     }
     let mut statement = connection.prepare_cached(&format!(
-        "INSERT INTO users (name, folded, password_hash, roles, claims, created_at) VALUES (?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
+        "INSERT INTO users (name, folded, password_hash, roles, claims, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}"
     ))?;
     let (roles, claims) = user.as_json();
     let added = statement.query_row(
-        params![user.name, names::fold(&user.name), user.password_hash, roles, claims, now.millis()],
+        params![
+            user.name,
+            names::fold(&user.name),
+            user.password_hash,
+            roles,
+            claims,
+            user.disabled,
+            now.millis()
+        ],
         from_row,
     )?;
     audit::write(connection, &audit_details::user_added(event, user).about(&added.id), now)?;

@@ -9,3 +9,4 @@ mod manual;
 mod migrate;
 mod settings;
 mod suggestions;
+mod user_import;

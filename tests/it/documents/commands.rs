@@ -6,7 +6,7 @@ use super::{blocks, pages, read, sessions};
 use crate::support::server::Server;
 
 /// The commands of shell blocks that a test can't run as they are, and the reason. Those of `bulla` are parsed nevertheless.
-const NOT_RUN: [(&str, &str); 22] = [
+const NOT_RUN: [(&str, &str); 23] = [
     (
         "bulla serve --init --upstream http://127.0.0.1:3000",
         "serves until it is stopped; the tests of the gateway start such servers",
@@ -19,6 +19,7 @@ const NOT_RUN: [(&str, &str); 22] = [
     ("sudo -u bulla bulla init", "needs the user bulla"),
     ("sudo -u bulla bulla user add ada --role admin", "asks for a password at a terminal"),
     ("bulla user add ada --role admin", "asks for a password at a terminal"),
+    ("bulla user import users.jsonl --dry-run", "needs that file; the tests of the import write such files"),
     ("sudo -u postgres createuser --pwprompt bulla", "needs the user postgres"),
     ("sudo -u postgres createdb --owner bulla bulla", "needs the user postgres"),
     ("(umask 077; echo 'db.example:5432:bulla:bulla:PASSWORD' >>~/.pgpass)", "changes the user's home"),

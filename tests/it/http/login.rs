@@ -95,7 +95,7 @@ async fn a_stored_hash_with_absurd_parameters_is_refused_with_an_alarm() {
     for (name, part, absurd) in [
         ("u1", "m=19456", "m=4194304"),
         ("u2", "t=2", "t=4000000"),
-        ("u3", "$argon2id$v=19", "$argon2d$v=19"),
+        ("u3", "$argon2id$v=19", "$argon2x$v=19"),
     ] {
         server.sqlite3(&format!(
             "UPDATE users SET password_hash = replace(password_hash, '{part}', '{absurd}') WHERE name = '{name}'"

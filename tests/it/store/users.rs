@@ -33,11 +33,12 @@ async fn a_user_reads_back_by_id_and_by_name_in_any_case_and_composition() {
         password_hash: Some("$argon2id$…".into()),
         roles: vec!["b".into(), "a".into()],
         claims: serde_json::json!({"plan": {"seats": 3}, "nul": "\u{0}"}).as_object().unwrap().clone(),
+        disabled: true,
         identity: None,
     };
     let row = fixture.store.add_user(new.clone(), event("user.added")).await.unwrap();
     assert_eq!((&row.name, &row.password_hash, &row.roles), (&new.name, &new.password_hash, &new.roles));
-    assert_eq!((&row.claims, row.disabled, row.created_at), (&new.claims, false, fixture.now().await));
+    assert_eq!((&row.claims, row.disabled, row.created_at), (&new.claims, true, fixture.now().await));
     assert_eq!(fixture.store.user(&row.id).await.unwrap().as_ref(), Some(&row));
     for name in ["Zo\u{eb} Müller", "zoe\u{308} mu\u{308}ller", "ZO\u{cb} MÜLLER"] {
         assert_eq!(fixture.store.user_by_name(name).await.unwrap().as_ref(), Some(&row), "{name}");
@@ -138,7 +139,7 @@ async fn events_of_users_contain_additions_changes_and_deletions() {
         password_hash: Some("$argon2id$hash".into()),
         roles: vec!["reader".into()],
         claims: serde_json::json!({"team": "secret-1", "seat": 1}).as_object().unwrap().clone(),
-        identity: None,
+        ..NewUser::default()
     };
     let row = fixture.store.add_user(new, event("user.added")).await.unwrap();
     let claims = serde_json::json!({"team": "secret-2", "mail": "secret-3"}).as_object().cloned();
