@@ -6,6 +6,7 @@ mod links;
 mod messages;
 mod proxy;
 mod sessions;
+mod units;
 
 use std::{fs, path::Path};
 
