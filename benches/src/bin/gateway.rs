@@ -241,8 +241,14 @@ async fn serve(port: &str, front: &str, app: &str) -> ExitCode {
         "" => Vec::new(),
         app => vec![UpstreamSettings::of_url(app).expect("a URL")],
     };
-    let how =
-        Serve { workers: 1, shutdown_timeout: Duration::from_secs(1), tls: None, admin: None, upstreams };
+    let how = Serve {
+        workers: 1,
+        shutdown_timeout: Duration::from_secs(1),
+        tls: None,
+        admin: None,
+        upstreams,
+        pulse: Default::default(),
+    };
     let server = start(&bulla, listener, how).expect("it serves");
     println!("{}", access_cookie(&bulla).await);
     std::io::stdout().flush().expect("stdout is open");
