@@ -91,7 +91,10 @@ impl Time {
 
 fn read_time(text: &str) -> Result<Time, String> {
     let ago = || parse_duration(text).ok().map(Time::Ago);
-    read_audit_time(text).map(Time::At).or_else(ago).ok_or_else(|| {
+    // A short number is meant as a duration, and its unit is missing.
+    let is_short_number = text.len() < 11 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let at = read_audit_time(text).filter(|_| !is_short_number).map(Time::At);
+    at.or_else(ago).ok_or_else(|| {
         "not a time; write it in UTC, for example 2026-11-20T19:00:00Z, or write how long ago it was, for example 2h".into()
     })
 }
@@ -111,12 +114,17 @@ pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError>
         return export::run(args, &*store, ctx).await;
     }
     let limit = args.limit.unwrap_or(LIMIT);
-    let query = AuditQuery { limit, ..args.filters.query(&*store, ctx).await? };
+    // The row before the first one tells whether more events fit.
+    let query = AuditQuery { limit: limit.saturating_add(1), ..args.filters.query(&*store, ctx).await? };
     let mut rows = store.find_audit(query.clone()).await?;
+    let has_more = rows.len() > limit as usize;
+    if has_more {
+        rows.remove(0);
+    }
     if let Some(Event::Other(kind)) = args.filters.event.as_ref().filter(|_| rows.is_empty()) {
         ctx.say(&format!("this version of bulla writes no event of the kind {kind}"));
     }
-    if args.filters.since.is_some() && rows.len() == limit as usize {
+    if args.filters.since.is_some() && has_more {
         ctx.say(&format!("only the newest {} events are printed; --limit sets another number", rows.len()));
     }
     // Numbers can be assigned in one order and committed in another, so an event between the shown ones may still be missing.
@@ -126,6 +134,7 @@ pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError>
         Some(row) => row.seq.saturating_sub(1),
         None => store.audit(None, 1).await?.last().map_or(0, |row| row.seq),
     };
+    let mut more_follow = false;
     loop {
         for row in &rows {
             ctx.print(&line(row, ctx.json)?)?;
@@ -133,10 +142,13 @@ pub(super) async fn run(args: &AuditArgs, ctx: &Context) -> Result<(), CliError>
         if !args.follow {
             return Ok(());
         }
-        tokio::time::sleep(LOOK).await;
+        if !more_follow {
+            tokio::time::sleep(LOOK).await;
+        }
         // The filters are applied here, because a filtered query with `after` can hold back the newest rows.
         rows = store.audit(Some(last), AUDIT_PAGE_MAX).await?;
         last = rows.last().map_or(last, |row| row.seq);
+        more_follow = rows.len() >= AUDIT_PAGE_MAX as usize;
         rows.retain(|row| query.matches(row) && !shown.contains(&row.seq));
     }
 }

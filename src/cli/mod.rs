@@ -129,6 +129,12 @@ fn keep_memory_private() -> Option<String> {
     ))
 }
 
+/// An option with its value, in a command that a message suggests. A value that begins with a hyphen needs the equals sign.
+fn option(name: &str, value: &str) -> String {
+    let separator = if value.starts_with('-') { '=' } else { ' ' };
+    format!("{name}{separator}{}", crate::ids::shell::quote(value))
+}
+
 /// Prints data to stdout, with a newline. If the reader has closed the pipe, ends the program with exit code 0.
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::{
     CliError, Context, actor, ago,
     dry_run::{count, dry_run_report},
-    open_store, rfc3339, say_skipped_rows, table, users,
+    open_store, option, rfc3339, say_skipped_rows, table, users,
 };
 use crate::{
-    ids::{Sid, UserId, shell},
+    ids::{Sid, UserId},
     store::{
         Event, ListedSession, SessionEnd, SessionKey, SessionPage, SessionQuery, Store,
         device_name_with_version,
@@ -76,7 +76,7 @@ impl ListArgs {
     fn next(&self, key: SessionKey) -> String {
         let mut words = String::new();
         let mut add = |name: &str, value: &str| {
-            let _ = write!(words, "{name} {} ", shell::quote(value));
+            let _ = write!(words, "{} ", option(name, value));
         };
         if let Some(user) = &self.user {
             add("--user", user);

@@ -25,10 +25,10 @@ use zeroize::Zeroizing;
 const BCRYPT_COST: u32 = 14;
 /// The largest number of bytes that bcrypt reads of a password.
 const BCRYPT_LONGEST: usize = 72;
-/// The largest memory of scrypt in bytes.
-const SCRYPT_MEMORY: u64 = 256 << 20;
-/// The largest parallelization parameter of scrypt, whose parts are computed one after the other.
-const SCRYPT_LANES: u32 = 8;
+/// The largest product of the parameters N, r and p of scrypt: 256 MiB of memory with p = 1, and about one second of one core.
+const SCRYPT_COST: u64 = 1 << 21;
+/// The largest parameters r and p of scrypt, for each of which it needs further memory.
+const SCRYPT_R_P: (u32, u32) = (32, 16);
 /// The largest number of rounds of PBKDF2: about one second of one core.
 const PBKDF2_ROUNDS: u32 = 2_000_000;
 /// The lengths of a hash in bytes.
@@ -131,10 +131,10 @@ impl ForeignHash {
         let is_cheap = match self.function {
             Function::Bcrypt { cost, .. } => (4..=BCRYPT_COST).contains(&cost),
             Function::Scrypt { log_n, r, p } => {
-                let memory = 1_u64.checked_shl(log_n.into()).and_then(|n| n.checked_mul(128 * u64::from(r)));
-                (1..64).contains(&log_n)
-                    && (1..=SCRYPT_LANES).contains(&p)
-                    && memory.is_some_and(|memory| (1..=SCRYPT_MEMORY).contains(&memory))
+                (1..=SCRYPT_R_P.0).contains(&r)
+                    && (1..=SCRYPT_R_P.1).contains(&p)
+                    && (1..=21).contains(&log_n)
+                    && (1 << log_n) * u64::from(r) * u64::from(p) <= SCRYPT_COST
             }
             Function::Pbkdf2 { rounds, .. } => (1..=PBKDF2_ROUNDS).contains(&rounds),
         };
@@ -368,8 +368,11 @@ mod tests {
             (format!("$pbkdf2-sha256$0$c2FsdA${output}"), false),
             (format!("$scrypt$ln=18,r=8,p=1$c2FsdA${output}"), true),
             (format!("$scrypt$ln=19,r=8,p=1$c2FsdA${output}"), false),
-            (format!("$scrypt$ln=10,r=8,p=8$c2FsdA${output}"), true),
-            (format!("$scrypt$ln=10,r=8,p=9$c2FsdA${output}"), false),
+            (format!("$scrypt$ln=18,r=8,p=2$c2FsdA${output}"), false),
+            (format!("$scrypt$ln=10,r=8,p=16$c2FsdA${output}"), true),
+            (format!("$scrypt$ln=10,r=8,p=17$c2FsdA${output}"), false),
+            (format!("$scrypt$ln=1,r=32,p=1$c2FsdA${output}"), true),
+            (format!("$scrypt$ln=1,r=33,p=1$c2FsdA${output}"), false),
             (format!("$scrypt$ln=10,r=4294967295,p=1$c2FsdA${output}"), false),
             (format!("$scrypt$ln=255,r=8,p=1$c2FsdA${output}"), false),
             (format!("$scrypt$ln=0,r=8,p=1$c2FsdA${output}"), false),

@@ -28,6 +28,8 @@ use crate::secret::{self, SecretText};
 const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
 /// The maximum cost of a stored hash that is accepted. With a higher cost, a single row could block the server.
 const MOST: (u32, u32, u32) = (256 * 1024, 16, 8);
+/// The maximum memory in KiB times the passes: about one second of one core.
+const MOST_WORK: u64 = 1024 * 1024;
 /// The time without work after which a thread frees its memory.
 const IDLE: Duration = Duration::from_secs(5);
 /// Block count just above 32 MiB. Allocations above 32 MiB are always mapped separately, so the system gets the memory back when
@@ -61,8 +63,8 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// Starts a pool. It hashes `threads` passwords at once (at least 1); each takes 19 MiB of memory while it is hashed. At most
-    /// `waiting` more passwords wait.
+    /// Starts a pool. It hashes `threads` passwords at once (at least 1); each takes 19 MiB of memory while it is hashed (at most 256
+    /// MiB for a hash of another system). At most `waiting` more passwords wait.
     pub fn new(threads: usize, waiting: usize) -> Self {
         let threads = threads.max(1);
         let (queue, work) = mpsc::sync_channel(waiting + threads);
@@ -110,8 +112,9 @@ impl Hasher {
         .await
     }
 
-    /// Whether `password` matches the hash. Takes the time of one hash in any case: without a hash, the result is false after the
-    /// same time.
+    /// Whether `password` matches the hash. Takes the time of one hash: without a hash, the result is false after the same time.
+    /// A hash of another system takes the time that its parameters ask for, at most about one second for each of two forms of the
+    /// password: in NFC, and as it was typed.
     ///
     /// # Errors
     ///
@@ -145,9 +148,10 @@ impl Hasher {
         let dummy_hash = dummy_hash()?;
         self.run(place, move |memory| {
             let against = stored.as_ref().and_then(|stored| stored.as_ref().ok()).unwrap_or(&dummy_hash);
-            // Other systems hash the password as it was typed.
+            // Other systems hash the password as it was typed. Bulla's own hashes need no second check.
+            let typed = Some(typed.expose()).filter(|typed| *typed != normal.as_str() && !against.is_own());
             let matches = against.matches(&normal, memory)?
-                || *normal != typed.expose() && against.matches(typed.expose(), memory)?;
+                || typed.map_or(Ok(false), |typed| against.matches(typed, memory))?;
             stored.transpose().map(|stored| matches && stored.is_some())
         })
         .await
@@ -267,7 +271,9 @@ impl Stored {
     fn read_argon2(text: &str) -> Option<Self> {
         let phc = PasswordHash::new(text).ok()?;
         let params = Params::try_from(&phc).ok()?;
+        let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
         let modest = params.m_cost() <= MOST.0 && params.t_cost() <= MOST.1 && params.p_cost() <= MOST.2;
+        let modest = modest && work <= MOST_WORK;
         let algorithm = Algorithm::new(phc.algorithm.as_str()).ok()?;
         // A hash without a version is older than version 1.3.
         let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
@@ -285,6 +291,18 @@ impl Stored {
                 Ok(bool::from(derived.as_slice().ct_eq(output)))
             }
             Self::Foreign(hash) => Ok(hash.matches(password)),
+        }
+    }
+
+    /// Whether the hash has the form and the cost of Bulla's own hashes.
+    fn is_own(&self) -> bool {
+        match self {
+            Self::Argon2 { function: Argon2Function { algorithm, version, params }, .. } => {
+                *algorithm == Algorithm::Argon2id
+                    && *version == Version::V0x13
+                    && (params.m_cost(), params.t_cost(), params.p_cost()) == COST
+            }
+            Self::Foreign(_) => false,
         }
     }
 
@@ -372,6 +390,7 @@ mod tests {
             "$argon2id$v=19$m=4194304,t=2,p=1$",
             "$argon2id$v=19$m=19456,t=4000000,p=1$",
             "$argon2id$v=19$m=19456,t=2,p=200$",
+            "$argon2id$v=19$m=262144,t=5,p=1$",
             "argon2$argon2id$v=19$m=4194304,t=2,p=1$",
             "$argon2x$v=19$m=19456,t=2,p=1$",
             "$argon2id$v=17$m=19456,t=2,p=1$",

@@ -54,6 +54,8 @@ pub use rows::{
     SessionEnd, SessionKey, SessionPage, SessionQuery, SessionRow, Transport, UnreadableRow, UserChange,
     UserPage, UserQuery, UserRow, device_name, device_name_with_version, read_audit_event, read_audit_time,
 };
+#[cfg(feature = "cli")]
+pub(crate) use rules::names::fold as folded_name;
 pub use rules::names::{
     CLIENT_NAME_RULE, NAME_MAX, NAME_RULE, ROLE_RULE, is_good_name, is_good_role, is_plain_name,
 };

@@ -1,6 +1,7 @@
 //! Tells the service manager about the state of the server, with the protocol of `sd_notify`: datagrams to a Unix socket.
 
 use std::{
+    cell::Cell,
     env, io,
     os::{
         linux::net::SocketAddrExt as _,
@@ -25,6 +26,8 @@ pub(super) struct ServiceManager {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// The time within which the manager expects a sign of life.
     watchdog: Option<Duration>,
+    /// Whether the server ends. A reload that finishes meanwhile must not report that it is ready.
+    ends: Cell<bool>,
 }
 
 impl ServiceManager {
@@ -36,7 +39,7 @@ impl ServiceManager {
         let text = |name| env::var(name).ok();
         let watchdog = watchdog(text("WATCHDOG_USEC").as_deref(), text("WATCHDOG_PID").as_deref());
         match connect(name.as_bytes()) {
-            Ok(socket) => Self { socket: Some(socket), watchdog },
+            Ok(socket) => Self { socket: Some(socket), watchdog, ends: Cell::new(false) },
             Err(error) => {
                 tracing::warn!(
                     "the service manager can't be notified: NOTIFY_SOCKET = {}: {error}",
@@ -49,7 +52,9 @@ impl ServiceManager {
 
     /// The server serves, or has finished a reload.
     pub(super) fn ready(&self) {
-        self.send("READY=1");
+        if !self.ends.get() {
+            self.send("READY=1");
+        }
     }
 
     /// A reload has begun.
@@ -60,6 +65,7 @@ impl ServiceManager {
 
     /// The server ends.
     pub(super) fn stopping(&self) {
+        self.ends.set(true);
         self.send("STOPPING=1");
     }
 
@@ -84,7 +90,8 @@ pub(super) fn feed_watchdog(manager: &Rc<ServiceManager>, pulse: Arc<Pulse>) {
         half.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             half.tick().await;
-            if pulse.is_alive(within) {
+            // A worker shows a sign of life every half second, so a shorter time would restart a healthy server.
+            if pulse.is_alive(within.max(Duration::from_secs(2))) {
                 manager.send("WATCHDOG=1");
             } else {
                 tracing::error!(
@@ -132,12 +139,19 @@ mod tests {
         for (manager, named) in [(at_path, path.to_str().unwrap().to_owned()), (at_name, format!("@{name}"))]
         {
             let socket = connect(named.as_bytes()).unwrap();
-            ServiceManager { socket: Some(socket), watchdog: None }.reloading();
+            let notified = ServiceManager { socket: Some(socket), ..ServiceManager::default() };
+            notified.reloading();
+            notified.stopping();
+            notified.ready();
             let mut bytes = [0; 100];
             let length = manager.recv(&mut bytes).unwrap();
             let text = std::str::from_utf8(&bytes[..length]).unwrap();
             let micros = text.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
             assert!(micros.parse::<u64>().unwrap() > 0, "{text}");
+            let length = manager.recv(&mut bytes).unwrap();
+            assert_eq!(&bytes[..length], b"STOPPING=1");
+            manager.set_nonblocking(true).unwrap();
+            assert!(manager.recv(&mut bytes).is_err(), "nothing is ready after the end");
         }
         assert!(connect(b"relative").is_err());
     }

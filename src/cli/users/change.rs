@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{checked_role, list::show};
+use super::{check_size, checked_role, list::show};
 use crate::{
     cli::{
         CliError, Context, actor,
@@ -58,6 +58,7 @@ pub(super) async fn claims(
                     RESERVED_CLAIMS.join(", ")
                 )));
             }
+            check_size(&user.roles, &claims).map_err(CliError::Usage)?;
             claims
         }
         (None, true) => Map::new(),

@@ -11,11 +11,12 @@ use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::check_size;
 use crate::{
     cli::{CliError, Context, actor},
     identity::is_acceptable_hash,
     session::RESERVED_CLAIMS,
-    store::{Event, NAME_RULE, NewUser, ROLE_RULE, Store, is_good_name, is_good_role},
+    store::{Event, NAME_RULE, NewUser, ROLE_RULE, Store, folded_name, is_good_name, is_good_role},
 };
 
 /// The largest file in bytes.
@@ -26,6 +27,8 @@ const PRINTED: usize = 20;
 const AT_ONCE: usize = 64;
 /// After how many users a line tells the progress.
 const PROGRESS: usize = 1000;
+/// The fields that both formats have.
+const FIELDS: &str = "name, password_hash, roles, disabled";
 
 /// The file to import.
 #[derive(Args, Debug)]
@@ -152,22 +155,24 @@ fn read(file: &Path) -> Result<String, CliError> {
     Ok(text)
 }
 
-/// An object of the file. Each field is read as any value, so that the parser's errors can't contain one.
+/// An object of the file. Each field is read as any value, so that the parser's errors contain no values.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 struct Fields {
     name: Value,
     password_hash: Value,
     roles: Value,
     claims: Value,
     disabled: Value,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 fn json_lines(text: &str, faults: &mut Faults) -> Vec<Entry> {
     let mut entries = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (line, object) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        let read = serde_json::from_str(object).map_err(|error| unreadable(&error));
-        match read.and_then(|fields| entry(line, fields)) {
+        match json_fields(object).and_then(|fields| entry(line, fields)) {
             Ok(entry) => entries.push(entry),
             Err(fault) => faults.add(line, fault),
         }
@@ -175,12 +180,28 @@ fn json_lines(text: &str, faults: &mut Faults) -> Vec<Entry> {
     entries
 }
 
-/// The fault of a line that is not such an object. The text of the parser counts the lines of the object only.
-fn unreadable(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
-    let hint = if text.contains("`password`,") { "; passwords in plain text are not imported" } else { "" };
-    format!("can't be read at column {}: {text}{hint}", error.column())
+fn json_fields(line: &str) -> Result<Fields, String> {
+    if !line.trim_start().starts_with('{') {
+        return Err("each line must be a JSON object".into());
+    }
+    let fields: Fields = serde_json::from_str(line).map_err(|error| {
+        // The parser counts the lines of the object only.
+        let text = error.to_string();
+        let text = text.split(" at line ").next().unwrap_or_default();
+        format!("can't be read at column {}: {text}", error.column())
+    })?;
+    match fields.others.keys().next() {
+        None => Ok(fields),
+        Some(name) => {
+            // Another text could be a hash, or control the terminal.
+            let plain =
+                name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            let shown =
+                if plain { format!("the field {name} is unknown") } else { "a field is unknown".into() };
+            let hint = if name == "password" { "; passwords in plain text are not imported" } else { "" };
+            Err(format!("{shown}; the fields are {FIELDS} and claims{hint}"))
+        }
+    }
 }
 
 fn csv_rows(text: &str, faults: &mut Faults) -> Result<Vec<Entry>, CliError> {
@@ -189,30 +210,43 @@ fn csv_rows(text: &str, faults: &mut Faults) -> Result<Vec<Entry>, CliError> {
         .headers()
         .map_err(|error| CliError::Failed(format!("the first line can't be read: {error}")))?;
     let columns: Vec<String> = columns.iter().map(str::to_owned).collect();
-    let known = ["name", "password_hash", "roles", "disabled"];
     let is_claim = |name: &str| name.strip_prefix("claims.").is_some_and(|claim| !claim.is_empty());
-    if let Some(other) = columns.iter().find(|name| !known.contains(&name.as_str()) && !is_claim(name)) {
-        return Err(CliError::Failed(format!(
-            "the column {other:?} is unknown; the columns are name, password_hash, roles, disabled and claims.NAME"
-        )));
+    for (at, column) in columns.iter().enumerate() {
+        if !FIELDS.split(", ").any(|field| field == column) && !is_claim(column) {
+            return Err(CliError::Failed(format!(
+                "the column {column:?} is unknown; the columns are {FIELDS} and claims.NAME"
+            )));
+        }
+        if columns[..at].contains(column) {
+            return Err(CliError::Failed(format!("the column {column:?} stands in the first line twice")));
+        }
     }
     let mut entries = Vec::new();
     for record in reader.records() {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
+                let line = line_of(text, error.position());
                 faults.add(line, "the line has another number of columns than the first line");
                 continue;
             }
         };
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = line_of(text, record.position());
         match csv_fields(&columns, &record).and_then(|fields| entry(line, fields)) {
             Ok(entry) => entries.push(entry),
             Err(fault) => faults.add(line, fault),
         }
     }
     Ok(entries)
+}
+
+/// The line of a record. The position that the parser reports can be that of the line ends before it.
+fn line_of(text: &str, position: Option<&csv::Position>) -> u64 {
+    let byte = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(0);
+    let rest = text.as_bytes().get(byte..).unwrap_or_default();
+    let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let before = text.as_bytes().get(..byte + blank).unwrap_or_default();
+    1 + before.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn csv_fields(columns: &[String], record: &csv::StringRecord) -> Result<Fields, String> {
@@ -230,7 +264,10 @@ fn csv_fields(columns: &[String], record: &csv::StringRecord) -> Result<Fields, 
                     _ => return Err("disabled must be true or false".into()),
                 }
             }
-            claim => drop(claims.insert(claim.trim_start_matches("claims.").to_owned(), cell.into())),
+            other => {
+                let claim = other.strip_prefix("claims.").unwrap_or(other);
+                claims.insert(claim.to_owned(), cell.into());
+            }
         }
     }
     fields.claims = claims.into();
@@ -265,6 +302,7 @@ fn entry(line: u64, fields: Fields) -> Result<Entry, String> {
     if let Some(reserved) = RESERVED_CLAIMS.iter().find(|name| claims.contains_key(**name)) {
         return Err(format!("the claim {reserved} is reserved for Bulla; give it another name"));
     }
+    check_size(&roles, &claims)?;
     let disabled = match fields.disabled {
         Value::Null => false,
         Value::Bool(disabled) => disabled,
@@ -278,7 +316,8 @@ fn role(role: Value) -> Option<String> {
     if let Value::String(role) = role { Some(role).filter(|role| is_good_role(role)) } else { None }
 }
 
-/// The users whose names are new, and the number of the others. A name that stands twice in the file is a fault.
+/// The users whose names are new, and the number of the others. A name that stands twice in the file, or that looks like another one,
+/// is a fault.
 async fn without_existing(
     entries: Vec<Entry>,
     store: &dyn Store,
@@ -287,24 +326,26 @@ async fn without_existing(
 ) -> Result<(Vec<Entry>, usize), CliError> {
     let (mut new, mut skipped, mut names) = (Vec::new(), 0, HashSet::new());
     for entry in entries {
-        let name = &entry.user.name;
-        if !names.insert(name.to_lowercase()) {
-            faults.add(entry.line, format!("the name {name:?} stands in the file twice"));
-        } else if store.user_by_name(name).await?.is_none() {
+        let (line, name) = (entry.line, &entry.user.name);
+        if !names.insert(folded_name(name)) {
+            faults.add(
+                line,
+                format!("the name {name:?} stands in the file twice, or looks like another one there"),
+            );
+        } else if !store.is_name_taken(name).await? {
             new.push(entry);
+        } else if store.user_by_name(name).await?.is_none() {
+            faults.add(line, format!("the name {name:?} looks like the name of another user"));
         } else if skip {
             skipped += 1;
         } else {
-            faults.add(
-                entry.line,
-                format!("the user {name:?} exists already; --skip-existing leaves it as it is"),
-            );
+            faults.add(line, format!("the user {name:?} exists already; --skip-existing leaves it as it is"));
         }
     }
     Ok((new, skipped))
 }
 
-/// Adds the users in the order of the file. Returns how many were added, and why the others were not.
+/// Adds the users, in SQLite in the order of the file. Returns how many were added, and why the others were not.
 async fn add(entries: Vec<Entry>, store: &dyn Store, ctx: &Context) -> (usize, Faults) {
     let total = entries.len();
     let mut added = stream::iter(entries)
@@ -316,11 +357,13 @@ async fn add(entries: Vec<Entry>, store: &dyn Store, ctx: &Context) -> (usize, F
     let (mut imported, mut faults) = (0, Faults::default());
     while let Some((line, result)) = added.next().await {
         match result {
-            Ok(_) => imported += 1,
             Err(error) => faults.add(line, error.to_string()),
-        }
-        if imported % PROGRESS == 0 && imported < total {
-            ctx.say(&format!("{imported} of {total} users imported"));
+            Ok(_) => {
+                imported += 1;
+                if imported % PROGRESS == 0 && imported < total {
+                    ctx.say(&format!("{imported} of {total} users imported"));
+                }
+            }
         }
     }
     (imported, faults)

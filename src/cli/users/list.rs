@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{checked_role, roles};
 use crate::{
-    cli::{CliError, Context, rfc3339, say_skipped_rows, table},
+    cli::{CliError, Context, option, rfc3339, say_skipped_rows, table},
     ids::{UserId, shell},
     store::{Store, UserPage, UserQuery, UserRow},
 };
@@ -34,8 +34,14 @@ pub(in crate::cli) struct ListArgs {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: Option<u32>,
     /// List the page that begins after this user's id, which the page before names.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = row_id)]
     after: Option<UserId>,
+}
+
+fn row_id(text: &str) -> Result<UserId, String> {
+    let is_row = text.parse::<i64>().is_ok_and(|number| number > 0 && number.to_string() == text);
+    let refused = || "not the id of a user; the page before names it".to_owned();
+    if is_row { UserId::new(text).map_err(|_| refused()) } else { Err(refused()) }
 }
 
 impl ListArgs {
@@ -54,7 +60,7 @@ impl ListArgs {
         let mut words = String::new();
         let texts = [("--role", &self.role), ("--name", &self.name)];
         for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
-            let _ = write!(words, "{name} {} ", shell::quote(text));
+            let _ = write!(words, "{} ", option(name, text));
         }
         for (name, _) in
             [("--disabled", self.disabled), ("--enabled", self.enabled)].iter().filter(|(_, on)| *on)

@@ -156,7 +156,8 @@ pub(super) async fn user_page(pool: &Pool, query: &UserQuery) -> Result<UserPage
     }
     let (role, most) = (query.role_text(), i64::from(query.limit) + 1);
     let disabled = query.disabled.map(i32::from);
-    let mut after = query.after.as_ref().and_then(row_id).unwrap_or(0);
+    // No row follows an id that is no row's.
+    let mut after = query.after.as_ref().map_or(0, |id| row_id(id).unwrap_or(i64::MAX));
     let (mut users, mut skipped): (Vec<UserRow>, _) = (Vec::new(), 0);
     loop {
         let sql = format!("SELECT {} FROM users WHERE id > $1", users::COLUMNS);

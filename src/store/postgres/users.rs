@@ -55,6 +55,15 @@ impl UserRows for PostgresStore {
         Ok(names::pick(all(&rows)?, name))
     }
 
+    async fn is_name_taken(&self, name: &str) -> Result<bool, StoreError> {
+        // No stored name contains a NUL.
+        if name.contains('\0') {
+            return Ok(false);
+        }
+        let sql = "SELECT 1 FROM users WHERE folded = ANY($1) LIMIT 1";
+        Ok(!self.pool.rows(sql, &[&names::spellings(name).as_slice()]).await?.is_empty())
+    }
+
     async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM users WHERE id > $1 ORDER BY id LIMIT $2");
         let mut after = after.and_then(row_id).unwrap_or(0);

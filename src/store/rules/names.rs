@@ -6,7 +6,7 @@ use crate::store::{StoreError, UserRow};
 
 /// Folds a name. Names that look alike (by case or homoglyphs: UTS 39) have the same folding, which is unique in the table. A
 /// capital I looks like a small l, and case is ignored, so the letters i and l fold to the same letter.
-pub(in crate::store) fn fold(name: &str) -> String {
+pub(crate) fn fold(name: &str) -> String {
     // Converts to upper case first, because only this turns a sharp s into "ss".
     let lower = name.nfkc().collect::<String>().to_uppercase().to_lowercase();
     unicode_security::skeleton(&lower).collect::<String>().to_lowercase().replace('i', "l")

@@ -81,7 +81,9 @@ pub(super) fn count_sessions(
 
 /// Returns one page of users.
 pub(super) fn user_page(connection: &Connection, query: &UserQuery) -> Result<UserPage, Failure> {
-    let (after, role) = (query.after.as_ref().and_then(row_id).unwrap_or(0), query.role_text());
+    // No row follows an id that is no row's.
+    let after = query.after.as_ref().map_or(0, |id| row_id(id).unwrap_or(i64::MAX));
+    let role = query.role_text();
     let mut sql = format!("SELECT {} FROM users WHERE id > :after", users::COLUMNS);
     let mut values: Vec<(&str, &dyn ToSql)> = vec![(":after", &after)];
     if let Some(role) = &role {

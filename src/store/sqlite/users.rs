@@ -50,6 +50,11 @@ impl UserRows for SqliteStore {
         Ok(names::pick(rows, name))
     }
 
+    async fn is_name_taken(&self, name: &str) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        self.readers.read(move |c: &Connection| has_name(c, &name)).await
+    }
+
     async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError> {
         let after = after.cloned();
         let page = move |c: &Connection| {
@@ -110,6 +115,12 @@ impl UserRows for SqliteStore {
     }
 }
 
+/// Whether a user has this name or one that looks like it.
+fn has_name(connection: &Connection, name: &str) -> Result<bool, Failure> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM users WHERE folded IN (?, ?, ?)")?;
+    Ok(statement.exists(names::spellings(name))?)
+}
+
 fn add(
     connection: &Connection,
     user: &NewUser,
@@ -117,10 +128,7 @@ fn add(
     now: Timestamp,
 ) -> Result<UserRow, Failure> {
     names::check(&user.name)?;
-    if connection
-        .prepare_cached("SELECT 1 FROM users WHERE folded IN (?, ?, ?)")?
-        .exists(names::spellings(&user.name))?
-    {
+    if has_name(connection, &user.name)? {
         return Err(names::taken().into());
     }
     let mut statement = connection.prepare_cached(&format!(

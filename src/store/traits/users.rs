@@ -18,6 +18,9 @@ pub trait UserRows: Send + Sync {
     /// Returns a user by name. Case and Unicode composition (NFKC) make no difference; names that only look alike are different.
     async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>, StoreError>;
 
+    /// Whether a user has this name or one that looks like it, so that no other user can get it.
+    async fn is_name_taken(&self, name: &str) -> Result<bool, StoreError>;
+
     /// Returns at most `limit` users in the order of their ids, beginning after `after`.
     async fn users(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserRow>, StoreError>;
 

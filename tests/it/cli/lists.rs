@@ -173,6 +173,14 @@ fn users_are_listed_by_role_name_and_state() {
         "{}",
         err(&first)
     );
+    server.add_user("b-x", &[]);
+    server.add_user("c-x", &[]);
+    let hyphen = server.cli(&["user", "list", "--name=-x", "--limit", "1"]);
+    assert!(out(&suggested(&server, &hyphen)).contains("c-x"), "{}", err(&hyphen));
+    for wrong in ["abc", "0", "-1", "01"] {
+        let refused = server.cli(&["user", "list", &format!("--after={wrong}")]);
+        assert_eq!((refused.status.code(), out(&refused).as_str()), (Some(2), ""), "{wrong}");
+    }
     let second = suggested(&server, &first);
     assert!(out(&second).contains("carol") && err(&second).is_empty(), "{second:?}");
     let refused = server.cli(&["user", "list", "--role", "o ps"]);

@@ -116,22 +116,37 @@ fn a_file_with_a_fault_imports_nothing_and_each_fault_names_its_line_and_no_hash
         String::new(),
         json!({"password_hash": hash}).to_string(),
         json!({"name": "f", "roles": ["a b"]}).to_string(),
+        json!(hash).to_string(),
+        json!(["g", hash, ["admin"]]).to_string(),
+        json!({format!("\u{1b}]0;{hash}"): 1}).to_string(),
+        json!({"name": "h", "claims": {"text": "x".repeat(3000)}}).to_string(),
+        json!({"name": "taKen"}).to_string(),
+        json!({"name": "modern"}).to_string(),
+        json!({"name": "modem"}).to_string(),
+        "{\"name\": \"i\", \"name\": \"j\"}".into(),
     ];
     let failed = import(&server, "users.jsonl", &lines.join("\n"), &[]);
     let said = said(&failed);
     assert_eq!(failed.status.code(), Some(1), "{said}");
     for (line, fault) in [
         (2, "can't be read at column 8: EOF"),
-        (3, "can't be read at column 22: unknown field `password`"),
+        (3, "the field password is unknown"),
         (4, "password_hash has an unknown format or costs too much"),
         (5, "roles must be a list of texts"),
         (6, "disabled must be"),
         (7, "the claim sid is reserved"),
-        (8, "the name \"GOOD\" stands in the file twice"),
+        (8, "the name \"GOOD\" stands in the file twice, or looks like"),
         (9, "the user \"Taken\" exists already; --skip-existing"),
         (10, "a name must have"),
         (12, "name is missing"),
         (13, "a role must match"),
+        (14, "each line must be a JSON object"),
+        (15, "each line must be a JSON object"),
+        (16, "a field is unknown; the fields are name"),
+        (17, "roles and claims have more than 2500 bytes"),
+        (18, "the name \"taKen\" stands in the file twice"),
+        (20, "the name \"modem\" stands in the file twice, or looks like another one there"),
+        (21, "can't be read at column"),
     ] {
         let expected = format!("line {line}: {fault}");
         assert!(said.lines().any(|line| line.contains(&expected)), "{said} lacks {expected:?}");
@@ -140,7 +155,7 @@ fn a_file_with_a_fault_imports_nothing_and_each_fault_names_its_line_and_no_hash
         said.starts_with("bulla: nothing was imported, because the file has faults:\nline 2: "),
         "{said}"
     );
-    assert!(!said.contains("Y.Bf4dOj") && !said.contains("hunter2"), "{said}");
+    assert!(!said.contains("Y.Bf4dOj") && !said.contains("hunter2") && !said.contains('\u{1b}'), "{said}");
     assert_eq!(server.sqlite3("SELECT count(*) FROM users"), "2");
 
     let failed = import(&server, "users.csv", "name,mail\na,b\n", &[]);
@@ -148,19 +163,30 @@ fn a_file_with_a_fault_imports_nothing_and_each_fault_names_its_line_and_no_hash
     let failed = import(&server, "users.csv", "name,disabled\na\nb,perhaps\n", &[]);
     assert!(self::said(&failed).contains("line 2: the line has another number of columns"), "{failed:?}");
     assert!(self::said(&failed).contains("line 3: disabled must be true or false"), "{failed:?}");
+    let failed = import(&server, "users.csv", "name,disabled\r\n\r\na,\r\n\r\nb,perhaps\r\n", &[]);
+    assert!(self::said(&failed).contains("line 5: disabled must be true or false"), "{failed:?}");
+    let failed = import(&server, "users.csv", "name,claims.a,claims.a\na,b,c\n", &[]);
+    assert!(
+        self::said(&failed).contains("the column \"claims.a\" stands in the first line twice"),
+        "{failed:?}"
+    );
 }
 
 #[test]
 fn an_import_is_completed_by_a_second_run() {
     let server = Server::new(&[]);
     let line = |name: &str| json!({"name": name, "password_hash": HASHES[0]}).to_string();
-    // The second name looks like the first one, which the database alone finds.
-    let lines = [line("lia"), line("Iia"), line("eva")].join("\n");
+    // A stand-in for another program that takes the name after the check: this trigger refuses one row.
+    server.sqlite3(
+        "CREATE TRIGGER refuses_one BEFORE INSERT ON users WHEN NEW.name = 'maria' BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    // A byte order mark is no part of the first line.
+    let lines = format!("\u{feff}{}", [line("lia"), line("maria"), line("eva")].join("\n"));
     let partly = import(&server, "users.jsonl", &lines, &[]);
     assert_eq!(partly.status.code(), Some(1));
-    assert!(said(&partly).contains("line 2: the name is taken, or looks like a taken name"), "{partly:?}");
-    assert!(said(&partly).contains("2 users imported. Correct these lines"), "{partly:?}");
-    let lines = [line("lia"), line("maria"), line("eva")].join("\n");
+    assert!(said(&partly).starts_with("bulla: 2 users imported. Correct these lines"), "{partly:?}");
+    assert!(said(&partly).contains("\nline 2: "), "{partly:?}");
+    server.sqlite3("DROP TRIGGER refuses_one");
     let rest = import(&server, "users.jsonl", &lines, &["--skip-existing"]);
     assert!(rest.status.success());
     assert_eq!(said(&rest), "1 user imported, 2 existed already\n");
@@ -183,4 +209,24 @@ fn users_are_imported_into_postgresql() {
     let counted =
         cluster::psql(&created.url, "SELECT count(*), count(*) FILTER (WHERE disabled = 1) FROM users");
     assert_eq!(counted.trim(), "201|1");
+}
+
+#[test]
+fn claims_that_do_not_fit_into_a_token_are_refused() {
+    let server = Server::new(&[]);
+    let long = json!({"text": "x".repeat(2500)}).to_string();
+    let failed = server.cli(&["user", "claims", "ada", "--set", &long]);
+    assert_eq!(failed.status.code(), Some(2));
+    assert!(said(&failed).contains("would not fit into a cookie"), "{failed:?}");
+}
+
+/// Users with the largest roles and claims that are accepted can log in.
+#[tokio::test]
+async fn the_largest_claims_fit_into_a_token() {
+    let server = Server::started(&[]);
+    let long = json!({"text": "x".repeat(2484)}).to_string();
+    server.add_user("lia", &[]);
+    let set = server.cli(&["user", "claims", "lia", "--set", &long]);
+    assert!(set.status.success(), "{set:?}");
+    server.browser().log_in("lia").await;
 }
