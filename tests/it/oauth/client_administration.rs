@@ -71,7 +71,8 @@ async fn clients_are_administered_by_users_and_machines() {
     bob.log_in("bob").await;
     assert_eq!(bob.get("/admin/clients").await.status(), 403);
     let events = server.sqlite3(
-        "SELECT group_concat(event, ' ') FROM audit WHERE event LIKE 'client.%' AND event <> 'client.failed'",
+        "SELECT group_concat(event, ' ') FROM (SELECT event FROM audit WHERE event LIKE 'client.%' AND event <> \
+         'client.failed' ORDER BY seq)",
     );
     assert_eq!(events, "client.added client.secret client.disabled client.deleted");
 }
