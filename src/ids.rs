@@ -142,6 +142,13 @@ text_id!(
 );
 
 impl UserId {
+    /// Reads the id of a row in `users`: a positive number without leading zeros.
+    #[cfg(feature = "actix")]
+    pub(crate) fn of_row(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number: &i64| *number > 0 && number.to_string() == text)?;
+        Self::new(text).ok()
+    }
+
     /// A placeholder for the user of a row that can't be read. No token contains it.
     #[cfg(feature = "sessions")]
     pub(crate) fn unknown() -> Self {

@@ -161,20 +161,6 @@ pub(super) async fn find(store: &dyn Store, name: &str) -> Result<UserRow, CliEr
     store.user_by_name(name).await?.ok_or_else(missing)
 }
 
-/// The longest roles and claims of a user as JSON, in bytes. Longer ones can make the access token too long for a cookie, and the
-/// user can't log in then.
-const LONGEST_CLAIMS: usize = 2500;
-
-/// Refuses roles and claims that are longer than [`LONGEST_CLAIMS`].
-fn check_size(roles: &[String], claims: &serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
-    match serde_json::json!([roles, claims]).to_string().len() <= LONGEST_CLAIMS {
-        true => Ok(()),
-        false => Err(format!(
-            "roles and claims have more than {LONGEST_CLAIMS} bytes as JSON, so that the access token would not fit into a cookie"
-        )),
-    }
-}
-
 /// Refuses a role that breaks [`ROLE_RULE`].
 fn checked_role(role: String) -> Result<String, CliError> {
     match is_good_role(&role) {

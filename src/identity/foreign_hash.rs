@@ -10,7 +10,7 @@
 //! | `pbkdf2:sha256:…$`, `pbkdf2:sha512:…$`, `scrypt:…$` | Werkzeug |
 //! | Base64 of a block that begins with the byte 1 | ASP.NET Core Identity, version 3 |
 //!
-//! Argon2 is read by `hasher`, since Bulla's own hashes have its format.
+//! Argon2 is read by `stored_hash`, since Bulla's own hashes have its format.
 
 use base64::{
     Engine as _,

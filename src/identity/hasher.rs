@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
@@ -12,30 +12,16 @@ use std::{
     time::Duration,
 };
 
-use argon2::{
-    Algorithm, Argon2, Block, Params, Version,
-    password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt},
-};
-use subtle::ConstantTimeEq as _;
+use argon2::Block;
 use tokio::sync::oneshot;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::foreign_hash::ForeignHash;
+use super::stored_hash::{self, Stored};
 use crate::secret::{self, SecretText};
 
-/// The cost of new hashes: memory in KiB, passes and lanes (OWASP's minimum for Argon2id; RFC 9106).
-const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
-/// The maximum cost of a stored hash that is accepted. With a higher cost, a single row could block the server.
-const MOST: (u32, u32, u32) = (256 * 1024, 16, 8);
-/// The maximum memory in KiB times the passes: about one second of one core.
-const MOST_WORK: u64 = 1024 * 1024;
 /// The time without work after which a thread frees its memory.
 const IDLE: Duration = Duration::from_secs(5);
-/// Block count just above 32 MiB. Allocations above 32 MiB are always mapped separately, so the system gets the memory back when
-/// it is freed. Only the blocks in use are ever touched.
-const APART: usize = (33 << 20) / Block::SIZE;
-
 /// The reason why nothing was hashed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -93,21 +79,7 @@ impl Hasher {
         self.run(self.reserve()?, move |memory| {
             let mut salt = [0; 16];
             secret::random(&mut salt).map_err(|_| HashError::Failed)?;
-            let params = Params::new(COST.0, COST.1, COST.2, Some(32)).map_err(|_| HashError::Failed)?;
-            let function = Argon2Function {
-                algorithm: Algorithm::Argon2id,
-                version: Version::V0x13,
-                params: params.clone(),
-            };
-            let output = function.derive(&password, &salt, memory)?;
-            let stored = PasswordHash {
-                algorithm: Ident::new("argon2id").map_err(|_| HashError::Failed)?,
-                version: Some(Version::V0x13.into()),
-                params: ParamsString::try_from(&params).map_err(|_| HashError::Failed)?,
-                salt: Some(Salt::new(&salt).map_err(|_| HashError::Failed)?),
-                hash: Some(Output::new(&output).map_err(|_| HashError::Failed)?),
-            };
-            Ok(stored.to_string())
+            stored_hash::new(&password, &salt, memory).ok_or(HashError::Failed)
         })
         .await
     }
@@ -145,13 +117,13 @@ impl Hasher {
     ) -> Result<bool, HashError> {
         let (normal, typed) = (normal(password), password.clone());
         let stored = hash.map(|hash| Stored::read(hash).ok_or(HashError::BadHash));
-        let dummy_hash = dummy_hash()?;
+        let dummy_hash = stored_hash::dummy().ok_or(HashError::Failed)?;
         self.run(place, move |memory| {
             let against = stored.as_ref().and_then(|stored| stored.as_ref().ok()).unwrap_or(&dummy_hash);
+            let mut check = |password: &str| against.matches(password, memory).ok_or(HashError::Failed);
             // Other systems hash the password as it was typed. Bulla's own hashes need no second check.
             let typed = Some(typed.expose()).filter(|typed| *typed != normal.as_str() && !against.is_own());
-            let matches = against.matches(&normal, memory)?
-                || typed.map_or(Ok(false), |typed| against.matches(typed, memory))?;
+            let matches = check(&normal)? || typed.map_or(Ok(false), check)?;
             stored.transpose().map(|stored| matches && stored.is_some())
         })
         .await
@@ -221,129 +193,6 @@ fn run(work: &Mutex<Receiver<Work>>) {
     }
 }
 
-/// A function of the family Argon2 (RFC 9106). Bulla uses Argon2id in version 1.3; other systems have used the others.
-#[derive(Clone)]
-struct Argon2Function {
-    algorithm: Algorithm,
-    version: Version,
-    params: Params,
-}
-
-impl Argon2Function {
-    fn derive(
-        &self,
-        password: &str,
-        salt: &[u8],
-        memory: &mut Vec<Block>,
-    ) -> Result<Zeroizing<Vec<u8>>, HashError> {
-        let blocks = self.params.block_count();
-        if memory.len() < blocks {
-            memory.try_reserve_exact(blocks.max(APART) - memory.len()).map_err(|_| HashError::Failed)?;
-            memory.resize_with(blocks, Block::new);
-        }
-        let length = self.params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
-        let mut output = Zeroizing::new(vec![0; length]);
-        Argon2::new(self.algorithm, self.version, self.params.clone())
-            .hash_password_into_with_memory(password.as_bytes(), salt, &mut output, &mut memory[..blocks])
-            .map_err(|_| HashError::Failed)?;
-        Ok(output)
-    }
-}
-
-/// A checked hash from the database.
-#[derive(Clone)]
-enum Stored {
-    Argon2 { function: Argon2Function, salt: Vec<u8>, output: Vec<u8> },
-    Foreign(ForeignHash),
-}
-
-impl Stored {
-    /// `None` if the format is unknown or the cost is too high.
-    fn read(text: &str) -> Option<Self> {
-        // Django writes the name of its hasher before the PHC string.
-        let phc = text.strip_prefix("argon2$").map_or(text, |_| &text["argon2".len()..]);
-        if phc.starts_with("$argon2") {
-            return Self::read_argon2(phc);
-        }
-        ForeignHash::read(text).or_else(|| ForeignHash::read_aspnet(text)).map(Self::Foreign)
-    }
-
-    fn read_argon2(text: &str) -> Option<Self> {
-        let phc = PasswordHash::new(text).ok()?;
-        let params = Params::try_from(&phc).ok()?;
-        let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
-        let modest = params.m_cost() <= MOST.0 && params.t_cost() <= MOST.1 && params.p_cost() <= MOST.2;
-        let modest = modest && work <= MOST_WORK;
-        let algorithm = Algorithm::new(phc.algorithm.as_str()).ok()?;
-        // A hash without a version is older than version 1.3.
-        let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
-        let output = phc.hash?.as_bytes().to_vec();
-        (modest && output.len() >= 16).then_some(())?;
-        let function = Argon2Function { algorithm, version, params };
-        Some(Self::Argon2 { function, salt: phc.salt?.to_vec(), output })
-    }
-
-    /// Whether the password has this hash. Compares in constant time.
-    fn matches(&self, password: &str, memory: &mut Vec<Block>) -> Result<bool, HashError> {
-        match self {
-            Self::Argon2 { function, salt, output } => {
-                let derived = function.derive(password, salt, memory)?;
-                Ok(bool::from(derived.as_slice().ct_eq(output)))
-            }
-            Self::Foreign(hash) => Ok(hash.matches(password)),
-        }
-    }
-
-    /// Whether the hash has the form and the cost of Bulla's own hashes.
-    fn is_own(&self) -> bool {
-        match self {
-            Self::Argon2 { function: Argon2Function { algorithm, version, params }, .. } => {
-                *algorithm == Algorithm::Argon2id
-                    && *version == Version::V0x13
-                    && (params.m_cost(), params.t_cost(), params.p_cost()) == COST
-            }
-            Self::Foreign(_) => false,
-        }
-    }
-
-    /// Whether a hash with [`COST`] would be stronger or of Bulla's own form.
-    fn is_weak(&self) -> bool {
-        match self {
-            Self::Argon2 { function: Argon2Function { algorithm, version, params }, .. } => {
-                *algorithm != Algorithm::Argon2id
-                    || *version != Version::V0x13
-                    || params.m_cost() < COST.0
-                    || params.t_cost() < COST.1
-            }
-            Self::Foreign(_) => true,
-        }
-    }
-}
-
-/// Returns the hash that is used for users who do not exist. It costs the same work and never matches.
-fn dummy_hash() -> Result<Stored, HashError> {
-    static NOBODY: OnceLock<Option<Stored>> = OnceLock::new();
-    let make = || {
-        let mut salt = vec![0; 16];
-        secret::random(&mut salt).ok()?;
-        let params = Params::new(COST.0, COST.1, COST.2, Some(32)).ok()?;
-        let function = Argon2Function { algorithm: Algorithm::Argon2id, version: Version::V0x13, params };
-        Some(Stored::Argon2 { function, salt, output: vec![0; 32] })
-    };
-    NOBODY.get_or_init(make).clone().ok_or(HashError::Failed)
-}
-
-/// Whether a stored hash is weaker than a new one, or one of another system.
-pub(super) fn is_weak(hash: &str) -> bool {
-    Stored::read(hash).is_some_and(|stored| stored.is_weak())
-}
-
-/// Whether a hash of another system can be stored: its format is known, and its cost is not too high.
-#[cfg(feature = "cli")]
-pub(crate) fn is_acceptable(hash: &str) -> bool {
-    Stored::read(hash).is_some()
-}
-
 /// Normalizes a password to NFC, so that it matches however a keyboard encodes it.
 fn normal(password: &SecretText) -> Zeroizing<String> {
     let mut composed = Zeroizing::new(String::with_capacity(password.expose().len() * 3));
@@ -379,7 +228,7 @@ mod tests {
             "NUL counts"
         );
         assert!(!hasher.verify(&password("caf\u{e9}-caf\u{e9}"), None).await.unwrap());
-        assert!(!is_weak(&stored));
+        assert!(!stored_hash::is_weak(&stored));
     }
 
     #[tokio::test]
@@ -413,7 +262,7 @@ mod tests {
             "argon2$argon2id$v=19$m=64,t=1,p=1$c2Vhc2FsdHNlYXNhbHQ$mvM4iLxfAL/VmZtLoV4EiqqCW0r7XD20jqY0elHURsU",
             "$2b$04$Y.Bf4dOjFcva9Us/UDBHXOrpzJztKOdQJj3Y7zjvLzoHqIMUk4diy",
         ] {
-            assert!(is_weak(stored), "{stored}");
+            assert!(stored_hash::is_weak(stored), "{stored}");
             assert!(hasher.verify(&password("Grüße an Ada"), Some(stored)).await.unwrap(), "{stored}");
             assert!(!hasher.verify(&password("Grüße an Eva"), Some(stored)).await.unwrap(), "{stored}");
         }

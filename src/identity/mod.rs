@@ -6,8 +6,9 @@ mod hasher;
 #[cfg(feature = "openid")]
 pub mod openid;
 mod password;
+mod stored_hash;
 
-#[cfg(feature = "cli")]
-pub(crate) use hasher::is_acceptable as is_acceptable_hash;
 pub use hasher::{HashError, Hasher, QueuePlace};
 pub use password::{PasswordRule, StoreUsers};
+#[cfg(feature = "cli")]
+pub(crate) use stored_hash::is_acceptable as is_acceptable_hash;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::hasher::{self, QueuePlace};
+use super::{
+    hasher::{self, QueuePlace},
+    stored_hash,
+};
 use crate::{
     clock::Timestamp,
     identity::{HashError, Hasher},
@@ -78,7 +81,7 @@ impl StoreUsers {
 
     /// Replaces a hash that is weaker than a new one, while the password is known. Returns the hash in the row.
     async fn strengthen(&self, id: &UserId, hash: String, password: &SecretText) -> String {
-        if !hasher::is_weak(&hash) {
+        if !stored_hash::is_weak(&hash) {
             return hash;
         }
         let Ok(stronger) = self.hasher.hash(password).await else { return hash };

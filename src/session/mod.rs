@@ -27,6 +27,10 @@ pub use denylist::Denylist;
 pub use machine::{Machine, SERVICE_MAX_AGE};
 pub use policy::{ACCESS_CEILING, KEEP, OnStale, Pardon, Policy, PolicyError};
 pub use present::Present;
+#[cfg(feature = "cli")]
+pub(crate) use principal::check_claims;
+#[cfg(feature = "actix")]
+pub(crate) use principal::check_size;
 pub use principal::{Principal, RESERVED_CLAIMS};
 pub use renew::{Renewal, Renewed};
 pub use sessions::{Denied, Parts, Sessions};

@@ -15,6 +15,42 @@ use crate::{
 /// The names in an access token's payload that Bulla uses itself. Claims of an application can't have these names.
 pub const RESERVED_CLAIMS: [&str; 5] = ["id", "sid", "client_id", "scope", "roles"];
 
+/// The longest roles and claims of a user as JSON, in bytes. Longer ones can make the access token too long for a cookie, and the
+/// user can't log in then.
+#[cfg(feature = "actix")]
+const LONGEST_CLAIMS: usize = 2500;
+
+/// Checks that the access token of a user with these roles and claims fits into a cookie.
+///
+/// # Errors
+///
+/// A sentence for the person who gives them to the user.
+#[cfg(feature = "actix")]
+pub(crate) fn check_size(roles: &[String], claims: &Map<String, Value>) -> Result<(), String> {
+    match serde_json::json!([roles, claims]).to_string().len() <= LONGEST_CLAIMS {
+        true => Ok(()),
+        false => Err(format!(
+            "roles and claims have more than {LONGEST_CLAIMS} bytes as JSON, so that the access token would not fit into a cookie"
+        )),
+    }
+}
+
+/// Checks the claims that a user is to get: their names, and with the roles their size.
+///
+/// # Errors
+///
+/// A sentence for the person who gives them to the user.
+#[cfg(feature = "cli")]
+pub(crate) fn check_claims(roles: &[String], claims: &Map<String, Value>) -> Result<(), String> {
+    match RESERVED_CLAIMS.iter().find(|name| claims.contains_key(**name)) {
+        None => check_size(roles, claims),
+        Some(name) => Err(format!(
+            "the claim {name:?} is not accepted: Bulla itself writes {} into tokens",
+            RESERVED_CLAIMS.join(", ")
+        )),
+    }
+}
+
 /// The person a request speaks for: the content of a valid access token. Roles and claims are those at the time of sealing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{check_size, checked_role, list::show};
+use super::{checked_role, list::show};
 use crate::{
     cli::{
         CliError, Context, actor,
         dry_run::{count, dry_run_report},
     },
-    session::RESERVED_CLAIMS,
+    session::check_claims,
     store::{Event, NAME_RULE, Store, UserChange, UserRow, is_good_name},
 };
 
@@ -52,13 +52,7 @@ pub(super) async fn claims(
                     "the claims must be a JSON object, for example {{\"team\":\"blue\"}}: {error}"
                 ))
             })?;
-            if let Some(name) = RESERVED_CLAIMS.iter().find(|name| claims.contains_key(**name)) {
-                return Err(CliError::Usage(format!(
-                    "the claim {name:?} is not accepted: Bulla itself writes {} into tokens",
-                    RESERVED_CLAIMS.join(", ")
-                )));
-            }
-            check_size(&user.roles, &claims).map_err(CliError::Usage)?;
+            check_claims(&user.roles, &claims).map_err(CliError::Usage)?;
             claims
         }
         (None, true) => Map::new(),
@@ -68,6 +62,23 @@ pub(super) async fn claims(
     let row = changed(store, user, change, Event::UserChanged).await?;
     ctx.say(&format!("{}: claims set; tokens carry them from the next renewal on", row.name));
     ctx.print(&Value::Object(row.claims).to_string())
+}
+
+/// Prints how many sessions a change of a user ends. With `dry_run`, prints what it would do instead, and returns true: nothing is to
+/// be changed.
+async fn announce(
+    store: &dyn Store,
+    ctx: &Context,
+    user: &UserRow,
+    change: &str,
+    dry_run: bool,
+) -> Result<bool, CliError> {
+    let sessions = store.count_sessions(Some(&user.id)).await?;
+    match dry_run {
+        true => dry_run_report(ctx, &format!("{} would be {change}, and ", user.name), sessions)?,
+        false => ctx.say(&format!("{}: ending {}", user.name, count(sessions))),
+    }
+    Ok(dry_run)
 }
 
 /// Gives a user another name, which ends all sessions of the user.
@@ -86,11 +97,9 @@ pub(super) async fn rename(
             "the name of the user is {new:?} already; nothing was changed"
         )));
     }
-    let sessions = store.count_sessions(Some(&user.id)).await?;
-    if dry_run {
-        return dry_run_report(ctx, &format!("{} would be renamed to {new}, and ", user.name), sessions);
+    if announce(store, ctx, user, &format!("renamed to {new}"), dry_run).await? {
+        return Ok(());
     }
-    ctx.say(&format!("{}: ending {}", user.name, count(sessions)));
     let change = UserChange { name: Some(new), ..UserChange::default() };
     let row = changed(store, user, change, Event::UserChanged).await?;
     if ctx.json {
@@ -107,11 +116,9 @@ pub(super) async fn disable(
     user: &UserRow,
     dry_run: bool,
 ) -> Result<(), CliError> {
-    let sessions = store.count_sessions(Some(&user.id)).await?;
-    if dry_run {
-        return dry_run_report(ctx, &format!("{} would be disabled, and ", user.name), sessions);
+    if announce(store, ctx, user, "disabled", dry_run).await? {
+        return Ok(());
     }
-    ctx.say(&format!("{}: ending {}", user.name, count(sessions)));
     let change = UserChange { disabled: Some(true), ..UserChange::default() };
     change_user(store, ctx, user, change, Event::UserDisabled).await
 }
@@ -129,11 +136,9 @@ pub(super) async fn delete(
     user: &UserRow,
     dry_run: bool,
 ) -> Result<(), CliError> {
-    let sessions = store.count_sessions(Some(&user.id)).await?;
-    if dry_run {
-        return dry_run_report(ctx, &format!("{} would be deleted, and ", user.name), sessions);
+    if announce(store, ctx, user, "deleted", dry_run).await? {
+        return Ok(());
     }
-    ctx.say(&format!("{}: ending {}", user.name, count(sessions)));
     store.delete_user(&user.id, actor::event(Event::UserDeleted, "")).await?;
     if ctx.json {
         let shown = json!({"deleted": {"id": user.id.as_str(), "name": user.name}});

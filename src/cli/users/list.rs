@@ -39,9 +39,7 @@ pub(in crate::cli) struct ListArgs {
 }
 
 fn row_id(text: &str) -> Result<UserId, String> {
-    let is_row = text.parse::<i64>().is_ok_and(|number| number > 0 && number.to_string() == text);
-    let refused = || "not the id of a user; the page before names it".to_owned();
-    if is_row { UserId::new(text).map_err(|_| refused()) } else { Err(refused()) }
+    UserId::of_row(text).ok_or_else(|| "not the id of a user; the page before names it".into())
 }
 
 impl ListArgs {

@@ -8,12 +8,17 @@ use crate::{
     http::{Bulla, Problem, routes::administrator::Administrator},
     ids::{Sid, UserId},
     secret::SecretText,
+    session::check_size,
     store::{Event, NAME_RULE, NewUser, SessionEnd, UserChange, UserRow, is_good_name},
     token::Object,
 };
 
 fn user_id(text: &str) -> Result<UserId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
+}
+
+fn not_accepted(why: String) -> Problem {
+    Problem::unprocessable(format!("The user is not accepted: {why}."))
 }
 
 #[derive(Deserialize)]
@@ -37,6 +42,7 @@ pub(crate) async fn add_user(
     if !is_good_name(&input.name) {
         return Err(Problem::unprocessable(format!("The name is not accepted: {NAME_RULE}.")));
     }
+    check_size(&input.roles, &input.claims).map_err(not_accepted)?;
     let password_hash = match &input.password {
         Some(password) => {
             let rule = bulla.0.installation.password.ok_or_else(Problem::not_found)?;
@@ -84,6 +90,9 @@ pub(crate) async fn change_user(
     input: web::Json<Object<UserChangeBody>>,
 ) -> Result<HttpResponse, Problem> {
     let Object(UserChangeBody { roles, claims, disabled }) = input.into_inner();
+    if let Some(claims) = &claims {
+        check_size(roles.as_deref().unwrap_or_default(), claims).map_err(not_accepted)?;
+    }
     let event = match disabled {
         Some(true) => Event::UserDisabled,
         Some(false) => Event::UserEnabled,

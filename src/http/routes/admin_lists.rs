@@ -1,5 +1,4 @@
-//! The lists of `/admin`: users and sessions, filtered, page by page. A filter that is malformed is refused with its name, because an
-//! ignored filter would list rows that were not asked for.
+//! The lists of `/admin`: users and sessions, filtered, page by page.
 
 use std::net::IpAddr;
 
@@ -7,35 +6,27 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use crate::{
-    http::{Bulla, Problem, routes::administrator::Administrator},
+    http::{
+        Bulla, Problem,
+        routes::{
+            administrator::Administrator,
+            parameters::{limit, parameter},
+        },
+    },
     ids::UserId,
     store::{ListedSession, SessionKey, SessionPage, SessionQuery, UserPage, UserQuery, UserRow},
 };
 
-/// The number of rows of a page, if the query does not say another.
-const PAGE: u32 = 100;
-
 /// The longest text in a filter, in characters.
 const LONGEST: usize = 255;
 
-fn refuse(parameter: &str, must: &str) -> Problem {
-    Problem::bad_request(format!("The parameter {parameter} must be {must}."))
-}
-
 /// Reads a text to search for.
-fn text(parameter: &str, given: Option<String>) -> Result<Option<String>, Problem> {
-    let Some(text) = given else { return Ok(None) };
-    let good = !text.is_empty() && text.chars().nth(LONGEST).is_none() && !text.chars().any(char::is_control);
-    match good {
-        true => Ok(Some(text)),
-        false => Err(refuse(parameter, "a text of 1 to 255 characters without control characters")),
-    }
-}
-
-/// Reads the number of rows of a page.
-fn limit(given: Option<&str>) -> Result<u32, Problem> {
-    let limit = given.map_or(Some(PAGE), |text| text.parse().ok());
-    limit.filter(|limit| (1..=1000).contains(limit)).ok_or_else(|| refuse("limit", "a number from 1 to 1000"))
+fn text(name: &str, given: Option<&str>) -> Result<Option<String>, Problem> {
+    let good = |text: &str| {
+        !text.is_empty() && text.chars().nth(LONGEST).is_none() && !text.chars().any(char::is_control)
+    };
+    let must_be = "a text of 1 to 255 characters without control characters";
+    parameter(name, given, must_be, |text| good(text).then(|| text.to_owned()))
 }
 
 /// The query of `GET /admin/users`.
@@ -51,21 +42,12 @@ pub(crate) struct UserFilters {
 
 impl UserFilters {
     fn query(self) -> Result<UserQuery, Problem> {
-        let disabled = match self.disabled.as_deref() {
-            None => None,
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            Some(_) => return Err(refuse("disabled", "true or false")),
-        };
-        let id = |text: String| {
-            let number = text.parse().ok().filter(|number: &i64| *number > 0 && number.to_string() == text);
-            number.and_then(|_| UserId::new(text).ok()).ok_or_else(|| refuse("after", "the id of a user"))
-        };
+        let flag = |text: &str| text.parse().ok();
         Ok(UserQuery {
-            role: text("role", self.role)?,
-            name: text("name", self.name)?,
-            disabled,
-            after: self.after.map(id).transpose()?,
+            role: text("role", self.role.as_deref())?,
+            name: text("name", self.name.as_deref())?,
+            disabled: parameter("disabled", self.disabled.as_deref(), "true or false", flag)?,
+            after: parameter("after", self.after.as_deref(), "the id of a user", UserId::of_row)?,
             limit: limit(self.limit.as_deref())?,
         })
     }
@@ -98,16 +80,14 @@ pub(crate) struct SessionFilters {
 impl SessionFilters {
     /// Returns the query. `None` if no session can match, because no user has an id that is so long.
     fn query(self) -> Result<Option<SessionQuery>, Problem> {
-        let user = text("user", self.user)?.map(UserId::new).transpose();
-        let address = |text: String| text.parse::<IpAddr>().map_err(|_| refuse("ip", "an IP address"));
-        let key = |text: String| {
-            text.parse::<SessionKey>().map_err(|_| refuse("after", "the value of next in the page before"))
-        };
+        let user = text("user", self.user.as_deref())?.map(UserId::new).transpose();
+        let address = |text: &str| text.parse::<IpAddr>().ok().map(|address| address.to_string());
+        let key = |text: &str| text.parse::<SessionKey>().ok();
         let query = SessionQuery {
             user: None,
-            ip: self.ip.map(address).transpose()?.map(|address| address.to_string()),
-            agent: text("agent", self.agent)?,
-            after: self.after.map(key).transpose()?,
+            ip: parameter("ip", self.ip.as_deref(), "an IP address", address)?,
+            agent: text("agent", self.agent.as_deref())?,
+            after: parameter("after", self.after.as_deref(), "the value of next in the page before", key)?,
             limit: limit(self.limit.as_deref())?,
         };
         Ok(user.ok().map(|user| SessionQuery { user, ..query }))
@@ -187,7 +167,7 @@ mod tests {
         }
         let query = sessions("user=m%C3%A9&ip=2001:DB8:0::1&agent=Fire").unwrap().unwrap();
         assert_eq!((query.user, query.ip.as_deref()), (UserId::new("mé").ok(), Some("2001:db8::1")));
-        assert_eq!((query.agent.as_deref(), query.limit), (Some("Fire"), PAGE));
+        assert_eq!((query.agent.as_deref(), query.limit), (Some("Fire"), 100));
         let long = format!("user={}", "%C3%A9".repeat(200));
         assert!(sessions(&long).unwrap().is_none(), "no user has an id of 400 bytes");
     }

@@ -63,19 +63,6 @@ pub(crate) fn complaint(error: &impl std::fmt::Display) -> Option<Problem> {
     twice.or_else(missing).or_else(unknown).map(Problem::bad_request)
 }
 
-/// Describes a query with an unknown parameter. Names the parameter if its name has only letters, digits, `_` and `-`.
-pub(crate) fn unknown_in_query(error: &impl std::fmt::Display) -> Option<Problem> {
-    let text = error.to_string();
-    // The name can contain any text, so its end is searched from the end of the message.
-    let (name, known) = text.split_once("unknown field `")?.1.rsplit_once("`, expected ")?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let named = match (1..=32).contains(&name.len()) && name.chars().all(plain) {
-        true => format!("the unknown parameter {name}"),
-        false => "an unknown parameter".to_owned(),
-    };
-    Some(Problem::bad_request(format!("The query has {named}. Expected is {}.", known.replace('`', ""))))
-}
-
 pub(crate) fn malformed() -> Problem {
     Problem::bad_request("The body is malformed, or a field is missing.")
 }
@@ -95,26 +82,6 @@ mod tests {
     struct Named {
         #[serde(default)]
         name: String,
-    }
-
-    #[test]
-    fn an_unknown_parameter_of_a_query_is_named_if_its_name_is_plain() {
-        #[derive(Debug, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Known {
-            #[expect(dead_code, reason = "only the names matter")]
-            user: Option<String>,
-            #[expect(dead_code, reason = "only the names matter")]
-            ip: Option<String>,
-        }
-        for (query, says) in [
-            ("usr=1", "The query has the unknown parameter usr. Expected is user or ip."),
-            ("%3Cb%3E=1", "The query has an unknown parameter. Expected is user or ip."),
-            ("a`,%20expected%20x=1", "The query has an unknown parameter. Expected is user or ip."),
-        ] {
-            let error = actix_web::web::Query::<Known>::from_query(query).unwrap_err();
-            assert_eq!(unknown_in_query(&error).unwrap().detail(), says, "{query}");
-        }
     }
 
     #[test]

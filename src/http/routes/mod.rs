@@ -20,6 +20,7 @@ mod identities;
 mod login;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod parameters;
 #[cfg(feature = "openid")]
 mod presented;
 #[cfg(feature = "openid")]

@@ -14,7 +14,7 @@ use crate::http::{
     Bulla, Problem,
     routes::{
         account, admin, admin_lists, administrator, assets, audit, body, harden::secure, health, login,
-        renewal, verify,
+        parameters, renewal, verify,
     },
 };
 #[cfg(feature = "openid")]
@@ -275,7 +275,7 @@ fn json() -> web::JsonConfig {
 pub(crate) fn query() -> web::QueryConfig {
     web::QueryConfig::default().error_handler(|error, _| {
         let malformed = || Problem::bad_request("The query is malformed.");
-        body::unknown_in_query(&error).or_else(|| body::complaint(&error)).unwrap_or_else(malformed).into()
+        parameters::unknown(&error).or_else(|| body::complaint(&error)).unwrap_or_else(malformed).into()
     })
 }
 

@@ -134,7 +134,7 @@ fn a_file_with_a_fault_imports_nothing_and_each_fault_names_its_line_and_no_hash
         (4, "password_hash has an unknown format or costs too much"),
         (5, "roles must be a list of texts"),
         (6, "disabled must be"),
-        (7, "the claim sid is reserved"),
+        (7, "the claim \"sid\" is not accepted"),
         (8, "the name \"GOOD\" stands in the file twice, or looks like"),
         (9, "the user \"Taken\" exists already; --skip-existing"),
         (10, "a name must have"),
@@ -211,9 +211,15 @@ fn users_are_imported_into_postgresql() {
     assert_eq!(counted.trim(), "201|1");
 }
 
-#[test]
-fn claims_that_do_not_fit_into_a_token_are_refused() {
-    let server = Server::new(&[]);
+#[tokio::test]
+async fn claims_that_do_not_fit_into_a_token_are_refused() {
+    let server = Server::started(&[]);
+    let ada = server.ada().await;
+    let user = json!({"name": "lia", "claims": {"text": "x".repeat(2500)}});
+    assert_eq!(ada.post("/admin/users", user.clone()).await.status(), 422);
+    let change = json!({"claims": user["claims"]});
+    let change = ada.request(Method::PATCH, "/admin/users/1").json(&change);
+    assert_eq!(ada.send(change).await.status(), 422);
     let long = json!({"text": "x".repeat(2500)}).to_string();
     let failed = server.cli(&["user", "claims", "ada", "--set", &long]);
     assert_eq!(failed.status.code(), Some(2));

@@ -62,8 +62,8 @@ impl Table {
         Ok(self.read_counted(statement, values, limit, read)?.0)
     }
 
-    /// Reads the rows of a statement until `limit` rows could be read, and counts the others. Rows that can't be read are skipped and logged. The
-    /// statement itself has no limit: a page with only unreadable rows would look like the end of the list.
+    /// Reads the rows of a statement until `limit` rows could be read, and counts the others. Rows that can't be read are skipped
+    /// and logged. The statement itself has no limit: a page with only unreadable rows would look like the end of the list.
     pub(in crate::store::sqlite) fn read_counted<T>(
         self,
         statement: &mut Statement<'_>,
